@@ -1,0 +1,39 @@
+"""Verger: from fruit photos to CNN features and PCA components, on Spark.
+
+As a library, two ``pyspark.ml`` stages::
+
+    from pyspark.ml import Pipeline
+    from verger import PCA, ImageFeaturizer
+
+    Pipeline(stages=[ImageFeaturizer(model="MobileNetV2"), PCA(variance=0.9)])
+
+The names are imported on first use, so that ``import verger`` costs nothing where Spark is not needed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from verger.featurize.spark import ImageFeaturizer as ImageFeaturizer
+    from verger.ingest import read_images as read_images
+    from verger.reduce.spark import PCA as PCA
+    from verger.reduce.spark import PCAModel as PCAModel
+    from verger.session import open_session as open_session
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ImageFeaturizer": "verger.featurize.spark",
+    "PCA": "verger.reduce.spark",
+    "PCAModel": "verger.reduce.spark",
+    "read_images": "verger.ingest",
+    "open_session": "verger.session",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'verger' has no attribute {name!r}")

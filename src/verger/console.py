@@ -1,0 +1,69 @@
+"""What a person sees while a run goes on: a progress bar on a terminal, nothing elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+
+from verger.progress import Progress, Silent
+
+
+class Bar:
+    """A rich progress bar: stage, photos done, photos a second, time left, rejected."""
+
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._task: TaskID | None = None
+
+    def stage(self, name: str, n_photos: int | None = None) -> None:
+        """Finish the last stage's line and begin one."""
+        self._finish()
+        self._task = self._bars.add_task(name, total=n_photos, told="")
+
+    def advance(self, n_done: int, n_rejected: int) -> None:
+        """Move the bar."""
+        if self._task is None:
+            return
+        speed = self._bars.tasks[self._task].speed
+        told = [f"{speed:.0f} img/s"] if speed else []
+        told += [f"[red]{n_rejected} rejected[/red]"] if n_rejected else []
+        self._bars.update(self._task, completed=n_done, told=" ".join(told))
+
+    def _finish(self) -> None:
+        if self._task is not None:
+            task = self._bars.tasks[self._task]
+            total = task.total or 1
+            self._bars.update(self._task, total=total, completed=total)
+
+
+@contextmanager
+def watching(console: Console) -> Iterator[Progress]:
+    """Yield a progress bar on a terminal, and one that says nothing elsewhere."""
+    if not console.is_terminal:
+        yield Silent()
+        return
+    columns = (
+        SpinnerColumn(finished_text="[green]✓[/green]"),
+        TextColumn("{task.description:<16}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[told]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns, console=console, transient=False) as bars:
+        bar = Bar(bars)
+        yield bar
+        bar._finish()

@@ -1,0 +1,101 @@
+"""Look at what verger needs of this machine; each finding says how to mend it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+
+import psutil
+
+from verger.java import MIN_VERSION, find_java
+from verger.places import cache_dir, keras_home
+
+MIN_MEMORY_GB = 4
+
+_WEIGHTS_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+_WEIGHTS_HOST = "storage.googleapis.com"
+_WEIGHTS_TIMEOUT_S = 3.0
+_FAST_CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the examination; a remedy on a line that is well is a hint."""
+
+    what: str
+    found: str
+    is_well: bool = True
+    remedy: str = ""
+
+
+def examine() -> list[Finding]:
+    """Return the findings: Spark, Java, processor, memory, disk, weights."""
+    return [_spark(), _java(), _openvino(), _cpu(), _memory(), _disk(), _weights()]
+
+
+def _spark() -> Finding:
+    found = version("pyspark")
+    is_known = (3, 5) <= tuple(int(part) for part in found.split(".")[:2]) < (4, 2)
+    return Finding("Spark", f"pyspark {found}", is_known, "" if is_known else "pip install 'pyspark>=3.5,<4.2'")
+
+
+def _java() -> Finding:
+    java = find_java()
+    if java is None:
+        return Finding("Java", "none", False, f"pip install 'verger[java]', or install Java {MIN_VERSION} or newer")
+    return Finding("Java", f"{java.version} from {java.origin}: {java.home}")
+
+
+def _openvino() -> Finding:
+    if find_spec("openvino") is None:
+        return Finding("OpenVINO", "none", False, "pip install openvino")
+    return Finding("OpenVINO", version("openvino"))
+
+
+def _cpu() -> Finding:
+    n_cores = len(os.sched_getaffinity(0))
+    flags = _cpu_flags()
+    fast = [flag for flag in _FAST_CPU_FLAGS if flag in flags]
+    found = f"{n_cores} cores, {' '.join(fast) or 'no vector extensions known'}"
+    if flags and "avx2" not in flags:
+        return Finding("processor", found, True, "without AVX2 inference is several times slower")
+    bf16 = "avx512_bf16" in flags or "amx_bf16" in flags
+    return Finding("processor", found, True, "" if bf16 else "no bf16 here: --precision bf16 gains nothing")
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        with open("/proc/cpuinfo") as lines:
+            return next((set(line.split()) for line in lines if line.startswith("flags")), set())
+    except OSError:
+        return set()
+
+
+def _memory() -> Finding:
+    total_gb = psutil.virtual_memory().total / 1e9
+    remedy = "" if total_gb >= MIN_MEMORY_GB else "use fewer cores: --master 'local[1]' --driver-memory 1g"
+    return Finding("memory", f"{total_gb:.1f} GB", total_gb >= MIN_MEMORY_GB, remedy)
+
+
+def _disk() -> Finding:
+    folder = cache_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    is_writable = os.access(folder, os.W_OK)
+    free_gb = psutil.disk_usage(str(folder)).free / 1e9
+    remedy = "" if is_writable else "point VERGER_CACHE at a folder you may write"
+    return Finding("cache", f"{folder}, {free_gb:.0f} GB free", is_writable, remedy)
+
+
+def _weights() -> Finding:
+    file = keras_home() / "models" / _WEIGHTS_FILE
+    if file.is_file():
+        return Finding("ImageNet weights", f"MobileNetV2 in {file.parent}")
+    try:
+        socket.create_connection((_WEIGHTS_HOST, 443), timeout=_WEIGHTS_TIMEOUT_S).close()
+    except OSError:
+        remedy = f"put {_WEIGHTS_FILE} into {file.parent}, or use --weights PATH or random:0"
+        return Finding("ImageNet weights", "neither in Keras' cache nor in reach", False, remedy)
+    return Finding("ImageNet weights", f"will be downloaded from {_WEIGHTS_HOST} on first use")

@@ -1,0 +1,84 @@
+"""DataFrame -> files: Parquet always, CSV and JSON lines on request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from verger import schema
+from verger.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Formats beside the Parquet ("csv", "json"), and whether each table is to be one file."""
+
+    formats: tuple[str, ...] = ()
+    single_file: bool = False
+
+
+def write_parquet(table: DataFrame, folder: Path, *, single_file: bool = False) -> None:
+    """Write a table as Parquet, in one file or in one a task."""
+    # Float vectors hardly repeat: a dictionary of them costs time and saves nothing.
+    rows = table.coalesce(1) if single_file else table
+    rows.write.option("parquet.enable.dictionary#features", "false").parquet(str(folder))
+
+
+def write_copies(table: DataFrame, vectors: str, folder: Path, options: ExportOptions) -> list[Path]:
+    """Write `table` (path, label, `vectors`: array) as CSV and JSON beside its Parquet; return the paths.
+
+    CSV spreads the vectors over pc_1 .. pc_k (components) or f_1 .. f_d (features); JSON has one object a
+    line. One file is written by one task that streams: the driver never holds the table.
+    """
+    writers = {"csv": _write_csv, "json": _write_json}
+    written = []
+    for name in options.formats:
+        if name not in writers:
+            raise SettingsError("export", name, list(writers))
+        target = folder / f"{vectors}.{name}"
+        rows = table.coalesce(1) if options.single_file else table
+        writers[name](rows, vectors, target)
+        if options.single_file:
+            _unwrap(target)
+        written.append(target)
+    return written
+
+
+def _write_csv(table: DataFrame, vectors: str, target: Path) -> None:
+    from pyspark.sql.functions import col
+
+    first = table.select(vectors).where(col(vectors).isNotNull()).first()
+    width = len(first[0]) if first else 0
+    prefix = "pc" if vectors == "components" else "f"
+    spread = [col(vectors)[i].alias(f"{prefix}_{i + 1}") for i in range(width)]
+    # RFC 4180: a quote in a path is doubled, not escaped with a backslash.
+    table.select("path", "label", *spread).write.csv(str(target), header=True, escape='"')
+
+
+def _write_json(table: DataFrame, vectors: str, target: Path) -> None:
+    table.select("path", "label", vectors).write.json(str(target), ignoreNullFields=False)
+
+
+def _unwrap(folder: Path) -> None:
+    """Make the one part file in `folder` take the folder's place."""
+    (part,) = folder.glob("part-*")
+    beside = folder.with_name(f".{folder.name}")
+    part.rename(beside)
+    for left_over in folder.iterdir():
+        left_over.unlink()
+    folder.rmdir()
+    beside.rename(folder)
+
+
+def features_of(outcomes: DataFrame) -> DataFrame:
+    """Return the `features` table of featurized photos."""
+    return outcomes.where("reason is null").select(*schema.columns(schema.FEATURES))
+
+
+def rejected_of(outcomes: DataFrame) -> DataFrame:
+    """Return the `rejected` table of featurized photos."""
+    return outcomes.where("reason is not null").select(*schema.columns(schema.REJECTED))

@@ -1,0 +1,1 @@
+"""Photos to feature vectors: which networks there are, their inference graphs, and the Spark stage."""

@@ -1,0 +1,137 @@
+"""The networks verger knows by name: every image model of keras.applications.
+
+Adding one is a line in `CATALOG`. Sizes and preprocessing are those of each network's Keras page
+(https://keras.io/api/applications).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from verger.errors import SettingsError
+
+Preprocessing = Literal["none", "tf", "caffe", "torch"]
+Pooling = Literal["avg", "max", "flatten"]
+Precision = Literal["f32", "bf16"]
+
+POOLINGS: tuple[str, ...] = get_args(Pooling)
+PRECISIONS: tuple[str, ...] = get_args(Precision)
+PREPROCESSINGS: tuple[str, ...] = get_args(Preprocessing)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A keras.applications model: square input in pixels, what its pixels go through, average-pooled width."""
+
+    size_px: int
+    preprocessing: Preprocessing
+    n_features: int
+
+
+CATALOG: dict[str, Architecture] = {
+    "ConvNeXtTiny": Architecture(224, "none", 768),
+    "ConvNeXtSmall": Architecture(224, "none", 768),
+    "ConvNeXtBase": Architecture(224, "none", 1024),
+    "ConvNeXtLarge": Architecture(224, "none", 1536),
+    "ConvNeXtXLarge": Architecture(224, "none", 2048),
+    "DenseNet121": Architecture(224, "torch", 1024),
+    "DenseNet169": Architecture(224, "torch", 1664),
+    "DenseNet201": Architecture(224, "torch", 1920),
+    "EfficientNetB0": Architecture(224, "none", 1280),
+    "EfficientNetB1": Architecture(240, "none", 1280),
+    "EfficientNetB2": Architecture(260, "none", 1408),
+    "EfficientNetB3": Architecture(300, "none", 1536),
+    "EfficientNetB4": Architecture(380, "none", 1792),
+    "EfficientNetB5": Architecture(456, "none", 2048),
+    "EfficientNetB6": Architecture(528, "none", 2304),
+    "EfficientNetB7": Architecture(600, "none", 2560),
+    "EfficientNetV2B0": Architecture(224, "none", 1280),
+    "EfficientNetV2B1": Architecture(240, "none", 1280),
+    "EfficientNetV2B2": Architecture(260, "none", 1408),
+    "EfficientNetV2B3": Architecture(300, "none", 1536),
+    "EfficientNetV2S": Architecture(384, "none", 1280),
+    "EfficientNetV2M": Architecture(480, "none", 1280),
+    "EfficientNetV2L": Architecture(480, "none", 1280),
+    "InceptionResNetV2": Architecture(299, "tf", 1536),
+    "InceptionV3": Architecture(299, "tf", 2048),
+    "MobileNet": Architecture(224, "tf", 1024),
+    "MobileNetV2": Architecture(224, "tf", 1280),
+    "MobileNetV3Large": Architecture(224, "none", 960),
+    "MobileNetV3Small": Architecture(224, "none", 576),
+    "NASNetLarge": Architecture(331, "tf", 4032),
+    "NASNetMobile": Architecture(224, "tf", 1056),
+    "ResNet50": Architecture(224, "caffe", 2048),
+    "ResNet101": Architecture(224, "caffe", 2048),
+    "ResNet152": Architecture(224, "caffe", 2048),
+    "ResNet50V2": Architecture(224, "tf", 2048),
+    "ResNet101V2": Architecture(224, "tf", 2048),
+    "ResNet152V2": Architecture(224, "tf", 2048),
+    "VGG16": Architecture(224, "caffe", 512),
+    "VGG19": Architecture(224, "caffe", 512),
+    "Xception": Architecture(299, "tf", 2048),
+}
+
+OWN_GRAPH_SUFFIXES = (".keras", ".onnx")
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """Which network, with which weights, read out how.
+
+    model: a name in `CATALOG`, or the path of a .keras or .onnx file.
+    weights: "imagenet", "random:SEED", or a path (.h5, .weights.h5, .keras, .onnx).
+    preprocessing: None takes the catalog's, and none at all for a model given as a file.
+    """
+
+    model: str = "MobileNetV2"
+    weights: str = "imagenet"
+    pooling: str = "avg"
+    precision: str = "f32"
+    preprocessing: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.model.endswith(OWN_GRAPH_SUFFIXES) and self.model not in CATALOG:
+            raise SettingsError("model", self.model, [*CATALOG, "a .keras or .onnx file"])
+        _check_in("pooling", self.pooling, POOLINGS)
+        _check_in("precision", self.precision, PRECISIONS)
+        if self.preprocessing is not None:
+            _check_in("preprocessing", self.preprocessing, PREPROCESSINGS)
+        self._check_weights()
+
+    def _check_weights(self) -> None:
+        kind, _, seed = self.weights.partition(":")
+        is_known = (
+            self.weights == "imagenet"
+            or (kind == "random" and seed.isdigit())
+            or self.weights.endswith((".h5", *OWN_GRAPH_SUFFIXES))
+        )
+        if not is_known:
+            expected = ("imagenet", "random:SEED", "a path ending in .h5, .weights.h5, .keras or .onnx")
+            raise SettingsError("weights", self.weights, expected)
+
+    @property
+    def own_graph(self) -> str | None:
+        """The path of the user's own .keras or .onnx graph, or None for a catalog architecture."""
+        for value in (self.weights, self.model):
+            if value.endswith(OWN_GRAPH_SUFFIXES):
+                return value
+        return None
+
+    @property
+    def weights_path(self) -> str | None:
+        """The file the user named, or None for imagenet and random weights."""
+        return self.own_graph or (self.weights if self.weights.endswith(".h5") else None)
+
+    @property
+    def effective_preprocessing(self) -> str:
+        """What the pixels (0 to 255, RGB) go through inside the graph."""
+        if self.preprocessing is not None:
+            return self.preprocessing
+        known = CATALOG.get(self.model)
+        return known.preprocessing if known else "none"
+
+
+def _check_in(key: str, value: str, valid: tuple[str, ...]) -> None:
+    if value not in valid:
+        raise SettingsError(key, value, valid)

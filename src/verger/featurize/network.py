@@ -1,0 +1,115 @@
+"""A network ready for inference, and the cache it comes from.
+
+A Keras model is converted once, in a process of its own (`verger.featurize.convert`): Keras reads its
+backend from the environment when first imported, and the caller may already hold one of another backend.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from verger.errors import WeightsError
+from verger.featurize.catalog import NetworkSpec
+from verger.places import cache_dir, file_sha256
+
+logger = logging.getLogger(__name__)
+
+# Raise when the conversion changes what a graph computes: old cache entries are then not used.
+_GRAPH_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Network:
+    """An OpenVINO graph with its weights: (1, height, width, 3) uint8 RGB in, (1, n_features) float32 out."""
+
+    key: str
+    model: str
+    precision: str
+    size_px: tuple[int, int]
+    n_features: int
+    weights_from: str
+    weights_sha256: str
+    graph: bytes
+    weights: bytes
+
+    def describe(self) -> dict[str, object]:
+        """Return what the manifest says of the network."""
+        return {k: v for k, v in asdict(self).items() if k not in ("graph", "weights")}
+
+
+def prepare_network(spec: NetworkSpec) -> Network:
+    """Return the network for `spec` from the cache, converting it first where it is not there.
+
+    Raises WeightsError where the weights are missing, out of reach or do not fit.
+    """
+    folder = cache_dir() / "networks" / _cache_key(spec)
+    if not folder.is_dir():
+        logger.info("converting %s (once; kept in %s)", spec.model, folder)
+        _convert(spec, folder)
+    about = json.loads((folder / "network.json").read_text())
+    return Network(
+        key=f"{folder.name}-{spec.precision}",
+        model=spec.own_graph or spec.model,
+        precision=spec.precision,
+        size_px=(about["size_px"][0], about["size_px"][1]),
+        n_features=about["n_features"],
+        weights_from=about["weights_from"],
+        weights_sha256=about["weights_sha256"],
+        graph=(folder / "graph.xml").read_bytes(),
+        weights=(folder / "graph.bin").read_bytes(),
+    )
+
+
+def _cache_key(spec: NetworkSpec) -> str:
+    weights = spec.weights
+    if spec.weights_path is not None:
+        path = Path(spec.weights_path)
+        if not path.is_file():
+            raise WeightsError(f"weights = {spec.weights_path!r}: there is no such file")
+        weights = file_sha256(path) + path.suffix
+    made_with = [_GRAPH_VERSION, version("keras"), version("openvino")]
+    parts = [spec.model, weights, spec.pooling, spec.effective_preprocessing, *made_with]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def _convert(spec: NetworkSpec, folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=".converting-", dir=folder.parent))
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "verger.featurize.convert", json.dumps(asdict(spec)), str(beside)],
+            env={**os.environ, "KERAS_BACKEND": "openvino"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise WeightsError(_last_words(done.stderr))
+        _publish(beside, folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _publish(beside: Path, folder: Path) -> None:
+    try:
+        beside.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # else another process has just put the same there
+            raise
+
+
+def _last_words(stderr: str) -> str:
+    lines = [line for line in stderr.splitlines() if line.strip()]
+    told = [line.removeprefix("WeightsError: ") for line in lines if line.startswith("WeightsError: ")]
+    return told[-1] if told else "the conversion failed:\n" + "\n".join(lines[-15:])

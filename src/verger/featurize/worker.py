@@ -1,0 +1,103 @@
+"""What a Spark worker does with Arrow batches of photos. Imports no pyspark: a worker starts sooner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from verger.errors import DecodeError, Reason
+from verger.featurize.runtime import Extractor, PhotoFeatures, Vector, featurize_photo
+from verger.uri import is_local, to_local
+
+# Rows handed to Spark at a time; wide vectors go in smaller batches.
+_MAX_ROWS_OUT = 64
+_MAX_BYTES_OUT = 4 << 20
+
+CONTENT = "content"
+PATH = "path"
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """How a worker reads photos: from `content_column`, or where that is absent by `path_column`."""
+
+    max_pixels: int
+    content_column: str = CONTENT
+    path_column: str = PATH
+    output_column: str = "features"
+
+
+Outcome = PhotoFeatures | DecodeError
+Report = Callable[[int, int], None]
+
+
+def featurize_batches(
+    batches: Iterable[pa.RecordBatch], extractor: Extractor, options: WorkerOptions, report: Report
+) -> Iterator[pa.RecordBatch]:
+    """Yield the incoming columns less the content, plus those of schema.OUTCOME.
+
+    `report` is told (done, rejected) of every batch that goes out.
+    """
+    n_rows_out = max(1, min(_MAX_ROWS_OUT, _MAX_BYTES_OUT // (4 * extractor.n_features)))
+    for batch in batches:
+        for start in range(0, batch.num_rows, n_rows_out):
+            rows = batch.slice(start, n_rows_out)
+            outcomes = [_outcome(rows, row, extractor, options) for row in range(rows.num_rows)]
+            report(len(outcomes), sum(isinstance(outcome, DecodeError) for outcome in outcomes))
+            yield _append(rows, outcomes, extractor.n_features, options)
+
+
+def _outcome(rows: pa.RecordBatch, row: int, extractor: Extractor, options: WorkerOptions) -> Outcome:
+    try:
+        data = _read(rows, row, options)
+        return featurize_photo(data, extractor, max_pixels=options.max_pixels)
+    except DecodeError as error:
+        return error
+
+
+def _read(rows: pa.RecordBatch, row: int, options: WorkerOptions) -> bytes:
+    if options.content_column in rows.schema.names:
+        content = rows[options.content_column][row].as_py()
+        if content is None:
+            raise DecodeError(Reason.EMPTY, "the content is null")
+        return bytes(content)
+    path = rows[options.path_column][row].as_py()
+    if path is None or not is_local(path):
+        raise DecodeError(Reason.UNREADABLE, f"not a local path: {path!r}")
+    try:
+        with open(to_local(path), "rb") as file:
+            return file.read()
+    except (OSError, ValueError) as error:
+        raise DecodeError(Reason.UNREADABLE, f"{type(error).__name__}: {error}") from error
+
+
+def _append(
+    rows: pa.RecordBatch, outcomes: list[Outcome], n_features: int, options: WorkerOptions
+) -> pa.RecordBatch:
+    done = [o if isinstance(o, PhotoFeatures) else None for o in outcomes]
+    failed = [o if isinstance(o, DecodeError) else None for o in outcomes]
+    kept = [name for name in rows.schema.names if name != options.content_column]
+    added: dict[str, Any] = {
+        "sha256": pa.array([o and o.sha256 for o in done], pa.string()),
+        "width": pa.array([o and o.width for o in done], pa.int32()),
+        "height": pa.array([o and o.height for o in done], pa.int32()),
+        options.output_column: list_array([o.features if o else None for o in done], n_features),
+        "reason": pa.array([o and str(o.reason) for o in failed], pa.string()),
+        "detail": pa.array([o and o.detail for o in failed], pa.string()),
+    }
+    columns = {name: rows[name] for name in kept} | added
+    return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+
+
+def list_array(vectors: list[Vector | None], n_columns: int) -> pa.ListArray:
+    """Return vectors of equal length as an Arrow list<float32> array; None becomes null."""
+    present = [vector for vector in vectors if vector is not None]
+    values = np.concatenate(present) if present else np.zeros(0, np.float32)
+    lengths = [0 if vector is None else n_columns for vector in vectors]
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    mask = pa.array([vector is None for vector in vectors], pa.bool_())
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, pa.float32()), mask=mask)

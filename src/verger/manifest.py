@@ -1,0 +1,69 @@
+"""manifest.json: what ran, on what, with what result. Written last, so a folder that has one is whole."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from verger.publish import MANIFEST
+
+_PACKAGES = ("pyspark", "keras", "openvino", "numpy", "pillow", "pyarrow")
+
+
+@dataclass
+class Manifest:
+    """Filled in as a run goes on; times in seconds."""
+
+    command: str
+    source: str
+    settings: dict[str, Any]
+    verger: str = field(default_factory=lambda: version("verger"))
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    versions: dict[str, str] = field(default_factory=lambda: software_versions())
+    network: dict[str, Any] | None = None
+    counts: dict[str, Any] = field(default_factory=dict)
+    reduction: dict[str, Any] | None = None
+    parity: dict[str, Any] | None = None
+    exports: list[str] = field(default_factory=list)
+    timings_s: dict[str, float] = field(default_factory=dict)
+    photos_per_s: float | None = None
+
+    @property
+    def rejected_share(self) -> float:
+        """The share of the listed photos that was rejected."""
+        return float(self.counts.get("rejected", 0) / max(self.counts.get("listed", 0), 1))
+
+    @property
+    def warnings(self) -> list[str]:
+        """What whoever uses the result must know first."""
+        weights = str((self.network or {}).get("weights_from", ""))
+        if weights.startswith("random:"):
+            return [f"weights = {weights}: the vectors say nothing about the fruit; the chain was only tried"]
+        return []
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the block's time to the stage's."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            spent = self.timings_s.get(stage, 0.0) + time.monotonic() - start
+            self.timings_s[stage] = round(spent, 3)
+
+    def write(self, folder: Path) -> None:
+        """Write manifest.json into `folder`."""
+        (folder / MANIFEST).write_text(json.dumps(asdict(self), indent=2, default=str) + "\n")
+
+
+def software_versions() -> dict[str, str]:
+    """Return the versions of Python and of what decides the numbers."""
+    return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}

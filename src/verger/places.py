@@ -1,0 +1,25 @@
+"""Folders verger shares between runs, and the hash of a file in them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+
+def cache_dir() -> Path:
+    """Return where verger keeps what it can make again: VERGER_CACHE, else the user's cache folder."""
+    if named := os.environ.get("VERGER_CACHE"):
+        return Path(named).absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "verger"
+
+
+def keras_home() -> Path:
+    """Return Keras' own folder, where its downloads lie."""
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+
+
+def file_sha256(path: Path) -> str:
+    """Return the hex SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,84 @@
+"""What a Spark worker does with Arrow batches of vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from verger.errors import ReductionError
+from verger.reduce.moments import Array, Moments
+from verger.reduce.pca import Projection
+from verger.reduce.sketch import product_part
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PART = "number int, part binary"
+
+# Matrix products are slow on few rows: batches are gathered until they fill so much (float64).
+_BLOCK_BYTES = 32 << 20
+
+
+def moments_of_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield one row (partition number, Moments), or nothing for an empty partition."""
+    total: Moments | None = None
+    for block in _blocks(batches):
+        moments = Moments.of(block)
+        total = moments if total is None else total.merge(moments)
+    if total is not None:
+        yield _part(total.to_bytes())
+
+
+def product_of_batches(
+    batches: Iterable[pa.RecordBatch], mean: Array, scale: Array, basis: Array
+) -> Iterator[pa.RecordBatch]:
+    """Yield one row (partition number, the partition's part of sketch.Product)."""
+    total = np.zeros(basis.shape)
+    for block in _blocks(batches):
+        total += product_part(block, mean, scale, basis)
+    yield _part(total.tobytes())
+
+
+def components_of(vectors: pd.Series, projection: Projection) -> pd.Series:
+    """Return the components of a series of vectors, None where there is none."""
+    import pandas as pd
+
+    is_there = vectors.notna().to_numpy()
+    found = pd.Series([None] * len(vectors), dtype=object)
+    if is_there.any():
+        rows = projection(np.stack(vectors[is_there].to_list()))
+        found[is_there] = pd.Series(list(rows), index=found.index[is_there])
+    return found
+
+
+def _part(data: bytes) -> pa.RecordBatch:
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    number = pa.array([context.partitionId() if context else 0], pa.int32())
+    return pa.RecordBatch.from_arrays([number, pa.array([data], pa.binary())], ["number", "part"])
+
+
+def _blocks(batches: Iterable[pa.RecordBatch]) -> Iterator[npt.NDArray[np.floating]]:
+    """Yield (n, d) blocks of the vectors in one-column batches."""
+    held: list[npt.NDArray[np.floating]] = []
+    for batch in batches:
+        if batch.num_rows:
+            held.append(_matrix(batch.column(0)))
+        if sum(block.size for block in held) * 8 >= _BLOCK_BYTES:
+            yield np.concatenate(held)
+            held = []
+    if held:
+        yield np.concatenate(held)
+
+
+def _matrix(vectors: pa.ListArray) -> npt.NDArray[np.floating]:
+    widths = set(vectors.value_lengths().to_pylist())
+    if len(widths) != 1:
+        raise ReductionError(f"feature vectors of unequal widths: {sorted(widths)}")
+    values: npt.NDArray[np.floating] = vectors.flatten().to_numpy(zero_copy_only=False)
+    return values.reshape(len(vectors), -1)

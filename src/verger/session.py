@@ -1,0 +1,222 @@
+"""The only place that builds a SparkSession, and waits for its jobs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from verger import errors
+from verger.errors import JobError, SetupError, VergerError
+from verger.java import use_java
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+_TICK_S = 0.2
+_LOG4J = Path(__file__).with_name("log4j2.properties")
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """How to reach Spark. `log` takes what the JVM says; None leaves it on stderr."""
+
+    master: str = "local[*]"
+    driver_memory: str = "2g"
+    conf: tuple[str, ...] = ()
+    log: Path | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Tell whether Spark runs in one JVM on this machine."""
+        return self.master.startswith("local")
+
+    @property
+    def n_local_cores(self) -> int | None:
+        """How many tasks run at a time on a local master; None on a cluster."""
+        if not self.is_local:
+            return None
+        asked = re.match(r"local\[(\d+)", self.master)
+        if asked:
+            return int(asked.group(1))
+        return len(os.sched_getaffinity(0)) if self.master.startswith("local[*") else 1
+
+
+class Session:
+    """A SparkSession on its way: starting the JVM takes seconds in which the driver can do other things."""
+
+    def __init__(self, options: SessionOptions) -> None:
+        self.options = options
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="verger-spark")
+        self._starting: Future[SparkSession] = self._pool.submit(_start, options)
+
+    def spark(self) -> SparkSession:
+        """Return the session, waiting for it; raises SetupError where Spark does not start."""
+        return _await(self._starting, lambda: None)
+
+    def run(self, job: Callable[[], T], tick: Callable[[], None] = lambda: None) -> T:
+        """Return job(), calling `tick` a few times a second meanwhile; Ctrl-C cancels its tasks.
+
+        A VergerError raised by a worker comes out as itself.
+        """
+        try:
+            return _await(self._pool.submit(job), tick)
+        except VergerError:
+            raise
+        except Exception as error:  # py4j's and pyspark's, of many classes
+            # Made into text now: a JVM that has ended can no longer be asked for it.
+            raise _told_by_worker(str(error)) or self._job_error(str(error)) from None
+
+    def _job_error(self, text: str) -> JobError:
+        in_python = re.findall(r"^\w[\w.]*(?:Error|Exception|Interrupt)\b.*$", text, re.MULTILINE)
+        words = in_python[-1] if in_python else text.strip().splitlines()[0]
+        where = f"; the whole story: {self.options.log}" if self.options.log else ""
+        logger.debug("the Spark job failed: %s", text)
+        return JobError(f"a Spark job failed: {words}{where}")
+
+    def close(self) -> None:
+        """Stop Spark and the JVM, whatever state they are in."""
+        if self._starting.cancel():
+            return
+        try:
+            _stop(self._starting.result())
+        except SetupError:
+            return  # it never started
+        finally:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def session(options: SessionOptions) -> Iterator[Session]:
+    """Start Spark in the background; stop it at the end, also after Ctrl-C."""
+    starting = Session(options)
+    try:
+        yield starting
+    finally:
+        starting.close()
+
+
+def open_session(
+    master: str = "local[*]", *, driver_memory: str = "2g", conf: tuple[str, ...] = ()
+) -> SparkSession:
+    """Return a SparkSession set up for photos, for notebooks and scripts."""
+    return _start(SessionOptions(master, driver_memory, conf))
+
+
+def _await(future: Future[T], tick: Callable[[], None]) -> T:
+    while True:
+        try:
+            return future.result(timeout=_TICK_S)
+        except NotYet:
+            if future.done():
+                return future.result()
+            tick()
+
+
+def _start(options: SessionOptions) -> SparkSession:
+    use_java()
+    # Left to itself Spark starts the system's python3, which has none of our packages.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    from pyspark import SparkConf, SparkContext
+    from pyspark.sql import SparkSession
+
+    conf = SparkConf(loadDefaults=False).setMaster(options.master).setAppName("verger")
+    for key, value in {**_settings(options), **_pairs(options.conf)}.items():
+        conf.set(key, value)
+    if SparkContext._active_spark_context is not None or options.log is None:
+        return SparkSession.builder.config(conf=conf).getOrCreate()
+    return SparkSession(SparkContext(conf=conf, gateway=_launch_quietly(conf, options.log)))
+
+
+def _launch_quietly(conf: Any, log: Path) -> Any:
+    """Start the JVM with its stderr in `log`: some of its lines come before any logging can be set up."""
+    from pyspark.errors import PySparkRuntimeError
+    from pyspark.java_gateway import launch_gateway
+
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as sink:
+        try:
+            return launch_gateway(conf, popen_kwargs={"stderr": sink})  # type: ignore[no-untyped-call]
+        except (PySparkRuntimeError, RuntimeError) as error:
+            last = log.read_text(errors="replace").splitlines()[-5:]
+            raise SetupError("Spark does not start (try `verger doctor`):\n" + "\n".join(last)) from error
+
+
+def _settings(options: SessionOptions) -> dict[str, str]:
+    settings = {
+        "spark.driver.memory": options.driver_memory,
+        "spark.driver.extraJavaOptions": " ".join(_java_options(options)),
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.session.timeZone": "UTC",
+        # Arrow counts rows, not bytes: 10,000 photos or wide vectors would fill a worker.
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "512",
+        # One thread a worker process: BLAS must not start one for every core in each of them.
+        "spark.executorEnv.OMP_NUM_THREADS": "1",
+        "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
+    }
+    if options.is_local:
+        # No name look-up to talk to oneself.
+        settings |= {
+            "spark.driver.host": "127.0.0.1",
+            "spark.driver.bindAddress": "127.0.0.1",
+        }
+    return settings
+
+
+def _java_options(options: SessionOptions) -> list[str]:
+    return [] if options.log is None else [f"-Dlog4j2.configurationFile={_LOG4J.as_uri()}"]
+
+
+def _pairs(conf: tuple[str, ...]) -> dict[str, str]:
+    return {key: value for key, _, value in (pair.partition("=") for pair in conf)}
+
+
+def _stop(spark: SparkSession) -> None:
+    from pyspark import SparkContext
+
+    gateway = SparkContext._gateway
+    try:
+        spark.sparkContext.cancelAllJobs()
+        spark.stop()
+    finally:
+        if gateway is not None:
+            _end_jvm(gateway)
+            SparkContext._gateway = SparkContext._jvm = None
+
+
+def _end_jvm(gateway: Any) -> None:
+    """The JVM ends when its standard input closes; one that does not is killed."""
+    gateway.shutdown()
+    process = gateway.proc
+    process.stdin.close()
+    deadline = time.monotonic() + 10
+    while process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
+def _told_by_worker(text: str) -> VergerError | None:
+    """Return the VergerError that a worker's traceback ends in, if it does."""
+    match = re.search(r"^verger\.errors\.(\w+): (.*)$", text, re.MULTILINE)
+    kind = getattr(errors, match.group(1), None) if match else None
+    if match is None or kind is None:
+        return None
+    told = VergerError.__new__(kind)
+    told.args = (match.group(2),)
+    return told  # type: ignore[no-any-return]

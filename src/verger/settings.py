@@ -1,0 +1,189 @@
+"""The settings of a run: frozen, loaded once, handed down.
+
+A value comes from, in this order: flag, environment (VERGER_MODEL=VGG16), verger.toml in the working
+folder, default.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from verger.errors import SettingsError
+
+TOML_FILE = "verger.toml"
+ENV_PREFIX = "VERGER_"
+EXPORT_FORMATS = ("csv", "json")
+PHOTO_GLOBS = ("*.jpg", "*.jpeg", "*.png", "*.webp", "*.bmp", "*.gif", "*.tif", "*.tiff")
+
+
+def _split(value: object) -> object:
+    """Let one comma-separated text stand for a list, as flags and the environment give it."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _fraction(value: object) -> object:
+    """Read 5% as 0.05."""
+    if isinstance(value, str) and value.strip().endswith("%"):
+        return float(value.strip().removesuffix("%")) / 100
+    return value
+
+
+Fraction = Annotated[float, BeforeValidator(_fraction), Field(ge=0, le=1)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+PHOTOS, NETWORK, REDUCTION, OUTPUT, SPARK = "Photos", "Network", "Reduction", "Output", "Spark"
+
+# benchmarks/precision.py, MobileNetV2 on the photos of fruits360-test
+BF16_FIDELITY = "faster, not exact (cosine to f32: mean 0.98, lowest 0.95)"
+
+
+def _setting(group: str, default: Any, told: str, **limits: Any) -> Any:
+    """Return a field; its group and words are the command line's help."""
+    return Field(default, description=told, json_schema_extra={"group": group}, **limits)
+
+
+class Settings(BaseSettings):
+    """What a run does. Each field is a flag of the command line too."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, toml_file=TOML_FILE, frozen=True, extra="forbid", env_ignore_empty=True
+    )
+
+    glob: Words = _setting(PHOTOS, PHOTO_GLOBS, "which files are photos: comma-separated, any case")
+    label: str = _setting(PHOTOS, "parent", "label of a photo: parent (folder), none, regex:PATTERN or csv:FILE")
+    limit: int | None = _setting(PHOTOS, None, "take the first N photos only", ge=1)
+    sample: Fraction | None = _setting(PHOTOS, None, "take this share of the photos: 0.05 or 5%", gt=0)
+    max_megapixels: float = _setting(PHOTOS, 50, "reject larger photos, before they are unpacked", gt=0)
+    max_rejected: Fraction = _setting(PHOTOS, 1.0, "exit with code 3 beyond this share: 5% or 0.05")
+
+    model: str = _setting(NETWORK, "MobileNetV2", "name from `verger models`, or a .keras or .onnx file")
+    weights: str = _setting(NETWORK, "imagenet", "imagenet, random:SEED, or a .h5, .keras or .onnx file")
+    pooling: Literal["avg", "max", "flatten"] = _setting(NETWORK, "avg", "avg, max or flatten")
+    precision: Literal["f32", "bf16"] = _setting(NETWORK, "f32", f"f32, or bf16: {BF16_FIDELITY}")
+    preprocessing: Literal["none", "tf", "caffe", "torch"] | None = _setting(
+        NETWORK, None, "none, tf, caffe or torch; the catalog's by default, none for an own model"
+    )
+
+    components: int | None = _setting(REDUCTION, None, "keep so many components", ge=1)
+    variance: float | None = _setting(
+        REDUCTION, None, "keep the fewest components with this share of variance (0.9 by default)", gt=0, le=1
+    )
+    standardize: bool = _setting(REDUCTION, False, "divide each feature by its standard deviation first")
+
+    export: Words = _setting(OUTPUT, (), "csv, json or both, beside the Parquet")
+    single_file: bool = _setting(OUTPUT, False, "one file a table instead of one a task")
+    overwrite: bool = _setting(OUTPUT, False, "replace an existing result, once the new one is whole")
+    report: bool = _setting(OUTPUT, True, "write report.html")
+
+    master: str = _setting(SPARK, "local[*]", "Spark master")
+    driver_memory: str = _setting(SPARK, "2g", "memory of the Spark driver")
+    conf: Words = _setting(SPARK, (), "Spark settings: key=value, comma-separated")
+    verbose: bool = _setting(SPARK, False, "let Spark's log through")
+
+    @field_validator("label")
+    @classmethod
+    def _check_label(cls, value: str) -> str:
+        kind, _, rest = value.partition(":")
+        if value in ("parent", "none") or (kind == "csv" and rest):
+            return value
+        if kind == "regex" and _groups(rest) == 1:
+            return value
+        raise ValueError("parent, none, regex:PATTERN with one group, or csv:FILE")
+
+    @field_validator("export")
+    @classmethod
+    def _check_export(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if set(value) - set(EXPORT_FORMATS):
+            raise ValueError("one or more of " + ", ".join(EXPORT_FORMATS))
+        return value
+
+    @field_validator("conf")
+    @classmethod
+    def _check_conf(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any("=" not in pair for pair in value):
+            raise ValueError("key=value pairs")
+        return value
+
+    @model_validator(mode="after")
+    def _check_one_criterion(self) -> Settings:
+        if self.components is not None and self.variance is not None:
+            raise SettingsError("components", self.components, "components or variance, not both")
+        return self
+
+    @property
+    def variance_kept(self) -> float | None:
+        """The share of variance to keep, or None where a number of components is asked for."""
+        return None if self.components is not None else (self.variance or 0.9)
+
+    @property
+    def max_pixels(self) -> int:
+        """The limit on a photo's pixels."""
+        return int(self.max_megapixels * 1e6)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then environment, then verger.toml."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load_settings(**flags: Any) -> Settings:
+    """Return the settings; a flag that is None counts as not given. Raises SettingsError."""
+    given = {key: value for key, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise _settings_error(error) from error
+
+
+def origins(**flags: Any) -> dict[str, str]:
+    """Return for every setting where its value comes from: flag, environment, verger.toml or default."""
+    env = EnvSettingsSource(Settings)()
+    toml = TomlConfigSettingsSource(Settings)()
+    layers = {"flag": {k for k, v in flags.items() if v is not None}, "environment": env, TOML_FILE: toml}
+    return {
+        key: next((name for name, layer in layers.items() if key in layer), "default")
+        for key in Settings.model_fields
+    }
+
+
+def _groups(pattern: str) -> int:
+    try:
+        return re.compile(pattern).groups
+    except re.error:
+        return -1
+
+
+def _settings_error(error: ValidationError) -> SettingsError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return SettingsError("setting", key, sorted(Settings.model_fields))
+    words = first["msg"].removeprefix("Value error, ")
+    return SettingsError(key, first["input"], words[0].lower() + words[1:])
+
+
+def toml_path() -> Path:
+    """Return where verger.toml is looked for."""
+    return Path(TOML_FILE).absolute()

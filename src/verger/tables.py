@@ -1,0 +1,97 @@
+"""What the command line prints, as rich tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from verger.featurize.catalog import CATALOG
+from verger.manifest import Manifest
+from verger.settings import Settings
+
+if TYPE_CHECKING:
+    from verger.doctor import Finding
+
+
+def summary(manifest: Manifest, out: Path) -> RenderableType:
+    """Return what a finished run tells: counts, components, times, and where everything lies."""
+    table = Table(title=f"verger {manifest.command}", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column()
+    for name, value in [*_counts(manifest), *_reduction(manifest), *_times(manifest)]:
+        table.add_row(name, Text(value))
+    warnings = [Text(f"! {warning}", style="bold yellow") for warning in manifest.warnings]
+    return Group(table, *warnings, Text("written:"), *_paths(manifest, out))
+
+
+def _counts(manifest: Manifest) -> list[tuple[str, str]]:
+    counts = manifest.counts
+    if "listed" not in counts:
+        return []
+    rejected = f"{counts['rejected']:,}"
+    if counts["rejected"]:
+        reasons = ", ".join(f"{n} {reason}" for reason, n in counts["rejected_by_reason"].items())
+        rejected += f" ({manifest.rejected_share:.1%}): {reasons}"
+    assert manifest.network is not None
+    network = manifest.network
+    return [
+        ("photos", f"{counts['listed']:,} in {counts['labels']:,} labels"),
+        ("features", f"{counts['features']:,} x {network['n_features']:,}, {network['model']}"),
+        ("weights", str(network["weights_from"])),
+        ("rejected", rejected),
+    ]
+
+
+def _reduction(manifest: Manifest) -> list[tuple[str, str]]:
+    found = manifest.reduction
+    if found is None:
+        return []
+    kept = f"{found['n_components']} keep {found['explained_variance_ratio']:.2%} of the variance"
+    return [("components", f"{kept} ({found['criterion']}, {found['method']})")]
+
+
+def _times(manifest: Manifest) -> list[tuple[str, str]]:
+    spent = manifest.timings_s
+    stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in spent.items() if name != "total")
+    speed = f", {manifest.photos_per_s:,.0f} img/s" if manifest.photos_per_s else ""
+    return [("time", f"{spent['total']:.1f} s{speed} ({stages})")]
+
+
+def _paths(manifest: Manifest, out: Path) -> list[Text]:
+    names = ["features", "rejected", "components", "model", *manifest.exports, "manifest.json", "report.html"]
+    return [Text(f"  {out / name}", style="cyan") for name in names if (out / name).exists()]
+
+
+def settings_table(settings: Settings, origins: dict[str, str]) -> Table:
+    """Return every setting, its value, and where the value comes from."""
+    table = Table("setting", "value", "from")
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        shown = ",".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
+        is_default = origins[name] == "default"
+        table.add_row(name, Text(shown), origins[name], style="dim" if is_default else None)
+    return table
+
+
+def models_table() -> Table:
+    """Return the catalog."""
+    table = Table("model", "input px", "features (avg, max)", "preprocessing")
+    for name, architecture in CATALOG.items():
+        size = f"{architecture.size_px} x {architecture.size_px}"
+        table.add_row(name, size, f"{architecture.n_features:,}", architecture.preprocessing)
+    return table
+
+
+def doctor_table(findings: list[Finding]) -> Table:
+    """Return what `verger doctor` found."""
+    table = Table("", "what", "found", "how to mend it")
+    for finding in findings:
+        sign = Text("ok", style="green") if finding.is_well else Text("!!", style="bold red")
+        if finding.is_well and finding.remedy:
+            sign = Text("--", style="yellow")
+        table.add_row(sign, finding.what, Text(finding.found), Text(finding.remedy))
+    return table
