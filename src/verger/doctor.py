@@ -89,13 +89,21 @@ def _disk() -> Finding:
     return Finding("cache", f"{folder}, {free_gb:.0f} GB free", is_writable, remedy)
 
 
-def _weights() -> Finding:
-    file = keras_home() / "models" / _WEIGHTS_FILE
-    if file.is_file():
-        return Finding("ImageNet weights", f"MobileNetV2 in {file.parent}")
+def weights_in_reach() -> str | None:
+    """Return where MobileNetV2's ImageNet weights are to be had, or None."""
+    folder = keras_home() / "models"
+    if (folder / _WEIGHTS_FILE).is_file():
+        return str(folder)
     try:
         socket.create_connection((_WEIGHTS_HOST, 443), timeout=_WEIGHTS_TIMEOUT_S).close()
     except OSError:
-        remedy = f"put {_WEIGHTS_FILE} into {file.parent}, or use --weights PATH or random:0"
-        return Finding("ImageNet weights", "neither in Keras' cache nor in reach", False, remedy)
-    return Finding("ImageNet weights", f"will be downloaded from {_WEIGHTS_HOST} on first use")
+        return None
+    return f"download from {_WEIGHTS_HOST} on first use"
+
+
+def _weights() -> Finding:
+    place = weights_in_reach()
+    if place is not None:
+        return Finding("ImageNet weights", place)
+    remedy = f"put {_WEIGHTS_FILE} into {keras_home() / 'models'}, or use --weights PATH or random:0"
+    return Finding("ImageNet weights", "neither in Keras' cache nor in reach", False, remedy)

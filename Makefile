@@ -1,0 +1,54 @@
+# Two commands do it all: make demo, make test.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo
+LOCK := requirements/dev.lock
+# Weights lie in Keras' cache, or beside a checkout that has ../shared, or on the net.
+SHARED := $(wildcard ../shared)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all check lint test-spark35 bench bench-memory lock clean
+
+help:  ## what there is to make
+	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+setup: $(VENV)/.done  ## .venv with verger, everything pinned; Java too where there is none
+
+$(VENV)/.done: $(LOCK) requirements/java.lock pyproject.toml scripts/setup
+	scripts/setup $(PYTHON) $(VENV) $(LOCK)
+	@touch $@
+
+demo: setup  ## set up, render photos, run the chain on them
+	@scripts/demo $(BIN) $(DEMO)
+
+test: setup  ## the everyday tests: minutes
+	$(BIN)/pytest -m "not slow"
+
+test-all: setup  ## every test
+	$(BIN)/pytest
+
+lint: setup  ## style, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint test-all  ## what CI asks for: lint, then every test
+
+test-spark35: .venv-spark35/.done  ## the core tests on the oldest Spark
+	.venv-spark35/bin/pytest -m "core and not slow"
+
+.venv-spark35/.done: requirements/spark35.lock pyproject.toml scripts/setup
+	scripts/setup $(PYTHON) .venv-spark35 requirements/spark35.lock
+	@touch $@
+
+bench: setup  ## speed: the kernel, the chain, the seed-style chain, PCA; about 20 minutes
+	$(BIN)/python -m benchmarks.run
+
+lock:  ## pin anew what pyproject.toml asks for
+	scripts/lock
+
+clean:  ## remove what can be made again
+	rm -rf $(VENV) .venv-spark35 $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
