@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import csv
 import fnmatch
+import glob
 import hashlib
 import itertools
 import math
@@ -134,14 +135,18 @@ def write_listing(src: str, selection: Selection, folder: Path, n_cores: int | N
     return Listing(folder, n_photos, n_bytes, n_tasks)
 
 
-def _walk_source(src: str, globs: tuple[str, ...], skipped: _Skipped) -> Iterator[os.DirEntry[str]]:
+def _walk_source(src: str, patterns: tuple[str, ...], skipped: _Skipped) -> Iterator[os.DirEntry[str]]:
     if not is_local(src):
         raise SourceError(f"{src}: only local folders and file: URIs can be read so far")
     local = os.path.abspath(os.path.expanduser(to_local(src)))
-    roots = [Path(local)] if os.path.exists(local) else sorted(Path("/").glob(local.lstrip("/")))
+    roots = (
+        [Path(local)]
+        if os.path.exists(local)
+        else [Path(match) for match in sorted(glob.glob(local, recursive=True))]
+    )
     if not roots:
         raise SourceError(f"{src}: there is no such folder, and no folder or file matches it as a glob")
-    is_photo = re.compile("|".join(fnmatch.translate(glob) for glob in globs), re.IGNORECASE).match
+    is_photo = re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns), re.IGNORECASE).match
     for root in roots:
         yield from _walk(root, is_photo, skipped)
 
@@ -207,7 +212,10 @@ def _csv_labels(file: str, src: str) -> dict[str, str]:
     labels: dict[str, str] = {}
     try:
         with open(file, newline="", encoding="utf-8-sig") as rows:
-            for row in csv.DictReader(rows):
+            reader = csv.DictReader(rows)
+            if not {"path", "label"} <= set(reader.fieldnames or ()):
+                raise KeyError("path,label")
+            for row in reader:
                 path = to_local(row["path"])
                 for base in (os.path.dirname(os.path.abspath(file)), os.path.abspath(src)):
                     labels[os.path.normpath(os.path.join(base, path))] = row["label"]
@@ -240,7 +248,8 @@ def _spool(entries: Iterator[os.DirEntry[str]], label: Labeller, spool: Path) ->
 def _row(entry: os.DirEntry[str], label: Labeller) -> tuple[str, int, int, str | None]:
     try:
         status = entry.stat()
-        modified_us, length = status.st_mtime_ns // 1000, status.st_size
+        # Whole milliseconds, as Hadoop's file status has them.
+        modified_us, length = status.st_mtime_ns // 1_000_000 * 1000, status.st_size
     except OSError:  # a dangling link: the worker will say so in `rejected`
         modified_us, length = 0, 0
     # A name that is no UTF-8 cannot be a Spark string: spelt out, it ends in `rejected`, and is not lost.

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FEATURES, COMPONENTS, REJECTED, MODEL = "features", "components", "rejected", "model"
+LISTING = ".listing"
 STATE = "state.npz"
 SPECTRUM = "spectrum.csv"
 
@@ -48,6 +49,7 @@ _N_PARITY_PHOTOS = 16
 class Workplace:
     """What the steps share: where they write, Spark on its way, what they note."""
 
+    out: Path
     stage: Path
     session: Session
     settings: Settings
@@ -73,7 +75,7 @@ def workplace(command: str, src: str, out: Path, settings: Settings, progress: P
         settings.master, settings.driver_memory, settings.conf, None if settings.verbose else spark_log()
     )
     with publishing(out, overwrite=settings.overwrite) as stage, session(options) as starting:
-        yield Workplace(stage, starting, settings, manifest, progress, started, spec)
+        yield Workplace(out, stage, starting, settings, manifest, progress, started, spec)
 
 
 def spark_log() -> Path:
@@ -88,7 +90,7 @@ def list_photos(place: Workplace, src: str) -> DataFrame:
     place.progress.stage("list photos")
     with place.manifest.timed("list"):
         n_cores = place.session.options.n_local_cores
-        listing = ingest.write_listing(src, selection, place.stage / ".listing", n_cores)
+        listing = ingest.write_listing(src, selection, place.stage / LISTING, n_cores)
     place.manifest.counts["listed"] = listing.n_photos
     place.progress.stage("convert network")
     with place.manifest.timed("convert"):
@@ -172,11 +174,16 @@ def export(place: Workplace, table: Path) -> None:
 def finish(place: Workplace) -> Manifest:
     """Write the report and the manifest, and return it."""
     manifest = place.manifest
-    shutil.rmtree(place.stage / ".listing", ignore_errors=True)
+    shutil.rmtree(place.stage / LISTING, ignore_errors=True)
     manifest.timings_s["total"] = round(time.monotonic() - place.started, 3)
     if "listed" in manifest.counts:
         manifest.photos_per_s = round(manifest.counts["listed"] / manifest.timings_s["featurize"], 1)
     manifest.write(place.stage)
+    if place.settings.report:
+        from verger.report.page import write_report
+
+        place.progress.stage("report")
+        write_report(place.stage, title=place.out.name)
     return manifest
 
 

@@ -20,6 +20,7 @@ from pyspark.ml.util import (
     DefaultParamsWriter,
     MLReadable,
     MLReader,
+    MLWritable,
     MLWriter,
 )
 from pyspark.sql import Column, DataFrame
@@ -101,7 +102,7 @@ def _sum(parts: list[bytes]) -> bytes:
 
 def _collect_tree(vectors: DataFrame, partial: Partial, merge: Callable[[list[bytes]], bytes]) -> list[bytes]:
     """Return partial results in a fixed order: merged on the cluster until few enough for the driver."""
-    n_parts = vectors.sparkSession.sparkContext.defaultParallelism
+    n_parts = _n_slots(vectors)
     parts = vectors.coalesce(n_parts).mapInArrow(partial, PART).rdd.map(tuple)
     while n_parts > FAN_IN:
         n_parts = -(-n_parts // FAN_IN)
@@ -111,6 +112,10 @@ def _collect_tree(vectors: DataFrame, partial: Partial, merge: Callable[[list[by
             .mapValues(lambda group: merge([part for _, part in sorted(group)]))
         )
     return [part for _, part in sorted(parts.collect())]
+
+
+def _n_slots(vectors: DataFrame) -> int:
+    return vectors.sparkSession.sparkContext.defaultParallelism
 
 
 def project(vectors: DataFrame, projection: Projection, source: str, target: str) -> DataFrame:
@@ -181,7 +186,7 @@ class PCA(Estimator["PCAModel"], _PCAParams, DefaultParamsReadable["PCA"], Defau
         return self._copyValues(model)
 
 
-class PCAModel(Model, _PCAParams, MLReadable["PCAModel"]):
+class PCAModel(Model, _PCAParams, MLReadable["PCAModel"], MLWritable):
     """A fitted PCA: `projection` in numpy, and `moments_` to fold new vectors in with."""
 
     def __init__(self, projection: Projection, moments: Moments | None = None) -> None:

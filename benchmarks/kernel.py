@@ -1,0 +1,56 @@
+"""The bare kernel: decode + resize + inference of photos from memory, one process a core, no Spark.
+
+    python -m benchmarks.kernel FOLDER [N_PHOTOS]
+
+Start-up (imports, compilation, reading the files) is not counted: this is what the cores can do.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import time
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+from verger.decode import DEFAULT_MAX_PIXELS
+from verger.featurize.catalog import NetworkSpec
+from verger.featurize.network import prepare_network
+from verger.featurize.runtime import Extractor, featurize_photo
+
+
+def kernel_img_per_s(folder: Path, n_photos: int | None = None) -> float:
+    """Return photos a second of all cores together."""
+    prepare_network(NetworkSpec())
+    paths = sorted(folder.rglob("*.jpg"))[:n_photos]
+    n_cores = len(os.sched_getaffinity(0))
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(n_cores + 1)
+    workers = [
+        context.Process(target=_work, args=(paths[core::n_cores], barrier)) for core in range(n_cores)
+    ]
+    for worker in workers:
+        worker.start()
+    barrier.wait()
+    start = time.monotonic()
+    barrier.wait()
+    spent = time.monotonic() - start
+    for worker in workers:
+        worker.join()
+    return len(paths) / spent
+
+
+def _work(paths: list[Path], barrier: Barrier) -> None:
+    photos = [path.read_bytes() for path in paths]
+    extractor = Extractor(prepare_network(NetworkSpec()))
+    featurize_photo(photos[0], extractor, max_pixels=DEFAULT_MAX_PIXELS)
+    barrier.wait()
+    for photo in photos:
+        featurize_photo(photo, extractor, max_pixels=DEFAULT_MAX_PIXELS)
+    barrier.wait()
+
+
+if __name__ == "__main__":
+    limit = int(sys.argv[2]) if len(sys.argv) > 2 else None
+    print(f"{kernel_img_per_s(Path(sys.argv[1]), limit):.1f} img/s")

@@ -1,0 +1,1 @@
+"""The page people look at: reads a finished result, writes report.html."""

@@ -1,0 +1,76 @@
+"""The picture of the labels: how many photos each one has."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.compute as pc
+
+from verger.report.artefacts import open_table, stream
+
+ALL_AS_BARS = 40
+TOP_AS_BARS = 20
+MAX_LISTED = 1000
+
+
+@dataclass(frozen=True)
+class LabelCount:
+    """A label (None: unlabelled), its photos, and the length of its bar as a percentage of the longest."""
+
+    label: str | None
+    n_photos: int
+    bar_percent: float
+
+
+@dataclass(frozen=True)
+class LabelCounts:
+    """`bars` are drawn; `listed` is the scrollable list, empty where the bars already tell all."""
+
+    n_photos: int
+    n_labels: int
+    n_unlabelled: int
+    range_: tuple[int, float, int] | None  # fewest, median, most photos a label
+    bars: list[LabelCount]
+    listed: list[LabelCount]
+    n_unlisted: int
+
+
+def count_labels(result: Path) -> LabelCounts:
+    """Count the photos of each label, the most frequent first, the unlabelled last.
+
+    They are the featurized ones; a result of `verger reduce` holds components only.
+    """
+    counts: Counter[str] = Counter()
+    n_unlabelled = 0
+    tables = [open_table(result, name) for name in ("features", "components")]
+    table = next((table for table in tables if table is not None), None)
+    for batch in stream(table, ["label"]) if table is not None else ():
+        for pair in pc.value_counts(batch["label"]).to_pylist():
+            if pair["values"] is None:
+                n_unlabelled += pair["counts"]
+            else:
+                counts[pair["values"]] += pair["counts"]
+    return _arrange(counts, n_unlabelled)
+
+
+def _arrange(counts: Counter[str], n_unlabelled: int) -> LabelCounts:
+    by_count = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    ranked: list[tuple[str | None, int]] = [*by_count]
+    if n_unlabelled:
+        ranked.append((None, n_unlabelled))
+    longest = max((n for _, n in ranked), default=1)
+    rows = [LabelCount(label, n, 100 * n / longest) for label, n in ranked]
+    fits = len(rows) <= ALL_AS_BARS
+    sizes = sorted(counts.values())
+    return LabelCounts(
+        n_photos=sum(sizes) + n_unlabelled,
+        n_labels=len(sizes),
+        n_unlabelled=n_unlabelled,
+        range_=(sizes[0], statistics.median(sizes), sizes[-1]) if sizes else None,
+        bars=rows if fits else rows[:TOP_AS_BARS],
+        listed=[] if fits else rows[:MAX_LISTED],
+        n_unlisted=0 if fits else max(0, len(rows) - MAX_LISTED),
+    )

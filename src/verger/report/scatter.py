@@ -1,0 +1,124 @@
+"""The map of the photos: each one a point, at its first principal components."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from verger.report.artefacts import Spectrum, open_table, stream
+from verger.report.thumbnails import make_thumbnails
+from verger.report.wording import say_share
+
+MAX_POINTS = 5000
+MAX_AXES = 4
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Photos chosen for the map: `axes` is (n, up to MAX_AXES) float32, cut from `k` components."""
+
+    n_photos: int
+    k: int
+    paths: list[str]
+    labels: list[str | None]
+    axes: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """The map; `points` goes to the page as JSON."""
+
+    n_photos: int
+    n_points: int
+    n_thumbnails: int
+    k: int
+    axes: list[str]
+    points: dict[str, object]
+
+
+def draw_scatter(result: Path, spectrum: Spectrum | None, *, max_points: int = MAX_POINTS) -> Scatter | None:
+    """Return the map of at most `max_points` photos; None where there are no components."""
+    table = open_table(result, "components")
+    sample = None if table is None else sample_points(table, max_points)
+    if sample is None:
+        return None
+    thumbnails = make_thumbnails(sample.paths)
+    # The unlabelled come last in the legend.
+    legend = sorted(set(sample.labels), key=lambda label: (label is None, label or ""))
+    places = {label: i for i, label in enumerate(legend)}
+    axes = _name_axes(sample.axes.shape[1], spectrum)
+    points = {
+        "axes": axes,
+        "values": [[_four_digits(value) for value in column] for column in sample.axes.T],
+        "labels": legend,
+        "label": [places[label] for label in sample.labels],
+        "name": _shorten(sample.paths),
+        "thumbnail": thumbnails,
+    }
+    n_thumbnails = len(thumbnails) - thumbnails.count(None)
+    return Scatter(sample.n_photos, len(sample.paths), n_thumbnails, sample.k, axes, points)
+
+
+def sample_points(table: ds.Dataset, limit: int) -> Sample | None:
+    """Return the `limit` photos whose paths hash lowest: the same ones however the files are cut.
+
+    One pass, never more than `limit` rows and a batch in memory. None where the table is empty.
+    """
+    n_photos, k = 0, 0
+    kept: pa.Table | None = None
+    for batch in stream(table, ["path", "label", "components"]):
+        batch = batch.filter(pc.and_(pc.is_valid(batch["path"]), pc.is_valid(batch["components"])))
+        n_photos += batch.num_rows
+        k = max(k, pc.max(pc.list_value_length(batch["components"])).as_py() or 0)
+        both = _with_order(batch) if kept is None else pa.concat_tables([kept, _with_order(batch)])
+        kept = both.sort_by([("order", "ascending"), ("path", "ascending")]).slice(0, limit)
+    if kept is None or not kept.num_rows or not k:
+        return None
+    values = pc.list_flatten(kept["components"]).to_numpy().reshape(-1, MAX_AXES)
+    return Sample(
+        n_photos=n_photos,
+        k=k,
+        paths=kept["path"].to_pylist(),
+        labels=kept["label"].to_pylist(),
+        axes=values[:, : min(k, MAX_AXES)],
+    )
+
+
+def _with_order(batch: pa.Table) -> pa.Table:
+    """Put the hash of the path beside it and cut the components to MAX_AXES, missing ones null."""
+    orders = [_hash(path) for path in batch["path"].to_pylist()]
+    components = pc.list_slice(batch["components"], 0, MAX_AXES, return_fixed_size_list=True)
+    columns = {"path": batch["path"], "label": batch["label"], "components": components}
+    return pa.table(columns | {"order": pa.array(orders, pa.uint64())})
+
+
+def _hash(path: str) -> int:
+    return int.from_bytes(hashlib.blake2b(path.encode("utf-8"), digest_size=8).digest(), "big")
+
+
+def _name_axes(n_axes: int, spectrum: Spectrum | None) -> list[str]:
+    """Return "PC1 (12.3% of the variance)", ... or the bare names without a spectrum."""
+    names = [f"PC{i + 1}" for i in range(n_axes)]
+    if spectrum is None or len(spectrum.ratios) < n_axes:
+        return names
+    shares = [say_share(float(ratio)) for ratio in spectrum.ratios[:n_axes]]
+    return [f"{name} ({share} of the variance)" for name, share in zip(names, shares, strict=True)]
+
+
+def _four_digits(value: np.float32) -> float | None:
+    return float(f"{value:.4g}") if np.isfinite(value) else None  # JSON has no NaN
+
+
+def _shorten(paths: list[str]) -> list[str]:
+    """Drop the folder that all paths share: it says nothing, and it is private."""
+    # Of all paths, the first and the last in order share the least.
+    shared = os.path.commonprefix([min(paths), max(paths)])
+    return [path[shared.rfind("/") + 1 :] for path in paths]

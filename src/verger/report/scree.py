@@ -1,0 +1,79 @@
+"""The picture of the spectrum: how much variance each principal component explains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from verger.report.artefacts import Floats, Manifest, Spectrum
+from verger.report.wording import say_count, say_criterion, say_share
+
+LONG = 60
+_DRAWN_AT_MOST = 400
+_LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
+
+
+@dataclass(frozen=True)
+class Scree:
+    """`curve` goes to the page as JSON; `levels` pairs a share to keep with the components it needs."""
+
+    n_components: int
+    k: int | None
+    kept: str | None
+    criterion: str | None
+    levels: list[tuple[str, str]]
+    curve: dict[str, object]
+
+
+def draw_scree(spectrum: Spectrum, manifest: Manifest) -> Scree:
+    """Return the curve, thinned for drawing, with the chosen k marked where the manifest tells it."""
+    n = len(spectrum.components)
+    k = _chosen_k(spectrum, manifest)
+    criterion = manifest.text("reduction", "criterion")
+    drawn = _thin(n, keep=None if k is None else k - 1)
+    curve = {
+        "component": spectrum.components[drawn].astype(int).tolist(),
+        "percent": _percents(spectrum.ratios[drawn]),
+        "cumulative": _percents(spectrum.cumulative[drawn]),
+        "k": k,
+        "kept": None if k is None else round(100 * float(spectrum.cumulative[k - 1]), 2),
+        "log": n > LONG,
+    }
+    return Scree(
+        n_components=n,
+        k=k,
+        kept=None if k is None else say_share(float(spectrum.cumulative[k - 1])),
+        criterion=None if criterion is None else say_criterion(criterion),
+        levels=_components_needed(spectrum),
+        curve=curve,
+    )
+
+
+def _chosen_k(spectrum: Spectrum, manifest: Manifest) -> int | None:
+    k = manifest.number("reduction", "n_components")
+    return int(k) if k is not None and 1 <= k <= len(spectrum.components) else None
+
+
+def _thin(n: int, *, keep: int | None) -> npt.NDArray[np.int64]:
+    """Return indices: all of a short curve; of a long one ever fewer, as a logarithmic axis shows it."""
+    if n <= _DRAWN_AT_MOST:
+        return np.arange(n)
+    sparse = np.geomspace(1, n, _DRAWN_AT_MOST).round().astype(np.int64) - 1
+    return np.unique(sparse if keep is None else np.append(sparse, keep))
+
+
+def _percents(shares: Floats) -> list[float]:
+    return [float(f"{100 * share:.4g}") for share in shares]
+
+
+def _components_needed(spectrum: Spectrum) -> list[tuple[str, str]]:
+    """Pair 50%, 80%, ... with the first component that reaches it; levels it never reaches are left out."""
+    # The last share may be 0.9999999 by rounding: that is all of it.
+    reached = [int(np.searchsorted(spectrum.cumulative, level - 1e-9)) for level in _LEVELS]
+    return [
+        (f"{level:.0%}", say_count(spectrum.components[i]))
+        for level, i in zip(_LEVELS, reached, strict=True)
+        if i < len(spectrum.components)
+    ]

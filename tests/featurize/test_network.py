@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.networks import N_FEATURES, save_tiny_onnx
+from verger.errors import WeightsError
+from verger.featurize.catalog import NetworkSpec
+from verger.featurize.network import prepare_network
+from verger.featurize.runtime import Extractor
+
+MAKE_OWN_KERAS = """
+import sys, keras
+keras.utils.set_random_seed(0)
+x = inputs = keras.Input((32, 32, 3))
+x = keras.layers.Conv2D(5, 3, strides=4, activation="relu")(x)
+model = keras.Model(inputs, x)
+model.save(sys.argv[1])
+"""
+
+
+@pytest.fixture(scope="module")
+def own_keras(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("own") / "own.keras"
+    env = {**os.environ, "KERAS_BACKEND": "jax"}
+    subprocess.run([sys.executable, "-c", MAKE_OWN_KERAS, str(path)], env=env, check=True)
+    return path
+
+
+@pytest.mark.parametrize(("pooling", "width"), [("avg", 5), ("max", 5), ("flatten", 8 * 8 * 5)])
+def test_an_own_keras_model_is_pooled_as_asked(own_keras: Path, pooling: str, width: int) -> None:
+    network = prepare_network(NetworkSpec(model=str(own_keras), pooling=pooling))
+    assert network.size_px == (32, 32)
+    assert network.n_features == width
+    assert np.isfinite(Extractor(network)(np.full((32, 32, 3), 200, np.uint8))).all()
+
+
+def test_pooling_agrees_with_the_flattened_maps(own_keras: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    vectors = {
+        pooling: Extractor(prepare_network(NetworkSpec(model=str(own_keras), pooling=pooling)))(pixels)
+        for pooling in ("avg", "max", "flatten")
+    }
+    maps = vectors["flatten"].reshape(64, 5)
+    np.testing.assert_allclose(vectors["avg"], maps.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(vectors["max"], maps.max(0), rtol=1e-5)
+
+
+def test_an_own_onnx_model_sees_rgb_values_and_its_preprocessing(tiny_model: str) -> None:
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    pixels[..., 0] = 255
+    plain = Extractor(prepare_network(NetworkSpec(model=tiny_model)))(pixels)
+    mixes = np.random.default_rng(0).normal(size=(N_FEATURES, 3, 1, 1))[:, :, 0, 0]
+    np.testing.assert_allclose(plain, np.maximum(mixes @ [255, 0, 0], 0), rtol=1e-4)
+    scaled = Extractor(prepare_network(NetworkSpec(model=tiny_model, preprocessing="tf")))(pixels)
+    np.testing.assert_allclose(scaled, np.maximum(mixes @ [1, -1, -1], 0), rtol=1e-4)
+
+
+def test_a_converted_network_is_kept_and_known_by_its_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VERGER_CACHE", str(tmp_path / "cache"))
+    model = tmp_path / "own.onnx"
+    save_tiny_onnx(model, 8)
+    first = prepare_network(NetworkSpec(model=str(model)))
+    again = prepare_network(NetworkSpec(model=str(model)))
+    assert (first.key, first.graph) == (again.key, again.graph)
+    assert len(list((tmp_path / "cache" / "networks").iterdir())) == 1
+    save_tiny_onnx(model, 16)
+    assert prepare_network(NetworkSpec(model=str(model))).size_px == (16, 16)
+
+
+def test_seeded_weights_are_the_same_each_time_and_others_with_another_seed() -> None:
+    def hash_of(seed: int) -> str:
+        return prepare_network(NetworkSpec("MobileNetV2", f"random:{seed}")).weights_sha256
+
+    assert hash_of(3) == hash_of(3) != hash_of(4)
+
+
+def test_saved_weights_of_an_architecture_are_loaded(tmp_path: Path) -> None:
+    save = (
+        "import sys, keras; from verger.featurize.convert import seed_weights;"
+        "m = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(224, 224, 3), pooling='avg');"
+        "seed_weights(m, 3); m.save_weights(sys.argv[1])"
+    )
+    path = tmp_path / "mine.weights.h5"
+    env = {**os.environ, "KERAS_BACKEND": "jax"}
+    subprocess.run([sys.executable, "-c", save, str(path)], env=env, check=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
+    loaded = Extractor(prepare_network(NetworkSpec(weights=str(path))))(pixels)
+    seeded = Extractor(prepare_network(NetworkSpec(weights="random:3")))(pixels)
+    np.testing.assert_allclose(loaded, seeded, rtol=1e-4, atol=1e-5)
+    with pytest.raises(WeightsError, match="do not fit VGG16"):
+        prepare_network(NetworkSpec("VGG16", str(path)))
+
+
+def test_imagenet_weights_that_cannot_be_had_say_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A proxy that refuses: the same as no network, on machines that have one.
+    for name in ("http_proxy", "https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setenv("VERGER_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(WeightsError) as caught:
+        prepare_network(NetworkSpec("NASNetMobile"))
+    for remedy in (str(tmp_path / "keras" / "models"), "KERAS_HOME", "--weights PATH", "--weights random:0"):
+        assert remedy in str(caught.value)
+    assert not list((tmp_path / "cache" / "networks").iterdir()), "a failed conversion must leave nothing"
+
+
+@pytest.mark.parametrize("name", ["broken.keras", "broken.onnx"])
+def test_a_file_that_is_no_model_says_so(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("not a model")
+    with pytest.raises(WeightsError, match=name):
+        prepare_network(NetworkSpec(model=str(tmp_path / name)))
+    with pytest.raises(WeightsError, match="there is no such file"):
+        prepare_network(NetworkSpec(weights=str(tmp_path / "absent.h5")))
+
+
+def test_bf16_is_close_and_not_equal(shared: Path) -> None:
+    flags = Path("/proc/cpuinfo").read_text()
+    if "avx512_bf16" not in flags and "amx_bf16" not in flags:
+        pytest.skip("this processor has no bf16: the hint changes nothing")
+    pixels = np.random.default_rng(0).integers(0, 256, (14, 14, 3), np.uint8).repeat(16, 0).repeat(16, 1)
+    exact = Extractor(prepare_network(NetworkSpec()))(pixels)
+    fast = Extractor(prepare_network(NetworkSpec(precision="bf16")))(pixels)
+    cosine = exact @ fast / np.linalg.norm(exact) / np.linalg.norm(fast)
+    assert 0.9 < cosine < 0.99999
+
+
+@pytest.mark.slow
+def test_every_architecture_converts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Building is what may fail (a channels-first kernel Keras refuses); weights and speed do not matter."""
+    from verger.featurize.catalog import CATALOG
+
+    check = (
+        "import json, sys; from pathlib import Path; from verger.featurize import convert as c;"
+        "from verger.featurize.catalog import NetworkSpec;"
+        "g = c._export(c.build(NetworkSpec(sys.argv[1], 'random:0')), Path(sys.argv[2]));"
+        "print(json.dumps(list(g.output(0).shape)))"
+    )
+    small = [name for name in CATALOG if not name.endswith(("Large", "XLarge", "B6", "B7", "V2L", "V2M"))]
+    for name in small:
+        done = subprocess.run(
+            [sys.executable, "-c", check, name, str(tmp_path)],
+            env={**os.environ, "KERAS_BACKEND": "openvino"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{name}: {done.stderr[-2000:]}"
+        assert json.loads(done.stdout.splitlines()[-1]) == [1, CATALOG[name].n_features], name

@@ -1,0 +1,32 @@
+"""Keras' own float32 prediction, by its JAX backend: a second implementation, without TensorFlow.
+
+KERAS_BACKEND=jax python -m tests.keras_reference MODEL POOLING SEED PIXELS.npy FEATURES.npy
+"""
+
+from __future__ import annotations
+
+import sys
+
+import keras
+import numpy as np
+
+from verger.featurize.convert import seed_weights
+
+MODULES = {"VGG16": "vgg16", "ResNet50": "resnet", "EfficientNetB0": "efficientnet", "MobileNetV2": "mobilenet_v2"}
+
+
+def predict(model: str, pooling: str, seed: int, pixels: np.ndarray) -> np.ndarray:
+    """Return the features of (n, height, width, 3) uint8 pixels, on seeded random weights."""
+    application = getattr(keras.applications, model)
+    options = {"include_top": False, "weights": None, "input_shape": pixels.shape[1:]}
+    network = application(pooling=None if pooling == "flatten" else pooling, **options)
+    seed_weights(network, seed)
+    preprocess = getattr(keras.applications, MODULES[model]).preprocess_input
+    features = np.asarray(network.predict(preprocess(pixels.astype(np.float32)), batch_size=4, verbose=0))
+    return features.reshape(len(pixels), -1)
+
+
+if __name__ == "__main__":
+    assert keras.backend.backend() == "jax"
+    name, pooling, seed, source, target = sys.argv[1:]
+    np.save(target, predict(name, pooling, int(seed), np.load(source)))

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import base64
+import io
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from verger.report.thumbnails import SIZE_PX, make_thumbnails
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "a b 100%25 \u00e9.png"
+    Image.effect_noise((400, 300), 60).save(path)
+    return path
+
+
+def open_uri(uri: str | None) -> Image.Image:
+    assert uri is not None
+    return Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/webp;base64,"))))
+
+
+@pytest.mark.parametrize("prefix", ["", "file:", "file://"])
+def test_local_photos_are_made_small(photo: Path, prefix: str) -> None:
+    [uri] = make_thumbnails([f"{prefix}{photo}"])
+    assert open_uri(uri).size == (SIZE_PX, SIZE_PX * 3 // 4)
+
+
+def test_what_is_no_local_photo_has_none(tmp_path: Path) -> None:
+    (tmp_path / "text.jpg").write_text("no image")
+    (tmp_path / "empty.jpg").touch()
+    os.mkfifo(tmp_path / "pipe.jpg")
+    paths = [str(tmp_path), *map(str, tmp_path.iterdir()), str(tmp_path / "gone.jpg")]
+    paths += ["", "file:", "file:/zero\0byte", "s3a://bucket/a.jpg", "http://localhost/a.jpg"]
+    assert make_thumbnails(paths) == [None] * len(paths)
+
+
+def test_the_first_photos_within_the_budget_are_read(photo: Path) -> None:
+    n_bytes = photo.stat().st_size
+    found = make_thumbnails([str(photo)] * 5, budget_bytes=3 * n_bytes)
+    assert [uri is not None for uri in found] == [True, True, True, False, False]
+
+
+def test_grey_photos_become_rgb(photo: Path) -> None:
+    assert open_uri(make_thumbnails([str(photo)])[0]).mode == "RGB"

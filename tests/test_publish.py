@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from verger.errors import ResultError
+from verger.publish import publishing
+
+
+def put(out: Path, text: str, *, overwrite: bool = False) -> None:
+    with publishing(out, overwrite=overwrite) as stage:
+        (stage / "data").mkdir()
+        (stage / "data" / "x").write_text(text)
+        (stage / "manifest.json").write_text("{}")
+
+
+def beside(out: Path) -> list[str]:
+    return sorted(p.name for p in out.parent.iterdir() if p != out)
+
+
+def test_a_result_appears_whole_and_alone(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+    put(out, "one")
+    assert (out / "data" / "x").read_text() == "one"
+    assert beside(out) == []
+
+
+def test_an_existing_result_needs_overwrite_and_is_then_replaced(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    put(out, "one")
+    with pytest.raises(ResultError, match="--overwrite"):
+        put(out, "two")
+    assert (out / "data" / "x").read_text() == "one"
+    put(out, "two", overwrite=True)
+    assert (out / "data" / "x").read_text() == "two"
+    assert beside(out) == []
+
+
+def test_a_failed_run_leaves_the_last_good_result(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    put(out, "one")
+    with pytest.raises(ValueError, match="half-way"), publishing(out, overwrite=True) as stage:
+        (stage / "data").mkdir()
+        raise ValueError("half-way")
+    assert (out / "data" / "x").read_text() == "one"
+    assert beside(out) == []
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_that_is_no_result_is_never_replaced(tmp_path: Path, overwrite: bool) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "1.jpg").touch()
+    with pytest.raises(ResultError, match="not a result of verger"):
+        put(tmp_path / "photos", "one", overwrite=overwrite)
+    assert (tmp_path / "photos" / "1.jpg").exists()
+
+
+def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    put(tmp_path / "out", "one")
+    assert (tmp_path / "out" / "data" / "x").read_text() == "one"
+
+
+def test_two_runs_on_one_result_do_not_mix(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with publishing(out, overwrite=False) as stage:
+        (stage / "manifest.json").write_text("{}")
+        with pytest.raises(ResultError, match="another run"):
+            put(out, "two")
+    assert list(out.iterdir()) == [out / "manifest.json"]
+
+
+def _die_inside(out: Path) -> None:
+    with publishing(out, overwrite=True) as stage:
+        (stage / "data").mkdir()
+        (stage / "data" / "half").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_run_leaves_nothing_that_looks_whole_and_the_next_clears_up(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    put(out, "one")
+    dying = multiprocessing.get_context("spawn").Process(target=_die_inside, args=(out,))
+    dying.start()
+    dying.join()
+    assert dying.exitcode == -signal.SIGKILL
+    assert (out / "data" / "x").read_text() == "one"
+    put(out, "two", overwrite=True)
+    assert sorted(p.name for p in (out / "data").iterdir()) == ["x"]
+    assert beside(out) == []
+
+
+def test_where_folders_cannot_be_exchanged_two_renames_do_and_recover(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("verger.publish._exchange", lambda one, other: False)
+    out = tmp_path / "out"
+    put(out, "one")
+    put(out, "two", overwrite=True)
+    assert (out / "data" / "x").read_text() == "two"
+    out.rename(tmp_path / ".out.verger-previous")  # as if the power failed between the renames
+    with pytest.raises(ResultError, match="--overwrite"):
+        put(out, "three")
+    assert (out / "data" / "x").read_text() == "two"

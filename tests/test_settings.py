@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from verger.errors import SettingsError
+from verger.settings import load_settings, origins
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_flags_beat_the_environment_which_beats_the_file_which_beats_the_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path("verger.toml").write_text('model = "VGG16"\npooling = "max"\nlimit = 5\nglob = ["*.jpg"]\n')
+    monkeypatch.setenv("VERGER_POOLING", "flatten")
+    monkeypatch.setenv("VERGER_LIMIT", "6")
+    flags = {"limit": "7", "weights": None}
+    settings = load_settings(**flags)
+    assert (settings.model, settings.pooling, settings.limit, settings.glob) == ("VGG16", "flatten", 7, ("*.jpg",))
+    assert settings.weights == "imagenet"
+    told = origins(**flags)
+    assert [told[k] for k in ("limit", "pooling", "model", "weights")] == [
+        "flag",
+        "environment",
+        "verger.toml",
+        "default",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"sample": "5%"}, {"sample": 0.05}),
+        ({"max_rejected": "0.2"}, {"max_rejected": 0.2}),
+        ({"export": "csv, json"}, {"export": ("csv", "json")}),
+        ({"components": "12"}, {"components": 12, "variance_kept": None}),
+        ({}, {"variance_kept": 0.9}),
+        ({"max_megapixels": "2.5"}, {"max_pixels": 2_500_000}),
+    ],
+)
+def test_values_as_people_write_them(given: dict[str, str], expected: dict[str, object]) -> None:
+    settings = load_settings(**given)
+    assert {key: getattr(settings, key) for key in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("pooling", "mean", "'avg', 'max' or 'flatten'"),
+        ("limit", "0", "greater than or equal to 1"),
+        ("sample", "150%", "less than or equal to 1"),
+        ("sample", "many", "number"),
+        ("label", "regex:no group", "regex:PATTERN with one group"),
+        ("label", "regex:((", "regex:PATTERN with one group"),
+        ("label", "folder", "parent, none"),
+        ("export", "xlsx", "csv, json"),
+        ("conf", "spark.ui", "key=value"),
+        ("variance", "0", "greater than 0"),
+    ],
+)
+def test_a_bad_value_names_key_value_and_what_is_valid(key: str, value: str, words: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(**{key: value})
+    assert str(caught.value).startswith(f"{key} = ")
+    assert words in str(caught.value)
+
+
+def test_components_and_variance_exclude_each_other() -> None:
+    with pytest.raises(SettingsError, match="components or variance"):
+        load_settings(components="3", variance="0.9")
+
+
+def test_a_misspelt_key_in_the_file_lists_the_valid_ones() -> None:
+    Path("verger.toml").write_text('modle = "VGG16"\n')
+    with pytest.raises(SettingsError, match=r"modle.*model"):
+        load_settings()
