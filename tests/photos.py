@@ -96,12 +96,11 @@ def claim_size(data: bytes, width: int, height: int) -> bytes:
     elif data.startswith(b"\x89PNG"):
         struct.pack_into(">II", broken, 16, width, height)
         struct.pack_into(">I", broken, 29, zlib.crc32(broken[12:29]))
-    elif data[12:16] == b"VP8 ":
-        struct.pack_into("<HH", broken, 26, width & 0x3FFF, height & 0x3FFF)
-    elif data[12:16] == b"VP8L":
-        struct.pack_into("<I", broken, 21, (width - 1) & 0x3FFF | ((height - 1) & 0x3FFF) << 14)
+    elif data.startswith(b"RIFF"):
+        start, body = _webp_size(data[12:16], width, height)
+        broken[start : start + len(body)] = body
     elif data.startswith(b"GIF8"):
-        struct.pack_into("<HH", broken, 6, width & 0xFFFF, height & 0xFFFF)
+        struct.pack_into("<HH", broken, 6, width, height)
     elif data.startswith(b"BM"):
         struct.pack_into("<II", broken, 18, width, height)
     elif data.startswith(b"II*\0"):
@@ -110,6 +109,15 @@ def claim_size(data: bytes, width: int, height: int) -> bytes:
             if tag in (256, 257):
                 struct.pack_into("<HII", broken, at + 2, 4, 1, width if tag == 256 else height)
     return bytes(broken)
+
+
+def _webp_size(chunk: bytes, width: int, height: int) -> tuple[int, bytes]:
+    """Where each kind of WebP holds its size, and how; 14 bits a side, but 24 in the extended kind."""
+    if chunk == b"VP8X":
+        return 24, (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    if chunk == b"VP8L":
+        return 21, struct.pack("<I", (width - 1) & 0x3FFF | ((height - 1) & 0x3FFF) << 14)
+    return 26, struct.pack("<HH", width & 0x3FFF, height & 0x3FFF)
 
 
 # Hostile photos.
@@ -151,6 +159,8 @@ def hostile_photos(n: int, seed: int) -> Iterator[tuple[str, bytes]]:
         # A wrong checksum stops a PNG reader before it meets anything worse.
         if rng.random() < 0.5:
             data = mend_checksums(data)
+        if data == photo.data:
+            data = _flip_bits(photo, rng, bases)
         yield f"{i:05d}-{mutation.__name__.strip('_')}.{photo.suffix}", data
 
 

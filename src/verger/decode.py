@@ -40,10 +40,18 @@ Reader = type[ImageFile.ImageFile]
 
 DEFAULT_MAX_PIXELS = 50_000_000
 
+
+class _JpegFile(JpegImageFile):
+    """Looks for no resolution in EXIF: nobody asks for it, and where it is broken the picture is lost."""
+
+    def _read_dpi_from_exif(self) -> None:
+        pass
+
+
 # Only what a camera or an app writes: formats that run other programs (EPS) stay shut. MPO is JPEG with more
 # pictures behind the first. Called directly, as Image.open forgets why a reader refused the file.
 _READERS: dict[str, Reader] = {
-    "JPEG": JpegImageFile,
+    "JPEG": _JpegFile,
     "PNG": PngImageFile,
     "WEBP": WebPImageFile,
     "GIF": GifImageFile,
@@ -125,7 +133,7 @@ def _read(data: bytes, reader: Reader, max_pixels: int) -> Image.Image:
     _check_size(image, max_pixels)
     if isinstance(image, TiffImageFile):
         _check_tiles(image, max_pixels)
-    if "progressive" in image.info:
+    if isinstance(image, JpegImageFile) and "progressive" in image.info:
         _check_scans(data)
     image.load()
     if isinstance(image, PngImageFile) and "transparency" in image.info:
@@ -230,7 +238,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise DecodeError(Reason.UNSUPPORTED, "floating-point pixels have no agreed white")
     if image.has_transparency_data:
-        rgba = image.convert("RGBA")
+        rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         white = Image.new("RGB", rgba.size, "white")
         white.paste(rgba, mask=rgba)
         return white

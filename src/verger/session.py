@@ -203,7 +203,7 @@ def _end_jvm(gateway: Any) -> None:
     gateway.shutdown()
     process = gateway.proc
     process.stdin.close()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     if process.poll() is None:

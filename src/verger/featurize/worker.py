@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from verger.errors import DecodeError, Reason
-from verger.featurize.runtime import Extractor, PhotoFeatures, Vector, featurize_photo
+from verger.featurize.columns import integers, strings, vectors
+from verger.featurize.runtime import Extractor, PhotoFeatures, featurize_photo
 from verger.uri import is_local, to_local
 
 # Rows handed to Spark at a time; wide vectors go in smaller batches.
@@ -81,23 +80,13 @@ def _append(
     done = [o if isinstance(o, PhotoFeatures) else None for o in outcomes]
     failed = [o if isinstance(o, DecodeError) else None for o in outcomes]
     kept = [name for name in rows.schema.names if name != options.content_column]
-    added: dict[str, Any] = {
-        "sha256": pa.array([o and o.sha256 for o in done], pa.string()),
-        "width": pa.array([o and o.width for o in done], pa.int32()),
-        "height": pa.array([o and o.height for o in done], pa.int32()),
-        options.output_column: list_array([o.features if o else None for o in done], n_features),
-        "reason": pa.array([o and str(o.reason) for o in failed], pa.string()),
-        "detail": pa.array([o and o.detail for o in failed], pa.string()),
+    added: dict[str, pa.Array] = {
+        "sha256": strings([o and o.sha256 for o in done]),
+        "width": integers([o and o.width for o in done]),
+        "height": integers([o and o.height for o in done]),
+        options.output_column: vectors([o and o.features for o in done], n_features),
+        "reason": strings([o and o.reason for o in failed]),
+        "detail": strings([o and o.detail for o in failed]),
     }
     columns = {name: rows[name] for name in kept} | added
     return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
-
-
-def list_array(vectors: list[Vector | None], n_columns: int) -> pa.ListArray:
-    """Return vectors of equal length as an Arrow list<float32> array; None becomes null."""
-    present = [vector for vector in vectors if vector is not None]
-    values = np.concatenate(present) if present else np.zeros(0, np.float32)
-    lengths = [0 if vector is None else n_columns for vector in vectors]
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    mask = pa.array([vector is None for vector in vectors], pa.bool_())
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, pa.float32()), mask=mask)
