@@ -27,9 +27,7 @@ def kernel_img_per_s(folder: Path, n_photos: int | None = None) -> float:
     n_cores = len(os.sched_getaffinity(0))
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(n_cores + 1)
-    workers = [
-        context.Process(target=_work, args=(paths[core::n_cores], barrier)) for core in range(n_cores)
-    ]
+    workers = [context.Process(target=_work, args=(paths[core::n_cores], barrier)) for core in range(n_cores)]
     for worker in workers:
         worker.start()
     barrier.wait()

@@ -125,7 +125,7 @@ def test_no_photos_says_what_is_there_instead(tree: Path, tmp_path: Path) -> Non
 
 
 def test_tasks_are_cut_by_bytes_and_count(tmp_path: Path) -> None:
-    """The stated rule: a photo weighs 1 + bytes / 250,000, a task at most 512, four tasks a core."""
+    """The stated rule: a photo weighs 1 + bytes / 250,000, a task at most 768, four tasks a core."""
     folder = tmp_path / "mixed"
     folder.mkdir()
     for i in range(900):

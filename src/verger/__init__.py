@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from verger.featurize.spark import ImageFeaturizer as ImageFeaturizer
+    from verger.featurize.transformer import ImageFeaturizer as ImageFeaturizer
     from verger.ingest import read_images as read_images
     from verger.reduce.spark import PCA as PCA
     from verger.reduce.spark import PCAModel as PCAModel
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "ImageFeaturizer": "verger.featurize.spark",
+    "ImageFeaturizer": "verger.featurize.transformer",
     "PCA": "verger.reduce.spark",
     "PCAModel": "verger.reduce.spark",
     "read_images": "verger.ingest",

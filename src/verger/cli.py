@@ -178,6 +178,19 @@ def sample(
     console.print(f"{n_photos} synthetic photos in {local_folder(out)}; next: verger run {out} OUT")
 
 
+@app.command("warm-up")
+def warm_up() -> None:
+    """Make later starts faster: archive Spark's classes, convert the default network. Takes a minute, once."""
+    from verger.warmup import warm_up
+
+    with watching(messages) as watch:
+        archive = warm_up(watch)
+    if archive is None:
+        console.print("the network is ready; this Java writes no archive of classes, so Spark starts as before")
+    else:
+        console.print(f"Spark's classes are archived in {archive} ({archive.stat().st_size / 1e6:.0f} MB)")
+
+
 @app.command()
 def doctor() -> None:
     """Look at what verger needs of this machine, and how to mend what is missing."""

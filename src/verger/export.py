@@ -23,9 +23,9 @@ class ExportOptions:
 
 def write_parquet(table: DataFrame, folder: Path, *, single_file: bool = False) -> None:
     """Write a table as Parquet, in one file or in one a task."""
-    # Float vectors hardly repeat: a dictionary of them costs time and saves nothing.
     rows = table.coalesce(1) if single_file else table
-    rows.write.option("parquet.enable.dictionary#features", "false").parquet(str(folder))
+    # Float vectors hardly repeat: a dictionary of them costs time and saves nothing.
+    rows.write.option("parquet.enable.dictionary", "false").parquet(str(folder))
 
 
 def write_copies(table: DataFrame, vectors: str, folder: Path, options: ExportOptions) -> list[Path]:

@@ -4,7 +4,7 @@ The listing goes to Parquet files, one a task, as it is walked: neither the driv
 start-up grows with the number of photos. Contents are read by the workers themselves, not by the JVM.
 
 The rule of the cut: a photo weighs 1 + bytes / 250,000 (inference, then decoding); a task weighs at most
-512, which is a few seconds of MobileNetV2, and there are at least four a core.
+768, which is a few seconds of MobileNetV2, and there are at least four a core.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 BYTES_PER_WEIGHT = 250_000
-TASK_WEIGHT = 512
+TASK_WEIGHT = 768
 TASKS_PER_CORE = 4
 
 _ROWS_A_BATCH = 16_384

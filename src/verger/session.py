@@ -6,38 +6,54 @@ import logging
 import os
 import re
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from verger import errors
 from verger.errors import JobError, SetupError, VergerError
-from verger.java import use_java
+from verger.java import class_archive, use_java
 
 if TYPE_CHECKING:
+    from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
+# Up to so many cores one thread collects the garbage: the JVM has little, and the workers need the cores.
+MAX_SERIAL_GC_CORES = 4
+
+_JVM_EXIT_S = 60.0  # an archive of classes takes a while to write
 _TICK_S = 0.2
 _LOG4J = Path(__file__).with_name("log4j2.properties")
 
 
 @dataclass(frozen=True)
 class SessionOptions:
-    """How to reach Spark. `log` takes what the JVM says; None leaves it on stderr."""
+    """How to reach Spark.
+
+    log: takes what the JVM says; None leaves it on stderr.
+    is_one_run: the JVM serves one run of the command line; on a local master it is tuned to start fast.
+    preload: modules that the workers import while the JVM is still starting.
+    archive_classes_to: where to leave an archive of the classes this session loads (`class_archive`).
+    """
 
     master: str = "local[*]"
     driver_memory: str = "2g"
     conf: tuple[str, ...] = ()
     log: Path | None = None
+    is_one_run: bool = False
+    preload: tuple[str, ...] = ()
+    archive_classes_to: Path | None = None
 
     @property
     def is_local(self) -> bool:
@@ -136,9 +152,30 @@ def _start(options: SessionOptions) -> SparkSession:
     conf = SparkConf(loadDefaults=False).setMaster(options.master).setAppName("verger")
     for key, value in {**_settings(options), **_pairs(options.conf)}.items():
         conf.set(key, value)
-    if SparkContext._active_spark_context is not None or options.log is None:
+    if SparkContext._active_spark_context is not None:
         return SparkSession.builder.config(conf=conf).getOrCreate()
-    return SparkSession(SparkContext(conf=conf, gateway=_launch_quietly(conf, options.log)))
+    gateway = _launch_quietly(conf, options.log) if options.log else None
+    context = SparkContext(conf=conf, gateway=gateway)
+    if options.preload:
+        _preload(context, options)
+    return SparkSession(context)
+
+
+def _preload(context: SparkContext, options: SessionOptions) -> None:
+    """Start the workers and let them import what they will need, while the session is being made."""
+    modules, n_cores = options.preload, options.n_local_cores or 1
+
+    def load(rows: Iterable[int]) -> None:
+        for module in modules:
+            import_module(module)
+
+    def warm() -> None:
+        try:
+            context.parallelize(range(n_cores), n_cores).foreachPartition(load)
+        except Exception as error:  # whatever is wrong will be seen where it matters
+            logger.debug("the workers could not be started early: %s", error)
+
+    threading.Thread(target=warm, name="verger-preload", daemon=True).start()
 
 
 def _launch_quietly(conf: Any, log: Path) -> Any:
@@ -164,6 +201,8 @@ def _settings(options: SessionOptions) -> dict[str, str]:
         "spark.sql.session.timeZone": "UTC",
         # Arrow counts rows, not bytes: 10,000 photos or wide vectors would fill a worker.
         "spark.sql.execution.arrow.maxRecordsPerBatch": "512",
+        # Workers started early by an RDD are found again by SQL only if both are set up alike.
+        "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "false",
         # One thread a worker process: BLAS must not start one for every core in each of them.
         "spark.executorEnv.OMP_NUM_THREADS": "1",
         "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
@@ -178,7 +217,17 @@ def _settings(options: SessionOptions) -> dict[str, str]:
 
 
 def _java_options(options: SessionOptions) -> list[str]:
-    return [] if options.log is None else [f"-Dlog4j2.configurationFile={_LOG4J.as_uri()}"]
+    """The JVM only moves rows here: it should start fast and leave the cores to the workers."""
+    told = [] if options.log is None else [f"-Dlog4j2.configurationFile={_LOG4J.as_uri()}"]
+    if not (options.is_one_run and options.is_local):
+        return told
+    is_small = (options.n_local_cores or 1) <= MAX_SERIAL_GC_CORES
+    told += ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC" if is_small else "-XX:+UseParallelGC"]
+    if options.archive_classes_to is not None:
+        return [*told, f"-XX:ArchiveClassesAtExit={options.archive_classes_to}", "-Xlog:disable"]
+    archive = class_archive()
+    # One that does not fit any more is passed over by the JVM, which says so: nobody needs to know.
+    return [*told, f"-XX:SharedArchiveFile={archive}", "-Xlog:disable"] if archive.is_file() else told
 
 
 def _pairs(conf: tuple[str, ...]) -> dict[str, str]:
@@ -203,7 +252,7 @@ def _end_jvm(gateway: Any) -> None:
     gateway.shutdown()
     process = gateway.proc
     process.stdin.close()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + _JVM_EXIT_S
     while process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     if process.poll() is None:

@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 from verger.featurize.catalog import CATALOG, NetworkSpec
 from verger.featurize.network import prepare_network
 from verger.featurize.runtime import Extractor
-from verger.featurize.spark import ImageFeaturizer
+from verger.featurize.transformer import ImageFeaturizer
 from verger.ingest import read_images, with_content
 
 SEED = 7
@@ -52,17 +52,17 @@ def test_seeded_weights_give_what_keras_predicts(model: str, pooling: str, tmp_p
     size = CATALOG[model].size_px
     smooth = np.random.default_rng(1).integers(0, 256, (6, size // 16, size // 16, 3), np.uint8)
     pixels = smooth.repeat(16, axis=1).repeat(16, axis=2)
-    np.save(tmp_path / "pixels.npy", pixels)
+    files = (tmp_path / "pixels.npy", tmp_path / "features.npy")
+    np.save(files[0], pixels)
     extractor = Extractor(prepare_network(NetworkSpec(model, f"random:{SEED}", pooling)))
     ours = np.array([extractor(picture) for picture in pixels])
     subprocess.run(
-        [sys.executable, "-m", "tests.keras_reference", model, pooling, str(SEED)]
-        + [str(tmp_path / "pixels.npy"), str(tmp_path / "features.npy")],
+        [sys.executable, "-m", "tests.keras_reference", model, pooling, str(SEED), *map(str, files)],
         env={**os.environ, "KERAS_BACKEND": "jax"},
         cwd=Path(__file__).parents[2],
         check=True,
     )
-    theirs = np.load(tmp_path / "features.npy")
+    theirs = np.load(files[1])
     assert ours.shape == theirs.shape
     assert np.ptp(theirs, axis=0).max() > 0.01 * np.abs(theirs).max(), "the photos must tell apart"
     assert cosines(ours, theirs).min() >= 0.99999

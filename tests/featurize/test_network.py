@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from tests.networks import N_FEATURES, save_tiny_onnx
+
 from verger.errors import WeightsError
 from verger.featurize.catalog import NetworkSpec
 from verger.featurize.network import prepare_network

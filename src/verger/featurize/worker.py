@@ -81,12 +81,12 @@ def _append(
     failed = [o if isinstance(o, DecodeError) else None for o in outcomes]
     kept = [name for name in rows.schema.names if name != options.content_column]
     added: dict[str, pa.Array] = {
-        "sha256": strings([o and o.sha256 for o in done]),
-        "width": integers([o and o.width for o in done]),
-        "height": integers([o and o.height for o in done]),
-        options.output_column: vectors([o and o.features for o in done], n_features),
-        "reason": strings([o and o.reason for o in failed]),
-        "detail": strings([o and o.detail for o in failed]),
+        "sha256": strings([o.sha256 if o else None for o in done]),
+        "width": integers([o.width if o else None for o in done]),
+        "height": integers([o.height if o else None for o in done]),
+        options.output_column: vectors([o.features if o else None for o in done], n_features),
+        "reason": strings([o.reason if o else None for o in failed]),
+        "detail": strings([o.detail if o else None for o in failed]),
     }
     columns = {name: rows[name] for name in kept} | added
     return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))

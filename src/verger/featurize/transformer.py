@@ -1,0 +1,93 @@
+"""`ImageFeaturizer`, the featurize stage for everybody's pyspark.ml pipelines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyspark import keyword_only
+from pyspark.ml import Transformer
+from pyspark.ml.param import Param, Params, TypeConverters
+from pyspark.ml.param.shared import HasInputCol, HasOutputCol
+from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
+from pyspark.sql import DataFrame
+
+from verger.decode import DEFAULT_MAX_PIXELS
+from verger.featurize.catalog import NetworkSpec
+from verger.featurize.network import prepare_network
+from verger.featurize.spark import featurize
+from verger.featurize.worker import WorkerOptions
+
+
+class ImageFeaturizer(
+    Transformer, HasInputCol, HasOutputCol, DefaultParamsReadable["ImageFeaturizer"], DefaultParamsWritable
+):
+    """Photos -> feature vectors: array<float>, null where the photo could not be decoded.
+
+    Reads the bytes in `inputCol` ("content"), as Spark's `binaryFile` gives them, and drops that column; a
+    DataFrame without it is read by `pathCol` ("path"), by the workers themselves. Adds sha256, width and
+    height in pixels (upright), `outputCol` ("features"), reason and detail (null where all is well).
+
+    model, weights, pooling, precision, preprocessing: see `verger models` and NetworkSpec.
+    maxPixels: larger photos are rejected before they are unpacked.
+    """
+
+    model: Param[str] = Param(Params._dummy(), "model", "name in the catalog", TypeConverters.toString)
+    weights: Param[str] = Param(
+        Params._dummy(), "weights", "imagenet, random:SEED or a file", TypeConverters.toString
+    )
+    pooling: Param[str] = Param(Params._dummy(), "pooling", "avg, max or flatten", TypeConverters.toString)
+    precision: Param[str] = Param(Params._dummy(), "precision", "f32 or bf16", TypeConverters.toString)
+    preprocessing: Param[str] = Param(
+        Params._dummy(),
+        "preprocessing",
+        "none, tf, caffe or torch; unset: the model's",
+        TypeConverters.toString,
+    )
+    maxPixels: Param[int] = Param(Params._dummy(), "maxPixels", "limit on a photo's pixels", TypeConverters.toInt)
+    pathCol: Param[str] = Param(
+        Params._dummy(), "pathCol", "path column, used where inputCol is absent", TypeConverters.toString
+    )
+
+    @keyword_only
+    def __init__(
+        self,
+        *,
+        inputCol: str = "content",
+        outputCol: str = "features",
+        pathCol: str = "path",
+        model: str = "MobileNetV2",
+        weights: str = "imagenet",
+        pooling: str = "avg",
+        precision: str = "f32",
+        preprocessing: str | None = None,
+        maxPixels: int = DEFAULT_MAX_PIXELS,
+    ) -> None:
+        super().__init__()
+        self._setDefault(
+            inputCol="content",
+            outputCol="features",
+            pathCol="path",
+            model="MobileNetV2",
+            weights="imagenet",
+            pooling="avg",
+            precision="f32",
+            maxPixels=DEFAULT_MAX_PIXELS,
+        )
+        self._set(**self._input_kwargs)  # type: ignore[attr-defined]  # keyword_only's
+
+    def spec(self) -> NetworkSpec:
+        """Return the network asked for; raises SettingsError."""
+        names = ("model", "weights", "pooling", "precision")
+        chosen: dict[str, Any] = {name: self.getOrDefault(name) for name in names}
+        if self.isDefined(self.preprocessing):
+            chosen["preprocessing"] = self.getOrDefault(self.preprocessing)
+        return NetworkSpec(**chosen)
+
+    def _transform(self, dataset: DataFrame) -> DataFrame:
+        options = WorkerOptions(
+            max_pixels=self.getOrDefault(self.maxPixels),
+            content_column=self.getInputCol(),
+            path_column=self.getOrDefault(self.pathCol),
+            output_column=self.getOutputCol(),
+        )
+        return featurize(dataset, prepare_network(self.spec()), options)

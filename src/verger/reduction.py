@@ -1,0 +1,80 @@
+"""The reduction step of the chain. A module of its own: it needs pandas and pyspark.ml, slow to import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from verger.errors import SourceError
+from verger.export import write_parquet
+from verger.reduce.moments import Moments
+from verger.reduce.pca import Criterion
+from verger.reduce.spark import PCAModel, fit_projection
+from verger.workplace import COMPONENTS, FEATURES, MODEL, Workplace
+
+STATE = "state.npz"
+SPECTRUM = "spectrum.csv"
+
+
+def reduce_features(place: Workplace, features: Path, state: Path | None = None) -> Path:
+    """Fit PCA on a features folder, write `components` and `model`; return the components' folder."""
+    settings = place.settings
+    place.progress.stage("reduce")
+    with place.manifest.timed("start"):
+        spark = place.session.spark()
+    criterion = Criterion(settings.components, settings.variance_kept)
+    earlier = None if state is None else _read_state(state)
+
+    def fit_and_write() -> PCAModel:
+        table = spark.read.parquet(str(_features_folder(features)))
+        found, moments = fit_projection(
+            table, FEATURES, criterion, standardize=settings.standardize, update=earlier
+        )
+        model = PCAModel(found, moments)
+        model.write().save(str(place.stage / MODEL / "pca"))
+        components = model.transform(table).select("path", "label", COMPONENTS)
+        write_parquet(components, place.stage / COMPONENTS, single_file=settings.single_file)
+        return model
+
+    with place.manifest.timed("reduce"):
+        model = place.session.run(fit_and_write)
+    _note_reduction(place, model, criterion)
+    return place.stage / COMPONENTS
+
+
+def _features_folder(path: Path) -> Path:
+    """Accept a result of verger or its features folder."""
+    for folder in (path / FEATURES, path):
+        if folder.is_dir() and any(folder.glob("*.parquet")):
+            return folder
+    raise SourceError(f"{path} holds no features: expected a result of `verger features` or its features/")
+
+
+def _read_state(path: Path) -> Moments:
+    """Read a PCA state: the file, or the result or model folder it lies in."""
+    for file in (path, path / STATE, path / MODEL / STATE):
+        if file.is_file():
+            return Moments.from_bytes(file.read_bytes())
+    raise SourceError(f"{path} holds no PCA state: expected model/{STATE} of an earlier result")
+
+
+def _note_reduction(place: Workplace, model: PCAModel, criterion: Criterion) -> None:
+    found, moments = model.projection, model.moments_
+    if moments is not None and not moments.is_wide:
+        (place.stage / MODEL / STATE).write_bytes(moments.to_bytes())
+    ratio = found.explained_variance_ratio
+    rows = zip(found.explained_variance, ratio, np.cumsum(ratio), strict=True)
+    lines = [f"{i},{value:.9g},{share:.9g},{total:.9g}" for i, (value, share, total) in enumerate(rows, 1)]
+    header = "component,explained_variance,explained_variance_ratio,cumulative_ratio"
+    (place.stage / MODEL / SPECTRUM).write_text("\n".join([header, *lines]) + "\n")
+    place.manifest.reduction = {
+        "n_components": found.k,
+        "explained_variance_ratio": found.variance_kept,
+        "criterion": str(criterion),
+        "standardize": place.settings.standardize,
+        "n_samples": found.n,
+        "n_features": len(found.mean),
+        "method": found.method,
+        "residual": found.residual,
+    }
