@@ -9,7 +9,7 @@ LOCK := requirements/dev.lock
 SHARED := $(wildcard ../shared)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check lint test-spark35 bench bench-memory lock clean
+.PHONY: help setup demo test test-slow check lint test-spark35 bench lock clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -26,8 +26,8 @@ demo: setup  ## set up, render photos, run the chain on them
 test: setup  ## the everyday tests: minutes
 	$(BIN)/pytest -m "not slow"
 
-test-all: setup  ## every test
-	$(BIN)/pytest
+test-slow: setup  ## the others: real data, memory, kills, two thousand hostile photos
+	$(BIN)/pytest -m slow
 
 lint: setup  ## style, types, layers
 	$(BIN)/ruff check .
@@ -35,7 +35,7 @@ lint: setup  ## style, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check: lint test-all  ## what CI asks for: lint, then every test
+check: lint test test-slow  ## lint, then every test
 
 test-spark35: .venv-spark35/.done  ## the core tests on the oldest Spark
 	.venv-spark35/bin/pytest -m "core and not slow"

@@ -103,7 +103,10 @@ def _sum(parts: list[bytes]) -> bytes:
 def _collect_tree(vectors: DataFrame, partial: Partial, merge: Callable[[list[bytes]], bytes]) -> list[bytes]:
     """Return partial results in a fixed order: merged on the cluster until few enough for the driver."""
     n_parts = _n_slots(vectors)
-    parts = vectors.coalesce(n_parts).mapInArrow(partial, PART).rdd.map(tuple)
+    table = vectors.coalesce(n_parts).mapInArrow(partial, PART)
+    if n_parts <= FAN_IN:
+        return [bytes(part) for _, part in sorted(table.collect())]
+    parts = table.rdd.map(tuple)
     while n_parts > FAN_IN:
         n_parts = -(-n_parts // FAN_IN)
         parts = (

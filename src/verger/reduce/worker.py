@@ -77,7 +77,7 @@ def _blocks(batches: Iterable[pa.RecordBatch]) -> Iterator[npt.NDArray[np.floati
 
 
 def _matrix(vectors: pa.ListArray) -> npt.NDArray[np.floating]:
-    widths = set(vectors.value_lengths().to_pylist())
+    widths = vectors.value_lengths().unique().to_pylist()
     if len(widths) != 1:
         raise ReductionError(f"feature vectors of unequal widths: {sorted(widths)}")
     values: npt.NDArray[np.floating] = vectors.flatten().to_numpy(zero_copy_only=False)

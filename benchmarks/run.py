@@ -1,0 +1,145 @@
+"""make bench: every speed that the README names, measured in one go.
+
+The machine may be shared and is never twice the same: what counts are the ratios, taken between runs that
+stand next to each other. Prints a table, and leaves it in benchmarks/results.md.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.kernel import kernel_img_per_s
+from benchmarks.reduction import time_reduction
+from verger.doctor import weights_in_reach
+from verger.manifest import software_versions
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+RESULTS = Path(__file__).with_name("results.md")
+N_ROUNDS = 3
+N_KERNEL_PHOTOS = 2060
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table; a target is what the project asks of itself."""
+
+    what: str
+    value: str
+    target: str = ""
+
+
+def main() -> None:
+    """Run everything and print the table."""
+    if weights_in_reach() is None:
+        sys.exit("make bench needs MobileNetV2's ImageNet weights: see `verger doctor`")
+    with tempfile.TemporaryDirectory(prefix="verger-bench-") as name:
+        folder = Path(name)
+        test = _unpack("test", folder) / "Test"
+        training = _unpack("training", folder) / "Training"
+        lines = [*_features(test, 4120, folder, 0.65), *_features(training, 16480, folder, 0.85)]
+        lines += _seed_style(test, folder)
+        lines += _reduction(folder / "features-16480" / "features")
+    table = _table(lines)
+    RESULTS.write_text(table)
+    print(table)
+
+
+def _unpack(split: str, folder: Path) -> Path:
+    with tarfile.open(DATA / f"fruits360-{split}.tar") as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "fruits360"
+
+
+def _features(photos: Path, n_photos: int, folder: Path, target: float) -> list[Line]:
+    """`verger features` from cold against the bare kernel, which is measured before and after each run."""
+    out = folder / f"features-{n_photos}"
+    ours, ratios, kernels = [], [], [_kernel(photos)]
+    for _ in range(N_ROUNDS):
+        speed = n_photos / _time_cli("features", str(photos), str(out), "--overwrite", "--no-report")
+        kernels.append(_kernel(photos))
+        ours.append(speed)
+        ratios.append(speed / statistics.mean(kernels[-2:]))
+    return [
+        Line(f"bare kernel around the runs of {n_photos:,} photos", f"{statistics.median(kernels):.0f} img/s"),
+        Line(f"`verger features` from cold, {n_photos:,} photos", f"{statistics.median(ours):.0f} img/s"),
+        Line(
+            "its share of the bare kernel", f"{statistics.median(ratios):.2f} ({_spread(ratios)})", f">= {target}"
+        ),
+    ]
+
+
+def _kernel(photos: Path) -> float:
+    found = kernel_img_per_s(photos, N_KERNEL_PHOTOS)
+    _say(f"bare kernel {found:.0f} img/s")
+    return found
+
+
+def _seed_style(photos: Path, folder: Path) -> list[Line]:
+    """The whole chain, scale + PCA included, both from cold on the same photos."""
+    ours = _time_cli("run", str(photos), str(folder / "run"), "--components", "100", "--standardize", "--no-report")
+    seed = _time([sys.executable, "-m", "benchmarks.seed_style", str(photos), str(folder / "seed")])
+    return [
+        Line("`verger run` from cold, 4,120 photos", f"{ours:.0f} s"),
+        Line("seed-style chain, the same photos", f"{seed:.0f} s"),
+        Line("our factor over it", f"{seed / ours:.1f}", ">= 8"),
+    ]
+
+
+def _reduction(features: Path) -> list[Line]:
+    found = time_reduction(features)
+    _say(f"reduction: ours {found.ours_s:.2f} s, Spark ML {found.spark_ml_s:.2f} s")
+    return [
+        Line(f"scale + PCA fit, {found.n_vectors:,} x 1,280: ours", f"{found.ours_s:.2f} s"),
+        Line("the same by Spark ML's StandardScaler + PCA", f"{found.spark_ml_s:.2f} s"),
+        Line("our factor over it", f"{found.factor:.1f}", ">= 8"),
+    ]
+
+
+def _time_cli(*arguments: str) -> float:
+    return _time([sys.executable, "-m", "verger", *arguments])
+
+
+def _time(command: list[str]) -> float:
+    start = time.monotonic()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    spent = time.monotonic() - start
+    _say(f"{spent:6.1f} s  {' '.join(command[2:4])}")
+    return spent
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _spread(values: list[float]) -> str:
+    return f"{min(values):.2f} to {max(values):.2f}"
+
+
+def _table(lines: list[Line]) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in software_versions().items())
+    head = [
+        f"Measured {time.strftime('%Y-%m-%d')} on {len(os.sched_getaffinity(0))} cores of {_cpu()}; {versions}.",
+        f"Medians of {N_ROUNDS} runs; trust the ratios.",
+        "",
+        "| what | measured | target |",
+        "|---|---|---|",
+    ]
+    return "\n".join([*head, *(f"| {line.what} | {line.value} | {line.target} |" for line in lines)]) + "\n"
+
+
+def _cpu() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+if __name__ == "__main__":
+    main()

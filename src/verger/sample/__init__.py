@@ -1,0 +1,7 @@
+"""Render labelled fruit photos, so that a fresh clone has something to read. They are synthetic."""
+
+from verger.sample.kinds import KINDS
+from verger.sample.render import SampleOptions, render_kind
+from verger.sample.write import ABOUT_NAME, COMMENT, render_sample
+
+__all__ = ["ABOUT_NAME", "COMMENT", "KINDS", "SampleOptions", "render_kind", "render_sample"]

@@ -1,0 +1,88 @@
+"""The command line as its users start it: a process of its own, which may end Spark's JVM with itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+Done = subprocess.CompletedProcess[str]
+
+VERGER = (sys.executable, "-m", "verger")
+
+
+def verger(*words: object, cwd: Path, **environment: str) -> Done:
+    """Run the command line to its end, in `cwd`."""
+    command = [*VERGER, *map(str, words)]
+    env = os.environ | environment
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=500)
+
+
+def manifest_of(*words: object, cwd: Path, **environment: str) -> dict[str, Any]:
+    """Run a command that must succeed, and return the manifest it prints."""
+    done = verger(*words, "--json", cwd=cwd, **environment)
+    assert done.returncode == 0, done.stderr
+    manifest: dict[str, Any] = json.loads(done.stdout)
+    return manifest
+
+
+def start_verger(*words: object, cwd: Path) -> subprocess.Popen[str]:
+    """Start the command line in a process group of its own, as a shell does."""
+    return subprocess.Popen(
+        [*VERGER, *map(str, words)],
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def table(folder: Path) -> pa.Table:
+    """Return a written table, sorted by path: which task wrote which file is Spark's own affair."""
+    return pq.read_table(folder).sort_by("path")
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Return the content of every file below `folder`."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def beside(out: Path) -> list[str]:
+    """Return the hidden names beside `out`: what a run may have left over."""
+    return sorted(p.name for p in out.parent.iterdir() if p.name.startswith(".") and p != out)
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """Return the processes below `pid`; none where it has ended."""
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def wait_until_gone(processes: Sequence[psutil.Process], timeout_s: float) -> list[str]:
+    """Wait for processes to end; return what is left of them. One that nobody reaps counts as ended."""
+    deadline = time.monotonic() + timeout_s
+    left = list(processes)
+    while left and time.monotonic() < deadline:
+        left = [process for process in left if _is_alive(process)]
+        time.sleep(0.1)
+    return [str(process) for process in left]
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
