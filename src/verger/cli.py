@@ -6,6 +6,7 @@ import inspect
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -222,7 +223,8 @@ def _tell(manifest: Manifest, out: Path, *, as_json: bool) -> None:
 
 
 def main() -> None:
-    """Run the command line: errors raised on purpose become one line, Ctrl-C exit code 130."""
+    """Run the command line: errors raised on purpose become one line, Ctrl-C (and kill) exit code 130."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except SettingsError as error:

@@ -86,7 +86,8 @@ def test_seeded_weights_are_the_same_each_time_and_others_with_another_seed() ->
 def test_saved_weights_of_an_architecture_are_loaded(tmp_path: Path) -> None:
     save = (
         "import sys, keras; from verger.featurize.convert import seed_weights;"
-        "m = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(224, 224, 3), pooling='avg');"
+        "m = keras.applications.MobileNetV2("
+        "include_top=False, weights=None, input_shape=(224, 224, 3), pooling='avg');"
         "seed_weights(m, 3); m.save_weights(sys.argv[1])"
     )
     path = tmp_path / "mine.weights.h5"

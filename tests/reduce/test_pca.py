@@ -106,9 +106,8 @@ def test_it_equals_spark_ml_up_to_sign_and_centring(spark: SparkSession) -> None
         ]
     ).fit(table)
     ours = PCA(k=4, standardize=True, inputCol="v").fit(table)
-    np.testing.assert_allclose(
-        ours.explained_variance_ratio_[:4], theirs.stages[1].explainedVariance.toArray(), rtol=1e-8
-    )
+    explained: Matrix = theirs.stages[1].explainedVariance.toArray()  # type: ignore[attr-defined]
+    np.testing.assert_allclose(ours.explained_variance_ratio_[:4], explained, rtol=1e-8)
     a = collected(ours.transform(table))
     b = np.array([r[0].toArray() for r in theirs.transform(table).orderBy("id").select("p").collect()])
     np.testing.assert_allclose(np.abs(a), np.abs(b), atol=1e-3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from pyspark.sql import DataFrame
 from pyspark.sql.types import StructField, StructType
@@ -59,6 +59,6 @@ def _output_schema(images: DataFrame, options: WorkerOptions) -> StructType:
     kept = [field for field in images.schema if field.name != options.content_column]
     added = [
         StructField(options.output_column if field.name == "features" else field.name, field.dataType)
-        for field in cast(StructType, StructType.fromDDL(schema.OUTCOME))
+        for field in images.sparkSession.createDataFrame([], schema.OUTCOME).schema
     ]
     return StructType(kept + added)

@@ -1,0 +1,141 @@
+"""Whatever ends a run: the last good result stays, nothing half looks whole, no process outlives it."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.chain import beside, descendants, files, manifest_of, start_verger, table, wait_until_gone
+
+N_PHOTOS = 1200
+ORPHANS_END_WITHIN_S = 15.0
+STAGING = ".out.verger-staging"
+
+# An unhurried network, so that a kill lands in the middle; converted once and cached.
+NETWORK = ("--model", "MobileNetV2", "--weights", "random:0")
+
+
+@pytest.fixture(scope="module")
+def many_photos(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("many")
+    originals = sorted(path for path in photos.rglob("*") if path.is_file())
+    for i in range(N_PHOTOS):
+        original = originals[i % len(originals)]
+        target = folder / original.parent.name / f"{i:04d}{original.suffix}"
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(original, target)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(many_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The result that a run gives when it is left alone."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    manifest_of("run", many_photos, "out", *NETWORK, "--components", 3, "--no-report", cwd=folder)
+    return folder / "out"
+
+
+def start(photos: Path, cwd: Path, *more: str) -> subprocess.Popen[str]:
+    return start_verger("run", photos, "out", *NETWORK, "--components", 3, "--no-report", *more, cwd=cwd)
+
+
+def wait_for(folder: Path, run: subprocess.Popen[str], timeout_s: float = 120) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not folder.exists():
+        assert run.poll() is None, "the run ended before it could be disturbed"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("to_the_group", [True, False], ids=["Ctrl-C", "kill -INT"])
+def test_an_interrupted_run_leaves_no_trace(many_photos: Path, tmp_path: Path, to_the_group: bool) -> None:
+    """A terminal's Ctrl-C goes to every process of the run, `kill -INT` to one."""
+    run = start(many_photos, tmp_path)
+    wait_for(tmp_path / STAGING / "features" / "_temporary", run)
+    time.sleep(1)
+    below = descendants(run.pid)
+    assert any("java" in process.name() for process in below)
+    if to_the_group:
+        os.killpg(run.pid, signal.SIGINT)
+    else:
+        run.send_signal(signal.SIGINT)
+    _, told = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert "interrupted" in told and "Traceback" not in told, told
+    assert list(tmp_path.iterdir()) == []
+    assert wait_until_gone(below, ORPHANS_END_WITHIN_S) == []
+
+
+def test_an_interrupt_while_spark_starts_is_heeded(many_photos: Path, tmp_path: Path) -> None:
+    run = start(many_photos, tmp_path)
+    wait_for(tmp_path / STAGING, run)
+    time.sleep(0.7)
+    below = descendants(run.pid)
+    os.killpg(run.pid, signal.SIGINT)
+    _, told = run.communicate(timeout=60)
+    assert run.returncode == 130, told
+    assert "interrupted" in told and "Traceback" not in told, told
+    assert list(tmp_path.iterdir()) == []
+    assert wait_until_gone(below, ORPHANS_END_WITHIN_S) == []
+
+
+def test_an_interrupted_overwrite_keeps_the_old_result(
+    many_photos: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(undisturbed, tmp_path / "out")
+    run = start(many_photos, tmp_path, "--overwrite")
+    wait_for(tmp_path / STAGING / "features" / "_temporary", run)
+    os.killpg(run.pid, signal.SIGINT)
+    run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert files(tmp_path / "out") == files(undisturbed)
+    assert beside(tmp_path / "out") == []
+
+
+def die_and_rerun(seed: int, photos: Path, undisturbed: Path, tmp_path: Path) -> None:
+    """Odd seeds have an earlier result in place, which the run is to replace."""
+    has_earlier = seed % 2 == 1
+    if has_earlier:
+        shutil.copytree(undisturbed, tmp_path / "out")
+        (tmp_path / "out" / "from-before").touch()
+        before = files(tmp_path / "out")
+    run = start(photos, tmp_path, "--overwrite")
+    time.sleep(random.Random(seed).uniform(1, 12))
+    below: list[psutil.Process] = descendants(run.pid)
+    assert run.poll() is None, "the run ended before it could be killed"
+    run.kill()
+    run.communicate(timeout=60)
+    assert wait_until_gone(below, ORPHANS_END_WITHIN_S) == []
+    if has_earlier:
+        assert files(tmp_path / "out") == before
+    else:
+        assert not (tmp_path / "out").exists()
+    manifest_of("run", photos, "out", *NETWORK, "--components", 3, "--no-report", "--overwrite", cwd=tmp_path)
+    for name in ("features", "rejected", "components"):
+        assert table(tmp_path / "out" / name).equals(table(undisturbed / name)), name
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert not (tmp_path / "out" / "from-before").exists()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_killed_run_changes_nothing_and_the_next_one_is_whole(
+    seed: int, many_photos: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    die_and_rerun(seed, many_photos, undisturbed, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3, 11))
+def test_a_killed_run_changes_nothing_whenever_it_dies(
+    seed: int, many_photos: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    die_and_rerun(seed, many_photos, undisturbed, tmp_path)
