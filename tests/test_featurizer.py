@@ -87,7 +87,10 @@ def test_bytes_as_spark_reads_them_give_what_paths_give(
     found = stage.transform(by_content)
     assert "content" not in found.columns
     rows = {path: row for path, row in by_path(found).items() if not path.endswith(".txt")}
-    assert rows == by_path(stage.transform(images.drop("label")))
+    expected = by_path(stage.transform(images.drop("label")))
+    # Spark passes over files of zero bytes.
+    assert {path for path in expected if path not in rows} == {path for path in expected if "empty.jpg" in path}
+    assert rows == {path: row for path, row in expected.items() if path in rows}
 
 
 def test_other_columns_may_hold_the_bytes_and_the_vector(images: DataFrame, tiny_model: str) -> None:

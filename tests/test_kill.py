@@ -56,18 +56,18 @@ def wait_for(folder: Path, run: subprocess.Popen[str], timeout_s: float = 120) -
 
 
 @pytest.mark.core
-@pytest.mark.parametrize("to_the_group", [True, False], ids=["Ctrl-C", "kill -INT"])
-def test_an_interrupted_run_leaves_no_trace(many_photos: Path, tmp_path: Path, to_the_group: bool) -> None:
-    """A terminal's Ctrl-C goes to every process of the run, `kill -INT` to one."""
+@pytest.mark.parametrize("way", ["Ctrl-C", "kill -INT", "kill"])
+def test_an_interrupted_run_leaves_no_trace(many_photos: Path, tmp_path: Path, way: str) -> None:
+    """A terminal's Ctrl-C goes to every process of the run, `kill` to one."""
     run = start(many_photos, tmp_path)
     wait_for(tmp_path / STAGING / "features" / "_temporary", run)
     time.sleep(1)
     below = descendants(run.pid)
     assert any("java" in process.name() for process in below)
-    if to_the_group:
+    if way == "Ctrl-C":
         os.killpg(run.pid, signal.SIGINT)
     else:
-        run.send_signal(signal.SIGINT)
+        run.send_signal(signal.SIGINT if way == "kill -INT" else signal.SIGTERM)
     _, told = run.communicate(timeout=60)
     assert run.returncode == 130
     assert "interrupted" in told and "Traceback" not in told, told

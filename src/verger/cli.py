@@ -233,13 +233,17 @@ def main() -> None:
     except VergerError as error:
         _complain(error)
         sys.exit(EXIT_ERROR)
-    except KeyboardInterrupt:
-        messages.print("interrupted: nothing was changed", style="yellow")
-        sys.exit(EXIT_INTERRUPTED)
+    except SystemExit as ending:  # typer has made one of Ctrl-C
+        if ending.code == EXIT_INTERRUPTED:
+            messages.print("interrupted: nothing was changed", style="yellow")
+        raise
     except BrokenPipeError:  # `verger models | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:  # a full disk, a folder that may not be written
+        _complain(error)
+        sys.exit(EXIT_ERROR)
 
 
-def _complain(error: VergerError) -> None:
+def _complain(error: Exception) -> None:
     messages.print("[bold red]error:[/bold red]", end=" ")
     messages.print(str(error), markup=False, highlight=False, soft_wrap=True)

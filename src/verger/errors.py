@@ -58,10 +58,6 @@ class JobError(VergerError):
     """A Spark job failed."""
 
 
-class TooManyRejectedError(VergerError):
-    """More photos were rejected than --max-rejected allows."""
-
-
 class Reason(StrEnum):
     """Why a photo is in `rejected`: the closed list."""
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 MAX_SERIAL_GC_CORES = 4
 
 _JVM_EXIT_S = 60.0  # an archive of classes takes a while to write
+_LOG_KEPT_S = 7 * 24 * 3600.0
 _TICK_S = 0.2
 _LOG4J = Path(__file__).with_name("log4j2.properties")
 
@@ -184,12 +185,21 @@ def _launch_quietly(conf: Any, log: Path) -> Any:
     from pyspark.java_gateway import launch_gateway
 
     log.parent.mkdir(parents=True, exist_ok=True)
+    _prune(log.parent)
     with log.open("ab") as sink:
         try:
             return launch_gateway(conf, popen_kwargs={"stderr": sink})  # type: ignore[no-untyped-call]
         except (PySparkRuntimeError, RuntimeError) as error:
             last = log.read_text(errors="replace").splitlines()[-5:]
             raise SetupError("Spark does not start (try `verger doctor`):\n" + "\n".join(last)) from error
+
+
+def _prune(logs: Path) -> None:
+    """Remove logs that nobody has written to for a week."""
+    for old in logs.glob("spark-*.log"):
+        with suppress(OSError):  # another run may be doing the same
+            if time.time() - old.stat().st_mtime > _LOG_KEPT_S:
+                old.unlink()
 
 
 def _settings(options: SessionOptions) -> dict[str, str]:
