@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -41,6 +42,12 @@ def undisturbed(many_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("undisturbed")
     manifest_of("run", many_photos, "out", *NETWORK, "--components", 3, "--no-report", cwd=folder)
     return folder / "out"
+
+
+def duration_s(result: Path) -> float:
+    """How long the next run will take: the network is converted once."""
+    spent: dict[str, float] = json.loads((result / "manifest.json").read_text())["timings_s"]
+    return spent["total"] - spent["convert"]
 
 
 def start(photos: Path, cwd: Path, *more: str) -> subprocess.Popen[str]:
@@ -109,7 +116,7 @@ def die_and_rerun(seed: int, photos: Path, undisturbed: Path, tmp_path: Path) ->
         (tmp_path / "out" / "from-before").touch()
         before = files(tmp_path / "out")
     run = start(photos, tmp_path, "--overwrite")
-    time.sleep(random.Random(seed).uniform(1, 12))
+    time.sleep(random.Random(seed).uniform(0.05, 0.75) * duration_s(undisturbed))
     below: list[psutil.Process] = descendants(run.pid)
     assert run.poll() is None, "the run ended before it could be killed"
     run.kill()

@@ -8,7 +8,6 @@ VergerError                 everything verger raises on purpose; cli prints it w
 +-- ReductionError          PCA cannot be fitted as asked; says what to ask instead
 +-- SetupError              the machine lacks something (Java, an extra); says which command mends it
 +-- JobError                a Spark job failed for a reason verger does not know: says where the log is
-+-- TooManyRejectedError    --max-rejected exceeded; the results are written all the same
 +-- DecodeError             one photo cannot be decoded: becomes a row in `rejected`, never stops a run
 """
 
