@@ -22,12 +22,13 @@ from verger.reduce.spark import PCA
 from verger.session import open_session
 
 N_COMPONENTS = 100
-N_ROUNDS = 3
+N_ROUNDS = 4
+N_WARM_UP = 2  # the JVM compiles what it runs again
 
 
 @dataclass(frozen=True)
 class ReductionTimes:
-    """Medians of interleaved rounds, the first of which warms up and does not count."""
+    """Medians of interleaved rounds, the first of which warm up and do not count."""
 
     n_vectors: int
     ours_s: float
@@ -59,7 +60,7 @@ def time_reduction(features: Path) -> ReductionTimes:
         rounds = [
             (_time(lambda: ours.fit(arrays)), _time(lambda: theirs.fit(spark_vectors))) for _ in range(N_ROUNDS)
         ]
-        ours_s, spark_ml_s = zip(*rounds[1:], strict=True)
+        ours_s, spark_ml_s = zip(*rounds[N_WARM_UP:], strict=True)
         return ReductionTimes(n_vectors, statistics.median(ours_s), statistics.median(spark_ml_s))
     finally:
         spark.stop()

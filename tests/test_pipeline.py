@@ -236,13 +236,24 @@ def test_overwrite_replaces_and_limit_takes_the_first(
     assert beside(tmp_path / "out") == []
 
 
-def test_one_photo_is_too_few_for_pca_and_the_error_says_so(
+def test_where_too_few_photos_can_be_read_for_pca_the_rest_is_kept(
     photos: Path, network: tuple[str, ...], tmp_path: Path
 ) -> None:
-    done = verger("run", photos, "out", *network, "--limit", 1, cwd=tmp_path)
-    assert done.returncode == 1
-    assert "PCA needs two photos" in done.stderr and "Traceback" not in done.stderr
-    assert list(tmp_path.iterdir()) == []
+    """One folder with one good photo and one broken one: features and rejected are worth having."""
+    (tmp_path / "few").mkdir()
+    for name in ("1.png", "half.png"):
+        shutil.copy(photos / "kiwi" / name, tmp_path / "few")
+    done = verger("run", "few", "out", *network, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "no components: PCA needs two photos" in done.stdout
+    assert paths(tmp_path / "out" / "features") == [f"file:{tmp_path}/few/1.png"]
+    assert paths(tmp_path / "out" / "rejected") == [f"file:{tmp_path}/few/half.png"]
+    assert not (tmp_path / "out" / "components").exists()
+    assert (tmp_path / "out" / "report.html").is_file()
+    reduced = verger("reduce", "out", "reduced", cwd=tmp_path)
+    assert reduced.returncode == 1
+    assert "PCA needs two photos" in reduced.stderr
+    assert "Traceback" not in reduced.stderr
 
 
 @pytest.mark.slow

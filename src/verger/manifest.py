@@ -15,6 +15,9 @@ from typing import Any
 
 from verger.publish import MANIFEST
 
+# One vector has no variance: a run that reads fewer photos ends without components, and keeps the rest.
+MIN_TO_REDUCE = 2
+
 _PACKAGES = ("pyspark", "keras", "openvino", "numpy", "pillow", "pyarrow")
 
 
@@ -44,10 +47,14 @@ class Manifest:
     @property
     def warnings(self) -> list[str]:
         """What whoever uses the result must know first."""
+        told = []
         weights = str((self.network or {}).get("weights_from", ""))
         if weights.startswith("random:"):
-            return [f"weights = {weights}: the vectors say nothing about the fruit; the chain was only tried"]
-        return []
+            told.append(f"weights = {weights}: the vectors say nothing about the fruit; the chain was only tried")
+        n_features = self.counts.get("features", 0)
+        if self.command == "run" and n_features < MIN_TO_REDUCE:
+            told.append(f"no components: PCA needs two photos that can be read, and there are {n_features}")
+        return told
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

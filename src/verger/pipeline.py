@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from verger.manifest import Manifest
+from verger.manifest import MIN_TO_REDUCE, Manifest
 from verger.progress import Progress
 from verger.settings import Settings
 from verger.workplace import workplace
@@ -19,10 +19,10 @@ def run(src: str, out: Path, settings: Settings, progress: Progress) -> Manifest
 
         images = steps.list_photos(place, src)
         features = steps.featurize(place, images)
-        from verger import reduction
+        if place.manifest.counts["features"] >= MIN_TO_REDUCE:
+            from verger import reduction
 
-        components = reduction.reduce_features(place, features)
-        steps.export(place, components)
+            steps.export(place, reduction.reduce_features(place, features))
         return steps.finish(place)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import tomllib
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
@@ -185,8 +184,3 @@ def _settings_error(error: ValidationError) -> SettingsError:
         return SettingsError("setting", key, sorted(Settings.model_fields))
     words = first["msg"].removeprefix("Value error, ")
     return SettingsError(key, first["input"], words[0].lower() + words[1:])
-
-
-def toml_path() -> Path:
-    """Return where verger.toml is looked for."""
-    return Path(TOML_FILE).absolute()

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 
@@ -104,16 +103,19 @@ def finish(place: Workplace) -> Manifest:
 def _count(place: Workplace) -> None:
     """Count what was written, and make sure that nothing was lost."""
     counts = place.manifest.counts
-    counts["features"] = ds.dataset(place.stage / FEATURES, format="parquet").count_rows()
-    labels = Counter[str | None]()
-    for batch in ds.dataset(place.stage / FEATURES, format="parquet").to_batches(columns=["label"]):
-        labels.update(batch["label"].to_pylist())
-    reasons = pq.read_table(place.stage / REJECTED, columns=["reason"])["reason"].to_pylist()
-    counts["rejected"] = len(reasons)
-    counts["rejected_by_reason"] = dict(Counter(reasons).most_common())
+    labels, reasons = _tally(place.stage / FEATURES, "label"), _tally(place.stage / REJECTED, "reason")
+    counts["features"], counts["rejected"] = labels.total(), reasons.total()
+    counts["rejected_by_reason"] = dict(reasons.most_common())
     counts["labels"] = len(labels.keys() - {None})
     if counts["listed"] != counts["features"] + counts["rejected"]:
         raise ResultError(f"photos were lost on the way: {counts}")
+
+
+def _tally(folder: Path, column: str) -> Counter[str | None]:
+    found = Counter[str | None]()
+    for batch in ds.dataset(folder, format="parquet").to_batches(columns=[column]):
+        found.update(batch[column].to_pylist())
+    return found
 
 
 def _check_parity(place: Workplace, network: Network) -> None:
