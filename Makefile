@@ -44,7 +44,7 @@ test-spark35: .venv-spark35/.done  ## the core tests on the oldest Spark
 	scripts/setup $(PYTHON) .venv-spark35 requirements/spark35.lock
 	@touch $@
 
-bench: setup  ## speed: the kernel, the chain, the seed-style chain, PCA; about 20 minutes
+bench: setup  ## speed: the kernel, the chain, the seed-style chain, PCA; about 12 minutes
 	$(BIN)/python -m benchmarks.run
 
 lock:  ## pin anew what pyproject.toml asks for

@@ -25,7 +25,7 @@ from verger.places import cache_dir, file_sha256
 logger = logging.getLogger(__name__)
 
 # Raise when the conversion changes what a graph computes: old cache entries are then not used.
-_GRAPH_VERSION = 1
+_GRAPH_VERSION = 2
 
 
 @dataclass(frozen=True)
