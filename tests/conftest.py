@@ -14,6 +14,7 @@ from PIL import Image
 from pyspark.sql import SparkSession
 
 from tests.networks import save_tiny_onnx
+from verger.places import cache_dir
 from verger.session import open_session
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -27,9 +28,20 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         for name in [name for name in os.environ if name.startswith("VERGER_")]:
             patch.delenv(name)
         # Converted networks survive between runs of the tests; nothing else is shared.
-        patch.setenv("VERGER_CACHE", str(Path(__file__).parents[1] / ".cache" / "tests"))
+        patch.setenv("VERGER_CACHE", str(_cache(Path(__file__).parents[1] / ".cache" / "tests")))
         patch.setenv("KERAS_HOME", str(_keras_home(tmp_path_factory.mktemp("keras"))))
         yield
+
+
+def _cache(folder: Path) -> Path:
+    """Lend the tests what `verger warm-up` left at set-up: dozens of them start a Spark of their own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for archive in cache_dir().glob("spark-classes-*.jsa"):
+        lent = folder / archive.name
+        if not lent.exists():
+            lent.unlink(missing_ok=True)  # a link to one that is gone
+            lent.symlink_to(archive)
+    return folder
 
 
 def _keras_home(folder: Path) -> Path:
