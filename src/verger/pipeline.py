@@ -7,7 +7,7 @@ from pathlib import Path
 from verger.manifest import MIN_TO_REDUCE, Manifest
 from verger.progress import Progress
 from verger.settings import Settings
-from verger.workplace import workplace
+from verger.workplace import Workplace, workplace
 
 # The steps are imported inside: that takes a second or two, in which the JVM is already starting.
 
@@ -15,15 +15,20 @@ from verger.workplace import workplace
 def run(src: str, out: Path, settings: Settings, progress: Progress) -> Manifest:
     """Photos -> features and rejected -> components -> files, with a manifest and a report."""
     with workplace("run", src, out, settings, progress) as place:
-        from verger import steps
+        return chain(place, src)
 
-        images = steps.list_photos(place, src)
-        features = steps.featurize(place, images)
-        if place.manifest.counts["features"] >= MIN_TO_REDUCE:
-            from verger import reduction
 
-            steps.export(place, reduction.reduce_features(place, features))
-        return steps.finish(place)
+def chain(place: Workplace, src: str) -> Manifest:
+    """What `run` does, in a workplace that is open."""
+    from verger import steps
+
+    listing = steps.list_photos(place, src)
+    features = steps.featurize(place, listing, steps.prepare(place))
+    if place.manifest.counts["features"] >= MIN_TO_REDUCE:
+        from verger import reduction
+
+        steps.export(place, reduction.reduce_features(place, features))
+    return steps.finish(place)
 
 
 def features(src: str, out: Path, settings: Settings, progress: Progress) -> Manifest:
@@ -31,7 +36,8 @@ def features(src: str, out: Path, settings: Settings, progress: Progress) -> Man
     with workplace("features", src, out, settings, progress) as place:
         from verger import steps
 
-        steps.export(place, steps.featurize(place, steps.list_photos(place, src)))
+        listing = steps.list_photos(place, src)
+        steps.export(place, steps.featurize(place, listing, steps.prepare(place)))
         return steps.finish(place)
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow.dataset as ds
 from pyspark import StorageLevel
-from pyspark.sql import DataFrame
 
 from verger import ingest
 from verger.errors import DecodeError, ResultError
@@ -30,8 +29,8 @@ LISTING = "listing"
 _N_PARITY_PHOTOS = 16
 
 
-def list_photos(place: Workplace, src: str) -> DataFrame:
-    """List the source while Spark starts, and return the `images` table, contents unread."""
+def list_photos(place: Workplace, src: str) -> ingest.Listing:
+    """List the source while Spark starts, cut into tasks."""
     settings = place.settings
     selection = ingest.Selection(settings.glob, settings.label, settings.limit, settings.sample)
     place.progress.stage("list photos")
@@ -39,33 +38,37 @@ def list_photos(place: Workplace, src: str) -> DataFrame:
         n_cores = place.session.options.n_local_cores
         listing = ingest.write_listing(src, selection, place.stage / LISTING, n_cores)
     place.manifest.counts["listed"] = listing.n_photos
+    return listing
+
+
+def prepare(place: Workplace) -> Network:
+    """Return the network of the settings, converted while Spark starts where it is not in the cache."""
     place.progress.stage("convert network")
     with place.manifest.timed("convert"):
-        prepare_network(place.spec)
+        return prepare_network(place.spec)
+
+
+def featurize(place: Workplace, listing: ingest.Listing, network: Network) -> Path:
+    """Write `features` and `rejected` from one pass over the photos; return the features' folder."""
     place.progress.stage("start Spark")
     with place.manifest.timed("start"):
-        return ingest.images(place.session.spark(), listing)
-
-
-def featurize(place: Workplace, images: DataFrame) -> Path:
-    """Write `features` and `rejected` from one pass over the photos; return the features' folder."""
-    prepared, counts = prepare_network(place.spec), Counts(images)
+        images = ingest.images(place.session.spark(), listing)
+    counts = Counts(images)
     options = WorkerOptions(place.settings.max_pixels)
     # Kept on disk for the second table: the photos are decoded once, and memory holds none of it.
-    outcomes = featurize_images(images, prepared, options, counts).persist(StorageLevel.DISK_ONLY)
+    outcomes = featurize_images(images, network, options, counts).persist(StorageLevel.DISK_ONLY)
 
     def write() -> None:
         write_parquet(features_of(outcomes), place.stage / FEATURES)
         write_parquet(rejected_of(outcomes), place.stage / REJECTED, single_file=True)
 
-    n_listed = place.manifest.counts["listed"]
-    place.progress.stage("featurize", n_listed)
+    place.progress.stage("featurize", listing.n_photos)
     with place.manifest.timed("featurize"):
         place.session.run(write, lambda: place.progress.advance(*counts.read()))
-    place.progress.advance(n_listed, counts.read()[1])
-    place.manifest.network = prepared.describe()
+    place.progress.advance(listing.n_photos, counts.read()[1])
+    place.manifest.network = network.describe()
     _count(place)
-    _check_parity(place, prepared)
+    _check_parity(place, network)
     return place.stage / FEATURES
 
 

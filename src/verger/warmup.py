@@ -7,6 +7,7 @@ from pathlib import Path
 
 from verger.doctor import weights_in_reach
 from verger.java import class_archive
+from verger.pipeline import chain
 from verger.progress import Progress
 from verger.sample import SampleOptions, render_sample
 from verger.settings import load_settings
@@ -34,8 +35,4 @@ def _run_chain(folder: Path, archive: Path, progress: Progress) -> None:
     )
     photos = str(folder / "photos")
     with workplace("run", photos, folder / "result", settings, progress, archive=archive) as place:
-        from verger import reduction, steps
-
-        components = reduction.reduce_features(place, steps.featurize(place, steps.list_photos(place, photos)))
-        steps.export(place, components)
-        steps.finish(place)
+        chain(place, photos)
