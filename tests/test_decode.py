@@ -557,9 +557,11 @@ def test_decode_error_survives_pickling() -> None:
 
 # The limit on pixels, and bombs.
 
+EXTENDED_WEBP = encode(WIDE, "WEBP", exif=EXIF_TURNED)
 HUGE = {name: claim_size(write(WIDE, name), 20_000, 20_000) for name in ALL if "webp" not in name} | {
     "webp": claim_size(write(WIDE, "webp"), 16_000, 16_000),
     "webp-lossy": claim_size(write(WIDE, "webp-lossy"), 16_000, 16_000),
+    "webp-extended": claim_size(EXTENDED_WEBP, 20_000, 20_000),
     "gif-frame": build_gif((16, 16), (60_000, 60_000), disposal=0),
     "gif-cleared-frame": build_gif((16, 16), (30_000, 30_000), disposal=2),
     "tiff-tile": build_grey_tiff((16, 16), b"\0\0", {259: 5, 322: 16384, 323: 16384, 324: -1, 325: 2}),
@@ -572,6 +574,18 @@ def test_header_that_claims_too_much_is_refused(name: str) -> None:
     with pytest.raises(DecodeError, match="over the limit of 50 megapixels") as caught:
         decode_rgb(HUGE[name])
     assert caught.value.reason == Reason.TOO_MANY_PIXELS
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_the_reason_does_not_hang_on_what_was_allowed_before(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400_000_000)
+    assert reason_of(HUGE[name]) == Reason.TOO_MANY_PIXELS
+
+
+@pytest.mark.parametrize("data", [write(WIDE, "webp"), write(WIDE, "webp-lossy"), EXTENDED_WEBP])
+def test_size_of_every_kind_of_webp(data: bytes) -> None:
+    assert reason_of(data, max_pixels=2399) == Reason.TOO_MANY_PIXELS
+    assert decode_rgb(data, max_pixels=2400).size == 60 * 40 * 3
 
 
 @pytest.mark.parametrize("name", ALL)

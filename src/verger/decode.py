@@ -122,15 +122,17 @@ def decode_image(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.
 def _loosen_pillow(max_pixels: int) -> None:
     """Raise Pillow's own limit to the user's.
 
-    It stays on, since only it is asked before the GIF and WebP readers allocate; past it, twice over, they stop.
+    It stays on, since only it is asked before the GIF reader allocates; past it, twice over, they stop.
     """
     if Image.MAX_IMAGE_PIXELS is not None and max_pixels > Image.MAX_IMAGE_PIXELS:
         Image.MAX_IMAGE_PIXELS = max_pixels
 
 
 def _read(data: bytes, reader: Reader, max_pixels: int) -> Image.Image:
+    if reader is WebPImageFile:
+        _check_size(_webp_size(data), max_pixels)
     image = reader(io.BytesIO(data))
-    _check_size(image, max_pixels)
+    _check_size(image.size, max_pixels)
     if isinstance(image, TiffImageFile):
         _check_tiles(image, max_pixels)
     if isinstance(image, JpegImageFile) and "progressive" in image.info:
@@ -145,11 +147,21 @@ def _mega(n_pixels: int) -> str:
     return f"{n_pixels / 1e6:g} megapixels"
 
 
-def _check_size(image: Image.Image, max_pixels: int) -> None:
-    if image.width * image.height > max_pixels:
-        raise DecodeError(
-            Reason.TOO_MANY_PIXELS, f"{image.width} x {image.height} is over the limit of {_mega(max_pixels)}"
-        )
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        raise DecodeError(Reason.TOO_MANY_PIXELS, f"{width} x {height} is over the limit of {_mega(max_pixels)}")
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """The size that a WebP claims (RFC 9649): its reader allocates the canvas before it can be asked."""
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
 
 
 def _check_tiles(image: TiffImageFile, max_pixels: int) -> None:
