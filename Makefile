@@ -14,9 +14,9 @@ SHARED := $(wildcard ../shared)
 help:  ## what there is to make
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
-setup: $(VENV)/.done  ## .venv with verger, everything pinned; Java too where there is none
+setup: $(VENV)/.done  ## .venv with verger, everything pinned
 
-$(VENV)/.done: $(LOCK) requirements/java.lock pyproject.toml scripts/setup
+$(VENV)/.done: $(LOCK) pyproject.toml scripts/setup
 	scripts/setup $(PYTHON) $(VENV) $(LOCK)
 	@touch $@
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -14,6 +15,9 @@ from typing import Any
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
+from typer.testing import CliRunner
+
+from verger.cli import app
 
 Done = subprocess.CompletedProcess[str]
 
@@ -31,6 +35,15 @@ def manifest_of(*words: object, cwd: Path, **environment: str) -> dict[str, Any]
     """Run a command that must succeed, and return the manifest it prints."""
     done = verger(*words, "--json", cwd=cwd, **environment)
     assert done.returncode == 0, done.stderr
+    manifest: dict[str, Any] = json.loads(done.stdout)
+    return manifest
+
+
+def manifest_here(*words: object, cwd: Path) -> dict[str, Any]:
+    """Run a command that must succeed in this process, and so on the Spark that runs in it."""
+    with contextlib.chdir(cwd):
+        done = CliRunner().invoke(app, [*map(str, words), "--json"], catch_exceptions=False)
+    assert done.exit_code == 0, done.stderr
     manifest: dict[str, Any] = json.loads(done.stdout)
     return manifest
 

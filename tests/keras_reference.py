@@ -1,6 +1,8 @@
 """Keras' own float32 prediction, by its JAX backend: a second implementation, without TensorFlow.
 
-KERAS_BACKEND=jax python -m tests.keras_reference MODEL POOLING SEED PIXELS.npy FEATURES.npy
+KERAS_BACKEND=jax python -m tests.keras_reference SEED FOLDER MODEL:POOLING...
+
+reads FOLDER/MODEL-pixels.npy and writes FOLDER/MODEL-features.npy.
 """
 
 from __future__ import annotations
@@ -28,5 +30,7 @@ def predict(model: str, pooling: str, seed: int, pixels: np.ndarray) -> np.ndarr
 
 if __name__ == "__main__":
     assert keras.backend.backend() == "jax"
-    name, pooling, seed, source, target = sys.argv[1:]
-    np.save(target, predict(name, pooling, int(seed), np.load(source)))
+    seed, folder, *cases = sys.argv[1:]
+    for name, pooling in (case.split(":") for case in cases):
+        pixels = np.load(f"{folder}/{name}-pixels.npy")
+        np.save(f"{folder}/{name}-features.npy", predict(name, pooling, int(seed), pixels))

@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyspark.sql import SparkSession
 
-from tests.chain import beside, files, manifest_of, table, verger
+from tests.chain import beside, files, manifest_here, manifest_of, table, verger
 from tests.photos import hostile_photos
 from verger import schema
 from verger.decode import decode_rgb
@@ -170,11 +171,13 @@ def test_nothing_else_is_left(result: Result) -> None:
 
 
 @pytest.fixture(scope="module")
-def halves(photos: Path, network: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def halves(
+    spark: SparkSession, photos: Path, network: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     folder = tmp_path_factory.mktemp("halves")
-    features = manifest_of("features", photos, "features", *network, cwd=folder)
+    features = manifest_here("features", photos, "features", *network, cwd=folder)
     assert features["reduction"] is None and features["counts"]["features"] == N_GOOD
-    manifest_of("reduce", "features", "reduced", "--components", 2, cwd=folder)
+    manifest_here("reduce", "features", "reduced", "--components", 2, cwd=folder)
     return folder
 
 
@@ -188,13 +191,13 @@ def test_the_two_halves_give_what_the_whole_gives(result: Result, halves: Path) 
 
 
 def test_an_update_equals_a_run_on_all(
-    result: Result, photos: Path, network: tuple[str, ...], tmp_path: Path
+    spark: SparkSession, result: Result, photos: Path, network: tuple[str, ...], tmp_path: Path
 ) -> None:
     """The old features are gone by then: only the state of the first PCA is left."""
-    manifest_of("run", photos / "apple", "old", *network, "--components", 2, "--no-report", cwd=tmp_path)
-    manifest_of("features", photos / "[kp]*", "new", *network, "--no-report", cwd=tmp_path)
+    manifest_here("run", photos / "apple", "old", *network, "--components", 2, "--no-report", cwd=tmp_path)
+    manifest_here("features", photos / "[kp]*", "new", *network, "--no-report", cwd=tmp_path)
     shutil.rmtree(tmp_path / "old" / "features")
-    updated = manifest_of("reduce", "new", "both", "--components", 2, "--update", "old", cwd=tmp_path)
+    updated = manifest_here("reduce", "new", "both", "--components", 2, "--update", "old", cwd=tmp_path)
     assert updated["reduction"]["n_samples"] == N_GOOD
     found = {row["path"]: row["components"] for row in table(tmp_path / "both" / "components").to_pylist()}
     whole = {row["path"]: row["components"] for row in table(result.out / "components").to_pylist()}
@@ -223,12 +226,12 @@ def test_a_run_that_fails_leaves_the_old_result(photos: Path, result: Result) ->
 
 
 def test_overwrite_replaces_and_limit_takes_the_first(
-    photos: Path, network: tuple[str, ...], tmp_path: Path
+    spark: SparkSession, photos: Path, network: tuple[str, ...], tmp_path: Path
 ) -> None:
-    few = manifest_of("features", photos, "out", *network, "--limit", 2, cwd=tmp_path)
+    few = manifest_here("features", photos, "out", *network, "--limit", 2, cwd=tmp_path)
     assert few["counts"]["listed"] == 2
     assert [Path(path).parent.name for path in paths(tmp_path / "out" / "features")] == ["apple", "apple"]
-    some = manifest_of("features", photos, "out", *network, "--sample", "60%", "--overwrite", cwd=tmp_path)
+    some = manifest_here("features", photos, "out", *network, "--sample", "60%", "--overwrite", cwd=tmp_path)
     listed = some["counts"]["listed"]
     assert 2 < listed < N_LISTED
     table_of = [*paths(tmp_path / "out" / "features"), *paths(tmp_path / "out" / "rejected")]

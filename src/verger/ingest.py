@@ -30,6 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from verger import schema
+from verger.columns import binaries
 from verger.errors import SourceError
 from verger.settings import PHOTO_GLOBS
 from verger.uri import is_local, to_local, to_uri
@@ -110,7 +111,7 @@ def with_content(images: DataFrame) -> DataFrame:
             for row in range(batch.num_rows):
                 one = batch.slice(row, 1)
                 with open(to_local(one["path"][0].as_py()), "rb") as file:
-                    content = pa.array([file.read()], pa.binary())
+                    content = binaries([file.read()])
                 path, modified, length, label = one.columns
                 yield pa.RecordBatch.from_arrays(
                     [path, modified, length, content, label], schema.columns(schema.IMAGES)
@@ -231,15 +232,10 @@ def _spool(entries: Iterator[os.DirEntry[str]], label: Labeller, spool: Path) ->
     with pa.OSFile(str(spool), "wb") as sink, pa.ipc.new_file(sink, _ARROW) as writer:
         while chunk := list(itertools.islice(entries, _ROWS_A_BATCH)):
             rows = [_row(entry, label) for entry in chunk]
-            writer.write_batch(
-                pa.RecordBatch.from_arrays(
-                    [
-                        pa.array(column, kind)
-                        for column, kind in zip(zip(*rows, strict=True), _ARROW.types, strict=True)
-                    ],
-                    schema=_ARROW,
-                )
-            )
+            columns = [
+                pa.array(column, kind) for column, kind in zip(zip(*rows, strict=True), _ARROW.types, strict=True)
+            ]
+            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=_ARROW))
             n_photos += len(rows)
             n_bytes += sum(row[2] for row in rows)
     return n_photos, n_bytes

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import distribution
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -58,15 +58,32 @@ def find_java() -> Java | None:
 
 
 def class_archive() -> Path:
-    """Return where the archive of Spark's classes for this Java and pyspark is, or would be.
+    """Return where the archive of Spark's classes for this Java and this pyspark is, or would be.
 
     With one (Java's class data sharing) the JVM maps classes instead of unpacking, parsing and verifying
     them: Spark starts in half the time. `verger warm-up` writes it.
     """
     java = use_java()
-    made_for = [str(java.home), _release(java.home), version("pyspark")]
+    made_for = [str(java.home), _release(java.home), *_spark_jars()]
     key = hashlib.sha256("\n".join(made_for).encode()).hexdigest()[:16]
     return cache_dir() / f"spark-classes-{key}.jsa"
+
+
+def complete_java() -> None:
+    """Give a Java that came without it (PyPI's) the archive of its own classes, which ours builds on.
+
+    Where its folder may not be written it stays as it is, and starts as slowly.
+    """
+    program = use_java().home / "bin" / "java"
+    if subprocess.run([program, "-Xshare:on", "-version"], capture_output=True, check=False).returncode:
+        subprocess.run([program, "-Xshare:dump"], capture_output=True, check=False)
+
+
+def _spark_jars() -> tuple[str, ...]:
+    """Return what identifies the installed jars: an archive is bound to their folder and their times."""
+    package = distribution("pyspark")
+    jars = Path(str(package.locate_file("pyspark/jars")))
+    return package.version, str(jars), str(jars.stat().st_mtime_ns) if jars.is_dir() else ""
 
 
 def _release(home: Path) -> str:

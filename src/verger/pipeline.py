@@ -20,14 +20,15 @@ def run(src: str, out: Path, settings: Settings, progress: Progress) -> Manifest
 
 def chain(place: Workplace, src: str) -> Manifest:
     """What `run` does, in a workplace that is open."""
-    from verger import steps
+    from verger import reduction, steps
 
     listing = steps.list_photos(place, src)
-    features = steps.featurize(place, listing, steps.prepare(place))
+    network = steps.prepare(place)
+    features = steps.featurize(place, listing, network)
     if place.manifest.counts["features"] >= MIN_TO_REDUCE:
-        from verger import reduction
-
         steps.export(place, reduction.reduce_features(place, features))
+    place.session.release()
+    steps.check_parity(place, network)
     return steps.finish(place)
 
 
@@ -37,7 +38,10 @@ def features(src: str, out: Path, settings: Settings, progress: Progress) -> Man
         from verger import steps
 
         listing = steps.list_photos(place, src)
-        steps.export(place, steps.featurize(place, listing, steps.prepare(place)))
+        network = steps.prepare(place)
+        steps.export(place, steps.featurize(place, listing, network))
+        place.session.release()
+        steps.check_parity(place, network)
         return steps.finish(place)
 
 
@@ -47,4 +51,5 @@ def reduce(features: Path, out: Path, settings: Settings, progress: Progress, st
         from verger import reduction, steps
 
         steps.export(place, reduction.reduce_features(place, features, state))
+        place.session.release()
         return steps.finish(place)

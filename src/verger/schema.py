@@ -17,4 +17,9 @@ OUTCOME = "sha256 string, width int, height int, features array<float>, reason s
 
 def columns(ddl: str) -> list[str]:
     """Return the column names of a flat DDL schema."""
-    return [field.split()[0] for field in ddl.split(", ")]
+    return list(types(ddl))
+
+
+def types(ddl: str) -> dict[str, str]:
+    """Return name -> type of a flat DDL schema."""
+    return dict(field.split() for field in ddl.split(", "))

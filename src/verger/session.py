@@ -8,14 +8,17 @@ import re
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import psutil
 
 from verger import errors
 from verger.errors import JobError, SetupError, VergerError
@@ -73,12 +76,30 @@ class SessionOptions:
 
 
 class Session:
-    """A SparkSession on its way: starting the JVM takes seconds in which the driver can do other things."""
+    """A SparkSession on its way: starting the JVM takes seconds in which the driver can do other things.
+
+    Where Spark already runs in this process, as in a notebook, it is borrowed, and left running at the end.
+    """
 
     def __init__(self, options: SessionOptions) -> None:
-        self.options = options
+        # Here, before the driver's other imports: they would slow down what the JVM waits for.
+        from pyspark import SparkContext
+
+        running = SparkContext._active_spark_context
+        self.options = replace(options, master=str(running.master), log=None) if running else options
+        self._lent_by: SparkContext | None = running
+        self._job_group = f"verger-{uuid.uuid4()}"
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="verger-spark")
-        self._starting: Future[SparkSession] = self._pool.submit(_start, options)
+        self._starting: Future[SparkSession] = self._pool.submit(self._open)
+        # pyspark imports it with its first word to the JVM: better now, while that starts.
+        import_module("pandas")
+        self._ending: Future[None] | None = None
+
+    def _open(self) -> SparkSession:
+        if self._lent_by is None:
+            return _start(self.options)
+        self._lent_by.setJobGroup(self._job_group, "verger")
+        return _borrow(self._lent_by, self.options)
 
     def spark(self) -> SparkSession:
         """Return the session, waiting for it; raises SetupError where Spark does not start."""
@@ -99,21 +120,47 @@ class Session:
 
     def _job_error(self, text: str) -> JobError:
         in_python = re.findall(r"^\w[\w.]*(?:Error|Exception|Interrupt)\b.*$", text, re.MULTILINE)
-        words = in_python[-1] if in_python else text.strip().splitlines()[0]
+        in_java = re.findall(r"^(?:Caused by)?: (.+)$", text, re.MULTILINE)
+        words = (in_python or in_java or text.strip().splitlines()[:1])[-1]
         where = f"; the whole story: {self.options.log}" if self.options.log else ""
         logger.debug("the Spark job failed: %s", text)
         return JobError(f"a Spark job failed: {words}{where}")
 
+    def release(self) -> None:
+        """Let Spark stop beside what the driver has still to do: there will be no more jobs."""
+        self._ending = self._pool.submit(self._end)
+
     def close(self) -> None:
-        """Stop Spark and the JVM, whatever state they are in."""
+        """Stop Spark and the JVM, whatever state they are in; of a borrowed Spark only what runs here."""
         if self._starting.cancel():
             return
         try:
-            _stop(self._starting.result())
+            if self._lent_by is None and not self._starting.done():
+                self._abandon()
+            elif self._ending is None:
+                self._end()  # not in the pool: a job may be running there
+            else:
+                self._ending.result()
         except SetupError:
             return  # it never started
         finally:
             self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _abandon(self) -> None:
+        """End a JVM that nobody will use before it has started: an error should not take seconds to be told."""
+        while not self._starting.done():
+            for process in _jvms_below():
+                process.terminate()
+            wait([self._starting], timeout=_TICK_S)
+        if self._starting.exception() is None:
+            self._end()
+
+    def _end(self) -> None:
+        spark = self._starting.result()
+        if self._lent_by is None:
+            _stop(spark)
+        else:
+            self._lent_by.cancelJobGroup(self._job_group)
 
 
 @contextmanager
@@ -129,8 +176,15 @@ def session(options: SessionOptions) -> Iterator[Session]:
 def open_session(
     master: str = "local[*]", *, driver_memory: str = "2g", conf: tuple[str, ...] = ()
 ) -> SparkSession:
-    """Return a SparkSession set up for photos, for notebooks and scripts."""
-    return _start(SessionOptions(master, driver_memory, conf))
+    """Return a SparkSession set up for photos, for notebooks and scripts.
+
+    Where Spark already runs in this process it is used as it is, less its SQL settings.
+    """
+    from pyspark import SparkContext
+
+    options = SessionOptions(master, driver_memory, conf)
+    running = SparkContext._active_spark_context
+    return _borrow(running, options) if running else _start(options)
 
 
 def _await(future: Future[T], tick: Callable[[], None]) -> T:
@@ -148,18 +202,28 @@ def _start(options: SessionOptions) -> SparkSession:
     # Left to itself Spark starts the system's python3, which has none of our packages.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     from pyspark import SparkConf, SparkContext
-    from pyspark.sql import SparkSession
 
     conf = SparkConf(loadDefaults=False).setMaster(options.master).setAppName("verger")
-    for key, value in {**_settings(options), **_pairs(options.conf)}.items():
+    for key, value in _settings(options).items():
         conf.set(key, value)
-    if SparkContext._active_spark_context is not None:
-        return SparkSession.builder.config(conf=conf).getOrCreate()
     gateway = _launch_quietly(conf, options.log) if options.log else None
     context = SparkContext(conf=conf, gateway=gateway)
     if options.preload:
         _preload(context, options)
+    from pyspark.sql import SparkSession
+
     return SparkSession(context)
+
+
+def _borrow(context: SparkContext, options: SessionOptions) -> SparkSession:
+    """Return a session of its own on a Spark that runs: its SQL settings are ours, its tables the owner's."""
+    from pyspark.sql import SparkSession
+
+    spark = SparkSession(context).newSession()
+    for key, value in _settings(options).items():
+        if spark.conf.isModifiable(key):
+            spark.conf.set(key, value)
+    return spark
 
 
 def _preload(context: SparkContext, options: SessionOptions) -> None:
@@ -223,7 +287,7 @@ def _settings(options: SessionOptions) -> dict[str, str]:
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
         }
-    return settings
+    return settings | {key: value for key, _, value in (pair.partition("=") for pair in options.conf)}
 
 
 def _java_options(options: SessionOptions) -> list[str]:
@@ -238,10 +302,6 @@ def _java_options(options: SessionOptions) -> list[str]:
     archive = class_archive()
     # One that does not fit any more is passed over by the JVM, which says so: nobody needs to know.
     return [*told, f"-XX:SharedArchiveFile={archive}", "-Xlog:disable"] if archive.is_file() else told
-
-
-def _pairs(conf: tuple[str, ...]) -> dict[str, str]:
-    return {key: value for key, _, value in (pair.partition("=") for pair in conf)}
 
 
 def _stop(spark: SparkSession) -> None:
@@ -268,6 +328,16 @@ def _end_jvm(gateway: Any) -> None:
     if process.poll() is None:
         process.kill()
         process.wait()
+
+
+def _jvms_below() -> list[psutil.Process]:
+    """Return the JVMs that this process has started, also where they are still shell scripts."""
+    found = []
+    for process in psutil.Process().children():
+        with suppress(psutil.Error):
+            if "pyspark-shell" in process.cmdline():
+                found.append(process)
+    return found
 
 
 def _told_by_worker(text: str) -> VergerError | None:

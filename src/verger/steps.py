@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow.dataset as ds
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pyspark import StorageLevel
 
 from verger import ingest
@@ -68,7 +71,6 @@ def featurize(place: Workplace, listing: ingest.Listing, network: Network) -> Pa
     place.progress.advance(listing.n_photos, counts.read()[1])
     place.manifest.network = network.describe()
     _count(place)
-    _check_parity(place, network)
     return place.stage / FEATURES
 
 
@@ -85,6 +87,29 @@ def export(place: Workplace, table: Path) -> None:
 
     with place.manifest.timed("export"):
         place.manifest.exports = [path.name for path in place.session.run(write)]
+
+
+def check_parity(place: Workplace, network: Network) -> None:
+    """Featurize a few photos again, here and in float32, and compare: the whole Spark path is checked."""
+    place.progress.stage("check")
+    exact = Extractor(replace(network, precision="f32"))
+    cosines = []
+    rows = (row for batch in _batches(place.stage / FEATURES, ["path", FEATURES]) for row in batch.to_pylist())
+    for path, vector in (tuple(row.values()) for row in itertools.islice(rows, _N_PARITY_PHOTOS)):
+        try:
+            data = Path(to_local(path)).read_bytes()
+            again = featurize_photo(data, exact, max_pixels=place.settings.max_pixels).features
+        except (OSError, DecodeError):
+            continue  # deleted meanwhile, say
+        ours = np.asarray(vector)
+        cosines.append(float(ours @ again / (np.linalg.norm(ours) * np.linalg.norm(again))))
+    if cosines:
+        place.manifest.parity = {
+            "n_checked": len(cosines),
+            "min_cosine": round(min(cosines), 7),
+            "mean_cosine": round(sum(cosines) / len(cosines), 7),
+            "precision": network.precision,
+        }
 
 
 def finish(place: Workplace) -> Manifest:
@@ -116,28 +141,13 @@ def _count(place: Workplace) -> None:
 
 def _tally(folder: Path, column: str) -> Counter[str | None]:
     found = Counter[str | None]()
-    for batch in ds.dataset(folder, format="parquet").to_batches(columns=[column]):
+    for batch in _batches(folder, [column]):
         found.update(batch[column].to_pylist())
     return found
 
 
-def _check_parity(place: Workplace, network: Network) -> None:
-    """Featurize a few photos again, here and in float32, and compare: the whole Spark path is checked."""
-    rows = ds.dataset(place.stage / FEATURES, format="parquet").head(_N_PARITY_PHOTOS, columns=["path", FEATURES])
-    exact = Extractor(replace(network, precision="f32"))
-    cosines = []
-    for path, vector in zip(rows["path"].to_pylist(), rows[FEATURES].to_pylist(), strict=True):
-        try:
-            data = Path(to_local(path)).read_bytes()
-            again = featurize_photo(data, exact, max_pixels=place.settings.max_pixels).features
-        except (OSError, DecodeError):
-            continue  # deleted meanwhile, say
-        ours = np.asarray(vector)
-        cosines.append(float(ours @ again / (np.linalg.norm(ours) * np.linalg.norm(again))))
-    if cosines:
-        place.manifest.parity = {
-            "n_checked": len(cosines),
-            "min_cosine": round(min(cosines), 7),
-            "mean_cosine": round(sum(cosines) / len(cosines), 7),
-            "precision": network.precision,
-        }
+def _batches(folder: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yield what Spark wrote."""
+    for file in sorted(folder.glob("*.parquet")):
+        with pq.ParquetFile(file) as table:
+            yield from table.iter_batches(columns=columns)

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from verger.doctor import weights_in_reach
-from verger.java import class_archive
+from verger.java import class_archive, complete_java
 from verger.pipeline import chain
 from verger.progress import Progress
 from verger.sample import SampleOptions, render_sample
@@ -17,6 +17,7 @@ from verger.workplace import workplace
 def warm_up(progress: Progress) -> Path | None:
     """Run the chain on ten renders and keep what the JVM loaded; return the archive, None if Java cannot."""
     archive = class_archive()
+    complete_java()
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="verger-warm-up-", dir=archive.parent) as name:
         folder = Path(name)

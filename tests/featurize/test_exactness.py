@@ -20,8 +20,10 @@ from verger.ingest import read_images, with_content
 
 SEED = 7
 
+Vectors = npt.NDArray[np.float32]
 
-def cosines(ours: npt.NDArray[np.float32], theirs: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+
+def cosines(ours: Vectors, theirs: Vectors) -> npt.NDArray[np.float64]:
     a, b = ours.astype(np.float64), theirs.astype(np.float64)
     result: npt.NDArray[np.float64] = (a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
     return result
@@ -43,26 +45,38 @@ def test_the_reference_vectors_come_out_of_spark(spark: SparkSession, shared: Pa
     assert np.abs(vectors - reference["features"]).max() < 1e-3
 
 
-@pytest.mark.parametrize(
-    ("model", "pooling"),
-    [("VGG16", "max"), ("ResNet50", "avg"), ("EfficientNetB0", "avg"), ("MobileNetV2", "flatten")],
-)
-def test_seeded_weights_give_what_keras_predicts(model: str, pooling: str, tmp_path: Path) -> None:
-    """VGG16 is BGR, ResNet50 too, EfficientNet channels-last; flattening must keep Keras' order."""
-    size = CATALOG[model].size_px
-    smooth = np.random.default_rng(1).integers(0, 256, (6, size // 16, size // 16, 3), np.uint8)
-    pixels = smooth.repeat(16, axis=1).repeat(16, axis=2)
-    files = (tmp_path / "pixels.npy", tmp_path / "features.npy")
-    np.save(files[0], pixels)
-    extractor = Extractor(prepare_network(NetworkSpec(model, f"random:{SEED}", pooling)))
-    ours = np.array([extractor(picture) for picture in pixels])
-    subprocess.run(
-        [sys.executable, "-m", "tests.keras_reference", model, pooling, str(SEED), *map(str, files)],
+# VGG16 and ResNet50 are BGR, EfficientNet channels-last; flattening must keep Keras' order.
+CASES = {"VGG16": "max", "ResNet50": "avg", "EfficientNetB0": "avg", "MobileNetV2": "flatten"}
+
+
+@pytest.fixture(scope="module")
+def predicted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Vectors, Vectors]]:
+    """Ours and Keras' features of the same pixels, on the same seeded weights; both are made at a time."""
+    folder = tmp_path_factory.mktemp("keras")
+    for model in CASES:
+        np.save(folder / f"{model}-pixels.npy", smooth_pixels(CATALOG[model].size_px))
+    cases = [f"{model}:{pooling}" for model, pooling in CASES.items()]
+    keras = subprocess.Popen(
+        [sys.executable, "-m", "tests.keras_reference", str(SEED), str(folder), *cases],
         env={**os.environ, "KERAS_BACKEND": "jax"},
         cwd=Path(__file__).parents[2],
-        check=True,
     )
-    theirs = np.load(files[1])
+    ours = {}
+    for model, pooling in CASES.items():
+        extractor = Extractor(prepare_network(NetworkSpec(model, f"random:{SEED}", pooling)))
+        ours[model] = np.array([extractor(picture) for picture in smooth_pixels(CATALOG[model].size_px)])
+    assert keras.wait() == 0
+    return {model: (ours[model], np.load(folder / f"{model}-features.npy")) for model in CASES}
+
+
+def smooth_pixels(size_px: int) -> npt.NDArray[np.uint8]:
+    coarse = np.random.default_rng(1).integers(0, 256, (6, size_px // 16, size_px // 16, 3), np.uint8)
+    return coarse.repeat(16, axis=1).repeat(16, axis=2)
+
+
+@pytest.mark.parametrize("model", CASES)
+def test_seeded_weights_give_what_keras_predicts(model: str, predicted: dict[str, tuple[Vectors, Vectors]]) -> None:
+    ours, theirs = predicted[model]
     assert ours.shape == theirs.shape
     assert np.ptp(theirs, axis=0).max() > 0.01 * np.abs(theirs).max(), "the photos must tell apart"
     assert cosines(ours, theirs).min() >= 0.99999

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from pyspark.sql import DataFrame
-from pyspark.sql.types import StructField, StructType
+from pyspark.sql.functions import lit
+from pyspark.sql.types import StructType
 
 from verger import schema
 from verger.featurize.network import Network
@@ -56,9 +57,7 @@ def featurize(
 
 
 def _output_schema(images: DataFrame, options: WorkerOptions) -> StructType:
-    kept = [field for field in images.schema if field.name != options.content_column]
-    added = [
-        StructField(options.output_column if field.name == "features" else field.name, field.dataType)
-        for field in images.sparkSession.createDataFrame([], schema.OUTCOME).schema
-    ]
-    return StructType(kept + added)
+    added = schema.types(schema.OUTCOME)
+    names = [options.output_column if name == "features" else name for name in added]
+    nulls = [lit(None).cast(kind).alias(name) for name, kind in zip(names, added.values(), strict=True)]
+    return images.drop(options.content_column).select("*", *nulls).schema

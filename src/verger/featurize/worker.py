@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from verger.columns import integers, strings, vectors
 from verger.errors import DecodeError, Reason
-from verger.featurize.columns import integers, strings, vectors
 from verger.featurize.runtime import Extractor, PhotoFeatures, featurize_photo
 from verger.uri import is_local, to_local
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from verger.columns import binaries, integers
 from verger.errors import ReductionError
 from verger.reduce.moments import Array, Moments
 from verger.reduce.pca import Projection
@@ -59,8 +60,8 @@ def _part(data: bytes) -> pa.RecordBatch:
     from pyspark import TaskContext
 
     context = TaskContext.get()
-    number = pa.array([context.partitionId() if context else 0], pa.int32())
-    return pa.RecordBatch.from_arrays([number, pa.array([data], pa.binary())], ["number", "part"])
+    number = context.partitionId() if context else 0
+    return pa.RecordBatch.from_arrays([integers([number]), binaries([data])], ["number", "part"])
 
 
 def _blocks(batches: Iterable[pa.RecordBatch]) -> Iterator[npt.NDArray[np.floating]]:

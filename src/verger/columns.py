@@ -25,6 +25,12 @@ def integers(values: Sequence[int | None]) -> pa.Array:
     return pa.Array.from_buffers(pa.int32(), len(values), [_validity(values), pa.py_buffer(numbers)])
 
 
+def binaries(values: Sequence[bytes]) -> pa.Array:
+    """Return a binary column."""
+    buffers = [None, _offsets([len(value) for value in values]), pa.py_buffer(b"".join(values))]
+    return pa.Array.from_buffers(pa.binary(), len(values), buffers)
+
+
 def vectors(values: Sequence[npt.NDArray[np.float32] | None], width: int) -> pa.Array:
     """Return a list<float32> column of vectors of one width; None becomes null."""
     present = [value for value in values if value is not None]
