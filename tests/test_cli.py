@@ -123,6 +123,13 @@ def test_show_settings_tells_where_each_is_from_and_runs_nothing(tmp_path: Path)
     assert not (tmp_path / "out").exists()
 
 
+def test_lists_may_be_given_at_once_or_one_by_one(tmp_path: Path) -> None:
+    flags = ("--export", "csv", "--export", "json", "--conf", "spark.a=1", "--conf", "spark.b=2,3", "--json")
+    shown = verger("run", "nowhere", "out", *flags, "--show-settings", cwd=tmp_path, COLUMNS="160").stdout
+    rows = {cells[0]: cells[1] for line in shown.splitlines() if len(cells := cells_of(line)) == 3}
+    assert (rows["export"], rows["conf"]) == ("csv,json", "spark.a=1,spark.b=2,3")
+
+
 def cells_of(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("│┃ ").replace("┃", "│").split("│")]
 

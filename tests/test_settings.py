@@ -38,6 +38,7 @@ def test_flags_beat_the_environment_which_beats_the_file_which_beats_the_default
         ({"sample": "5%"}, {"sample": 0.05}),
         ({"max_rejected": "0.2"}, {"max_rejected": 0.2}),
         ({"export": "csv, json"}, {"export": ("csv", "json")}),
+        ({"conf": "spark.jars=a.jar,b.jar, x=1"}, {"conf": ("spark.jars=a.jar,b.jar", "x=1")}),
         ({"components": "12"}, {"components": 12, "variance_kept": None}),
         ({}, {"variance_kept": 0.9}),
         ({"max_megapixels": "2.5"}, {"max_pixels": 2_500_000}),

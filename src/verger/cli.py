@@ -65,7 +65,7 @@ def _chain_command(*groups: str) -> Callable[[Job], Callable[..., None]]:
         extra = [_keyword(name, kind, False) for name, kind in _EXTRA_FLAGS.items()]
 
         def command(*, as_json: bool, show_settings: bool, **values: Any) -> None:
-            given = {flag.name: values.pop(flag.name) for flag in flags}
+            given = {flag.name: _joined(values.pop(flag.name)) for flag in flags}
             settings = load_settings(**given)
             if show_settings:
                 console.print(tables.settings_table(settings, origins(**given)))
@@ -102,8 +102,15 @@ def _flag(name: str) -> inspect.Parameter:
     is_switch = field.annotation is bool
     names = [f"--{dashed}/--no-{dashed}" if is_switch else f"--{dashed}"] + ["-v"] * (name == "verbose")
     option = typer.Option(*names, help=_told(field), rich_help_panel=_group(field), show_default=False)
-    kind = Annotated[bool | None, option] if is_switch else Annotated[str | None, option]
-    return _keyword(name, kind, None)
+    if is_switch:
+        return _keyword(name, Annotated[bool | None, option], None)
+    if isinstance(field.default, tuple):  # may be given more than once
+        return _keyword(name, Annotated[list[str] | None, option], None)
+    return _keyword(name, Annotated[str | None, option], None)
+
+
+def _joined(value: Any) -> Any:
+    return (",".join(value) or None) if isinstance(value, list) else value
 
 
 def _told(field: Any) -> str:

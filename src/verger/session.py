@@ -308,6 +308,8 @@ def _stop(spark: SparkSession) -> None:
     from pyspark import SparkContext
 
     gateway = SparkContext._gateway
+    # Python may drop an object of the JVM's at any time, and py4j complains where that has gone.
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)
     try:
         spark.sparkContext.cancelAllJobs()
         spark.stop()

@@ -35,6 +35,13 @@ def _split(value: object) -> object:
     return value
 
 
+def _split_pairs(value: object) -> object:
+    """The same for key=value pairs, whose values may hold commas."""
+    if isinstance(value, str):
+        return tuple(re.split(r",\s*(?=[\w.-]+=)", value.strip())) if value.strip() else ()
+    return value
+
+
 def _fraction(value: object) -> object:
     """Read 5% as 0.05."""
     if isinstance(value, str) and value.strip().endswith("%"):
@@ -44,7 +51,7 @@ def _fraction(value: object) -> object:
 
 Fraction = Annotated[float, BeforeValidator(_fraction), Field(ge=0, le=1)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-
+Pairs = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_pairs)]
 
 PHOTOS, NETWORK, REDUCTION, OUTPUT, SPARK = "Photos", "Network", "Reduction", "Output", "Spark"
 
@@ -85,14 +92,14 @@ class Settings(BaseSettings):
     )
     standardize: bool = _setting(REDUCTION, False, "divide each feature by its standard deviation first")
 
-    export: Words = _setting(OUTPUT, (), "csv, json or both, beside the Parquet")
+    export: Words = _setting(OUTPUT, (), "csv, json or both (csv,json), beside the Parquet")
     single_file: bool = _setting(OUTPUT, False, "one file a table instead of one a task")
     overwrite: bool = _setting(OUTPUT, False, "replace an existing result, once the new one is whole")
     report: bool = _setting(OUTPUT, True, "write report.html")
 
     master: str = _setting(SPARK, "local[*]", "Spark master")
     driver_memory: str = _setting(SPARK, "2g", "memory of the Spark driver")
-    conf: Words = _setting(SPARK, (), "Spark settings: key=value, comma-separated")
+    conf: Pairs = _setting(SPARK, (), "a Spark setting, key=value; as often as you like")
     verbose: bool = _setting(SPARK, False, "let Spark's log through")
 
     @field_validator("label")
