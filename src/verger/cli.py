@@ -45,6 +45,9 @@ Result = Annotated[str, typer.Argument(metavar="OUT", help="the folder of the re
 Update = Annotated[str | None, typer.Option(help="fold in with this earlier result's PCA state")]
 Job = Callable[..., Manifest]
 
+# Commands that change nothing where they do not end.
+_WHOLE_OR_NOTHING = ("run", "features", "reduce")
+
 _EXTRA_FLAGS = {
     "as_json": Annotated[bool, typer.Option("--json", help="print the manifest as JSON, and nothing else")],
     "show_settings": Annotated[
@@ -242,7 +245,8 @@ def main() -> None:
         sys.exit(EXIT_ERROR)
     except SystemExit as ending:  # typer has made one of Ctrl-C
         if ending.code == EXIT_INTERRUPTED:
-            messages.print("interrupted: nothing was changed", style="yellow")
+            is_whole_or_nothing = sys.argv[1:2] and sys.argv[1] in _WHOLE_OR_NOTHING
+            messages.print(f"interrupted{': nothing was changed' * bool(is_whole_or_nothing)}", style="yellow")
         raise
     except BrokenPipeError:  # `verger models | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

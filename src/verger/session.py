@@ -312,11 +312,20 @@ def _stop(spark: SparkSession) -> None:
     logging.getLogger("py4j").setLevel(logging.CRITICAL)
     try:
         spark.sparkContext.cancelAllJobs()
+        _forget_accumulators(spark.sparkContext)
         spark.stop()
     finally:
         if gateway is not None:
             _end_jvm(gateway)
             SparkContext._gateway = SparkContext._jvm = None
+
+
+def _forget_accumulators(context: SparkContext) -> None:
+    """Shut pyspark's server for them down beside the rest: it takes the second that its select waits."""
+    server = getattr(context, "_accumulatorServer", None)
+    if server is not None:
+        context._accumulatorServer = None  # type: ignore[assignment]
+        threading.Thread(target=server.shutdown, name="verger-accumulators", daemon=True).start()
 
 
 def _end_jvm(gateway: Any) -> None:
