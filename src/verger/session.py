@@ -325,6 +325,7 @@ def _forget_accumulators(context: SparkContext) -> None:
     server = getattr(context, "_accumulatorServer", None)
     if server is not None:
         context._accumulatorServer = None  # type: ignore[assignment]
+        server.handle_error = lambda request, address: None  # the JVM hangs up first
         threading.Thread(target=server.shutdown, name="verger-accumulators", daemon=True).start()
 
 
