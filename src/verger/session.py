@@ -91,8 +91,6 @@ class Session:
         self._job_group = f"verger-{uuid.uuid4()}"
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="verger-spark")
         self._starting: Future[SparkSession] = self._pool.submit(self._open)
-        # pyspark imports it with its first word to the JVM: better now, while that starts.
-        import_module("pandas")
         self._ending: Future[None] | None = None
 
     def _open(self) -> SparkSession:
@@ -168,6 +166,8 @@ def session(options: SessionOptions) -> Iterator[Session]:
     """Start Spark in the background; stop it at the end, also after Ctrl-C."""
     starting = Session(options)
     try:
+        # pyspark imports it with its first word to the JVM: better now, while that starts.
+        import_module("pandas")
         yield starting
     finally:
         starting.close()
