@@ -37,6 +37,7 @@ MAX_SERIAL_GC_CORES = 4
 
 _JVM_EXIT_S = 60.0  # an archive of classes takes a while to write
 _LOG_KEPT_S = 7 * 24 * 3600.0
+_CANCEL_S = 5.0
 _TICK_S = 0.2
 _LOG4J = Path(__file__).with_name("log4j2.properties")
 
@@ -91,6 +92,7 @@ class Session:
         self._job_group = f"verger-{uuid.uuid4()}"
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="verger-spark")
         self._starting: Future[SparkSession] = self._pool.submit(self._open)
+        self._running: Future[Any] | None = None
         self._ending: Future[None] | None = None
 
     def _open(self) -> SparkSession:
@@ -109,7 +111,8 @@ class Session:
         A VergerError raised by a worker comes out as itself.
         """
         try:
-            return _await(self._pool.submit(job), tick)
+            self._running = running = self._pool.submit(job)
+            return _await(running, tick)
         except VergerError:
             raise
         except Exception as error:  # py4j's and pyspark's, of many classes
@@ -156,9 +159,13 @@ class Session:
     def _end(self) -> None:
         spark = self._starting.result()
         if self._lent_by is None:
-            _stop(spark)
+            spark.sparkContext.cancelAllJobs()
         else:
             self._lent_by.cancelJobGroup(self._job_group)
+        if self._running is not None:  # it is told of its end by a JVM that is still there
+            wait([self._running], timeout=_CANCEL_S)
+        if self._lent_by is None:
+            _stop(spark)
 
 
 @contextmanager
@@ -308,16 +315,19 @@ def _stop(spark: SparkSession) -> None:
     from pyspark import SparkContext
 
     gateway = SparkContext._gateway
-    # Python may drop an object of the JVM's at any time, and py4j complains where that has gone.
-    logging.getLogger("py4j").setLevel(logging.CRITICAL)
+    # Python may drop an object of the JVM's at any time; where that has gone py4j tells the root logger.
+    logging.getLogger().addFilter(_is_not_py4j)
     try:
-        spark.sparkContext.cancelAllJobs()
         _forget_accumulators(spark.sparkContext)
         spark.stop()
     finally:
         if gateway is not None:
             _end_jvm(gateway)
             SparkContext._gateway = SparkContext._jvm = None
+
+
+def _is_not_py4j(record: logging.LogRecord) -> bool:
+    return record.module not in ("java_gateway", "clientserver")
 
 
 def _forget_accumulators(context: SparkContext) -> None:
