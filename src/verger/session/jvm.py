@@ -1,0 +1,151 @@
+"""Spark's JVM: started, borrowed, stopped. The only place that builds a SparkSession."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from verger.errors import SetupError
+from verger.java import use_java
+from verger.session.options import SessionOptions, spark_settings, sql_settings
+
+if TYPE_CHECKING:
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+logger = logging.getLogger(__name__)
+
+_JVM_EXIT_S = 60.0  # an archive of classes takes a while to write
+_LOG_KEPT_S = 7 * 24 * 3600.0
+
+
+def start(options: SessionOptions) -> SparkSession:
+    """Start a JVM and return its session; raises SetupError."""
+    use_java()
+    # Left to itself Spark starts the system's python3, which has none of our packages.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    from pyspark import SparkConf, SparkContext
+
+    conf = SparkConf(loadDefaults=False).setMaster(options.master).setAppName("verger")
+    for key, value in spark_settings(options).items():
+        conf.set(key, value)
+    gateway = _launch_quietly(conf, options.log) if options.log else None
+    context = SparkContext(conf=conf, gateway=gateway)
+    if options.preload:
+        _preload(context, options)
+    from pyspark.sql import SparkSession
+
+    return SparkSession(context)
+
+
+def borrow(context: SparkContext, options: SessionOptions) -> SparkSession:
+    """Return a session of its own on a Spark that runs: its SQL settings are ours, its tables the owner's."""
+    from pyspark.sql import SparkSession
+
+    spark = SparkSession(context).newSession()
+    for key, value in sql_settings(options).items():
+        if spark.conf.isModifiable(key):
+            spark.conf.set(key, value)
+    return spark
+
+
+def _preload(context: SparkContext, options: SessionOptions) -> None:
+    """Start the workers and let them import what they will need, while the session is being made."""
+    modules, n_cores = options.preload, options.n_local_cores or 1
+
+    def load(rows: Iterable[int]) -> None:
+        for module in modules:
+            import_module(module)
+
+    def warm() -> None:
+        try:
+            context.parallelize(range(n_cores), n_cores).foreachPartition(load)
+        except Exception as error:  # whatever is wrong will be seen where it matters
+            logger.debug("the workers could not be started early: %s", error)
+
+    threading.Thread(target=warm, name="verger-preload", daemon=True).start()
+
+
+def _launch_quietly(conf: Any, log: Path) -> Any:
+    """Start the JVM with its stderr in `log`: some of its lines come before any logging can be set up."""
+    from pyspark.errors import PySparkRuntimeError
+    from pyspark.java_gateway import launch_gateway
+
+    log.parent.mkdir(parents=True, exist_ok=True)
+    _prune(log.parent)
+    with log.open("ab") as sink:
+        try:
+            return launch_gateway(conf, popen_kwargs={"stderr": sink})  # type: ignore[no-untyped-call]
+        except (PySparkRuntimeError, RuntimeError) as error:
+            last = log.read_text(errors="replace").splitlines()[-5:]
+            raise SetupError("Spark does not start (try `verger doctor`):\n" + "\n".join(last)) from error
+
+
+def _prune(logs: Path) -> None:
+    """Remove logs that nobody has written to for a week."""
+    for old in logs.glob("spark-*.log"):
+        with suppress(OSError):  # another run may be doing the same
+            if time.time() - old.stat().st_mtime > _LOG_KEPT_S:
+                old.unlink()
+
+
+def stop(spark: SparkSession) -> None:
+    """Stop a session that `start` gave, and end its JVM."""
+    from pyspark import SparkContext
+
+    gateway = SparkContext._gateway
+    # Python may drop an object of the JVM's at any time; where that has gone py4j tells the root logger.
+    logging.getLogger().addFilter(_is_not_py4j)
+    try:
+        _forget_accumulators(spark.sparkContext)
+        spark.stop()
+    finally:
+        if gateway is not None:
+            _end_jvm(gateway)
+            SparkContext._gateway = SparkContext._jvm = None
+
+
+def _is_not_py4j(record: logging.LogRecord) -> bool:
+    return record.module not in ("java_gateway", "clientserver")
+
+
+def _forget_accumulators(context: SparkContext) -> None:
+    """Shut pyspark's server for them down beside the rest: it takes the second that its select waits."""
+    server = getattr(context, "_accumulatorServer", None)
+    if server is not None:
+        context._accumulatorServer = None  # type: ignore[assignment]
+        server.handle_error = lambda request, address: None  # the JVM hangs up first
+        threading.Thread(target=server.shutdown, name="verger-accumulators", daemon=True).start()
+
+
+def _end_jvm(gateway: Any) -> None:
+    """The JVM ends when its standard input closes; one that does not is killed."""
+    gateway.shutdown()
+    process = gateway.proc
+    process.stdin.close()
+    deadline = time.monotonic() + _JVM_EXIT_S
+    while process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
+def jvms_below() -> list[psutil.Process]:
+    """Return the JVMs that this process has started, also where they are still shell scripts."""
+    found = []
+    for process in psutil.Process().children():
+        with suppress(psutil.Error):
+            if "pyspark-shell" in process.cmdline():
+                found.append(process)
+    return found

@@ -1,0 +1,95 @@
+"""How Spark is set up: what the caller asks for, and what photos want of it."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from verger.java import class_archive
+
+# Up to so many cores one thread collects the garbage: the JVM has little, and the workers need the cores.
+MAX_SERIAL_GC_CORES = 4
+
+_LOG4J = Path(__file__).with_name("log4j2.properties")
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """How to reach Spark.
+
+    log: takes what the JVM says; None leaves it on stderr.
+    is_one_run: the JVM serves one run of the command line; on a local master it is tuned to start fast.
+    preload: modules that the workers import while the JVM is still starting.
+    archive_classes_to: where to leave an archive of the classes this session loads (`class_archive`).
+    """
+
+    master: str = "local[*]"
+    driver_memory: str = "2g"
+    conf: tuple[str, ...] = ()
+    log: Path | None = None
+    is_one_run: bool = False
+    preload: tuple[str, ...] = ()
+    archive_classes_to: Path | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Tell whether Spark runs in one JVM on this machine."""
+        return self.master.startswith("local")
+
+    @property
+    def n_local_cores(self) -> int | None:
+        """How many tasks run at a time on a local master; None on a cluster."""
+        if not self.is_local:
+            return None
+        asked = re.match(r"local\[(\d+)", self.master)
+        if asked:
+            return int(asked.group(1))
+        return len(os.sched_getaffinity(0)) if self.master.startswith("local[*") else 1
+
+
+def sql_settings(options: SessionOptions) -> dict[str, str]:
+    """Return what a session is set to, on a Spark of our own or a borrowed one; the caller's come last."""
+    settings = {
+        "spark.sql.session.timeZone": "UTC",
+        # Arrow counts rows, not bytes: 10,000 photos or wide vectors would fill a worker.
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "512",
+        # Workers started early by an RDD are found again by SQL only if both are set up alike.
+        "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "false",
+    }
+    return settings | {key: value for key, _, value in (pair.partition("=") for pair in options.conf)}
+
+
+def spark_settings(options: SessionOptions) -> dict[str, str]:
+    """Return all that a Spark of our own starts with; the caller's settings come last."""
+    settings = {
+        "spark.driver.memory": options.driver_memory,
+        "spark.driver.extraJavaOptions": " ".join(_java_options(options)),
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        # One thread a worker process: BLAS must not start one for every core in each of them.
+        "spark.executorEnv.OMP_NUM_THREADS": "1",
+        "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
+    }
+    if options.is_local:
+        # No name look-up to talk to oneself.
+        settings |= {
+            "spark.driver.host": "127.0.0.1",
+            "spark.driver.bindAddress": "127.0.0.1",
+        }
+    return settings | sql_settings(options)
+
+
+def _java_options(options: SessionOptions) -> list[str]:
+    """The JVM only moves rows here: it should start fast and leave the cores to the workers."""
+    told = [] if options.log is None else [f"-Dlog4j2.configurationFile={_LOG4J.as_uri()}"]
+    if not (options.is_one_run and options.is_local):
+        return told
+    is_small = (options.n_local_cores or 1) <= MAX_SERIAL_GC_CORES
+    told += ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC" if is_small else "-XX:+UseParallelGC"]
+    if options.archive_classes_to is not None:
+        return [*told, f"-XX:ArchiveClassesAtExit={options.archive_classes_to}", "-Xlog:disable"]
+    archive = class_archive()
+    # One that does not fit any more is passed over by the JVM, which says so: nobody needs to know.
+    return [*told, f"-XX:SharedArchiveFile={archive}", "-Xlog:disable"] if archive.is_file() else told

@@ -1,0 +1,171 @@
+"""A Spark session as one run has it: it starts beside other work, runs jobs, and ends whatever happens."""
+
+from __future__ import annotations
+
+import logging
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import TimeoutError as NotYet
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from verger import errors
+from verger.errors import JobError, SetupError, VergerError
+from verger.session.jvm import borrow, jvms_below, start, stop
+from verger.session.options import SessionOptions
+
+if TYPE_CHECKING:
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+_CANCEL_S = 5.0
+_TICK_S = 0.2
+
+
+class Session:
+    """A SparkSession on its way: starting the JVM takes seconds in which the driver can do other things.
+
+    Where Spark already runs in this process, as in a notebook, it is borrowed, and left running at the end.
+    """
+
+    def __init__(self, options: SessionOptions) -> None:
+        # Here, before the driver's other imports: they would slow down what the JVM waits for.
+        from pyspark import SparkContext
+
+        running = SparkContext._active_spark_context
+        self.options = replace(options, master=str(running.master), log=None) if running else options
+        self._lent_by: SparkContext | None = running
+        self._job_group = f"verger-{uuid.uuid4()}"
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="verger-spark")
+        self._starting: Future[SparkSession] = self._pool.submit(self._open)
+        self._running: Future[Any] | None = None
+        self._ending: Future[None] | None = None
+
+    def _open(self) -> SparkSession:
+        if self._lent_by is None:
+            return start(self.options)
+        self._lent_by.setJobGroup(self._job_group, "verger")
+        return borrow(self._lent_by, self.options)
+
+    def spark(self) -> SparkSession:
+        """Return the session, waiting for it; raises SetupError where Spark does not start."""
+        return _await(self._starting, lambda: None)
+
+    def run(self, job: Callable[[], T], tick: Callable[[], None] = lambda: None) -> T:
+        """Return job(), calling `tick` a few times a second meanwhile; Ctrl-C cancels its tasks.
+
+        A VergerError raised by a worker comes out as itself.
+        """
+        try:
+            self._running = running = self._pool.submit(job)
+            return _await(running, tick)
+        except VergerError:
+            raise
+        except Exception as error:  # py4j's and pyspark's, of many classes
+            # Made into text now: a JVM that has ended can no longer be asked for it.
+            raise _told_by_worker(str(error)) or self._job_error(str(error)) from None
+
+    def _job_error(self, text: str) -> JobError:
+        in_python = re.findall(r"^\w[\w.]*(?:Error|Exception|Interrupt)\b.*$", text, re.MULTILINE)
+        in_java = re.findall(r"^(?:Caused by)?: (.+)$", text, re.MULTILINE)
+        words = (in_python or in_java or text.strip().splitlines()[:1])[-1]
+        where = f"; the whole story: {self.options.log}" if self.options.log else ""
+        logger.debug("the Spark job failed: %s", text)
+        return JobError(f"a Spark job failed: {words}{where}")
+
+    def release(self) -> None:
+        """Let Spark stop beside what the driver has still to do: there will be no more jobs."""
+        self._ending = self._pool.submit(self._end)
+
+    def close(self) -> None:
+        """Stop Spark and the JVM, whatever state they are in; of a borrowed Spark only what runs here."""
+        if self._starting.cancel():
+            return
+        try:
+            if self._lent_by is None and not self._starting.done():
+                self._abandon()
+            elif self._ending is None:
+                self._end()  # not in the pool: a job may be running there
+            else:
+                self._ending.result()
+        except SetupError:
+            return  # it never started
+        finally:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _abandon(self) -> None:
+        """End a JVM that nobody will use before it has started: an error should not take seconds to be told."""
+        while not self._starting.done():
+            for process in jvms_below():
+                process.terminate()
+            wait([self._starting], timeout=_TICK_S)
+        if self._starting.exception() is None:
+            self._end()
+
+    def _end(self) -> None:
+        spark = self._starting.result()
+        try:
+            if self._lent_by is None:
+                spark.sparkContext.cancelAllJobs()
+            else:
+                self._lent_by.cancelJobGroup(self._job_group)
+            if self._running is not None:  # it is told of its end by a JVM that is still there
+                wait([self._running], timeout=_CANCEL_S)
+        finally:
+            if self._lent_by is None:
+                stop(spark)
+
+
+@contextmanager
+def session(options: SessionOptions) -> Iterator[Session]:
+    """Start Spark in the background; stop it at the end, also after Ctrl-C."""
+    starting = Session(options)
+    try:
+        # pyspark imports it with its first word to the JVM: better now, while that starts.
+        import_module("pandas")
+        yield starting
+    finally:
+        starting.close()
+
+
+def open_session(
+    master: str = "local[*]", *, driver_memory: str = "2g", conf: tuple[str, ...] = ()
+) -> SparkSession:
+    """Return a SparkSession set up for photos, for notebooks and scripts.
+
+    Where Spark already runs in this process it is used as it is, less its SQL settings.
+    """
+    from pyspark import SparkContext
+
+    options = SessionOptions(master, driver_memory, conf)
+    running = SparkContext._active_spark_context
+    return borrow(running, options) if running else start(options)
+
+
+def _await(future: Future[T], tick: Callable[[], None]) -> T:
+    while True:
+        try:
+            return future.result(timeout=_TICK_S)
+        except NotYet:
+            if future.done():
+                return future.result()
+            tick()
+
+
+def _told_by_worker(text: str) -> VergerError | None:
+    """Return the VergerError that a worker's traceback ends in, if it does."""
+    match = re.search(r"^verger\.errors\.(\w+): (.*)$", text, re.MULTILINE)
+    kind = getattr(errors, match.group(1), None) if match else None
+    if match is None or kind is None:
+        return None
+    told = VergerError.__new__(kind)
+    told.args = (match.group(2),)
+    return told  # type: ignore[no-any-return]
