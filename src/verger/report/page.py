@@ -1,36 +1,20 @@
-"""Write report.html: one file that opens offline, without a single request.
-
-The pictures come from the modules beside this one; `page.html.j2` arranges them. Labels and paths are other
-people's text: Jinja escapes it in HTML, JSON escapes it in the data, the scripts only ever set it as text,
-and a Content-Security-Policy forbids everything but the three scripts written here.
-"""
+"""The report of a run: the pictures come from the modules beside this one; `page.html.j2` arranges them."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-import os
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from verger.errors import ResultError
 from verger.report.artefacts import read_manifest, read_spectrum
 from verger.report.details import Section, list_details
 from verger.report.header import Found, Header, head_page
+from verger.report.html import render_page, write_page
 from verger.report.labels import LabelCounts, count_labels
 from verger.report.rejections import Rejections, count_rejections
 from verger.report.scatter import MAX_POINTS, Scatter, draw_scatter
 from verger.report.scree import Scree, draw_scree
 from verger.report.timings import Timings, read_timings
-from verger.report.wording import say_count
-
-FILE_NAME = "report.html"
 
 _TABLES = ("features", "rejected", "components")
 
@@ -56,17 +40,7 @@ def write_report(result: Path, *, title: str | None = None, max_points: int = MA
     Raises ResultError where `result` is not a finished verger result.
     """
     html = render(read_page(result, title=title, max_points=max_points))
-    path = result / FILE_NAME
-    beside = result / f".{FILE_NAME}.{os.getpid()}"
-    try:
-        # A path can hold what UTF-8 cannot: better a question mark than no page.
-        beside.write_text(html, encoding="utf-8", errors="replace", newline="\n")
-        beside.replace(path)
-    except OSError as error:
-        raise ResultError(f"{path} cannot be written: {error}") from error
-    finally:
-        beside.unlink(missing_ok=True)
-    return path
+    return write_page(html, result)
 
 
 def read_page(result: Path, *, title: str | None = None, max_points: int = MAX_POINTS) -> Page:
@@ -92,40 +66,8 @@ def read_page(result: Path, *, title: str | None = None, max_points: int = MAX_P
 
 def render(page: Page) -> str:
     """Return the page as HTML, with its styles, scripts and data inside."""
-    scripts = {"report_js": _inline(_read("page.js"))}
-    if page.scatter or page.scree:
-        scripts["plotly_js"] = _inline(get_plotlyjs())
     data = {
         "scatter": page.scatter.points if page.scatter else None,
         "scree": page.scree.curve if page.scree else None,
     }
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["count"] = say_count
-    return environment.from_string(_read("page.html.j2")).render(
-        page=page,
-        style=Markup(_read("page.css")),
-        data=_as_json(data),
-        script_hashes=" ".join(_hash_source(script) for script in scripts.values()),
-        **{"plotly_js": None, **scripts},
-    )
-
-
-def _read(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-def _inline(script: str) -> Markup:
-    """Mark a script of ours as fit to stand between script tags, whatever its string literals say."""
-    return Markup(script.replace("</script", "<\\/script").replace("<!--", "<\\!--"))
-
-
-def _hash_source(script: str) -> str:
-    """Return the Content-Security-Policy source that allows this script and no other."""
-    digest = hashlib.sha256(script.encode("utf-8")).digest()
-    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
-
-
-def _as_json(data: object) -> Markup:
-    """Return JSON in which no text can end the script element it stands in."""
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+    return render_page("page", data, with_plots=bool(page.scatter or page.scree), page=page)

@@ -1,0 +1,75 @@
+"""Write report.html: one file that opens offline, without a single request.
+
+Labels and paths are other people's text: Jinja escapes it in HTML, JSON escapes it in the data, the scripts
+only ever set it as text, and a Content-Security-Policy forbids everything but the three scripts written here.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from verger.errors import ResultError
+from verger.report.wording import say_bytes, say_count, say_duration, say_share
+
+FILE_NAME = "report.html"
+
+
+def render_page(name: str, data: object, *, with_plots: bool, **shown: object) -> str:
+    """Return `name`.html.j2 with page.css, `name`.js and `data` (what the script draws) inside."""
+    scripts = {"report_js": _inline(_read(f"{name}.js"))}
+    if with_plots:
+        scripts["plotly_js"] = _inline(get_plotlyjs())
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"count": say_count, "share": say_share, "bytes": say_bytes, "duration": say_duration}
+    return environment.from_string(_read(f"{name}.html.j2")).render(
+        style=Markup(_read("page.css")),
+        data=_as_json(data),
+        script_hashes=" ".join(_hash_source(script) for script in scripts.values()),
+        **{"plotly_js": None, **scripts},
+        **shown,
+    )
+
+
+def write_page(html: str, result: Path) -> Path:
+    """Write `result/report.html` in one step and return its path; raises ResultError."""
+    path = result / FILE_NAME
+    beside = result / f".{FILE_NAME}.{os.getpid()}"
+    try:
+        # A path can hold what UTF-8 cannot: better a question mark than no page.
+        beside.write_text(html, encoding="utf-8", errors="replace", newline="\n")
+        beside.replace(path)
+    except OSError as error:
+        raise ResultError(f"{path} cannot be written: {error}") from error
+    finally:
+        beside.unlink(missing_ok=True)
+    return path
+
+
+def _read(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _inline(script: str) -> Markup:
+    """Mark a script of ours as fit to stand between script tags, whatever its string literals say."""
+    return Markup(script.replace("</script", "<\\/script").replace("<!--", "<\\!--"))
+
+
+def _hash_source(script: str) -> str:
+    """Return the Content-Security-Policy source that allows this script and no other."""
+    digest = hashlib.sha256(script.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def _as_json(data: object) -> Markup:
+    """Return JSON in which no text can end the script element it stands in."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
