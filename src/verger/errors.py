@@ -6,6 +6,7 @@ VergerError                 everything verger raises on purpose; cli prints it w
 +-- ResultError             the output folder is taken, locked or not a verger result
 +-- WeightsError            weights missing, unreachable or of another architecture
 +-- ReductionError          PCA cannot be fitted as asked; says what to ask instead
++-- ClassifierError         a classifier cannot be trained, read or used on these features
 +-- SetupError              the machine lacks something (Java, an extra); says which command mends it
 +-- JobError                a Spark job failed for a reason verger does not know: says where the log is
 +-- DecodeError             one photo cannot be decoded: becomes a row in `rejected`, never stops a run
@@ -47,6 +48,10 @@ class WeightsError(VergerError):
 
 class ReductionError(VergerError):
     """PCA cannot be fitted as asked."""
+
+
+class ClassifierError(VergerError):
+    """A classifier cannot be trained, read or used as asked."""
 
 
 class SetupError(VergerError):

@@ -34,6 +34,7 @@ class Manifest:
     network: dict[str, Any] | None = None
     counts: dict[str, Any] = field(default_factory=dict)
     reduction: dict[str, Any] | None = None
+    evaluation: dict[str, Any] | None = None
     parity: dict[str, Any] | None = None
     exports: list[str] = field(default_factory=list)
     timings_s: dict[str, float] = field(default_factory=dict)

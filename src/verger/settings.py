@@ -53,7 +53,8 @@ Fraction = Annotated[float, BeforeValidator(_fraction), Field(ge=0, le=1)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Pairs = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_pairs)]
 
-PHOTOS, NETWORK, REDUCTION, OUTPUT, SPARK = "Photos", "Network", "Reduction", "Output", "Spark"
+PHOTOS, NETWORK, REDUCTION, SPARK = "Photos", "Network", "Reduction", "Spark"
+EXPORT, RESULT = "Export", "Result"
 
 # benchmarks/precision.py: MobileNetV2, 1,030 photos of fruits360-test, a processor with AVX-512 BF16
 BF16_FIDELITY = "1.7 times as fast, not exact (cosine to f32: mean 0.978, lowest 0.921)"
@@ -78,8 +79,15 @@ class Settings(BaseSettings):
     max_megapixels: float = _setting(PHOTOS, 50, "reject larger photos, before they are unpacked", gt=0)
     max_rejected: Fraction = _setting(PHOTOS, 1.0, "exit with code 3 beyond this share: 5% or 0.05")
 
-    model: str = _setting(NETWORK, "MobileNetV2", "name from `verger models`, or a .keras or .onnx file")
-    weights: str = _setting(NETWORK, "imagenet", "imagenet, random:SEED, or a .h5, .keras or .onnx file")
+    model: str = _setting(
+        NETWORK,
+        "auto",
+        "name from `verger models`, or a .keras or .onnx file; auto is MobileNetV2 where its ImageNet weights are "
+        "at hand, else the bundled fruitnet",
+    )
+    weights: str | None = _setting(
+        NETWORK, None, "imagenet, random:SEED, or a .h5, .keras or .onnx file; the model's own by default"
+    )
     pooling: Literal["avg", "max", "flatten"] = _setting(NETWORK, "avg", "avg, max or flatten")
     precision: Literal["f32", "bf16"] = _setting(NETWORK, "f32", f"f32, or bf16: {BF16_FIDELITY}")
     preprocessing: Literal["none", "tf", "caffe", "torch"] | None = _setting(
@@ -92,10 +100,10 @@ class Settings(BaseSettings):
     )
     standardize: bool = _setting(REDUCTION, False, "divide each feature by its standard deviation first")
 
-    export: Words = _setting(OUTPUT, (), "csv, json or both (csv,json), beside the Parquet")
-    single_file: bool = _setting(OUTPUT, False, "one file a table instead of one a task")
-    overwrite: bool = _setting(OUTPUT, False, "replace an existing result, once the new one is whole")
-    report: bool = _setting(OUTPUT, True, "write report.html")
+    export: Words = _setting(EXPORT, (), "csv, json or both (csv,json), beside the Parquet")
+    single_file: bool = _setting(EXPORT, False, "one file a table instead of one a task")
+    overwrite: bool = _setting(RESULT, False, "replace an existing result, once the new one is whole")
+    report: bool = _setting(RESULT, True, "write report.html")
 
     master: str = _setting(SPARK, "local[*]", "Spark master")
     driver_memory: str = _setting(SPARK, "2g", "memory of the Spark driver")

@@ -1,0 +1,64 @@
+"""Name the fruit in a photo: the chain's kernel and a classifier, without Spark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from verger.classify.evaluate import check_width
+from verger.classify.model import NOT_SURE, Classifier
+from verger.classify.taxonomy import Taxon, taxon_named
+from verger.decode import DEFAULT_MAX_PIXELS
+from verger.errors import DecodeError, Reason
+from verger.featurize.catalog import NetworkSpec
+from verger.featurize.network import prepare_network
+from verger.featurize.runtime import Extractor, featurize_photo
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a photo shows: the surest (label, probability) pairs, or `error` where it cannot be read.
+
+    `taxon` tells more of the surest (species, Latin, English and French name, variety) where it is known.
+    """
+
+    path: str
+    best: tuple[tuple[str, float], ...] = ()
+    is_sure: bool = False
+    taxon: Taxon | None = None
+    error: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The surest label, or "not sure"."""
+        return self.best[0][0] if self.is_sure else NOT_SURE
+
+
+def predict(photos: Iterable[Path], classifier: Classifier, *, top: int = 3) -> Iterator[Named]:
+    """Yield for every photo file what it shows; a file that cannot be read becomes an `error`.
+
+    Raises WeightsError where the classifier's network cannot be had, ClassifierError where it does not fit.
+    """
+    extractor = Extractor(prepare_network(NetworkSpec(**classifier.network)))
+    check_width(classifier, extractor.n_features)
+    for path in photos:
+        try:
+            yield _named(path, _read(path), classifier, extractor, top)
+        except DecodeError as error:
+            yield Named(str(path), error=str(error))
+
+
+def _named(path: Path, data: bytes, classifier: Classifier, extractor: Extractor, top: int) -> Named:
+    vector = featurize_photo(data, extractor, max_pixels=DEFAULT_MAX_PIXELS).features
+    shares = classifier.probabilities(vector[None])[0]
+    best = tuple((classifier.labels[i], float(shares[i])) for i in (-shares).argsort()[:top])
+    taxon = taxon_named(best[0][0]) if classifier.about.get("taxonomy") else None
+    return Named(str(path), best, best[0][1] >= classifier.threshold, taxon)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DecodeError(Reason.UNREADABLE, f"{type(error).__name__}: {error.strerror}") from error

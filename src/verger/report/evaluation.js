@@ -1,0 +1,69 @@
+"use strict";
+// Draws the three charts of an evaluation. Labels come from strangers: Plotly would read tags in them.
+(() => {
+  const byId = (id) => document.getElementById(id);
+  const data = JSON.parse(byId("page-data").textContent);
+  const FONT = { family: getComputedStyle(document.documentElement).fontFamily, size: 13 };
+  const CLEAR = "rgba(0,0,0,0)";
+  const CONFIG = { responsive: true, displaylogo: false, showSendToCloud: false, plotlyServerURL: "",
+    modeBarButtons: [["zoom2d", "pan2d"], ["resetScale2d"], ["toImage"]], doubleClick: "reset" };
+  const safe = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+  const percent = { tickformat: ".0%", zeroline: false, automargin: true };
+
+  function layout(more) {
+    return { font: FONT, paper_bgcolor: CLEAR, plot_bgcolor: CLEAR, showlegend: false,
+      modebar: { bgcolor: CLEAR }, margin: { l: 50, r: 12, t: 34, b: 44 }, ...more };
+  }
+
+  function drawConfusion({ labels, shares }) {
+    const names = labels.map(safe);
+    const plot = byId("confusion");
+    plot.style.height = `${Math.max(360, 180 + 14 * labels.length)}px`;
+    const names_axis = { tickvals: labels.map((_, i) => i), ticktext: names, automargin: true, zeroline: false,
+      showgrid: false, tickfont: { size: labels.length > 40 ? 9 : 12 } };
+    const trace = { type: "heatmap", z: shares, zmin: 0, zmax: 1, xgap: 1, ygap: 1, hoverongaps: false,
+      colorscale: [[0, "#dff0e5"], [0.1, "#a8d5b8"], [0.5, "#4c9a6a"], [1, "#17502f"]],
+      colorbar: { tickformat: ".0%", thickness: 10, outlinewidth: 0 },
+      text: shares.map((row, i) => row.map((share, j) => share === null ? ""
+        : `${(100 * share).toFixed(1)} % of ${names[i]}<br>named ${names[j]}`)),
+      hovertemplate: "%{text}<extra></extra>" };
+    Plotly.newPlot(plot, [trace], layout({
+      xaxis: { ...names_axis, side: "top", tickangle: -60 },
+      yaxis: { ...names_axis, autorange: "reversed" },
+    }), CONFIG);
+  }
+
+  function drawReliability(rows) {
+    const most = Math.max(...rows.map((row) => row.n_photos));
+    Plotly.newPlot(byId("reliability"), [
+      { x: [0, 1], y: [0, 1], mode: "lines", line: { dash: "dot", color: "#9aa59d" }, hoverinfo: "skip" },
+      { x: rows.map((row) => row.sureness), y: rows.map((row) => row.accuracy), mode: "markers+lines",
+        line: { color: "#4c9a6a", width: 1 },
+        marker: { color: "#4c9a6a", size: rows.map((row) => 6 + 22 * Math.sqrt(row.n_photos / most)) },
+        text: rows.map((row) => row.n_photos.toLocaleString("en")),
+        hovertemplate: "%{x:.0%} sure, %{y:.1%} right<br>%{text} photos<extra></extra>" },
+    ], layout({
+      xaxis: { ...percent, title: { text: "how sure" }, range: [0, 1.03] },
+      yaxis: { ...percent, title: { text: "how often right" }, range: [0, 1.06] },
+    }), CONFIG);
+  }
+
+  function drawCoverage(curve, [covered, accuracy]) {
+    const lowest = Math.min(...curve.map(([, right]) => right));
+    const mark = accuracy === null ? [] : [{ x: [covered], y: [accuracy], mode: "markers",
+      marker: { size: 13, color: "#d9731f" },
+      hovertemplate: "threshold: %{x:.1%} answered, %{y:.1%} right<extra></extra>" }];
+    Plotly.newPlot(byId("coverage"), [
+      { x: curve.map(([share]) => share), y: curve.map(([, right]) => right), mode: "lines",
+        line: { color: "#4c9a6a", width: 3 }, hovertemplate: "%{x:.0%} answered, %{y:.1%} right<extra></extra>" },
+      ...mark,
+    ], layout({
+      xaxis: { ...percent, title: { text: "photos answered" }, range: [0, 1.02] },
+      yaxis: { ...percent, title: { text: "of those, right" }, range: [Math.max(0, lowest - 0.05), 1.01] },
+    }), CONFIG);
+  }
+
+  drawConfusion(data.confusion);
+  drawReliability(data.reliability);
+  drawCoverage(data.coverage, data.chosen);
+})();

@@ -1,0 +1,46 @@
+"""The report of `verger train` and `verger evaluate`: how good a classifier's answers are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from verger.report.html import render_page, write_page
+
+FILE_NAME = "evaluation.json"
+MAX_IN_PICTURE = 150  # labels in the confusion picture; of more, those most often confused
+
+
+def write_evaluation_report(result: Path, *, title: str) -> Path:
+    """Write `result/report.html` from its evaluation.json and manifest.json, and return its path."""
+    evaluation = json.loads((result / FILE_NAME).read_text())
+    manifest = json.loads((result / "manifest.json").read_text())
+    confusion = draw_confusion(evaluation)
+    data = {
+        "confusion": confusion,
+        "reliability": evaluation["reliability"],
+        "coverage": evaluation["coverage_curve"],
+        "chosen": [evaluation["coverage"], evaluation["accuracy_when_sure"]],
+    }
+    rows = sorted(evaluation["per_class"], key=lambda row: (row["f1"], row["label"]))
+    cv = evaluation.get("cross_validation")
+    shown = {"title": title, "it": evaluation, "cv": cv, "manifest": manifest, "rows": rows, "confusion": confusion}
+    return write_page(render_page("evaluation", data, with_plots=True, **shown), result)
+
+
+def draw_confusion(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """Return the labels and the rows of the picture: shares of each true label's photos, by the name given."""
+    totals = {row["label"]: row["n_photos"] for row in evaluation["per_class"]}
+    wrong = dict.fromkeys(totals, 0)
+    for true, named, n in evaluation["confusions"]:
+        if true != named:
+            wrong[true] += n
+            wrong[named] += n
+    labels = sorted(sorted(totals, key=lambda label: -wrong[label])[:MAX_IN_PICTURE])
+    number = {label: i for i, label in enumerate(labels)}
+    shares: list[list[float | None]] = [[None] * len(labels) for _ in labels]
+    for true, named, n in evaluation["confusions"]:
+        if true in number and named in number:
+            shares[number[true]][number[named]] = round(n / totals[true], 4)
+    return {"labels": labels, "shares": shares, "n_left_out": len(totals) - len(labels)}

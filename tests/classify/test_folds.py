@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+
+from verger.classify.folds import ALWAYS_TRAINED, deal_groups, fold_of, group_of, group_pattern
+from verger.errors import SettingsError
+
+FILMS = [f"file:/x/Apple/{axis}{n}_100.jpg" for axis in ("", "r_", "r2_") for n in range(30)]
+
+
+def folds_of(paths: list[str], rule: str, n_folds: int = 3) -> dict[str, int]:
+    groups = {path: group_of(path, group_pattern(rule)) for path in paths}
+    dealt = deal_groups({("Apple", group) for group in groups.values() if group is not None}, n_folds)
+    return {path: fold_of(path, "Apple", groups[path], dealt, n_folds) for path in paths}
+
+
+def test_frames_of_one_film_stay_together_and_films_are_dealt_out() -> None:
+    found = folds_of(FILMS, "film")
+    of_film = [{found[path] for path in FILMS[start : start + 30]} for start in (0, 30, 60)]
+    assert all(len(folds) == 1 for folds in of_film)
+    assert set.union(*of_film) == {0, 1, 2}
+
+
+def test_the_only_film_of_a_label_is_never_held_out() -> None:
+    assert set(folds_of(FILMS[:30], "film").values()) == {ALWAYS_TRAINED}
+
+
+def test_photos_that_are_no_frames_stand_alone() -> None:
+    found = folds_of([f"file:/x/Apple/Golden-Delicious_{n:03d}.jpg" for n in range(200)], "film")
+    assert all(50 < list(found.values()).count(fold) < 85 for fold in range(3))
+
+
+def test_a_pattern_names_groups_of_ones_own() -> None:
+    paths = [f"file:/x/Apple/{shop}-{n}.jpg" for shop in ("ica", "coop", "willys") for n in range(10)]
+    found = folds_of(paths, "regex:/([a-z]+)-[0-9]+[.]jpg$")
+    assert {len({found[path] for path in paths[start : start + 10]}) for start in (0, 10, 20)} == {1}
+    assert len(set(found.values())) == 3
+
+
+@pytest.mark.parametrize("rule", ["films", "regex:(", "regex:no-group", ""])
+def test_a_bad_rule_names_the_valid_ones(rule: str) -> None:
+    with pytest.raises(SettingsError, match="film, none, regex:PATTERN"):
+        group_pattern(rule)
