@@ -1,0 +1,1 @@
+"""Transfer learning on one's own labelled photos; read `run` first, then `worker` and `train`."""

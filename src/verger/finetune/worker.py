@@ -1,0 +1,101 @@
+"""Train, in a process of its own: python -m verger.finetune.worker TASK_JSON FOLDER.
+
+FOLDER holds the listing; into it go the photos, the trained backbone's weights, a sample of photos with the
+vectors the trained model gives them, the history and the outcome.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from verger.finetune.child import Teller
+from verger.finetune.options import FinetuneOptions
+from verger.finetune.outcome import HISTORY, LISTING, SAMPLE, WEIGHTS, LabelScore, Outcome
+from verger.finetune.photos import Dataset, read_dataset
+from verger.progress import Progress
+
+if TYPE_CHECKING:
+    from verger.finetune.train import Course, Trainee
+
+_N_SAMPLE = 16
+_DOWNLOAD_TIMEOUT_S = 60.0
+
+
+def train_in(folder: Path, options: FinetuneOptions, progress: Progress) -> None:
+    """Read the photos, train and write what came of it."""
+    dataset = read_dataset(folder / LISTING, options, folder, progress)
+    progress.stage("load network")
+    # Only now: Keras takes seconds to import, and photos that cannot be trained on are told of before.
+    from verger.finetune.extractor import backbone_of, build_extractor, start_weights
+    from verger.finetune.train import make_trainee, train
+
+    socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT_S)
+    weights, weights_from = start_weights(options)
+    extractor = build_extractor(options, weights, "channels_last")
+    trainee = make_trainee(extractor, dataset, options)
+    course = train(trainee, progress)
+    np.savez(folder / WEIGHTS, *backbone_of(extractor).get_weights())
+    (folder / HISTORY).write_text(json.dumps([asdict(epoch) for epoch in course.history], indent=2) + "\n")
+    _sum_up(trainee, course, weights_from, folder).write(folder)
+
+
+def _sum_up(trainee: Trainee, course: Course, weights_from: str, folder: Path) -> Outcome:
+    """Write the sample, and return the outcome, both of the best epoch."""
+    import keras
+
+    from verger.finetune.train import extract, score
+
+    validation = trainee.dataset.validation
+    features = extract(trainee.extractor, validation, trainee.options.batch_size)
+    chosen = np.linspace(0, len(validation) - 1, min(_N_SAMPLE, len(validation))).astype(int)
+    np.savez(folder / SAMPLE, pixels=validation.pixels[chosen], features=features[chosen])
+    is_right = score(trainee, features).argmax(axis=1) == validation.labels
+    assert course.best is not None
+    backend = keras.backend.backend()
+    return Outcome(
+        counts={"training": len(trainee.dataset.training), "validation": len(validation)},
+        rejected_by_reason=trainee.dataset.reasons,
+        rejected=[asdict(photo) for photo in trainee.dataset.rejected],
+        labels=_score_labels(trainee.dataset, is_right),
+        best_epoch=course.best.epoch,
+        validation_accuracy=course.best.val_accuracy,
+        validation_loss=course.best.val_loss,
+        n_features=features.shape[1],
+        weights_from=weights_from,
+        versions={"keras": keras.__version__, backend: _version_of(backend)},
+    )
+
+
+def _score_labels(dataset: Dataset, is_right: np.ndarray[Any, np.dtype[np.bool_]]) -> list[LabelScore]:
+    n_labels = len(dataset.labels)
+    n_training = np.bincount(dataset.training.labels, minlength=n_labels).tolist()
+    n_validation = np.bincount(dataset.validation.labels, minlength=n_labels).tolist()
+    n_right = np.bincount(dataset.validation.labels, weights=is_right, minlength=n_labels).tolist()
+    rows = zip(dataset.labels, n_training, n_validation, n_right, strict=True)
+    return [
+        LabelScore(label, n, n_held, round(right / n_held, 4) if n_held else None)
+        for label, n, n_held, right in rows
+    ]
+
+
+def _version_of(backend: str) -> str:
+    module = sys.modules.get(backend)
+    return str(getattr(module, "__version__", None) or version(backend))
+
+
+def main() -> int:
+    """Train as the command line says."""
+    teller = Teller()
+    return teller.run(lambda values, folder: train_in(folder, FinetuneOptions(**values), teller))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
