@@ -33,7 +33,12 @@ def test_the_defaults_are_those_of_the_command_line() -> None:
     assert (stage.getInputCol(), stage.getOutputCol()) == ("content", "features")
     assert stage.getOrDefault(stage.pathCol) == "path"
     spec = stage.spec()
-    assert (spec.model, spec.weights, spec.pooling, spec.precision) == ("MobileNetV2", "imagenet", "avg", "f32")
+    assert (spec.model, spec.effective_weights, spec.pooling, spec.precision) == (
+        "MobileNetV2",
+        "imagenet",
+        "avg",
+        "f32",
+    )
     assert spec.preprocessing is None and spec.effective_preprocessing == "tf"
 
 

@@ -22,7 +22,7 @@ def test_flags_beat_the_environment_which_beats_the_file_which_beats_the_default
     flags = {"limit": "7", "weights": None}
     settings = load_settings(**flags)
     assert (settings.model, settings.pooling, settings.limit, settings.glob) == ("VGG16", "flatten", 7, ("*.jpg",))
-    assert settings.weights == "imagenet"
+    assert settings.precision == "f32"
     told = origins(**flags)
     assert [told[k] for k in ("limit", "pooling", "model", "weights")] == [
         "flag",

@@ -32,6 +32,10 @@ class Bar:
         self._finish()
         self._task = self._bars.add_task(name, total=n_photos, told="")
 
+    def note(self, words: str) -> None:
+        """Print a line above the bars."""
+        self._bars.console.print(words, style="dim", highlight=False)
+
     def advance(self, n_done: int, n_rejected: int) -> None:
         """Move the bar."""
         if self._task is None:
@@ -48,11 +52,22 @@ class Bar:
             self._bars.update(self._task, total=total, completed=total)
 
 
+class Lines(Silent):
+    """Says in plain lines what must be said where there is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def note(self, words: str) -> None:
+        """Print a line."""
+        self._console.print(words, highlight=False, soft_wrap=True)
+
+
 @contextmanager
 def watching(console: Console) -> Iterator[Progress]:
-    """Yield a progress bar on a terminal, and one that says nothing elsewhere."""
+    """Yield a progress bar on a terminal, and one that only prints notes elsewhere."""
     if not console.is_terminal:
-        yield Silent()
+        yield Lines(console)
         return
     columns = (
         SpinnerColumn(finished_text="[green]✓[/green]"),

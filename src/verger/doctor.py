@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import socket
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 
 import psutil
 
+from verger.featurize.network import imagenet_file
 from verger.java import MIN_VERSION, class_archive, find_java
-from verger.places import cache_dir, keras_home
+from verger.places import cache_dir
 
 MIN_MEMORY_GB = 4
 
-_WEIGHTS_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
-_WEIGHTS_HOST = "storage.googleapis.com"
-_WEIGHTS_TIMEOUT_S = 3.0
 _FAST_CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 
@@ -90,21 +87,9 @@ def _disk() -> Finding:
     return Finding("cache", f"{folder}, {free_gb:.0f} GB free", is_writable, remedy)
 
 
-def weights_in_reach() -> str | None:
-    """Return where MobileNetV2's ImageNet weights are to be had, or None."""
-    folder = keras_home() / "models"
-    if (folder / _WEIGHTS_FILE).is_file():
-        return str(folder)
-    try:
-        socket.create_connection((_WEIGHTS_HOST, 443), timeout=_WEIGHTS_TIMEOUT_S).close()
-    except OSError:
-        return None
-    return f"download from {_WEIGHTS_HOST} on first use"
-
-
 def _weights() -> Finding:
-    place = weights_in_reach()
-    if place is not None:
-        return Finding("ImageNet weights", place)
-    remedy = f"put {_WEIGHTS_FILE} into {keras_home() / 'models'}, or use --weights PATH or random:0"
-    return Finding("ImageNet weights", "neither in Keras' cache nor in reach", False, remedy)
+    file = imagenet_file()
+    if file.is_file():
+        return Finding("ImageNet weights", str(file.parent))
+    hint = f"--model MobileNetV2 downloads them once, or put {file.name} into {file.parent}"
+    return Finding("ImageNet weights", "not in Keras' cache: verger uses its own fruitnet", True, hint)

@@ -7,7 +7,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +69,7 @@ def featurize(place: Workplace, listing: ingest.Listing, network: Network) -> Pa
     with place.manifest.timed("featurize"):
         place.session.run(write, lambda: place.progress.advance(*counts.read()))
     place.progress.advance(listing.n_photos, counts.read()[1])
-    place.manifest.network = network.describe()
+    place.manifest.network = network.describe() | {"spec": asdict(place.spec)}
     _count(place)
     return place.stage / FEATURES
 

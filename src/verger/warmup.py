@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from verger.doctor import weights_in_reach
 from verger.java import class_archive, complete_java
 from verger.pipeline import chain
 from verger.progress import Progress
@@ -31,9 +30,7 @@ def warm_up(progress: Progress) -> Path | None:
 
 
 def _run_chain(folder: Path, archive: Path, progress: Progress) -> None:
-    settings = load_settings(
-        weights="imagenet" if weights_in_reach() else "random:0", components="2", export="csv,json", report=False
-    )
+    settings = load_settings(components="2", export="csv,json", report=False)
     photos = str(folder / "photos")
     with workplace("run", photos, folder / "result", settings, progress, archive=archive) as place:
         chain(place, photos)

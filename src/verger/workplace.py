@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from verger.export import ExportOptions
-from verger.featurize.catalog import NetworkSpec
+from verger.featurize.catalog import AUTO, FRUITNET, OWN_GRAPH_SUFFIXES, NetworkSpec
+from verger.featurize.network import imagenet_file
 from verger.manifest import Manifest
 from verger.places import cache_dir
 from verger.progress import Progress
@@ -59,14 +60,36 @@ def workplace(
     `archive` takes the classes that Spark's JVM loads (see `java.class_archive`).
     """
     started = time.monotonic()
-    s = settings
-    spec = NetworkSpec(s.model, s.weights, s.pooling, s.precision, s.preprocessing)
+    spec = network_spec(settings)
+    if settings.model == AUTO and settings.weights is None and command in ("run", "features"):
+        progress.note(_chosen(spec))
     manifest = Manifest(command, src, settings.model_dump(mode="json"))
     options = replace(session_options(settings), archive_classes_to=archive)
-    if command == "reduce":
+    if command not in ("run", "features"):
         options = replace(options, preload=())
     with publishing(out, overwrite=settings.overwrite) as stage, session(options) as starting:
         yield Workplace(settings, spec, out, stage, starting, manifest, progress, started)
+
+
+def network_spec(settings: Settings) -> NetworkSpec:
+    """Return the network that the settings ask for; raises SettingsError."""
+    s = settings
+    model = _automatic_model(s) if s.model == AUTO else s.model
+    return NetworkSpec(model, s.weights, s.pooling, s.precision, s.preprocessing)
+
+
+def _automatic_model(settings: Settings) -> str:
+    """The graph named as weights; MobileNetV2 where its weights are at hand, or more is asked than fruitnet has."""
+    if settings.weights and settings.weights.endswith(OWN_GRAPH_SUFFIXES):
+        return settings.weights
+    asks_for_more = settings.weights or settings.preprocessing or settings.pooling != "avg"
+    return NetworkSpec.model if asks_for_more or imagenet_file().is_file() else FRUITNET
+
+
+def _chosen(spec: NetworkSpec) -> str:
+    if spec.is_bundled:
+        return f"network: {spec.model}, bundled with verger (--model MobileNetV2 for the ImageNet one)"
+    return f"network: {spec.model} (--model fruitnet for verger's own, several times faster)"
 
 
 def session_options(settings: Settings) -> SessionOptions:

@@ -32,18 +32,18 @@ def keras_preprocessing() -> dict[str, list[float]]:
 
 
 def test_the_catalog_holds_every_image_model_of_keras(keras_preprocessing: dict[str, list[float]]) -> None:
-    assert set(CATALOG) == set(keras_preprocessing)
+    assert set(CATALOG) == {*keras_preprocessing, "fruitnet"}
 
 
 def test_every_model_has_the_preprocessing_keras_gives_it(keras_preprocessing: dict[str, list[float]]) -> None:
-    from verger.featurize.convert import _MEAN, _SCALE
+    from verger.featurize.convert import MEANS, SCALES
 
     probe = [0.0, 100.0, 255.0]
     for name, expected in keras_preprocessing.items():
         kind = CATALOG[name].preprocessing
         values = probe[::-1] if kind == "caffe" else probe
         if kind != "none":
-            values = [(v - m) / s for v, m, s in zip(values, _MEAN[kind], _SCALE[kind], strict=True)]
+            values = [(v - m) / s for v, m, s in zip(values, MEANS[kind], SCALES[kind], strict=True)]
         assert values == pytest.approx(expected, abs=1e-4), name
 
 
@@ -56,6 +56,9 @@ def test_every_model_has_the_preprocessing_keras_gives_it(keras_preprocessing: d
         ({"pooling": "mean"}, "pooling", "avg, max, flatten"),
         ({"precision": "int8"}, "precision", "f32, bf16"),
         ({"preprocessing": "zero"}, "preprocessing", "caffe"),
+        ({"model": "fruitnet", "weights": "imagenet"}, "weights", "bundled"),
+        ({"model": "fruitnet", "pooling": "max"}, "pooling", "avg"),
+        ({"model": "MobileNetV2", "weights": "bundled"}, "weights", "imagenet"),
     ],
 )
 def test_a_bad_choice_names_key_value_and_the_valid_ones(given: dict[str, str], key: str, valid: str) -> None:

@@ -1,7 +1,7 @@
-"""The networks verger knows by name: every image model of keras.applications.
+"""The networks verger knows by name: its own `fruitnet`, and every image model of keras.applications.
 
 Adding one is a line in `CATALOG`. Sizes and preprocessing are those of each network's Keras page
-(https://keras.io/api/applications).
+(https://keras.io/api/applications); fruitnet is told of in docs/model-card.md.
 """
 
 from __future__ import annotations
@@ -22,14 +22,28 @@ PREPROCESSINGS: tuple[str, ...] = get_args(Preprocessing)
 
 @dataclass(frozen=True)
 class Architecture:
-    """A keras.applications model: square input in pixels, what its pixels go through, average-pooled width."""
+    """A network: square input in pixels, what its pixels go through, average-pooled width.
+
+    One that `is_bundled` ships with verger as a finished graph; the others are keras.applications models.
+    """
 
     size_px: int
     preprocessing: Preprocessing
     n_features: int
+    is_bundled: bool = False
 
+    @property
+    def own_weights(self) -> str:
+        """The weights it has where none are named."""
+        return BUNDLED if self.is_bundled else IMAGENET
+
+
+IMAGENET, BUNDLED = "imagenet", "bundled"
+FRUITNET = "fruitnet"
+AUTO = "auto"
 
 CATALOG: dict[str, Architecture] = {
+    FRUITNET: Architecture(128, "tf", 1280, is_bundled=True),
     "ConvNeXtTiny": Architecture(224, "none", 768),
     "ConvNeXtSmall": Architecture(224, "none", 768),
     "ConvNeXtBase": Architecture(224, "none", 1024),
@@ -80,12 +94,13 @@ class NetworkSpec:
     """Which network, with which weights, read out how.
 
     model: a name in `CATALOG`, or the path of a .keras or .onnx file.
-    weights: "imagenet", "random:SEED", or a path (.h5, .weights.h5, .keras, .onnx).
+    weights: None takes the model's own (bundled for fruitnet, else imagenet); or "imagenet", "random:SEED", or a
+    path (.h5, .weights.h5, .keras, .onnx).
     preprocessing: None takes the catalog's, and none at all for a model given as a file.
     """
 
     model: str = "MobileNetV2"
-    weights: str = "imagenet"
+    weights: str | None = None
     pooling: str = "avg"
     precision: str = "f32"
     preprocessing: str | None = None
@@ -97,31 +112,49 @@ class NetworkSpec:
         _check_in("precision", self.precision, PRECISIONS)
         if self.preprocessing is not None:
             _check_in("preprocessing", self.preprocessing, PREPROCESSINGS)
-        self._check_weights()
+        if self.is_bundled:
+            _check_in("weights", self.effective_weights, (BUNDLED,))
+            _check_in("pooling", self.pooling, ("avg",))
+            _check_in("preprocessing", self.effective_preprocessing, (CATALOG[self.model].preprocessing,))
+        else:
+            self._check_weights(self.effective_weights)
 
-    def _check_weights(self) -> None:
-        kind, _, seed = self.weights.partition(":")
+    def _check_weights(self, weights: str) -> None:
+        kind, _, seed = weights.partition(":")
         is_known = (
-            self.weights == "imagenet"
+            weights == IMAGENET
             or (kind == "random" and seed.isdigit())
-            or self.weights.endswith((".h5", *OWN_GRAPH_SUFFIXES))
+            or weights.endswith((".h5", *OWN_GRAPH_SUFFIXES))
         )
         if not is_known:
             expected = ("imagenet", "random:SEED", "a path ending in .h5, .weights.h5, .keras or .onnx")
-            raise SettingsError("weights", self.weights, expected)
+            raise SettingsError("weights", weights, expected)
+
+    @property
+    def is_bundled(self) -> bool:
+        """Whether the network ships with verger: the model is, and no own graph is named instead."""
+        return self.own_graph is None and CATALOG[self.model].is_bundled
+
+    @property
+    def effective_weights(self) -> str:
+        """The weights named, or the model's own."""
+        if self.weights is not None:
+            return self.weights
+        known = CATALOG.get(self.model)
+        return known.own_weights if known else self.model
 
     @property
     def own_graph(self) -> str | None:
         """The path of the user's own .keras or .onnx graph, or None for a catalog architecture."""
         for value in (self.weights, self.model):
-            if value.endswith(OWN_GRAPH_SUFFIXES):
+            if value is not None and value.endswith(OWN_GRAPH_SUFFIXES):
                 return value
         return None
 
     @property
     def weights_path(self) -> str | None:
         """The file the user named, or None for imagenet and random weights."""
-        return self.own_graph or (self.weights if self.weights.endswith(".h5") else None)
+        return self.own_graph or (self.weights if self.weights and self.weights.endswith(".h5") else None)
 
     @property
     def effective_preprocessing(self) -> str:

@@ -21,15 +21,15 @@ from urllib.error import URLError
 import numpy as np
 
 from verger.errors import WeightsError
-from verger.featurize.catalog import CATALOG, NetworkSpec
+from verger.featurize.catalog import CATALOG, IMAGENET, NetworkSpec
 from verger.places import file_sha256, keras_home
 
 _DEFAULT_SIZE_PX = 224  # for own models that leave their input size open
 _DOWNLOAD_TIMEOUT_S = 60.0
 
 # (x - mean) / scale a channel, after the channels are reversed where is_bgr.
-_MEAN = {"tf": [127.5] * 3, "caffe": [103.939, 116.779, 123.68], "torch": [123.675, 116.28, 103.53]}
-_SCALE = {"tf": [127.5] * 3, "caffe": [1.0] * 3, "torch": [58.395, 57.12, 57.375]}
+MEANS = {"tf": [127.5] * 3, "caffe": [103.939, 116.779, 123.68], "torch": [123.675, 116.28, 103.53]}
+SCALES = {"tf": [127.5] * 3, "caffe": [1.0] * 3, "torch": [58.395, 57.12, 57.375]}
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ def convert(spec: NetworkSpec, folder: Path) -> None:
     own = spec.own_graph
     if own is not None:
         source = _Source(own, file_sha256(Path(own)))
-        graph = _read_onnx(own) if own.endswith(".onnx") else _export(_load_keras(spec, own), folder)
+        graph = _read_onnx(own) if own.endswith(".onnx") else export_keras(_load_keras(spec, own), folder)
     else:
-        model, source = _build_with_weights(spec)
-        graph = _export(model, folder)
-    graph = _with_pixels_in(_pooled(graph, spec), spec.effective_preprocessing)
+        model, source = build_with_weights(spec)
+        graph = export_keras(model, folder)
+    graph = with_pixels_in(_pooled(graph, spec), spec.effective_preprocessing)
     _save(graph, source, folder)
 
 
@@ -84,21 +84,21 @@ def _build(spec: NetworkSpec, data_format: str, weights: str | None) -> Any:
     return keras.Model(model.input, keras.layers.Flatten(data_format="channels_last")(maps))
 
 
-def _build_with_weights(spec: NetworkSpec) -> tuple[Any, _Source]:
+def build_with_weights(spec: NetworkSpec) -> tuple[Any, _Source]:
+    """Return the catalog architecture with the weights asked for, and where they are from; raises WeightsError."""
     model = build(spec)
-    if spec.weights == "imagenet":
+    if spec.effective_weights == IMAGENET:
         return _with_imagenet(spec)
-    if spec.weights.startswith("random:"):
-        seed_weights(model, int(spec.weights.removeprefix("random:")))
-        return model, _Source(spec.weights, _weights_sha256(model))
-    path = Path(spec.weights)
+    weights = spec.effective_weights
+    if weights.startswith("random:"):
+        seed_weights(model, int(weights.removeprefix("random:")))
+        return model, _Source(weights, _weights_sha256(model))
+    path = Path(weights)
     try:
         model.load_weights(path)
     except Exception as error:  # h5py and Keras raise OSError, ValueError, KeyError, TypeError, ...
-        raise WeightsError(
-            f"weights = {spec.weights!r} do not fit {spec.model} without its top: {error}"
-        ) from error
-    return model, _Source(spec.weights, file_sha256(path))
+        raise WeightsError(f"weights = {weights!r} do not fit {spec.model} without its top: {error}") from error
+    return model, _Source(weights, file_sha256(path))
 
 
 def _with_imagenet(spec: NetworkSpec) -> tuple[Any, _Source]:
@@ -176,7 +176,8 @@ def _load_keras(spec: NetworkSpec, path: str) -> Any:
     return model
 
 
-def _export(model: Any, folder: Path) -> Any:
+def export_keras(model: Any, folder: Path) -> Any:
+    """Return a Keras model (of the OpenVINO backend) as an OpenVINO graph for one photo; writes into `folder`."""
     import openvino as ov
 
     path = folder / "exported.xml"
@@ -235,7 +236,7 @@ def _pool_maps(ops: Any, source: Any, pooling: str, *, is_first: bool) -> Any:
     return ops.reshape(maps, np.array([1, -1]), False)
 
 
-def _with_pixels_in(graph: Any, preprocessing: str) -> Any:
+def with_pixels_in(graph: Any, preprocessing: str) -> Any:
     """Make the graph take (1, height, width, 3) uint8 RGB and do its own preprocessing."""
     import openvino as ov
     from openvino.preprocess import ColorFormat, PrePostProcessor
@@ -248,7 +249,7 @@ def _with_pixels_in(graph: Any, preprocessing: str) -> Any:
     if preprocessing == "caffe":
         steps = steps.convert_color(ColorFormat.BGR)
     if preprocessing != "none":
-        steps.mean(_MEAN[preprocessing]).scale(_SCALE[preprocessing])
+        steps.mean(MEANS[preprocessing]).scale(SCALES[preprocessing])
     pixels.model().set_layout(ov.Layout(_layout(graph)))
     builder.output().tensor().set_element_type(ov.Type.f32)
     return builder.build()

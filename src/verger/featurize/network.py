@@ -15,12 +15,14 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
+from importlib import resources
 from importlib.metadata import version
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from verger.errors import WeightsError
 from verger.featurize.catalog import NetworkSpec
-from verger.places import cache_dir, file_sha256
+from verger.places import cache_dir, file_sha256, keras_home
 
 logger = logging.getLogger(__name__)
 
@@ -47,20 +49,33 @@ class Network:
         return {k: v for k, v in asdict(self).items() if k not in ("graph", "weights")}
 
 
+def imagenet_file() -> Path:
+    """Return where Keras keeps the ImageNet weights of MobileNetV2 once it has them."""
+    return keras_home() / "models" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+
+
 def prepare_network(spec: NetworkSpec) -> Network:
-    """Return the network for `spec` from the cache, converting it first where it is not there.
+    """Return the network for `spec`: bundled, or from the cache, converting it first where it is not there.
 
     Raises WeightsError where the weights are missing, out of reach or do not fit.
     """
+    if spec.is_bundled:
+        bundled = resources.files("verger.models") / spec.model
+        return read_network(bundled, spec.model, spec.precision)
     folder = cache_dir() / "networks" / _cache_key(spec)
     if not folder.is_dir():
         logger.info("converting %s (once; kept in %s)", spec.model, folder)
         _convert(spec, folder)
+    return read_network(folder, spec.own_graph or spec.model, spec.precision)
+
+
+def read_network(folder: Traversable, model: str, precision: str) -> Network:
+    """Read the network that a conversion left in `folder`."""
     about = json.loads((folder / "network.json").read_text())
     return Network(
-        key=f"{folder.name}-{spec.precision}",
-        model=spec.own_graph or spec.model,
-        precision=spec.precision,
+        key=f"{folder.name}-{about['weights_sha256'][:8]}-{precision}",
+        model=model,
+        precision=precision,
         size_px=(about["size_px"][0], about["size_px"][1]),
         n_features=about["n_features"],
         weights_from=about["weights_from"],
@@ -71,7 +86,7 @@ def prepare_network(spec: NetworkSpec) -> Network:
 
 
 def _cache_key(spec: NetworkSpec) -> str:
-    weights = spec.weights
+    weights = spec.effective_weights
     if spec.weights_path is not None:
         path = Path(spec.weights_path)
         if not path.is_file():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pyspark import keyword_only
 from pyspark.ml import Transformer
 from pyspark.ml.param import Param, Params, TypeConverters
@@ -33,7 +31,7 @@ class ImageFeaturizer(
 
     model: Param[str] = Param(Params._dummy(), "model", "name in the catalog", TypeConverters.toString)
     weights: Param[str] = Param(
-        Params._dummy(), "weights", "imagenet, random:SEED or a file", TypeConverters.toString
+        Params._dummy(), "weights", "imagenet, random:SEED or a file; unset: the model's", TypeConverters.toString
     )
     pooling: Param[str] = Param(Params._dummy(), "pooling", "avg, max or flatten", TypeConverters.toString)
     precision: Param[str] = Param(Params._dummy(), "precision", "f32 or bf16", TypeConverters.toString)
@@ -56,7 +54,7 @@ class ImageFeaturizer(
         outputCol: str = "features",
         pathCol: str = "path",
         model: str = "MobileNetV2",
-        weights: str = "imagenet",
+        weights: str | None = None,
         pooling: str = "avg",
         precision: str = "f32",
         preprocessing: str | None = None,
@@ -68,7 +66,6 @@ class ImageFeaturizer(
             outputCol="features",
             pathCol="path",
             model="MobileNetV2",
-            weights="imagenet",
             pooling="avg",
             precision="f32",
             maxPixels=DEFAULT_MAX_PIXELS,
@@ -77,11 +74,8 @@ class ImageFeaturizer(
 
     def spec(self) -> NetworkSpec:
         """Return the network asked for; raises SettingsError."""
-        names = ("model", "weights", "pooling", "precision")
-        chosen: dict[str, Any] = {name: self.getOrDefault(name) for name in names}
-        if self.isDefined(self.preprocessing):
-            chosen["preprocessing"] = self.getOrDefault(self.preprocessing)
-        return NetworkSpec(**chosen)
+        names = ("model", "weights", "pooling", "precision", "preprocessing")
+        return NetworkSpec(**{name: self.getOrDefault(name) for name in names if self.isDefined(name)})
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
         options = WorkerOptions(

@@ -1,0 +1,1 @@
+"""Networks and classifiers that ship with verger; docs/model-card.md tells what they are."""
