@@ -1,0 +1,109 @@
+"""Train fruitnet from scratch.
+
+    python -m train.fruitnet WORK [--data ../shared/data] [--fold 0]
+
+Views of white-background fruits and of shop photos are made once, with what the teacher sees in each, and kept
+in WORK; then the student learns from them. Needs
+`pip install 'verger[train]'` and MobileNetV2's ImageNet weights, the teacher, in Keras' cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from train.photos import N_FOLDS, Photo, deal_folds, read_folder, read_photos
+from train.pool import Mixture, Subjects, make_pool
+from verger.sample import SampleOptions, render_sample
+
+if TYPE_CHECKING:
+    from train.student import Shape
+
+SEED = 1
+SIZE_PX = 96
+_RENDERS_PER_KIND = 100
+_RENDERS_SEED = 1000  # `verger sample` begins at 0: the demo shows other fruit
+
+VIEWS = Mixture(on_white=5_000, on_background=6_000, pile=3_000, shop=22_000, shop_mixed=6_000)
+N_EPOCHS = 24
+N_FOLD_EPOCHS = 10  # a fold's student is there to be judged, not shipped
+
+
+@dataclass(frozen=True)
+class Photos:
+    """All that is learnt from: fruits on white with renders, and the shop photos for training."""
+
+    subjects: Subjects
+    fruit_names: list[str]
+    shop_names: list[str]
+
+    @property
+    def shape(self) -> Shape:
+        """The sizes of the student's heads."""
+        from train.student import Shape
+
+        return Shape(len(self.fruit_names), len(self.shop_names))
+
+
+def read_all(data: Path, fold: int | None) -> Photos:
+    """Read both data sets: shop photos of the training split, or all but those of `fold`."""
+    fruits = read_photos(data / "fruits360-training.tar") + _renders()
+    shop = read_photos(data / "grocery-trainval.tar")
+    shop_names, shop_labels = _numbered(shop)
+    paths = [photo.path for photo in shop]
+    held_out = np.array(["/val/" in path for path in paths]) if fold is None else deal_folds(paths) == fold
+    kept = np.flatnonzero(~held_out)
+    fruit_names, fruit_labels = _numbered(fruits)
+    subjects = Subjects(fruits, fruit_labels, [shop[i] for i in kept], shop_labels[kept])
+    return Photos(subjects, fruit_names, shop_names)
+
+
+def _renders() -> list[Photo]:
+    with tempfile.TemporaryDirectory() as folder:
+        render_sample(Path(folder), SampleOptions(per_kind=_RENDERS_PER_KIND, seed=_RENDERS_SEED))
+        return read_folder(Path(folder), "render ")
+
+
+def _numbered(photos: list[Photo]) -> tuple[list[str], npt.NDArray[np.int64]]:
+    names = sorted({photo.label for photo in photos})
+    number = {name: i for i, name in enumerate(names)}
+    return names, np.array([number[photo.label] for photo in photos], np.int64)
+
+
+def train(work: Path, data: Path, fold: int | None) -> None:
+    """Make the views and train on them, unless WORK holds them already; leave WORK/all/backbone.npz."""
+    import keras
+
+    from train.student import Stage, build_student, fit, save_backbone
+
+    photos = read_all(data, fold)
+    where = work / ("all" if fold is None else f"fold-{fold}")
+    pool = make_pool(where / "pool", photos.subjects, VIEWS, SEED)
+    n_epochs = N_EPOCHS if fold is None else N_FOLD_EPOCHS
+    keras.utils.set_random_seed(SEED)
+    student = build_student(SIZE_PX, photos.shape)
+    fit(student, pool, Stage(SIZE_PX, n_epochs, 2e-3, SEED), where)
+    save_backbone(student, pool, where)
+
+
+def main() -> None:
+    """Parse the command line and train."""
+    told, _, rest = (__doc__ or "").partition("\n")
+    parser = argparse.ArgumentParser(prog="python -m train.fruitnet", description=told, epilog=rest)
+    parser.add_argument("work", type=Path, help="folder for pools, weights and logs: 15 GB")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="where the archives lie")
+    parser.add_argument("--fold", type=int, choices=range(N_FOLDS), help="hold out this fold of all shop photos")
+    chosen = parser.parse_args()
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    train(chosen.work, chosen.data, chosen.fold)
+
+
+if __name__ == "__main__":
+    main()

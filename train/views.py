@@ -1,0 +1,160 @@
+"""Augmented views: what a white-background fruit, or a shop photo, may look like on somebody's phone.
+
+All views are `VIEW_PX` square, RGB uint8. Every function draws from the generator it is given and from
+nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+RGB = npt.NDArray[np.uint8]
+RGBA = npt.NDArray[np.uint8]
+Random = np.random.Generator
+
+VIEW_PX = 128
+TEACHER_PX = 224
+_WHITE = 232  # JPEG leaves the white background between this and 255
+
+cv2.setNumThreads(1)
+
+
+def cut_out(pixels: RGB) -> RGBA:
+    """Return a fruit photographed on white with an alpha channel that is 0 on the white around it.
+
+    White that does not reach the border (a highlight) stays.
+    """
+    is_white = np.pad((pixels.min(axis=2) > _WHITE).astype(np.uint8), 1, constant_values=1)
+    cv2.floodFill(is_white, None, (0, 0), 2)
+    alpha = np.where(is_white[1:-1, 1:-1] == 2, 0, 255).astype(np.uint8)
+    alpha = cv2.GaussianBlur(cv2.erode(alpha, np.ones((3, 3), np.uint8)), (3, 3), 0)
+    return np.dstack([pixels, alpha])
+
+
+def on_white(pixels: RGB, rng: Random) -> RGB:
+    """The photo itself, moved, turned and scaled a little, the white kept white."""
+    side = max(pixels.shape[:2])
+    scale = VIEW_PX / side * rng.uniform(0.85, 1.2)
+    view = _warp(pixels, scale, rng.normal(0, 6), VIEW_PX / 2 + rng.uniform(-6, 6, 2), 255)
+    return _retouched(view, rng, strength=0.4)
+
+
+def on_background(fruit: RGBA, background: RGB, rng: Random) -> RGB:
+    """One fruit, 45 to 110 % of the view, anywhere and anyhow, on a background."""
+    view = background.copy()
+    scale = VIEW_PX / 100 * rng.uniform(0.45, 1.1)
+    _paste(view, fruit, scale, rng.uniform(0, 360), VIEW_PX * rng.uniform(0.3, 0.7, 2), rng)
+    return _retouched(view, rng, strength=1.0)
+
+
+def pile(fruits: Sequence[RGBA], background: RGB, rng: Random) -> RGB:
+    """A heap of fruits of one kind, as in a crate: on a jittered grid, each over the one before."""
+    view = background.copy()
+    size_px = VIEW_PX * rng.uniform(0.22, 0.55)
+    places = np.arange(-0.2, VIEW_PX / size_px + 0.2, 0.7)
+    grid = [(x, y) for y in places for x in places]
+    share = rng.choice([1.0, 1.0, 0.6])
+    for at in rng.permutation(len(grid)) if rng.random() < 0.5 else range(len(grid)):
+        if rng.random() > share:
+            continue
+        centre = (np.array(grid[at]) + rng.uniform(-0.15, 0.15, 2)) * size_px
+        fruit = fruits[int(rng.integers(len(fruits)))]
+        _paste(view, fruit, size_px / 85 * rng.uniform(0.9, 1.1), rng.uniform(0, 360), centre, rng)
+    return _retouched(view, rng, strength=1.0)
+
+
+def shop_crop(pixels: RGB, rng: Random, *, size_px: int, smallest: float) -> RGB:
+    """A crop of a shop photo, `smallest` to 100 % of its area, sides up to 4:3, mirrored half the time."""
+    height, width = pixels.shape[:2]
+    area = rng.uniform(smallest, 1.0) * height * width
+    aspect = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3))) * width / height
+    crop_w, crop_h = min(width, int(np.sqrt(area * aspect))), min(height, int(np.sqrt(area / aspect)))
+    left, top = rng.integers(width - crop_w + 1), rng.integers(height - crop_h + 1)
+    crop = pixels[top : top + crop_h, left : left + crop_w]
+    view = np.asarray(cv2.resize(crop, (size_px, size_px), interpolation=cv2.INTER_AREA), np.uint8)
+    view = view[:, ::-1].copy() if rng.random() < 0.5 else view
+    return _retouched(view, rng, strength=0.7)
+
+
+def mixed(one: RGB, other: RGB, share: float) -> RGB:
+    """`share` of one view over the rest of another (mixup: Zhang et al. 2018, arXiv:1710.09412)."""
+    return np.asarray(cv2.addWeighted(one, share, other, 1 - share, 0), np.uint8)
+
+
+def backdrop(rng: Random, photos: Sequence[RGB] = ()) -> RGB:
+    """A background: one colour, a slope of two, coloured noise, or a blurred crop of one of `photos`."""
+    kind = rng.integers(5 if photos else 3)
+    colours = rng.uniform(0, 255, (3, 3)) * 0.7 + rng.uniform(0, 255, (3, 1)) * 0.3
+    if kind == 0:
+        return np.broadcast_to(colours[0], (VIEW_PX, VIEW_PX, 3)).astype(np.uint8)
+    if kind == 1:
+        slope = _slope(rng)[..., None]
+        return np.asarray(slope * colours[0] + (1 - slope) * colours[1], np.uint8)
+    if kind == 2:
+        cloud = _cloud(rng)[..., None]
+        return np.asarray(np.clip(colours[0] + cloud * (colours[1] - colours[0]), 0, 255), np.uint8)
+    crop = shop_crop(photos[int(rng.integers(len(photos)))], rng, size_px=VIEW_PX, smallest=0.05)
+    return np.asarray(cv2.GaussianBlur(crop, (0, 0), rng.uniform(1, 8)), np.uint8)
+
+
+def _slope(rng: Random) -> npt.NDArray[np.float64]:
+    turn = rng.uniform(0, 2 * np.pi)
+    y, x = np.mgrid[0:VIEW_PX, 0:VIEW_PX] / VIEW_PX - 0.5
+    return np.asarray(np.clip(0.5 + x * np.cos(turn) + y * np.sin(turn), 0, 1))
+
+
+def _cloud(rng: Random) -> npt.NDArray[np.float64]:
+    """Noise of three octaves, about 0 to 1."""
+    cloud = np.zeros((VIEW_PX, VIEW_PX))
+    first = rng.integers(2, 12)
+    for octave in range(3):
+        grid = rng.uniform(0, 1, (first * 2**octave,) * 2)
+        cloud += cv2.resize(grid, (VIEW_PX, VIEW_PX), interpolation=cv2.INTER_CUBIC) / 2 ** (octave + 1)
+    return cloud
+
+
+def _warp(pixels: RGB, scale: float, turn_deg: float, centre: npt.NDArray[np.float64], border: int) -> RGB:
+    height, width = pixels.shape[:2]
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), turn_deg, scale)
+    matrix[:, 2] += centre - (width / 2, height / 2)
+    colour = (border,) * pixels.shape[2]
+    return np.asarray(
+        cv2.warpAffine(pixels, matrix, (VIEW_PX, VIEW_PX), flags=cv2.INTER_LINEAR, borderValue=colour), np.uint8
+    )
+
+
+def _paste(
+    view: RGB, fruit: RGBA, scale: float, turn_deg: float, centre: npt.NDArray[np.float64], rng: Random
+) -> None:
+    """Lay a fruit over the view in place, lit a little differently, with a soft shadow half the time."""
+    placed = _warp(fruit, scale, turn_deg, centre, 0)
+    if rng.random() < 0.5:
+        placed = placed[:, ::-1]
+    alpha = placed[..., 3:].astype(np.float32) / 255
+    light = rng.uniform(0.75, 1.15)
+    if rng.random() < 0.5:
+        shadow = cv2.GaussianBlur(np.roll(alpha, (3, 2), (0, 1)), (0, 0), 3)[..., None]
+        view[:] = (view * (1 - 0.5 * shadow)).astype(np.uint8)
+    view[:] = np.clip(placed[..., :3] * light * alpha + view * (1 - alpha), 0, 255).astype(np.uint8)
+
+
+def _retouched(view: RGB, rng: Random, strength: float) -> RGB:
+    """Light, white balance, contrast and saturation of another camera; blur; noise; JPEG."""
+    lit = view.astype(np.float32) * rng.uniform(1 - 0.35 * strength, 1 + 0.25 * strength)
+    lit *= rng.uniform(1 - 0.12 * strength, 1 + 0.12 * strength, 3).astype(np.float32)
+    lit = (lit - 128) * rng.uniform(1 - 0.25 * strength, 1 + 0.25 * strength) + 128
+    grey = lit.mean(axis=2, keepdims=True)
+    lit = grey + (lit - grey) * rng.uniform(1 - 0.4 * strength, 1 + 0.3 * strength)
+    if rng.random() < 0.25 * strength:
+        lit = cv2.GaussianBlur(lit, (0, 0), rng.uniform(0.4, 1.6))
+    if rng.random() < 0.2 * strength:
+        lit += rng.normal(0, rng.uniform(2, 10), view.shape).astype(np.float32)
+    out: RGB = np.asarray(np.clip(lit, 0, 255), np.uint8)
+    if rng.random() < 0.4:
+        _, jpeg = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 95))])
+        out = np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), np.uint8)
+    return out
