@@ -5,11 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 LOCK := requirements/dev.lock
-# Weights lie in Keras' cache, or beside a checkout that has ../shared, or on the net.
-SHARED := $(wildcard ../shared)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check lint test-spark35 bench lock clean
+.PHONY: help setup demo test test-slow check lint test-spark35 bench bench-model lock clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -46,6 +44,9 @@ test-spark35: .venv-spark35/.done  ## the core tests on the oldest Spark
 
 bench: setup  ## speed: the kernel, the chain, the seed-style chain, PCA; about 12 minutes
 	$(BIN)/python -m benchmarks.run
+
+bench-model: setup  ## fruitnet beside ImageNet's MobileNetV2: how good, how fast; about 20 minutes
+	$(BIN)/python -m benchmarks.model
 
 lock:  ## pin anew what pyproject.toml asks for
 	scripts/lock

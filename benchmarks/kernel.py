@@ -1,6 +1,6 @@
 """The bare kernel: decode + resize + inference of photos from memory, one process a core, no Spark.
 
-    python -m benchmarks.kernel FOLDER [N_PHOTOS]
+    python -m benchmarks.kernel FOLDER [N_PHOTOS [MODEL]]
 
 Start-up (imports, compilation, reading the files) is not counted: this is what the cores can do.
 """
@@ -20,14 +20,16 @@ from verger.featurize.network import prepare_network
 from verger.featurize.runtime import Extractor, featurize_photo
 
 
-def kernel_img_per_s(folder: Path, n_photos: int | None = None) -> float:
+def kernel_img_per_s(folder: Path, n_photos: int | None = None, model: str = NetworkSpec.model) -> float:
     """Return photos a second of all cores together."""
-    prepare_network(NetworkSpec())
+    prepare_network(NetworkSpec(model))
     paths = sorted(folder.rglob("*.jpg"))[:n_photos]
     n_cores = len(os.sched_getaffinity(0))
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(n_cores + 1)
-    workers = [context.Process(target=_work, args=(paths[core::n_cores], barrier)) for core in range(n_cores)]
+    workers = [
+        context.Process(target=_work, args=(paths[core::n_cores], model, barrier)) for core in range(n_cores)
+    ]
     for worker in workers:
         worker.start()
     barrier.wait()
@@ -39,9 +41,9 @@ def kernel_img_per_s(folder: Path, n_photos: int | None = None) -> float:
     return len(paths) / spent
 
 
-def _work(paths: list[Path], barrier: Barrier) -> None:
+def _work(paths: list[Path], model: str, barrier: Barrier) -> None:
     photos = [path.read_bytes() for path in paths]
-    extractor = Extractor(prepare_network(NetworkSpec()))
+    extractor = Extractor(prepare_network(NetworkSpec(model)))
     featurize_photo(photos[0], extractor, max_pixels=DEFAULT_MAX_PIXELS)
     barrier.wait()
     for photo in photos:
@@ -51,4 +53,4 @@ def _work(paths: list[Path], barrier: Barrier) -> None:
 
 if __name__ == "__main__":
     limit = int(sys.argv[2]) if len(sys.argv) > 2 else None
-    print(f"{kernel_img_per_s(Path(sys.argv[1]), limit):.1f} img/s")
+    print(f"{kernel_img_per_s(Path(sys.argv[1]), limit, *sys.argv[3:4]):.1f} img/s")

@@ -11,7 +11,8 @@ from tests.chain import manifest_of, table, verger
 from verger.cli import app
 from verger.featurize.catalog import CATALOG
 
-COMMANDS = ("run", "features", "reduce", "models", "sample", "warm-up", "doctor", "version")
+EXPLAINED = ("run", "features", "reduce", "train", "evaluate", "predict", "finetune", "sample")
+COMMANDS = (*EXPLAINED, "models", "warm-up", "doctor", "version")
 ESCAPE = "\x1b"
 
 
@@ -22,7 +23,7 @@ def test_each_command_helps(command: str) -> None:
     assert f"Usage: verger {command}" in plain(shown.output) or f"{command} [OPTIONS]" in plain(shown.output)
 
 
-@pytest.mark.parametrize("command", ["run", "features", "reduce", "sample"])
+@pytest.mark.parametrize("command", EXPLAINED)
 def test_help_shows_examples_that_can_be_copied(command: str) -> None:
     shown = plain(CliRunner().invoke(app, [command, "--help"], terminal_width=200).output)
     assert f" verger {command} " in shown.split("Options")[0].split("Usage", 1)[1].split("\n", 1)[1]
@@ -137,7 +138,7 @@ def cells_of(line: str) -> list[str]:
 def test_models_lists_the_catalog(tmp_path: Path) -> None:
     done = verger("models", cwd=tmp_path)
     assert done.returncode == 0 and ESCAPE not in done.stdout
-    assert len(CATALOG) == 40
+    assert len(CATALOG) == 41
     assert all(re.search(rf"\b{name}\b", done.stdout) for name in CATALOG)
 
 

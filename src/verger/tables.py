@@ -14,7 +14,9 @@ from verger.manifest import Manifest
 from verger.settings import Settings
 
 if TYPE_CHECKING:
+    from verger.classify.predict import Named
     from verger.doctor import Finding
+    from verger.finetune.run import FinetuneResult
 
 
 def summary(manifest: Manifest, out: Path) -> RenderableType:
@@ -22,7 +24,7 @@ def summary(manifest: Manifest, out: Path) -> RenderableType:
     table = Table(title=f"verger {manifest.command}", show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column()
-    for name, value in [*_counts(manifest), *_reduction(manifest), *_times(manifest)]:
+    for name, value in [*_counts(manifest), *_reduction(manifest), *_evaluation(manifest), *_times(manifest)]:
         table.add_row(name, Text(value))
     warnings = [Text(f"! {warning}", style="bold yellow") for warning in manifest.warnings]
     return Group(table, *warnings, Text("written:"), *_paths(manifest, out))
@@ -54,6 +56,48 @@ def _reduction(manifest: Manifest) -> list[tuple[str, str]]:
     return [("components", f"{kept} ({found['criterion']}, {found['method']})")]
 
 
+def _evaluation(manifest: Manifest) -> list[tuple[str, str]]:
+    it = manifest.evaluation
+    if it is None:
+        return []
+    low, high = it["accuracy_95"]
+    sure = "" if it["accuracy_when_sure"] is None else f", {it['accuracy_when_sure']:.1%} of them rightly"
+    return [
+        ("accuracy", f"{it['accuracy']:.1%} ({low:.1%} to {high:.1%}) of {it['n_photos']:,} photos"),
+        ("first three", f"{it['top3']:.1%}"),
+        ("macro F1", f"{it['macro_f1']:.1%}"),
+        ("calibration", f"ECE {it['ece']:.1%}"),
+        ("answered", f"{it['coverage']:.1%}{sure}"),
+    ]
+
+
+def naming_table(named: list[Named]) -> Table:
+    """Return what each photo shows, how surely, and what else it may be."""
+    table = Table("photo", "shows", "sure", "or")
+    for photo in named:
+        if photo.error is not None:
+            table.add_row(Text(photo.path), Text(photo.error, style="red"), "", "")
+            continue
+        (_, share), *others = photo.best
+        rest = photo.best if not photo.is_sure else others
+        style = "green" if photo.is_sure else "yellow"
+        told = ", ".join(f"{label} {other:.0%}" for label, other in rest)
+        table.add_row(Text(photo.path), Text(photo.name, style=style), f"{share:.0%}", Text(told))
+    return table
+
+
+def finetune_summary(result: FinetuneResult, photos: str) -> RenderableType:
+    """Return how well the tuned network tells photos apart, and what to do with it next."""
+    return Group(
+        Text(
+            f"{result.validation_accuracy:.1%} of {result.n_validation:,} held-out photos named rightly "
+            f"(best epoch: {result.best_epoch}; {result.n_rejected:,} rejected)"
+        ),
+        Text(f"next: verger features {photos} OUT --weights {result.model}"),
+        Text(f"look at: {result.model.parent / 'report.html'}", style="cyan"),
+    )
+
+
 def _times(manifest: Manifest) -> list[tuple[str, str]]:
     spent = manifest.timings_s
     stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in spent.items() if name != "total")
@@ -62,7 +106,8 @@ def _times(manifest: Manifest) -> list[tuple[str, str]]:
 
 
 def _paths(manifest: Manifest, out: Path) -> list[Text]:
-    names = ["features", "rejected", "components", "model", *manifest.exports, "manifest.json", "report.html"]
+    tables = ["features", "rejected", "components", "model", *manifest.exports]
+    names = [*tables, "classifier.npz", "evaluation.json", "manifest.json", "report.html"]
     return [Text(f"  {out / name}", style="cyan") for name in names if (out / name).exists()]
 
 

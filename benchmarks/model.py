@@ -1,0 +1,195 @@
+"""make bench-model: how good and how fast fruitnet is beside ImageNet's MobileNetV2.
+
+Each with the same classifier recipe, `verger train`. Shop photos are judged twice: trained on the training
+split and asked about the validation split, taken in other shops; and cross-validated over both, where photos
+of the same shelf stand on both sides and flatter. The fruitnet that ships has seen the training split, so for
+the cross-validation five others are asked, each of which has not seen the photos it is asked about
+(train/folds). Prints a table, and leaves it in benchmarks/model.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from train.photos import N_FOLDS, deal_folds, read_archive
+
+from benchmarks.run import DATA, cpu_name
+from verger.classify.metrics import wilson
+from verger.decode import DEFAULT_MAX_PIXELS
+from verger.featurize.catalog import FRUITNET, NetworkSpec
+from verger.featurize.network import Network, imagenet_file, prepare_network, read_network
+from verger.featurize.runtime import Extractor, featurize_photo
+from verger.manifest import software_versions
+
+RESULTS = Path(__file__).with_name("model.md")
+FOLDS = Path(__file__).parents[1] / "train" / "folds"
+MODELS = (NetworkSpec.model, FRUITNET)
+N_ROUNDS = 3
+N_KERNEL_PHOTOS = 2060
+_SCHEMA = pa.schema([("path", pa.string()), ("label", pa.string()), ("features", pa.list_(pa.float32()))])
+
+Photo = tuple[str, bytes]
+Row = dict[str, str]
+
+
+def main() -> None:
+    """Measure everything and print the table."""
+    if not imagenet_file().is_file():
+        sys.exit("make bench-model needs MobileNetV2's ImageNet weights: see `verger doctor`")
+    found: dict[str, Row] = {model: {} for model in MODELS}
+    with tempfile.TemporaryDirectory(prefix="verger-bench-") as name:
+        folder = Path(name)
+        _speeds(found, folder)
+        for model in MODELS:
+            found[model] |= _fruits(model, folder / model) | _shop(model, folder / model)
+            found[model]["bytes in the package"] = f"{_package_bytes(model):,}"
+    table = _table(found)
+    RESULTS.write_text(table)
+    print(table)
+
+
+def _speeds(found: dict[str, Row], folder: Path) -> None:
+    """The kernel and the whole chain from cold, the two networks in turn."""
+    with tarfile.open(DATA / "fruits360-training.tar") as archive:
+        archive.extractall(folder, filter="data")
+    photos = str(folder / "fruits360" / "Training")
+    n_cores = len(os.sched_getaffinity(0))
+    kernel: dict[str, list[float]] = {model: [] for model in MODELS}
+    chain: dict[str, list[float]] = {model: [] for model in MODELS}
+    for _ in range(N_ROUNDS):
+        for model in MODELS:
+            words = ["-m", "benchmarks.kernel", photos, str(N_KERNEL_PHOTOS), model]
+            kernel[model].append(float(_run(*words).split()[0]) / n_cores)
+            out = str(folder / model / "training")
+            start = time.monotonic()
+            _run("-m", "verger", "run", photos, out, "--model", model, "--overwrite", "--no-report")
+            chain[model].append(16_480 / (time.monotonic() - start))
+    for model in MODELS:
+        for what, speeds in (
+            ("decode + inference, img/s a core", kernel),
+            ("`verger run` from cold, 16,480 photos, img/s", chain),
+        ):
+            ratios = [a / b for a, b in zip(speeds[model], speeds[MODELS[0]], strict=True)]
+            times = f" ({statistics.median(ratios):.1f} times)" if model != MODELS[0] else ""
+            found[model][what] = f"{statistics.median(speeds[model]):,.0f}{times}"
+
+
+def _fruits(model: str, folder: Path) -> Row:
+    """Fruits-360: trained on the training split, asked about the test split."""
+    photos = list(read_archive(DATA / "fruits360-test.tar"))
+    _featurize(photos, prepare_network(NetworkSpec(model)), folder / "test")
+    told = _train_and_ask(folder / "training", folder / "test", folder / "fruits")
+    return {"Fruits-360 test: accuracy": _say(told), "Fruits-360 test: ECE": f"{told['ece']:.1%}"}
+
+
+def _shop(model: str, folder: Path) -> Row:
+    """Shop photos: the validation split alone, and five folds over all."""
+    photos = list(read_archive(DATA / "grocery-trainval.tar"))
+    network = prepare_network(NetworkSpec(model))
+    is_val = np.array(["/val/" in path for path, _ in photos])
+    alone = _split(photos, is_val, network, folder / "val")
+    row = {
+        "shop photos, other shops (val alone): accuracy": _say(alone),
+        "shop photos, other shops: top-3": f"{alone['top3']:.1%}",
+        "shop photos, other shops: ECE": f"{alone['ece']:.1%}",
+    }
+    fold = deal_folds([path for path, _ in photos])
+    parts = []
+    for number in range(N_FOLDS):
+        own = network if model != FRUITNET else read_network(FOLDS / str(number), FRUITNET, "f32")
+        parts.append(_split(photos, fold == number, own, folder / f"fold-{number}"))
+    return row | {
+        "shop photos, cross-validated (train + val): accuracy": _say(_pooled(parts)),
+        "shop photos, cross-validated: top-3": f"{_mean(parts, 'top3'):.1%}",
+        "shop photos, cross-validated: ECE": f"{_mean(parts, 'ece'):.1%}",
+    }
+
+
+def _split(photos: list[Photo], is_asked: Any, network: Network, folder: Path) -> dict[str, Any]:
+    for name, kept in (("taught", ~is_asked), ("asked", is_asked)):
+        _featurize((photos[i] for i in np.flatnonzero(kept)), network, folder / name)
+    return _train_and_ask(folder / "taught", folder / "asked", folder)
+
+
+def _featurize(photos: Iterable[Photo], network: Network, folder: Path) -> None:
+    """Write a features result by the chain's kernel."""
+    extractor = Extractor(network)
+    rows = [
+        {
+            "path": path,
+            "label": Path(path).parent.name,
+            "features": featurize_photo(data, extractor, max_pixels=DEFAULT_MAX_PIXELS).features,
+        }
+        for path, data in photos
+    ]
+    (folder / "features").mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), folder / "features" / "part-0.parquet")
+    (folder / "manifest.json").write_text(json.dumps({"network": {"spec": asdict(NetworkSpec(network.model))}}))
+
+
+def _train_and_ask(taught: Path, asked: Path, folder: Path) -> dict[str, Any]:
+    """Return what `verger evaluate` says of what `verger train` makes."""
+    classifier, judged = folder / "classifier", folder / "judged"
+    _run("-m", "verger", "train", str(taught), str(classifier), "--no-report")
+    _run("-m", "verger", "evaluate", str(asked), str(judged), "--classifier", str(classifier), "--no-report")
+    told: dict[str, Any] = json.loads((judged / "evaluation.json").read_text())
+    print(f"{folder}: {told['accuracy']:.1%}", file=sys.stderr, flush=True)
+    return told
+
+
+def _pooled(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    n = sum(part["n_photos"] for part in parts)
+    n_right = round(sum(part["accuracy"] * part["n_photos"] for part in parts))
+    return {"n_photos": n, "accuracy": n_right / n, "accuracy_95": wilson(n_right, n)}
+
+
+def _mean(parts: list[dict[str, Any]], key: str) -> float:
+    return float(np.average([part[key] for part in parts], weights=[part["n_photos"] for part in parts]))
+
+
+def _say(told: dict[str, Any]) -> str:
+    low, high = told["accuracy_95"]
+    return f"{told['accuracy']:.1%} ({low:.1%} to {high:.1%})"
+
+
+def _package_bytes(model: str) -> int:
+    if model != FRUITNET:
+        return 0
+    return sum(file.stat().st_size for file in Path(str(resources.files("verger.models") / model)).iterdir())
+
+
+def _run(*words: str) -> str:
+    return subprocess.run([sys.executable, *words], check=True, capture_output=True, text=True).stdout
+
+
+def _table(found: dict[str, Row]) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in software_versions().items())
+    cores = f"{len(os.sched_getaffinity(0))} cores of {cpu_name()}"
+    head = [
+        f"Measured {time.strftime('%Y-%m-%d')} on {cores}; {versions}.",
+        f"Speeds: medians of {N_ROUNDS} rounds in turn; trust the ratios. Accuracy: with 95 % intervals.",
+        "",
+        f"| | {' | '.join(MODELS)} |",
+        "|---|---|---|",
+    ]
+    rows = [f"| {what} | {' | '.join(found[model][what] for model in MODELS)} |" for what in found[FRUITNET]]
+    return "\n".join([*head, *rows]) + "\n"
+
+
+if __name__ == "__main__":
+    main()
