@@ -33,7 +33,7 @@ from verger.featurize.network import prepare_network
 from verger.featurize.runtime import Extractor
 
 MODELS = Path(__file__).parent.parent / "src" / "verger" / "models"
-N_VIEWS = 16_000
+N_VIEWS = 6_000
 _RENDER = "render "
 _SCHEMA = pa.schema([("path", pa.string()), ("label", pa.string()), ("features", pa.list_(pa.float32()))])
 

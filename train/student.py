@@ -16,6 +16,7 @@ from train.network import build_backbone
 from train.pool import NO_LABEL, Pool
 
 _BATCH = 128
+WEIGHTS = "best.weights.h5"
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def fit(student: Any, pool: Pool, stage: Stage, folder: Path) -> None:
         loss_weights={"teacher": 1.0, "fruit": 0.4, "shop": 0.6},
         weighted_metrics={"fruit": ["categorical_accuracy"], "shop": ["categorical_accuracy"]},
     )
-    best = folder / "best.weights.h5"
+    best = folder / WEIGHTS
     student.fit(
         batches,
         validation_data=Batches(pool, rows[:n_held_out], stage, answers, is_training=False),
@@ -165,11 +166,12 @@ def fit(student: Any, pool: Pool, stage: Stage, folder: Path) -> None:
         verbose=2,
         callbacks=[
             keras.callbacks.ModelCheckpoint(best, save_best_only=True, save_weights_only=True),
-            keras.callbacks.CSVLogger(folder / "log.csv", append=False),
+            keras.callbacks.CSVLogger(folder / "log.csv", append=True),
+            # A training that was stopped goes on after its last whole epoch.
+            keras.callbacks.BackupAndRestore(folder / "backup"),
         ],
     )
     student.load_weights(best)
-    (folder / "done").touch()
 
 
 def save_backbone(student: Any, pool: Pool, folder: Path) -> None:

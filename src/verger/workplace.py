@@ -66,7 +66,7 @@ def workplace(
     manifest = Manifest(command, src, settings.model_dump(mode="json"))
     options = replace(session_options(settings), archive_classes_to=archive)
     if command not in ("run", "features"):
-        options = replace(options, preload=())
+        options = replace(options, preload=(), computes_in_jvm=command == "train")
     with publishing(out, overwrite=settings.overwrite) as stage, session(options) as starting:
         yield Workplace(settings, spec, out, stage, starting, manifest, progress, started)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 # Cross-validation fits many times over; on so many photos it chooses as well as on millions.
-MAX_CROSS_VALIDATED = 8_000
+MAX_CROSS_VALIDATED = 3_000
 
 _N_AT_ONCE = 4
 
@@ -46,7 +46,7 @@ class TrainOptions:
     regularisations: tuple[float, ...] = (0.0003, 0.003, 0.03)
     n_directions: int = 256
     accuracy: float = 0.95
-    max_iterations: int = 100
+    max_iterations: int = 60
 
     def __post_init__(self) -> None:
         group_pattern(self.group)
@@ -81,20 +81,16 @@ def train(
     is the PCA they came from. Raises ClassifierError where there is nothing to learn.
     """
     table = table.where(sql.col("label").isNotNull() & sql.col(column).isNotNull())
-    counts = {row["label"]: row["count"] for row in table.groupBy("label").count().collect()}
+    counts = _count_labels(table)
     labels = tuple(sorted(counts))
-    if len(labels) < 2:
-        raise ClassifierError(
-            f"two labels at least are needed to tell apart; there is {', '.join(labels) or 'none'}"
-        )
     progress.stage("turn")
     projection, _ = fit_projection(table, column, Criterion(variance=1.0), standardize=True)
     projection = replace(projection, directions=projection.directions[: options.n_directions])
     n_slots = table.sparkSession.sparkContext.defaultParallelism
-    rows = _prepared(table, column, projection, labels, counts, options).coalesce(n_slots).persist()
+    rows = _prepared(table, column, projection, counts, options).coalesce(n_slots).persist()
     try:
-        held_out = _cross_validate(rows, len(labels), options, progress)
-        best = min(held_out, key=lambda score: (-round(score.accuracy, 4), score.log_loss))
+        tried = _cross_validate(rows, len(labels), options, progress)
+        best = min(tried, key=lambda score: (-round(score.accuracy, 4), score.log_loss))
         progress.stage("train")
         coef, intercept = _fit(rows, len(labels), best.regularisation, options)
     finally:
@@ -105,19 +101,17 @@ def train(
     probabilities = softmax(best.logits / np.float32(temperature))
     threshold = choose_threshold(probabilities, best.truth, options.accuracy)
     about = {"n_photos": sum(counts.values()), "on": column, "regularisation": best.regularisation}
-    classifier = Classifier(labels, coef, intercept, temperature, threshold, network, about)
     evaluation = evaluate_answers(Answers.of(probabilities, best.truth), labels, threshold)
-    evaluation["cross_validation"] = {
-        "n_folds": options.n_folds,
-        "group": options.group,
-        "regularisation": best.regularisation,
-        "tried": [
-            {"regularisation": s.regularisation, "accuracy": s.accuracy, "log_loss": s.log_loss} for s in held_out
-        ],
-        "temperature": temperature,
-        "n_directions": projection.k,
-    }
-    return Trained(classifier, evaluation)
+    evaluation["cross_validation"] = _told(tried, best, options)
+    return Trained(Classifier(labels, coef, intercept, temperature, threshold, network, about), evaluation)
+
+
+def _count_labels(table: DataFrame) -> dict[str, int]:
+    counts = {row["label"]: row["count"] for row in table.groupBy("label").count().collect()}
+    if len(counts) < 2:
+        found = ", ".join(counts) or "none"
+        raise ClassifierError(f"two labels at least are needed to tell apart; there is {found}")
+    return counts
 
 
 @dataclass(frozen=True)
@@ -135,15 +129,26 @@ class _Score:
         return log_loss(softmax(self.logits), self.truth)
 
 
+def _told(tried: list[_Score], best: _Score, options: TrainOptions) -> dict[str, Any]:
+    return {
+        "n_folds": options.n_folds,
+        "group": options.group,
+        "regularisation": best.regularisation,
+        "tried": [
+            {"regularisation": s.regularisation, "accuracy": s.accuracy, "log_loss": s.log_loss} for s in tried
+        ],
+    }
+
+
 def _prepared(
     table: DataFrame,
     column: str,
     projection: Projection,
-    labels: tuple[str, ...],
     counts: dict[str, int],
     options: TrainOptions,
 ) -> DataFrame:
     """Return (features vector, array, label index, weight, fold): labels weigh alike however many photos."""
+    labels = sorted(counts)
     pattern = group_pattern(options.group)
     marked = table.withColumn("group", _group(pattern))
     pairs = marked.where("`group` is not null").select("label", "group").distinct().collect()
@@ -188,7 +193,7 @@ def _cross_validate(rows: DataFrame, n_classes: int, options: TrainOptions, prog
     progress.stage("cross-validate", len(tasks))
 
     context = rows.sparkSession.sparkContext
-    group = context.getLocalProperty("spark.jobGroup.id")
+    group = context.getLocalProperty("spark.jobGroup.id") or ""
 
     def held_out(task: tuple[float, int]) -> tuple[Floats, npt.NDArray[np.int64]]:
         context.setLocalProperty("spark.jobGroup.id", group)  # so that Ctrl-C ends these jobs too

@@ -21,6 +21,7 @@ class SessionOptions:
 
     log: takes what the JVM says; None leaves it on stderr.
     is_one_run: the JVM serves one run of the command line; on a local master it is tuned to start fast.
+    computes_in_jvm: Spark ML will work there: the JVM may take its time to compile well.
     preload: modules that the workers import while the JVM is still starting.
     archive_classes_to: where to leave an archive of the classes this session loads (`class_archive`).
     """
@@ -30,6 +31,7 @@ class SessionOptions:
     conf: tuple[str, ...] = ()
     log: Path | None = None
     is_one_run: bool = False
+    computes_in_jvm: bool = False
     preload: tuple[str, ...] = ()
     archive_classes_to: Path | None = None
 
@@ -82,12 +84,16 @@ def spark_settings(options: SessionOptions) -> dict[str, str]:
 
 
 def _java_options(options: SessionOptions) -> list[str]:
-    """The JVM only moves rows here: it should start fast and leave the cores to the workers."""
+    """Where the JVM only moves rows it should start fast and leave the cores to the workers.
+
+    Spark ML's vectorised BLAS is a hundred times as slow without the JVM's second compiler.
+    """
     told = [] if options.log is None else [f"-Dlog4j2.configurationFile={_LOG4J.as_uri()}"]
     if not (options.is_one_run and options.is_local):
         return told
     is_small = (options.n_local_cores or 1) <= MAX_SERIAL_GC_CORES
-    told += ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC" if is_small else "-XX:+UseParallelGC"]
+    told += [] if options.computes_in_jvm else ["-XX:TieredStopAtLevel=1"]
+    told += ["-XX:+UseSerialGC" if is_small else "-XX:+UseParallelGC"]
     if options.archive_classes_to is not None:
         return [*told, f"-XX:ArchiveClassesAtExit={options.archive_classes_to}", "-Xlog:disable"]
     archive = class_archive()
