@@ -74,6 +74,7 @@ def _evaluation(manifest: Manifest) -> list[tuple[str, str]]:
 def naming_table(named: list[Named]) -> Table:
     """Return what each photo shows, how surely, and what else it may be."""
     table = Table("photo", "shows", "sure", "or")
+    table.columns[0].overflow = "fold"
     for photo in named:
         if photo.error is not None:
             table.add_row(Text(photo.path), Text(photo.error, style="red"), "", "")
