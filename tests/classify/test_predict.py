@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -66,3 +68,11 @@ def test_a_classifier_of_other_features_says_so(renders: Path, tmp_path: Path) -
     narrow.save(tmp_path / "classifier.npz")
     done = verger("predict", renders / "Banana" / "0_100.jpg", "--classifier", ".", cwd=tmp_path)
     assert done.returncode == 1 and "7 features" in done.stderr
+
+
+def test_naming_a_photo_imports_nothing_of_spark_or_arrow() -> None:
+    """They would cost half of the two seconds an answer may take."""
+    heavy = "('pyspark', 'pyarrow', 'pandas')"
+    check = f"import sys, verger.classify.predict; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

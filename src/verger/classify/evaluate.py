@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from verger.classify.metrics import Answers, evaluate_answers
-from verger.classify.model import Classifier
+from verger.classify.model import Classifier, check_width
 from verger.classify.taxonomy import taxon_of
-from verger.errors import ClassifierError, SourceError
+from verger.errors import SourceError
 
 FEATURES = "features"
 _BATCH = 4096
@@ -36,17 +36,6 @@ def evaluate(classifier: Classifier, features: Path) -> dict[str, Any]:
     if not parts:
         raise SourceError(f"{features} holds no labelled features to evaluate on")
     return evaluate_answers(Answers.joined(parts), classifier.labels, classifier.threshold)
-
-
-def check_width(classifier: Classifier, n_features: int) -> None:
-    """Raise ClassifierError where vectors are not what the classifier was trained on."""
-    wanted = classifier.coef.shape[1]
-    if n_features != wanted:
-        network = classifier.network.get("model", "?")
-        raise ClassifierError(
-            f"the classifier takes {wanted} features of {network}; these vectors have {n_features}: "
-            "featurize the photos with the network the classifier was trained on"
-        )
 
 
 def class_name(classifier: Classifier, label: str) -> str:

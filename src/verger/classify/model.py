@@ -77,6 +77,17 @@ def load_classifier(path: Path | None = None) -> Classifier:
         raise ClassifierError(f"{file} is not a classifier of verger's: {error}") from error
 
 
+def check_width(classifier: Classifier, n_features: int) -> None:
+    """Raise ClassifierError where vectors are not what the classifier was trained on."""
+    wanted = classifier.coef.shape[1]
+    if n_features != wanted:
+        network = classifier.network.get("model", "?")
+        raise ClassifierError(
+            f"the classifier takes {wanted} features of {network}; these vectors have {n_features}: "
+            "featurize the photos with the network the classifier was trained on"
+        )
+
+
 def softmax(logits: Floats) -> Floats:
     """Return the softmax of each row."""
     raised = np.exp(logits - logits.max(axis=1, keepdims=True))

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from verger.classify.evaluate import check_width
-from verger.classify.model import NOT_SURE, Classifier
+from verger.classify.model import NOT_SURE, Classifier, check_width
 from verger.classify.taxonomy import Taxon, taxon_named
 from verger.decode import DEFAULT_MAX_PIXELS
 from verger.errors import DecodeError, Reason
