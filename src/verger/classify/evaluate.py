@@ -14,6 +14,7 @@ from verger.classify.metrics import Answers, evaluate_answers
 from verger.classify.model import Classifier, check_width
 from verger.classify.taxonomy import taxon_of
 from verger.errors import SourceError
+from verger.publish import table_folder
 
 FEATURES = "features"
 _BATCH = 4096
@@ -47,10 +48,7 @@ def class_name(classifier: Classifier, label: str) -> str:
 
 
 def _labelled(features: Path) -> Iterator[pa.RecordBatch]:
-    folder = next((f for f in (features / FEATURES, features) if f.is_dir() and any(f.glob("*.parquet"))), None)
-    if folder is None:
-        raise SourceError(f"{features} holds no features: expected a result of `verger features` or its features/")
-    files = sorted(str(file) for file in folder.glob("*.parquet"))
+    files = sorted(str(file) for file in table_folder(features, FEATURES).glob("*.parquet"))
     table = ds.dataset(files, format="parquet")
     is_labelled = ds.field("label").is_valid()
     for batch in table.to_batches(columns=["label", FEATURES], filter=is_labelled, batch_size=_BATCH):

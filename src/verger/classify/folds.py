@@ -48,7 +48,7 @@ def deal_groups(pairs: Iterable[tuple[str, str]], n_folds: int) -> dict[tuple[st
     for label, group in sorted(pairs):
         groups[label].append(group)
     return {
-        (label, group): (_offset(label) + i) % n_folds if len(of_label) > 1 else ALWAYS_TRAINED
+        (label, group): (_hash(label) + i) % n_folds if len(of_label) > 1 else ALWAYS_TRAINED
         for label, of_label in groups.items()
         for i, group in enumerate(of_label)
     }
@@ -58,8 +58,9 @@ def fold_of(path: str, label: str, group: str | None, dealt: dict[tuple[str, str
     """Return a photo's fold; one on its own goes where the hash of its name and label sends it."""
     if group is not None:
         return dealt[label, group]
-    return zlib.crc32(f"{label}/{path.rsplit('/', 1)[-1]}".encode("utf-8", "replace")) % n_folds
+    return _hash(f"{label}/{path.rsplit('/', 1)[-1]}") % n_folds
 
 
-def _offset(label: str) -> int:
-    return zlib.crc32(label.encode("utf-8", "replace"))
+def _hash(text: str) -> int:
+    """The same in every process, as Python's own is not."""
+    return zlib.crc32(text.encode("utf-8", "replace"))

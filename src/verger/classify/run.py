@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from verger.classify.model import FILE_NAME, load_classifier
-from verger.errors import ClassifierError, SettingsError, SourceError
+from verger.classify.options import TrainOptions
+from verger.errors import ClassifierError
 from verger.manifest import Manifest
 from verger.progress import Progress
-from verger.publish import MANIFEST, publishing
+from verger.publish import MANIFEST, publishing, table_folder
 from verger.settings import Settings
 
 FEATURES = "features"
@@ -20,30 +21,24 @@ TOLD = ("accuracy", "accuracy_95", "top3", "macro_f1", "ece", "coverage", "accur
 
 
 def train_result(
-    result: Path, out: Path, settings: Settings, progress: Progress, options: dict[str, Any]
+    result: Path, out: Path, settings: Settings, progress: Progress, options: TrainOptions, on: str = FEATURES
 ) -> Manifest:
-    """Train on the `features` (or `components`) of a result; leave classifier, evaluation, report in `out`.
-
-    `options`: `on` (features or components), and those of TrainOptions.
-    """
-    on = options.pop("on")
-    options["regularisations"] = _numbers("regularisation", options["regularisations"])
+    """Train on the `features` (or `components`) of a result; leave classifier, evaluation, report in `out`."""
     network = _network_of(result)
 
     from verger.workplace import MODEL, workplace
 
     with workplace("train", str(result), out, settings, progress) as place:
-        from verger.classify.train import TrainOptions, train
+        from verger.classify.train import train
         from verger.reduce.spark import PCAModel
 
-        train_options = TrainOptions(**options)
         with place.manifest.timed("start"):
             spark = place.session.spark()
 
         def fit() -> Any:
             earlier = None if on == FEATURES else PCAModel.load(str(result / MODEL / "pca")).projection
-            table = spark.read.parquet(str(_table(result, on)))
-            return train(table, on, train_options, progress, earlier=earlier, network=network)
+            table = spark.read.parquet(str(table_folder(result, on)))
+            return train(table, on, options, progress, earlier=earlier, network=network)
 
         with place.manifest.timed("train"):
             trained = place.session.run(fit)
@@ -64,7 +59,7 @@ def evaluate_result(
     judged = load_classifier(classifier)
     with publishing(out, overwrite=settings.overwrite) as stage:
         progress.stage("evaluate")
-        evaluation = evaluate(judged, _table(result, FEATURES))
+        evaluation = evaluate(judged, result)
         manifest.network = {"model": judged.network.get("model")}
         manifest.timings_s["evaluate"] = round(time.monotonic() - started, 3)
         return _finish(manifest, evaluation, stage, out, settings)
@@ -80,21 +75,6 @@ def _finish(manifest: Manifest, evaluation: dict[str, Any], stage: Path, out: Pa
 
         write_evaluation_report(stage, title=out.name)
     return manifest
-
-
-def _table(result: Path, name: str) -> Path:
-    """Accept a result of verger, or the table's folder itself."""
-    for folder in (result / name, result):
-        if folder.is_dir() and any(folder.glob("*.parquet")):
-            return folder
-    raise SourceError(f"{result} holds no {name}: expected a result of `verger run` or `verger features`")
-
-
-def _numbers(key: str, text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise SettingsError(key, text, "numbers with commas between them") from error
 
 
 def _network_of(result: Path) -> dict[str, Any]:

@@ -15,10 +15,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as sql
 
 from verger.classify.calibrate import choose_threshold, fit_temperature, log_loss
-from verger.classify.folds import ALWAYS_TRAINED, deal_groups, fold_of, group_pattern
+from verger.classify.folds import ALWAYS_TRAINED, deal_groups, fold_of, group_of, group_pattern
 from verger.classify.metrics import Answers, evaluate_answers
 from verger.classify.model import Classifier, Floats, softmax
-from verger.errors import ClassifierError, SettingsError
+from verger.classify.options import TrainOptions
+from verger.errors import ClassifierError
 from verger.progress import Progress
 from verger.reduce.pca import Criterion, Projection
 from verger.reduce.spark import fit_projection, project
@@ -30,32 +31,6 @@ if TYPE_CHECKING:
 MAX_CROSS_VALIDATED = 3_000
 
 _N_AT_ONCE = 4
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """How to train: `regularisations` are tried over `n_folds` folds of `group`s (see classify.folds).
-
-    Features are standardised and turned onto their first `n_directions` principal directions, with which the
-    regression is much faster and, by L2, hardly another. Answers are "not sure" below the probability from
-    which on held-out photos were named rightly `accuracy` of the time.
-    """
-
-    group: str = "film"
-    n_folds: int = 5
-    regularisations: tuple[float, ...] = (0.0003, 0.003, 0.03)
-    n_directions: int = 256
-    accuracy: float = 0.95
-    max_iterations: int = 60
-
-    def __post_init__(self) -> None:
-        group_pattern(self.group)
-        if self.n_folds < 2:
-            raise SettingsError("folds", self.n_folds, "2 or more")
-        if not self.regularisations or min(self.regularisations) < 0:
-            raise SettingsError("regularisation", self.regularisations, "numbers of 0 or more")
-        if not 0 < self.accuracy <= 1:
-            raise SettingsError("accuracy", self.accuracy, "a share over 0, 1 at most")
 
 
 @dataclass(frozen=True)
@@ -172,14 +147,8 @@ def _group(pattern: str | None) -> Any:
     """A column: what the pattern's first group finds in the path, null where it finds nothing."""
     if pattern is None:
         return sql.lit(None).cast("string")
-    found = sql.udf(lambda path: _found(pattern, path), "string")
+    found = sql.udf(lambda path: group_of(path, pattern), "string")
     return found("path")
-
-
-def _found(pattern: str, path: str) -> str | None:
-    from verger.classify.folds import group_of
-
-    return group_of(path, pattern)
 
 
 def _cross_validate(rows: DataFrame, n_classes: int, options: TrainOptions, progress: Progress) -> list[_Score]:

@@ -1,0 +1,110 @@
+"""Commands that run a part of the chain: a flag for every setting, made of the settings themselves."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+
+from verger import tables
+from verger.cli.app import EXIT_REJECTED, app, console, messages
+from verger.console import watching
+from verger.manifest import Manifest
+from verger.settings import Settings, load_settings, origins
+from verger.uri import local_folder
+
+Job = Callable[..., Manifest]
+
+_EXTRA_FLAGS = {
+    "as_json": Annotated[bool, typer.Option("--json", help="print the manifest as JSON, and nothing else")],
+    "show_settings": Annotated[
+        bool, typer.Option("--show-settings", help="print each setting and where it is from; run nothing")
+    ],
+}
+
+
+def chain_command(*groups: str) -> Callable[[Job], Callable[..., None]]:
+    """Make a job a command that has a flag for each setting of these groups, and prints its manifest.
+
+    The job gets the positional arguments it names, `settings` and `watch`.
+    """
+
+    def decorate(job: Job) -> Callable[..., None]:
+        own = [p for p in inspect.signature(job, eval_str=True).parameters.values() if p.name not in _GIVEN]
+        flags = [_flag(name) for name, field in Settings.model_fields.items() if _group(field) in groups]
+        extra = [_keyword(name, kind, False) for name, kind in _EXTRA_FLAGS.items()]
+
+        def command(*, as_json: bool, show_settings: bool, **values: Any) -> None:
+            given = {flag.name: _joined(values.pop(flag.name)) for flag in flags}
+            settings = load_settings(**given)
+            if show_settings:
+                console.print(tables.settings_table(settings, origins(**given)))
+                return
+            _set_up_logging(settings.verbose)
+            with watching(Console(stderr=True, quiet=as_json)) as watch:
+                manifest = job(**values, settings=settings, watch=watch)
+            _tell(manifest, Path(local_folder(values["out"])), as_json=as_json)
+            if manifest.rejected_share > settings.max_rejected:
+                raise typer.Exit(EXIT_REJECTED)
+
+        command.__name__, command.__doc__ = job.__name__, job.__doc__
+        keywords = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+        command.__signature__ = inspect.Signature([*keywords, *flags, *extra])  # type: ignore[attr-defined]
+        return app.command()(command)
+
+    return decorate
+
+
+_GIVEN = ("settings", "watch")
+
+
+def _group(field: Any) -> str:
+    return str(field.json_schema_extra["group"])
+
+
+def _keyword(name: str, kind: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+
+
+def _flag(name: str) -> inspect.Parameter:
+    field = Settings.model_fields[name]
+    dashed = name.replace("_", "-")
+    is_switch = field.annotation is bool
+    names = [f"--{dashed}/--no-{dashed}" if is_switch else f"--{dashed}"] + ["-v"] * (name == "verbose")
+    option = typer.Option(*names, help=_told(field), rich_help_panel=_group(field), show_default=False)
+    if is_switch:
+        return _keyword(name, Annotated[bool | None, option], None)
+    if isinstance(field.default, tuple):  # may be given more than once
+        return _keyword(name, Annotated[list[str] | None, option], None)
+    return _keyword(name, Annotated[str | None, option], None)
+
+
+def _joined(value: Any) -> Any:
+    return (",".join(value) or None) if isinstance(value, list) else value
+
+
+def _told(field: Any) -> str:
+    shown = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+    default = "" if shown in (None, "", False, True) else f" [dim]\\[{shown}][/dim]"
+    return f"{field.description}{default}"
+
+
+def _set_up_logging(verbose: bool) -> None:
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s", handlers=[RichHandler(console=messages)])
+    logging.getLogger("py4j").setLevel(logging.WARNING)
+
+
+def _tell(manifest: Manifest, out: Path, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(asdict(manifest), default=str))
+    else:
+        console.print(tables.summary(manifest, out))

@@ -1,0 +1,45 @@
+"""What verger knows, and what it needs of this machine."""
+
+from __future__ import annotations
+
+import typer
+
+from verger import __version__, tables
+from verger.cli.app import EXIT_ERROR, app, console, messages
+from verger.console import watching
+
+
+@app.command()
+def models() -> None:
+    """The networks verger knows by name."""
+    console.print(tables.models_table())
+
+
+@app.command("warm-up")
+def warm_up() -> None:
+    """Make later starts faster: archive Spark's classes, convert the default network. Takes a minute, once."""
+    from verger.warmup import warm_up
+
+    with watching(messages) as watch:
+        archive = warm_up(watch)
+    if archive is None:
+        console.print("the network is ready; this Java writes no archive of classes, so Spark starts as before")
+    else:
+        console.print(f"Spark's classes are archived in {archive} ({archive.stat().st_size / 1e6:.0f} MB)")
+
+
+@app.command()
+def doctor() -> None:
+    """Look at what verger needs of this machine, and how to mend what is missing."""
+    from verger.doctor import examine
+
+    findings = examine()
+    console.print(tables.doctor_table(findings))
+    if not all(finding.is_well for finding in findings):
+        raise typer.Exit(EXIT_ERROR)
+
+
+@app.command()
+def version() -> None:
+    """The version."""
+    console.print(__version__)

@@ -1,0 +1,75 @@
+"""From photos to features to components."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from verger.cli.app import Features, Result, Source, Update, app, console
+from verger.cli.chain import chain_command
+from verger.manifest import Manifest
+from verger.progress import Progress
+from verger.settings import EXPORT, NETWORK, PHOTOS, REDUCTION, RESULT, SPARK, Settings
+from verger.uri import local_folder
+
+
+@chain_command(PHOTOS, NETWORK, REDUCTION, EXPORT, RESULT, SPARK)
+def run(src: Source, out: Result, settings: Settings, watch: Progress) -> Manifest:
+    """The whole chain: photos -> features -> components, and a report.
+
+    \b
+    verger run photos/ out/
+    verger run photos/ out/ --limit 200                    # try a part first
+    verger run photos/ out/ --model VGG16 --pooling max --variance 0.95
+    verger run photos/ out/ --overwrite --export csv,json --single-file
+    VERGER_WEIGHTS=random:0 verger run 'photos/*/good' out/
+    """
+    from verger import pipeline
+
+    return pipeline.run(src, local_folder(out), settings, watch)
+
+
+@chain_command(PHOTOS, NETWORK, EXPORT, RESULT, SPARK)
+def features(src: Source, out: Result, settings: Settings, watch: Progress) -> Manifest:
+    """The first half alone: photos -> features.
+
+    \b
+    verger features photos/ out/
+    verger features photos/ out/ --label 'regex:/([a-z]+)_[0-9]+[.]jpg$'
+    verger features photos/ out/ --weights my-model.keras --preprocessing tf
+    """
+    from verger import pipeline
+
+    return pipeline.features(src, local_folder(out), settings, watch)
+
+
+@chain_command(REDUCTION, EXPORT, RESULT, SPARK)
+def reduce(features: Features, out: Result, settings: Settings, watch: Progress, update: Update = None) -> Manifest:
+    """The second half alone: features -> components.
+
+    \b
+    verger reduce out/ reduced/ --components 50
+    verger reduce new/ updated/ --update out/      # the old features are not needed
+    """
+    from verger import pipeline
+
+    state = local_folder(update) if update else None
+    return pipeline.reduce(local_folder(features), local_folder(out), settings, watch, state)
+
+
+@app.command()
+def sample(
+    out: Result,
+    per_kind: Annotated[int, typer.Option(help="photos of each of the ten kinds")] = 40,
+    seed: Annotated[int, typer.Option(help="other fruit, other seed")] = 0,
+) -> None:
+    """Render labelled fruit-like photos to try the chain on. They are synthetic.
+
+    \b
+    verger sample photos/ && verger run photos/ out/
+    """
+    from verger.sample import SampleOptions, render_sample
+
+    n_photos = render_sample(local_folder(out), SampleOptions(per_kind=per_kind, seed=seed))
+    console.print(f"{n_photos} synthetic photos in {local_folder(out)}; next: verger run {out} OUT")
