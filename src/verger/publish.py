@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from verger.errors import ResultError
+from verger.errors import ResultError, SourceError
 
 MANIFEST = "manifest.json"
 
@@ -52,6 +52,16 @@ def check_free(out: Path, *, overwrite: bool) -> None:
         raise ResultError(f"{out} exists and is not a result of verger: choose another folder")
     if not overwrite:
         raise ResultError(f"{out} holds a result: add --overwrite to replace it, or choose another folder")
+
+
+def table_folder(result: Path, name: str) -> Path:
+    """Return where a table lies: in a result of verger, or in the folder itself; raises SourceError."""
+    for folder in (result / name, result):
+        if folder.is_dir() and any(folder.glob("*.parquet")):
+            return folder
+    raise SourceError(
+        f"{result} holds no {name}: expected a result of `verger run` or `verger features`, or its {name}/"
+    )
 
 
 @contextmanager

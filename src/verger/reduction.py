@@ -8,6 +8,7 @@ import numpy as np
 
 from verger.errors import SourceError
 from verger.export import write_parquet
+from verger.publish import table_folder
 from verger.reduce.moments import Moments
 from verger.reduce.pca import Criterion
 from verger.reduce.spark import PCAModel, fit_projection
@@ -27,7 +28,7 @@ def reduce_features(place: Workplace, features: Path, state: Path | None = None)
     earlier = None if state is None else _read_state(state)
 
     def fit_and_write() -> PCAModel:
-        table = spark.read.parquet(str(_features_folder(features)))
+        table = spark.read.parquet(str(table_folder(features, FEATURES)))
         found, moments = fit_projection(
             table, FEATURES, criterion, standardize=settings.standardize, update=earlier
         )
@@ -41,14 +42,6 @@ def reduce_features(place: Workplace, features: Path, state: Path | None = None)
         model = place.session.run(fit_and_write)
     _note_reduction(place, model, criterion)
     return place.stage / COMPONENTS
-
-
-def _features_folder(path: Path) -> Path:
-    """Accept a result of verger or its features folder."""
-    for folder in (path / FEATURES, path):
-        if folder.is_dir() and any(folder.glob("*.parquet")):
-            return folder
-    raise SourceError(f"{path} holds no features: expected a result of `verger features` or its features/")
 
 
 def _read_state(path: Path) -> Moments:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from verger.decode import DEFAULT_MAX_PIXELS
 from verger.errors import SettingsError
-from verger.featurize.catalog import CATALOG, NetworkSpec
+from verger.featurize.catalog import CATALOG, OWN_GRAPH_SUFFIXES, NetworkSpec
 
 _MIN_SIZE_PX = 32  # no network of the catalog takes less
 _WEIGHTS = ("imagenet", "random:SEED", "a .h5 file of the model without its top")
@@ -56,7 +56,7 @@ class FinetuneOptions:
     def _check_network(self) -> None:
         trainable = [name for name, known in CATALOG.items() if not known.is_bundled]
         self._check("model", self.model in trainable, "one of " + ", ".join(trainable))
-        is_graph = self.weights.endswith((".keras", ".onnx"))
+        is_graph = self.weights.endswith(OWN_GRAPH_SUFFIXES)
         self._check("weights", not is_graph, "one of " + ", ".join(_WEIGHTS))
         NetworkSpec(self.model, self.weights)
 

@@ -16,7 +16,6 @@ from verger.report.wording import say_count, say_duration, say_share, say_time
 
 FACTS = "finetune.json"
 
-_TEMPLATE = "finetune"  # as seen from verger.report, whose styles it wears
 _MAX_LABELS = 1000
 _MAX_REJECTED = 50
 
@@ -36,7 +35,7 @@ def write_report(result: Path, *, title: str) -> Path:
         "details": list_details(read_manifest(result)),
     }
     data = {"history": history, "best": facts["best_epoch"]}
-    return write_page(render_page(_TEMPLATE, data, with_plots=True, **shown), result)
+    return write_page(render_page("finetune", data, with_plots=True, **shown), result)
 
 
 def _hardest_first(label: dict[str, Any]) -> tuple[bool, float]:

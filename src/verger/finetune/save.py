@@ -15,6 +15,8 @@ import numpy as np
 from verger.errors import VergerError
 from verger.featurize.catalog import NetworkSpec
 from verger.featurize.convert import convert
+from verger.featurize.network import read_network
+from verger.featurize.runtime import Extractor
 from verger.finetune.child import Teller
 from verger.finetune.extractor import LAYOUTS, Weights, build_extractor
 from verger.finetune.options import FinetuneOptions
@@ -60,13 +62,10 @@ def _build(options: FinetuneOptions, weights: Weights) -> Any:
 
 def _compare(folder: Path) -> dict[str, float]:
     """Return the cosines of our chain's vectors to the trained model's, on photos it was not trained on."""
-    import openvino as ov
-
     convert(NetworkSpec(model=str(folder / MODEL)), folder)
-    config = {"INFERENCE_PRECISION_HINT": "f32"}
-    network = ov.Core().compile_model(str(folder / "graph.xml"), "CPU", config)
+    extractor = Extractor(read_network(folder, MODEL, "f32"))
     with np.load(folder / SAMPLE) as sample:
-        theirs, ours = sample["features"], [network(pixels[None])[0][0] for pixels in sample["pixels"]]
+        theirs, ours = sample["features"], [extractor(pixels) for pixels in sample["pixels"]]
     lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
     cosines = (np.array(ours) * theirs).sum(axis=1) / np.maximum(lengths, 1e-12)
     return {
