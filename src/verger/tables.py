@@ -94,7 +94,8 @@ def finetune_summary(result: FinetuneResult, photos: str) -> RenderableType:
             f"{result.validation_accuracy:.1%} of {result.n_validation:,} held-out photos named rightly "
             f"(best epoch: {result.best_epoch}; {result.n_rejected:,} rejected)"
         ),
-        Text(f"next: verger features {photos} OUT --weights {result.model}"),
+        Text(f"next: verger predict PHOTO... --classifier {result.model.parent}"),
+        Text(f"or:   verger features {photos} OUT --weights {result.model}"),
         Text(f"look at: {result.model.parent / 'report.html'}", style="cyan"),
     )
 

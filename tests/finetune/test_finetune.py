@@ -13,6 +13,8 @@ import psutil
 import pytest
 from PIL import Image
 
+from verger.classify.model import load_classifier
+from verger.classify.predict import predict
 from verger.errors import ResultError, SettingsError, SetupError, SourceError, VergerError
 from verger.featurize.catalog import NetworkSpec
 from verger.featurize.network import prepare_network
@@ -99,7 +101,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Watch, FinetuneResult
 
 def test_a_fine_tuning_leaves_its_result_and_nothing_else(run: tuple[Watch, FinetuneResult]) -> None:
     watch, result = run
-    files = {"model.keras", "history.json", "finetune.json", "manifest.json", "report.html"}
+    files = {"model.keras", "classifier.npz", "history.json", "finetune.json", "manifest.json", "report.html"}
     assert {path.name for path in watch.out.iterdir()} == files
     assert {path.name for path in watch.out.parent.iterdir()} == {"photos", "tuned", "sample.npz"}
     assert result.labels == ["green", "red"]
@@ -145,6 +147,25 @@ def test_the_chain_gives_the_vectors_of_the_trained_model(run: tuple[Watch, Fine
     np.testing.assert_allclose(vectors, trained, rtol=1e-3, atol=1e-4)
     facts = json.loads((watch.out / "finetune.json").read_text())
     assert facts["parity"]["min_cosine"] > 0.9999
+
+
+def test_the_head_names_photos_at_once_wherever_the_result_lies(
+    run: tuple[Watch, FinetuneResult], tmp_path: Path
+) -> None:
+    watch, result = run
+    moved = tmp_path / "moved"
+    shutil.copytree(watch.out, moved)
+    classifier = load_classifier(moved)
+    assert classifier.network["model"] == str(moved / "model.keras")
+    photos = sorted((watch.out.parent / "photos").rglob("[a-n].jpg"))
+    named = list(predict(photos, classifier))
+    assert {label for photo in named for label, _ in photo.best} == {"green", "red"}
+    with np.load(watch.out.parent / "sample.npz") as sample:
+        logits = classifier.logits(sample["features"])
+    facts = json.loads((watch.out / "finetune.json").read_text())
+    n_right = round(facts["validation_accuracy"] * result.n_validation)
+    truth = np.repeat([0, 1], result.n_validation // 2)
+    assert (logits.argmax(axis=1) == truth).sum() == n_right
 
 
 def test_the_saved_model_is_fast_and_only_its_upper_kernels_have_changed(run: tuple[Watch, FinetuneResult]) -> None:

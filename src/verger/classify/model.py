@@ -72,9 +72,16 @@ def load_classifier(path: Path | None = None) -> Classifier:
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as found:
             told = json.loads(str(found["told"]))
             coef, intercept = found["coef"].astype(np.float32), found["intercept"].astype(np.float32)
+        told["network"] = _beside(file, told["network"])
         return Classifier(labels=tuple(told.pop("labels")), coef=coef, intercept=intercept, **told)
     except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
         raise ClassifierError(f"{file} is not a classifier of verger's: {error}") from error
+
+
+def _beside(file: Path, network: dict[str, Any]) -> dict[str, Any]:
+    """Return a network's settings with the path of a graph that lies beside the classifier, wherever that is."""
+    graph = file.resolve().parent / str(network.get("model"))
+    return network | {"model": str(graph)} if graph.is_file() else network
 
 
 def check_width(classifier: Classifier, n_features: int) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 LISTING, WEIGHTS, SAMPLE, HISTORY = "listing", "weights.npz", "sample.npz", "history.json"
+MODEL, PARITY = "model.keras", "parity.json"
 
 _OUTCOME = "outcome.json"
 

@@ -1,4 +1,4 @@
-"""READ FIRST: a fine-tuning, from labelled photos to a model that `verger features` takes.
+"""READ FIRST: a fine-tuning, from labelled photos to a model that `verger features` takes, and a classifier.
 
 Keras works in two processes of their own: one trains, with a backend that can; one saves, in the layout that
 is fast in our chain, and checks that the chain then gives the vectors of the trained model.
@@ -12,12 +12,12 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from verger.classify.model import FILE_NAME as CLASSIFIER
 from verger.finetune.backend import find_backend
 from verger.finetune.child import Task, run_child
 from verger.finetune.options import FinetuneOptions
-from verger.finetune.outcome import HISTORY, LISTING, Outcome
+from verger.finetune.outcome import HISTORY, LISTING, MODEL, PARITY, Outcome
 from verger.finetune.page import FACTS, write_report
-from verger.finetune.save import MODEL, PARITY
 from verger.ingest import Selection, write_listing
 from verger.manifest import Manifest
 from verger.places import file_sha256
@@ -44,7 +44,7 @@ class FinetuneResult:
 def finetune(
     photos: str, out: Path, options: FinetuneOptions, progress: Progress, overwrite: bool = False
 ) -> FinetuneResult:
-    """Train on `photos` (a folder a label) and publish the model, what it is and a report as `out`.
+    """Train on `photos` (a folder a label) and publish as `out` the model, a classifier on it and a report.
 
     Raises SetupError without a Keras backend that trains, SourceError where there is too little to train on,
     WeightsError where the start weights cannot be had, ResultError where `out` is taken.
@@ -63,7 +63,7 @@ def finetune(
         progress.stage("save model")
         with manifest.timed("save"):
             run_child(Task("verger.finetune.save", asdict(options), "openvino"), work, progress)
-        for name in (MODEL, HISTORY):
+        for name in (MODEL, CLASSIFIER, HISTORY):
             (work / name).rename(stage / name)
         outcome = Outcome.read(work)
         manifest.parity = json.loads((work / PARITY).read_text())

@@ -20,10 +20,8 @@ from verger.featurize.runtime import Extractor
 from verger.finetune.child import Teller
 from verger.finetune.extractor import LAYOUTS, Weights, build_extractor
 from verger.finetune.options import FinetuneOptions
-from verger.finetune.outcome import SAMPLE, WEIGHTS
+from verger.finetune.outcome import MODEL, PARITY, SAMPLE, WEIGHTS
 from verger.progress import Progress
-
-MODEL, PARITY = "model.keras", "parity.json"
 
 _MIN_COSINE = 0.999  # below it something is wrong; 0.99999 is usual
 

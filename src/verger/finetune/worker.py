@@ -1,7 +1,7 @@
 """Train, in a process of its own: python -m verger.finetune.worker TASK_JSON FOLDER.
 
-FOLDER holds the listing; into it go the photos, the trained backbone's weights, a sample of photos with the
-vectors the trained model gives them, the history and the outcome.
+FOLDER holds the listing; into it go the photos, the trained backbone's weights, its head as a classifier, a
+sample of photos with the vectors the trained model gives them, the history and the outcome.
 """
 
 from __future__ import annotations
@@ -9,16 +9,20 @@ from __future__ import annotations
 import json
 import socket
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from verger.classify.calibrate import choose_threshold, fit_temperature
+from verger.classify.model import FILE_NAME as CLASSIFIER
+from verger.classify.model import Classifier, Floats, softmax
+from verger.featurize.catalog import NetworkSpec
 from verger.finetune.child import Teller
 from verger.finetune.options import FinetuneOptions
-from verger.finetune.outcome import HISTORY, LISTING, SAMPLE, WEIGHTS, LabelScore, Outcome
+from verger.finetune.outcome import HISTORY, LISTING, MODEL, SAMPLE, WEIGHTS, LabelScore, Outcome
 from verger.finetune.photos import Dataset, read_dataset
 from verger.progress import Progress
 
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from verger.finetune.train import Course, Trainee
 
 _N_SAMPLE = 16
+_ACCURACY_WHEN_SURE = 0.95
 _DOWNLOAD_TIMEOUT_S = 60.0
 
 
@@ -48,16 +53,18 @@ def train_in(folder: Path, options: FinetuneOptions, progress: Progress) -> None
 
 
 def _sum_up(trainee: Trainee, course: Course, weights_from: str, folder: Path) -> Outcome:
-    """Write the sample, and return the outcome, both of the best epoch."""
+    """Write the classifier and the sample, and return the outcome, all of the best epoch."""
     import keras
 
-    from verger.finetune.train import extract, score
+    from verger.finetune.train import extract
 
     validation = trainee.dataset.validation
     features = extract(trainee.extractor, validation, trainee.options.batch_size)
+    classifier = _classifier(trainee, features)
+    classifier.save(folder / CLASSIFIER)
     chosen = np.linspace(0, len(validation) - 1, min(_N_SAMPLE, len(validation))).astype(int)
     np.savez(folder / SAMPLE, pixels=validation.pixels[chosen], features=features[chosen])
-    is_right = score(trainee, features).argmax(axis=1) == validation.labels
+    is_right = classifier.logits(features).argmax(axis=1) == validation.labels
     assert course.best is not None
     backend = keras.backend.backend()
     return Outcome(
@@ -72,6 +79,19 @@ def _sum_up(trainee: Trainee, course: Course, weights_from: str, folder: Path) -
         weights_from=weights_from,
         versions={"keras": keras.__version__, backend: _version_of(backend)},
     )
+
+
+def _classifier(trainee: Trainee, features: Floats) -> Classifier:
+    """Return the head, calibrated on the held-out photos, whose features these are."""
+    dataset = trainee.dataset
+    kernel, bias = (np.asarray(array) for array in trainee.head.get_weights())
+    about = {"n_photos": len(dataset.training), "on": "features"}
+    network = asdict(NetworkSpec(MODEL))  # beside it: see load_classifier
+    raw = Classifier(tuple(dataset.labels), kernel.T, bias, 1.0, 0.0, network, about)
+    logits, truth = raw.logits(features), dataset.validation.labels
+    temperature = fit_temperature(logits, truth)
+    threshold = choose_threshold(softmax(logits / np.float32(temperature)), truth, _ACCURACY_WHEN_SURE)
+    return replace(raw, temperature=temperature, threshold=threshold)
 
 
 def _score_labels(dataset: Dataset, is_right: np.ndarray[Any, np.dtype[np.bool_]]) -> list[LabelScore]:
