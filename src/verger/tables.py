@@ -66,7 +66,7 @@ def _evaluation(manifest: Manifest) -> list[tuple[str, str]]:
         ("accuracy", f"{it['accuracy']:.1%} ({low:.1%} to {high:.1%}) of {it['n_photos']:,} photos"),
         ("first three", f"{it['top3']:.1%}"),
         ("macro F1", f"{it['macro_f1']:.1%}"),
-        ("calibration", f"ECE {it['ece']:.1%}"),
+        ("calibration", f"ECE {it['ece']:.1%} (by chance alone about {it['ece_by_chance']:.1%})"),
         ("answered", f"{it['coverage']:.1%}{sure}"),
     ]
 

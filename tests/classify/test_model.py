@@ -8,7 +8,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from verger.classify.calibrate import choose_threshold, fit_temperature
-from verger.classify.metrics import Answers, calibration_error, evaluate_answers, wilson
+from verger.classify.metrics import (
+    Answers,
+    calibration_error,
+    calibration_error_by_chance,
+    evaluate_answers,
+    wilson,
+)
 from verger.classify.model import Classifier, load_classifier, softmax
 from verger.errors import ClassifierError
 
@@ -57,6 +63,14 @@ def test_temperature_makes_sureness_as_often_right_as_it_says() -> None:
         answers = Answers.of(softmax((boasting / scale).astype(np.float32)), truth)
         error = calibration_error(answers.sureness, answers.is_right)
         assert error > 0.1 if expected == "more" else error < 0.02
+
+
+@pytest.mark.parametrize("n", [100, 1_000, 10_000])
+def test_a_calibrated_classifier_shows_the_error_of_chance_on_few_photos(n: int) -> None:
+    rng = np.random.default_rng(n)
+    sureness = rng.beta(2, 1, n).astype(np.float32)
+    shown = [calibration_error(sureness, rng.random(n) < sureness) for _ in range(200)]
+    assert calibration_error_by_chance(sureness) == pytest.approx(np.mean(shown), rel=0.1)
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])

@@ -66,6 +66,7 @@ def evaluate_answers(answers: Answers, labels: tuple[str, ...], threshold: float
         "top3": float((answers.rank < 3).mean()),
         "macro_f1": float(np.mean(present)) if present else 0.0,
         "ece": calibration_error(answers.sureness, right),
+        "ece_by_chance": calibration_error_by_chance(answers.sureness),
         "threshold": threshold,
         "coverage": float(sure.mean()),
         "accuracy_when_sure": float(right[sure].mean()) if sure.any() else None,
@@ -90,8 +91,22 @@ def calibration_error(sureness: Floats, is_right: npt.NDArray[np.bool_]) -> floa
     return float(sum(row["n_photos"] * abs(row["sureness"] - row["accuracy"]) for row in rows) / len(sureness))
 
 
+def calibration_error_by_chance(sureness: Floats) -> float:
+    """Return about what a perfectly calibrated classifier's error would be: 0 only where there are many answers.
+
+    A bin's number of right answers is taken as normal, with the variance that its sureness implies.
+    """
+    bins = _bins(sureness)
+    variances = np.bincount(bins, weights=sureness * (1 - sureness))
+    return float(np.sqrt(2 / np.pi * variances).sum() / len(sureness))
+
+
+def _bins(sureness: Floats) -> Ints:
+    return np.minimum((sureness * N_BINS).astype(np.int64), N_BINS - 1)
+
+
 def _reliability(sureness: Floats, is_right: npt.NDArray[np.bool_]) -> list[dict[str, Any]]:
-    bins = np.minimum((sureness * N_BINS).astype(np.int64), N_BINS - 1)
+    bins = _bins(sureness)
     return [
         {
             "n_photos": int(inside.sum()),

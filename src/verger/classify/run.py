@@ -17,7 +17,10 @@ from verger.settings import Settings
 
 FEATURES = "features"
 EVALUATION = "evaluation.json"
-TOLD = ("accuracy", "accuracy_95", "top3", "macro_f1", "ece", "coverage", "accuracy_when_sure", "n_photos")
+TOLD = (
+    *("n_photos", "accuracy", "accuracy_95", "top3", "macro_f1"),
+    *("ece", "ece_by_chance", "coverage", "accuracy_when_sure"),
+)
 
 
 def train_result(
