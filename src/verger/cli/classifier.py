@@ -29,7 +29,7 @@ def train(
     on: Annotated[Literal["features", "components"], typer.Option(help="what to train on")] = "features",
     group: Annotated[str, typer.Option(help="photos never split over folds: film, none or regex:PATTERN")] = "film",
     folds: Annotated[int, typer.Option(help="of the cross-validation")] = 5,
-    regularisation: Annotated[str, typer.Option(help="strengths to choose from")] = "0.0003,0.003,0.03",
+    regularisation: Annotated[str, typer.Option(help="strengths to choose from")] = "0.00003,0.0003,0.003,0.03",
     accuracy: Annotated[float, typer.Option(help='of the answers given; below it says "not sure"')] = 0.95,
 ) -> Manifest:
     """Train a classifier on labelled features: logistic regression, cross-validated, calibrated.
@@ -114,7 +114,8 @@ def finetune(
     """Train a network further on your own photos, a folder a label. Needs `pip install 'verger\\[train]'`.
 
     \b
-    verger finetune photos/ tuned/ && verger features photos/ out/ --weights tuned/model.keras
+    verger finetune photos/ tuned/ && verger predict fruit.jpg --classifier tuned/
+    verger features photos/ out/ --weights tuned/model.keras
     verger finetune photos/ tuned/ --model EfficientNetB0 --epochs 20 --overwrite
     verger finetune photos/ tuned/ --size-px 128 --unfreeze 0.2        # quicker
     """
