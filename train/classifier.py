@@ -10,22 +10,23 @@ on other backgrounds too. `verger train` does the rest.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
-from train.fruitnet import Photos, read_all
+from train.fruitnet import Photos, held_out, read_all
+from train.photos import Photo, deal_folds
 from train.pool import NO_LABEL, load_pool
+from train.result import write_result
+from verger.classify.folds import FRAME_PATTERN, group_of
 from verger.classify.model import FILE_NAME, load_classifier
 from verger.classify.taxonomy import taxon_of
 from verger.featurize.catalog import FRUITNET, NetworkSpec
@@ -33,9 +34,12 @@ from verger.featurize.network import prepare_network
 from verger.featurize.runtime import Extractor
 
 MODELS = Path(__file__).parent.parent / "src" / "verger" / "models"
-N_VIEWS = 6_000
+N_VIEWS = 12_000
 _RENDER = "render "
-_SCHEMA = pa.schema([("path", pa.string()), ("label", pa.string()), ("features", pa.list_(pa.float32()))])
+_N_SHELVES = 5
+# From 0.00003 to 0.003 the cross-validated accuracy is the same to within its standard error (80.5 to 80.6 %), the
+# log loss falls from 0.99 to 0.76; at 0.03 both are worse.
+_OPTIONS = ("--regularisation", "0.003", "--accuracy", "0.9", "--group", "regex:^([^/]+)/")
 
 Pixels = Any
 Example = tuple[str, str, Pixels]  # path, taxon, pixels
@@ -47,29 +51,42 @@ def main() -> None:
     parser.add_argument("work", type=Path, help="the folder that train.fruitnet filled")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="where the archives lie")
     chosen = parser.parse_args()
-    photos = read_all(chosen.data, None)
+    photos = read_all(chosen.data)
     result, out = chosen.work / "classifier-features", chosen.work / "classifier"
-    write_features([*whole_photos(photos), *pool_views(photos, chosen.work / "all" / "pool")], result)
-    words = ("-m", "verger", "train", str(result), str(out), "--overwrite", "--accuracy", "0.9")
+    write_features([*whole_photos(photos), *pool_views(photos, chosen.work / "pool")], result)
+    words = ("-m", "verger", "train", str(result), str(out), "--overwrite", *_OPTIONS)
     subprocess.run([sys.executable, *words], check=True)
     trained = load_classifier(out)
     replace(trained, about=trained.about | {"taxonomy": True}).save(MODELS / FRUITNET / FILE_NAME)
 
 
+def groups_of(photos: list[Photo]) -> list[str]:
+    """Return what a photo must not be parted from: its film, or its shelf (see deal_folds)."""
+    shelves = deal_folds([photo.path for photo in photos], _N_SHELVES)
+    films = (group_of(photo.path, FRAME_PATTERN) for photo in photos)
+    return [f"shelf{shelf}" if film is None else f"film{film}" for film, shelf in zip(films, shelves, strict=True)]
+
+
 def whole_photos(photos: Photos) -> Iterator[Example]:
-    """Yield every photo and render as it is."""
-    for photo in photos.subjects.fruits + photos.subjects.shop:
-        yield photo.path, taxon_name(photo.label, is_shop=photo.path.startswith("grocery")), photo.pixels
+    """Yield every photo and render as it is, but the shop photos kept for judging."""
+    fruits, shop = photos.subjects.fruits, photos.subjects.shop
+    is_kept = np.append(np.ones(len(fruits), bool), ~held_out(shop, None))
+    for photo, group in compress(zip(fruits + shop, groups_of(fruits) + groups_of(shop), strict=True), is_kept):
+        label = taxon_name(photo.label, is_shop=photo.path.startswith("grocery"))
+        yield f"{group}/{photo.path}", label, photo.pixels
 
 
 def pool_views(photos: Photos, folder: Path) -> Iterator[Example]:
-    """Yield labelled views of a pool, each as if it were a photo of its label's first film."""
+    """Yield labelled views of a pool, each with its shop photo's shelf, or its label's first film."""
     pool = load_pool(folder)
-    rows = np.flatnonzero((pool.fruit != NO_LABEL) | (pool.shop != NO_LABEL))
-    for row in np.random.default_rng(0).choice(rows, min(N_VIEWS, len(rows)), replace=False):
-        is_shop = pool.shop[row] != NO_LABEL
+    shelves = groups_of(photos.subjects.shop)
+    rows = pool.rows_without(held_out(photos.subjects.shop, None))
+    labelled = rows[(pool.fruit[rows] != NO_LABEL) | (pool.shop[rows] != NO_LABEL)]
+    for row in np.random.default_rng(0).choice(labelled, min(N_VIEWS, len(labelled)), replace=False):
+        is_shop = bool(pool.shop[row] != NO_LABEL)
         label = photos.shop_names[pool.shop[row]] if is_shop else photos.fruit_names[pool.fruit[row]]
-        yield f"pool/{label}/{row}_100.jpg", taxon_name(label, is_shop=bool(is_shop)), pool.views[row]
+        group = shelves[pool.sources[row, 0]] if is_shop else "film"
+        yield f"{group}/{row}", taxon_name(label, is_shop=is_shop), pool.views[row]
 
 
 def taxon_name(label: str, *, is_shop: bool) -> str:
@@ -83,16 +100,10 @@ def taxon_name(label: str, *, is_shop: bool) -> str:
 
 def write_features(examples: Iterable[Example], folder: Path) -> None:
     """Write what `verger features` would of these pictures with fruitnet."""
-    spec = NetworkSpec(FRUITNET)
-    extractor = Extractor(prepare_network(spec))
+    extractor = Extractor(prepare_network(NetworkSpec(FRUITNET)))
     shutil.rmtree(folder, ignore_errors=True)
-    (folder / "features").mkdir(parents=True)
-    rows = [
-        {"path": path, "label": label, "features": extractor(resized(pixels, extractor.size_px))}
-        for path, label, pixels in examples
-    ]
-    pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), folder / "features" / "part-0.parquet")
-    (folder / "manifest.json").write_text(json.dumps({"network": {"spec": asdict(spec)}}))
+    rows = ((path, label, extractor(resized(pixels, extractor.size_px))) for path, label, pixels in examples)
+    write_result(rows, FRUITNET, folder)
 
 
 def resized(pixels: Pixels, size_px: tuple[int, int]) -> Pixels:

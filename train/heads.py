@@ -16,6 +16,7 @@ from train.pool import NO_LABEL
 
 _EPOCHS = 12
 _WEIGHT_DECAY = 0.05
+_TEMPERATURE = 2.0
 
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -28,14 +29,11 @@ class Head:
     kernel: Floats
     bias: Floats
 
-    def __call__(self, teacher: Floats, labels: Labels) -> Floats:
-        """Return (n, n_classes): halfway between the teacher's answer and the label, where there is one."""
-        logits = teacher @ self.kernel + self.bias
+    def __call__(self, teacher: Floats) -> Floats:
+        """Return (n, n_classes) shares, softened: what else a view resembles is what the student learns from."""
+        logits = (teacher @ self.kernel + self.bias) / _TEMPERATURE
         answer = np.exp(logits - logits.max(axis=1, keepdims=True))
-        answer /= answer.sum(axis=1, keepdims=True)
-        is_labelled = labels != NO_LABEL
-        hard = np.eye(len(self.bias), dtype=np.float32)[np.maximum(labels, 0)]
-        return np.asarray(np.where(is_labelled[:, None], (answer + hard) / 2, answer), np.float32)
+        return np.asarray(answer / answer.sum(axis=1, keepdims=True))
 
 
 def fit_head(teacher: Floats, labels: Labels, n_classes: int) -> Head:

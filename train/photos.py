@@ -14,7 +14,7 @@ from PIL import Image
 
 RGB = npt.NDArray[np.uint8]
 
-N_FOLDS = 5
+N_FOLDS = 3
 SHORT_SIDE_PX = 288  # of shop photos in memory: a view of 224 pixels may show 60 % of one
 
 
@@ -56,8 +56,8 @@ def _pixels(data: bytes) -> RGB:
     return np.asarray(image)
 
 
-def deal_folds(paths: list[str]) -> npt.NDArray[np.int64]:
-    """Return each photo's fold, 0 to N_FOLDS - 1: within a label the photos, by name, are dealt out in runs.
+def deal_folds(paths: list[str], n_folds: int = N_FOLDS) -> npt.NDArray[np.int64]:
+    """Return each photo's fold, 0 to n_folds - 1: within a label the photos, by name, are dealt out in runs.
 
     Photos with neighbouring numbers show the same shelf, so a run of them stays in one fold.
     """
@@ -65,5 +65,5 @@ def deal_folds(paths: list[str]) -> npt.NDArray[np.int64]:
     labels = np.array([Path(path).parent.name for path in paths])
     for label in np.unique(labels):
         of_label = sorted(np.flatnonzero(labels == label), key=lambda i: Path(paths[i]).name)
-        fold[of_label] = np.arange(len(of_label)) * N_FOLDS // len(of_label)
+        fold[of_label] = np.arange(len(of_label)) * n_folds // len(of_label)
     return fold

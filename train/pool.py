@@ -19,25 +19,41 @@ import numpy as np
 import numpy.typing as npt
 
 from train.photos import Photo
-from train.views import TEACHER_PX, VIEW_PX, backdrop, cut_out, mixed, on_background, on_white, pile, shop_crop
+from train.views import (
+    TEACHER_PX,
+    VIEW_PX,
+    backdrop,
+    cut_out,
+    mixed,
+    on_background,
+    on_white,
+    pile,
+    shop_crop,
+    wild_crop,
+)
 from verger.featurize.catalog import NetworkSpec
 from verger.featurize.network import Network, prepare_network
 from verger.featurize.runtime import Extractor
 
 RGB = npt.NDArray[np.uint8]
 NO_LABEL = -1
+NO_PHOTO = -1
 _CHUNK = 256
+# What mixed views are made of, and how often.
+_MIXED = ("shop", "wild", "on_background", "pile")
+_MIXED_SHARES = (0.37, 0.33, 0.22, 0.08)
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """How many views of each kind a pool holds."""
+    """How many views of each kind a pool holds; `wild` and `mixed` ones have no label."""
 
     on_white: int = 0
     on_background: int = 0
     pile: int = 0
     shop: int = 0
-    shop_mixed: int = 0
+    wild: int = 0
+    mixed: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,20 +68,28 @@ class Subjects:
 
 @dataclass(frozen=True)
 class Pool:
-    """N views (N, 128, 128, 3) uint8, teacher vectors (N, 1280) float16, labels (N,), NO_LABEL where none."""
+    """N views (N, 128, 128, 3) uint8, teacher vectors (N, 1280) float16, labels (N,), NO_LABEL where none.
+
+    `sources` (N, 2) are the shop photos, by number, that a view shows something of; NO_PHOTO where none.
+    """
 
     views: npt.NDArray[np.uint8]
     teacher: npt.NDArray[np.float16]
     fruit: npt.NDArray[np.int64]
     shop: npt.NDArray[np.int64]
+    sources: npt.NDArray[np.int64]
+
+    def rows_without(self, is_held_out: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+        """Return the rows of the views that show nothing of the shop photos held out, a flag for each."""
+        shows = np.append(is_held_out, False)[self.sources]  # NO_PHOTO is the last
+        return np.flatnonzero(~shows.any(axis=1))
 
 
 def load_pool(folder: Path) -> Pool:
     """Return the pool kept in `folder`, its views read from disk as they are needed."""
-    views, teacher, labels = (
-        np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("views", "teacher", "labels")
-    )
-    return Pool(views, teacher, np.array(labels[:, 0]), np.array(labels[:, 1]))
+    views, teacher, told = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("views", "teacher", "told"))
+    told = np.array(told)
+    return Pool(views, teacher, told[:, 0], told[:, 1], told[:, 2:])
 
 
 def make_pool(folder: Path, subjects: Subjects, mixture: Mixture, seed: int) -> Pool:
@@ -84,18 +108,33 @@ def _fill(folder: Path, subjects: Subjects, mixture: Mixture, seed: int) -> None
     network = prepare_network(NetworkSpec(model="MobileNetV2"))
     views = np.lib.format.open_memmap(folder / "views.npy", "w+", np.uint8, (n, VIEW_PX, VIEW_PX, 3))
     teacher = np.lib.format.open_memmap(folder / "teacher.npy", "w+", np.float16, (n, network.n_features))
-    labels = np.zeros((n, 2), np.int64)
+    told = np.zeros((n, 4), np.int64)
     chunks = [(start, list(kinds[start : start + _CHUNK]), seed) for start in range(0, n, _CHUNK)]
     fork = multiprocessing.get_context("fork")  # the subjects, a gigabyte, are shared as they are
     with ProcessPoolExecutor(os.cpu_count(), fork, _start, (subjects, network)) as workers:
-        for (start, _, _), (some_views, some_vectors, some_labels) in zip(
+        for (start, _, _), (some_views, some_vectors, some_told) in zip(
             chunks, workers.map(_chunk, chunks), strict=True
         ):
             part = slice(start, start + len(some_views))
-            views[part], teacher[part], labels[part] = some_views, some_vectors, some_labels
+            views[part], teacher[part], told[part] = some_views, some_vectors, some_told
             print(f"\rviews {part.stop:,} of {n:,}", end="", flush=True)
     print()
-    np.save(folder / "labels.npy", labels)
+    np.save(folder / "told.npy", told)
+
+
+@dataclass(frozen=True)
+class _View:
+    """A view, 128 or 224 pixels square, and what is known of it."""
+
+    pixels: RGB
+    fruit: int = NO_LABEL
+    shop: int = NO_LABEL
+    source: int = NO_PHOTO
+    other_source: int = NO_PHOTO
+
+    @property
+    def told(self) -> tuple[int, int, int, int]:
+        return self.fruit, self.shop, self.source, self.other_source
 
 
 class _Maker:
@@ -104,31 +143,50 @@ class _Maker:
     def __init__(self, subjects: Subjects, network: Network) -> None:
         self.subjects = subjects
         self.teacher = Extractor(network)
-        self.shop = [photo.pixels for photo in subjects.shop]
         labels = subjects.fruit_labels
         self.of_label = {label: np.flatnonzero(labels == label) for label in np.unique(labels)}
 
-    def view(self, kind: str, rng: np.random.Generator) -> tuple[RGB, int, int]:
-        """Return a view, 128 or 224 pixels square, and its labels."""
-        if kind.startswith("shop"):
-            view, label = self._shop(rng)
-            if kind == "shop_mixed":
-                return mixed(view, self._shop(rng)[0], rng.uniform(0.3, 0.7)), NO_LABEL, NO_LABEL
-            return view, NO_LABEL, label
-        at = rng.integers(len(self.subjects.fruits))
+    def view(self, kind: str, rng: np.random.Generator) -> _View:
+        if kind == "mixed":
+            return self._mixed(rng)
+        if kind in ("shop", "wild"):
+            return self._shop(kind, rng)
+        return self._fruit(kind, rng)
+
+    def _mixed(self, rng: np.random.Generator) -> _View:
+        """Two views over each other, of one photo at most each."""
+        one, other = (self.view(str(kind), rng) for kind in rng.choice(_MIXED, 2, p=_MIXED_SHARES))
+        sides = [_resized(view.pixels, VIEW_PX, cv2.INTER_AREA) for view in (one, other)]
+        if TEACHER_PX in (one.pixels.shape[0], other.pixels.shape[0]):
+            sides = [_resized(view.pixels, TEACHER_PX, cv2.INTER_CUBIC) for view in (one, other)]
+        return _View(mixed(sides[0], sides[1], rng), source=one.source, other_source=other.source)
+
+    def _shop(self, kind: str, rng: np.random.Generator) -> _View:
+        at = int(rng.integers(len(self.subjects.shop)))
+        pixels = self.subjects.shop[at].pixels
+        if kind == "wild":
+            return _View(wild_crop(pixels, rng, size_px=TEACHER_PX, smallest=0.04), source=at)
+        view = shop_crop(pixels, rng, size_px=TEACHER_PX, smallest=0.12)
+        return _View(view, shop=int(self.subjects.shop_labels[at]), source=at)
+
+    def _fruit(self, kind: str, rng: np.random.Generator) -> _View:
+        at = int(rng.integers(len(self.subjects.fruits)))
         fruit, label = self.subjects.fruits[at], int(self.subjects.fruit_labels[at])
         if kind == "on_white":
-            return on_white(fruit.pixels, rng), label, NO_LABEL
+            return _View(on_white(fruit.pixels, rng), fruit=label)
+        background, source = self._background(rng)
         if kind == "on_background":
-            return on_background(cut_out(fruit.pixels), backdrop(rng, self.shop), rng), label, NO_LABEL
+            view = on_background(cut_out(fruit.pixels), background, rng)
+            return _View(view, fruit=label, source=source)
         others = rng.choice(self.of_label[label], 4)
         fruits = [cut_out(self.subjects.fruits[i].pixels) for i in others]
-        return pile(fruits, backdrop(rng, self.shop), rng), label, NO_LABEL
+        return _View(pile(fruits, background, rng), fruit=label, source=source)
 
-    def _shop(self, rng: np.random.Generator) -> tuple[RGB, int]:
-        at = rng.integers(len(self.shop))
-        view = shop_crop(self.shop[at], rng, size_px=TEACHER_PX, smallest=0.12)
-        return view, int(self.subjects.shop_labels[at])
+    def _background(self, rng: np.random.Generator) -> tuple[RGB, int]:
+        if rng.random() < 0.5:
+            return backdrop(rng), NO_PHOTO
+        at = int(rng.integers(len(self.subjects.shop)))
+        return backdrop(rng, self.subjects.shop[at].pixels), at
 
 
 _maker: _Maker
@@ -142,13 +200,13 @@ def _start(subjects: Subjects, network: Network) -> None:
 def _chunk(chunk: tuple[int, list[str], int]) -> tuple[RGB, npt.NDArray[np.float16], npt.NDArray[np.int64]]:
     start, kinds, seed = chunk
     rng = np.random.default_rng([seed, start])
-    views, vectors, labels = [], [], []
-    for kind in kinds:
-        view, *label = _maker.view(kind, rng)
-        vectors.append(_maker.teacher(_resized(view, TEACHER_PX, cv2.INTER_CUBIC)).astype(np.float16))
-        views.append(_resized(view, VIEW_PX, cv2.INTER_AREA))
-        labels.append(label)
-    return np.stack(views), np.stack(vectors), np.array(labels, np.int64)
+    views = [_maker.view(kind, rng) for kind in kinds]
+    vectors = [_maker.teacher(_resized(view.pixels, TEACHER_PX, cv2.INTER_CUBIC)) for view in views]
+    return (
+        np.stack([_resized(view.pixels, VIEW_PX, cv2.INTER_AREA) for view in views]),
+        np.stack(vectors).astype(np.float16),
+        np.array([view.told for view in views], np.int64),
+    )
 
 
 def _resized(view: RGB, size_px: int, interpolation: int) -> RGB:

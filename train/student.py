@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from train.heads import Head, fit_head
+from train.heads import fit_head
 from train.network import build_backbone
 from train.pool import NO_LABEL, Pool
 
@@ -60,40 +60,43 @@ def backbone_of(student: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Answers:
-    """The teacher's side: its vectors' mean and scale, and what it would name a view."""
+class Lesson:
+    """What the student is to say of each view of a pool: arrays a row a view."""
 
-    mean: npt.NDArray[np.float32]
-    scale: npt.NDArray[np.float32]
-    fruit: Head
-    shop: Head
+    teacher: npt.NDArray[np.float32]
+    fruit: npt.NDArray[np.float16]
+    shop: npt.NDArray[np.float16]
 
-    def standardised(self, teacher: npt.NDArray[np.float16]) -> npt.NDArray[np.float32]:
-        """Return (n, n_teacher) vectors with the pool's mean and scale taken out."""
-        return np.asarray((teacher.astype(np.float32) - self.mean) / self.scale)
+    def of(self, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.float32]]:
+        """Return the right answers for a batch."""
+        told: dict[str, npt.NDArray[Any]] = {"teacher": self.teacher, "fruit": self.fruit, "shop": self.shop}
+        return {name: answers[rows].astype(np.float32) for name, answers in told.items()}
 
 
-def answers_of(pool: Pool, shape: Shape) -> Answers:
-    """Fit the teacher's heads on a pool."""
-    teacher = pool.teacher[:].astype(np.float32)
-    mean, scale = teacher.mean(axis=0), teacher.std(axis=0) + 0.05
-    teacher = (teacher - mean) / scale
-    heads = (
-        fit_head(teacher, labels, n) for labels, n in ((pool.fruit, shape.n_fruits), (pool.shop, shape.n_shop))
-    )
-    return Answers(mean, scale, *heads)
+def prepare_lesson(pool: Pool, rows: npt.NDArray[np.int64], shape: Shape) -> Lesson:
+    """Fit the teacher's heads on `rows`, and write down what it says of every view."""
+    teacher = np.asarray(pool.teacher, np.float32)
+    mean, scale = teacher[rows].mean(axis=0), teacher[rows].std(axis=0) + 0.05
+    teacher -= mean
+    teacher /= scale
+    fruit = fit_head(teacher[rows], pool.fruit[rows], shape.n_fruits)(teacher)
+    shop = fit_head(teacher[rows], pool.shop[rows], shape.n_shop)(teacher)
+    has_label = np.flatnonzero(pool.fruit != NO_LABEL)
+    fruit[has_label] /= 2
+    fruit[has_label, pool.fruit[has_label]] += 0.5
+    return Lesson(teacher, fruit.astype(np.float16), shop.astype(np.float16))
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     """Batches of a pool's views, mirrored and shifted a little anew each time."""
 
     def __init__(
-        self, pool: Pool, rows: npt.NDArray[np.int64], stage: Stage, answers: Answers, *, is_training: bool
+        self, pool: Pool, rows: npt.NDArray[np.int64], stage: Stage, lesson: Lesson, *, is_training: bool
     ) -> None:
-        super().__init__(workers=1, use_multiprocessing=False)
+        super().__init__(workers=2 if is_training else 1, max_queue_size=16)
         self._pool, self._rows, self._stage, self._is_training = pool, rows, stage, is_training
-        self._rng = np.random.default_rng(stage.seed)
-        self._answers = answers
+        self._lesson = lesson
+        self._epoch = -1
         self.on_epoch_end()
 
     def __len__(self) -> int:
@@ -101,49 +104,36 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
 
     def on_epoch_end(self) -> None:
         """Deal the views anew."""
+        self._epoch += 1
         if self._is_training:
-            self._rows = self._rng.permutation(self._rows)
+            self._rows = np.random.default_rng([self._stage.seed, self._epoch]).permutation(self._rows)
 
-    def __getitem__(self, index: int) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    def __getitem__(self, index: int) -> tuple[Any, dict[str, Any]]:
         rows = np.sort(self._rows[index * _BATCH : (index + 1) * _BATCH])
-        teacher = self._answers.standardised(self._pool.teacher[rows])
-        fruit, shop = self._pool.fruit[rows], self._pool.shop[rows]
-        return (
-            np.stack([self._pixels(view) for view in self._pool.views[rows]]),
-            {
-                "teacher": teacher,
-                "fruit": self._answers.fruit(teacher, fruit),
-                "shop": self._answers.shop(teacher, shop),
-            },
-            {
-                "teacher": np.ones(len(rows), np.float32),
-                "fruit": (fruit != NO_LABEL).astype(np.float32),
-                "shop": (fruit == NO_LABEL).astype(np.float32),
-            },
-        )
+        rng = np.random.default_rng([self._stage.seed, self._epoch, index])
+        pixels = [self._pixels(self._pool.views[row], rng) for row in rows]
+        return np.stack(pixels).astype(np.float32), self._lesson.of(rows)
 
-    def _pixels(self, view: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def _pixels(self, view: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
         size_px = self._stage.size_px
         if self._is_training:
             whole = view.shape[0]
-            side = self._rng.integers(round(0.88 * whole), whole + 1)
-            left, top = self._rng.integers(whole - side + 1, size=2)
+            side = rng.integers(round(0.88 * whole), whole + 1)
+            left, top = rng.integers(whole - side + 1, size=2)
             view = view[top : top + side, left : left + side]
-            if self._rng.random() < 0.5:
+            if rng.random() < 0.5:
                 view = view[:, ::-1]
-        small = cv2.resize(view, (size_px, size_px), interpolation=cv2.INTER_AREA)
-        return np.asarray(small, np.float32)
+        return np.asarray(cv2.resize(view, (size_px, size_px), interpolation=cv2.INTER_AREA))
 
 
-def fit(student: Any, pool: Pool, stage: Stage, folder: Path) -> None:
-    """Train in place; the best weights by validation loss and the log of every epoch go to `folder`."""
+def fit(student: Any, pool: Pool, rows: npt.NDArray[np.int64], stage: Stage, folder: Path) -> None:
+    """Train in place on `rows` of a pool; the best weights by validation loss and the log go to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(stage.seed)
-    rows = rng.permutation(len(pool.views))
-    n_held_out = max(_BATCH, len(rows) // 32)
+    rows = np.random.default_rng(stage.seed).permutation(rows)
+    n_held_out = max(_BATCH, len(rows) // 50)
     n_fruits, n_shop = (student.get_layer(name).units for name in ("fruit", "shop"))
-    answers = answers_of(pool, Shape(n_fruits, n_shop))
-    batches = Batches(pool, rows[n_held_out:], stage, answers, is_training=True)
+    lesson = prepare_lesson(pool, rows[n_held_out:], Shape(n_fruits, n_shop))
+    batches = Batches(pool, rows[n_held_out:], stage, lesson, is_training=True)
     n_steps = len(batches) * stage.n_epochs
     rate = keras.optimizers.schedules.CosineDecay(
         stage.learning_rate / 20, n_steps, warmup_target=stage.learning_rate, warmup_steps=n_steps // 15
@@ -155,13 +145,13 @@ def fit(student: Any, pool: Pool, stage: Stage, folder: Path) -> None:
             "fruit": keras.losses.CategoricalCrossentropy(from_logits=True),
             "shop": keras.losses.CategoricalCrossentropy(from_logits=True),
         },
-        loss_weights={"teacher": 1.0, "fruit": 0.4, "shop": 0.6},
-        weighted_metrics={"fruit": ["categorical_accuracy"], "shop": ["categorical_accuracy"]},
+        loss_weights={"teacher": 1.0, "fruit": 0.3, "shop": 0.3},
+        metrics={"fruit": ["categorical_accuracy"], "shop": ["categorical_accuracy"]},
     )
     best = folder / WEIGHTS
     student.fit(
         batches,
-        validation_data=Batches(pool, rows[:n_held_out], stage, answers, is_training=False),
+        validation_data=Batches(pool, rows[:n_held_out], stage, lesson, is_training=False),
         epochs=stage.n_epochs,
         verbose=2,
         callbacks=[

@@ -15,9 +15,11 @@ import numpy.typing as npt
 RGB = npt.NDArray[np.uint8]
 RGBA = npt.NDArray[np.uint8]
 Random = np.random.Generator
+Point = npt.NDArray[np.float64]
 
 VIEW_PX = 128
 TEACHER_PX = 224
+_SHADOW_REACH_PX = 12
 _WHITE = 232  # JPEG leaves the white background between this and 255
 
 cv2.setNumThreads(1)
@@ -39,7 +41,7 @@ def on_white(pixels: RGB, rng: Random) -> RGB:
     """The photo itself, moved, turned and scaled a little, the white kept white."""
     side = max(pixels.shape[:2])
     scale = VIEW_PX / side * rng.uniform(0.85, 1.2)
-    view = _warp(pixels, scale, rng.normal(0, 6), VIEW_PX / 2 + rng.uniform(-6, 6, 2), 255)
+    view = _warp(pixels, scale, rng.normal(0, 6), VIEW_PX / 2 + rng.uniform(-6, 6, 2), (VIEW_PX, VIEW_PX), 255)
     return _retouched(view, rng, strength=0.4)
 
 
@@ -69,6 +71,25 @@ def pile(fruits: Sequence[RGBA], background: RGB, rng: Random) -> RGB:
 
 def shop_crop(pixels: RGB, rng: Random, *, size_px: int, smallest: float) -> RGB:
     """A crop of a shop photo, `smallest` to 100 % of its area, sides up to 4:3, mirrored half the time."""
+    return _retouched(_crop(pixels, rng, size_px, smallest), rng, strength=0.7)
+
+
+def wild_crop(pixels: RGB, rng: Random, *, size_px: int, smallest: float) -> RGB:
+    """A crop turned, sheared and in other colours: what else there may be in the world.
+
+    From few photos, far-fetched views teach a student as much of its teacher as many photos do (Asano and Saeed
+    2021, arXiv:2112.00725). No label holds for them.
+    """
+    crop = _crop(pixels, rng, size_px, smallest)
+    turn_deg, zoom = rng.normal(0, 25), rng.uniform(1.0, 1.6)
+    matrix = cv2.getRotationMatrix2D((size_px / 2, size_px / 2), turn_deg, zoom)
+    matrix[:, :2] += rng.normal(0, 0.15, (2, 2))
+    matrix[:, 2] += size_px / 2 - matrix @ (size_px / 2, size_px / 2, 1)
+    warped = cv2.warpAffine(crop, matrix, (size_px, size_px), borderMode=cv2.BORDER_REFLECT_101)
+    return _retouched(_recoloured(np.asarray(warped, np.uint8), rng), rng, strength=1.0)
+
+
+def _crop(pixels: RGB, rng: Random, size_px: int, smallest: float) -> RGB:
     height, width = pixels.shape[:2]
     area = rng.uniform(smallest, 1.0) * height * width
     aspect = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3))) * width / height
@@ -76,18 +97,28 @@ def shop_crop(pixels: RGB, rng: Random, *, size_px: int, smallest: float) -> RGB
     left, top = rng.integers(width - crop_w + 1), rng.integers(height - crop_h + 1)
     crop = pixels[top : top + crop_h, left : left + crop_w]
     view = np.asarray(cv2.resize(crop, (size_px, size_px), interpolation=cv2.INTER_AREA), np.uint8)
-    view = view[:, ::-1].copy() if rng.random() < 0.5 else view
-    return _retouched(view, rng, strength=0.7)
+    return view[:, ::-1].copy() if rng.random() < 0.5 else view
 
 
-def mixed(one: RGB, other: RGB, share: float) -> RGB:
-    """`share` of one view over the rest of another (mixup: Zhang et al. 2018, arXiv:1710.09412)."""
-    return np.asarray(cv2.addWeighted(one, share, other, 1 - share, 0), np.uint8)
+def mixed(one: RGB, other: RGB, rng: Random) -> RGB:
+    """Two views of one size over each other, or one with a rectangle of the other.
+
+    Mixup (Zhang et al. 2018, arXiv:1710.09412) and CutMix (Yun et al. 2019, arXiv:1905.04899).
+    """
+    if rng.random() < 0.5:
+        share = rng.uniform(0.3, 0.7)
+        return np.asarray(cv2.addWeighted(one, share, other, 1 - share, 0), np.uint8)
+    size_px = one.shape[0]
+    left, top = (rng.uniform(0, 0.6, 2) * size_px).astype(int)
+    width, height = (rng.uniform(0.3, 0.8, 2) * size_px).astype(int)
+    view = one.copy()
+    view[top : top + height, left : left + width] = other[top : top + height, left : left + width]
+    return view
 
 
-def backdrop(rng: Random, photos: Sequence[RGB] = ()) -> RGB:
-    """A background: one colour, a slope of two, coloured noise, or a blurred crop of one of `photos`."""
-    kind = rng.integers(5 if photos else 3)
+def backdrop(rng: Random, photo: RGB | None = None) -> RGB:
+    """A background: one colour, a slope of two, coloured noise, or a blurred crop of a photo where one is given."""
+    kind = rng.integers(3) if photo is None else 3
     colours = rng.uniform(0, 255, (3, 3)) * 0.7 + rng.uniform(0, 255, (3, 1)) * 0.3
     if kind == 0:
         return np.broadcast_to(colours[0], (VIEW_PX, VIEW_PX, 3)).astype(np.uint8)
@@ -97,7 +128,8 @@ def backdrop(rng: Random, photos: Sequence[RGB] = ()) -> RGB:
     if kind == 2:
         cloud = _cloud(rng)[..., None]
         return np.asarray(np.clip(colours[0] + cloud * (colours[1] - colours[0]), 0, 255), np.uint8)
-    crop = shop_crop(photos[int(rng.integers(len(photos)))], rng, size_px=VIEW_PX, smallest=0.05)
+    assert photo is not None
+    crop = wild_crop(photo, rng, size_px=VIEW_PX, smallest=0.05)
     return np.asarray(cv2.GaussianBlur(crop, (0, 0), rng.uniform(1, 8)), np.uint8)
 
 
@@ -117,43 +149,60 @@ def _cloud(rng: Random) -> npt.NDArray[np.float64]:
     return cloud
 
 
-def _warp(pixels: RGB, scale: float, turn_deg: float, centre: npt.NDArray[np.float64], border: int) -> RGB:
+def _warp(pixels: RGB, scale: float, turn_deg: float, centre: Point, size_px: tuple[int, int], border: int) -> RGB:
     height, width = pixels.shape[:2]
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), turn_deg, scale)
     matrix[:, 2] += centre - (width / 2, height / 2)
-    colour = (border,) * pixels.shape[2]
-    return np.asarray(
-        cv2.warpAffine(pixels, matrix, (VIEW_PX, VIEW_PX), flags=cv2.INTER_LINEAR, borderValue=colour), np.uint8
-    )
+    return np.asarray(cv2.warpAffine(pixels, matrix, size_px, borderValue=(border,) * pixels.shape[2]), np.uint8)
 
 
-def _paste(
-    view: RGB, fruit: RGBA, scale: float, turn_deg: float, centre: npt.NDArray[np.float64], rng: Random
-) -> None:
+def _paste(view: RGB, fruit: RGBA, scale: float, turn_deg: float, centre: Point, rng: Random) -> None:
     """Lay a fruit over the view in place, lit a little differently, with a soft shadow half the time."""
-    placed = _warp(fruit, scale, turn_deg, centre, 0)
     if rng.random() < 0.5:
-        placed = placed[:, ::-1]
+        fruit = fruit[:, ::-1].copy()
+    reach = np.hypot(*fruit.shape[:2]) * scale / 2 + _SHADOW_REACH_PX
+    left, top = np.clip(centre - reach, 0, VIEW_PX).astype(int)
+    right, lower = np.clip(centre + reach, 0, VIEW_PX).astype(int)
+    if right <= left or lower <= top:
+        return
+    placed = _warp(fruit, scale, turn_deg, centre - (left, top), (right - left, lower - top), 0)
+    part = view[top:lower, left:right]
     alpha = placed[..., 3:].astype(np.float32) / 255
     light = rng.uniform(0.75, 1.15)
     if rng.random() < 0.5:
         shadow = cv2.GaussianBlur(np.roll(alpha, (3, 2), (0, 1)), (0, 0), 3)[..., None]
-        view[:] = (view * (1 - 0.5 * shadow)).astype(np.uint8)
-    view[:] = np.clip(placed[..., :3] * light * alpha + view * (1 - alpha), 0, 255).astype(np.uint8)
+        part[:] = (part * (1 - 0.5 * shadow)).astype(np.uint8)
+    part[:] = np.clip(placed[..., :3] * light * alpha + part * (1 - alpha), 0, 255).astype(np.uint8)
+
+
+def _recoloured(view: RGB, rng: Random) -> RGB:
+    """Another hue, a little or any, another saturation and gamma."""
+    levels = np.arange(256)
+    shift = rng.integers(256) if rng.random() < 0.3 else round(rng.normal(0, 12))
+    hue = (levels + shift) % 256  # OpenCV's full hues: 256 to the circle
+    saturation = np.clip(levels * rng.uniform(0.3, 1.6), 0, 255)
+    value = 255 * (levels / 255) ** np.exp(rng.uniform(-0.6, 0.6))
+    table = np.stack([hue, saturation, value], axis=1).astype(np.uint8)[None]
+    hsv = cv2.LUT(cv2.cvtColor(view, cv2.COLOR_RGB2HSV_FULL), table)
+    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL), np.uint8)
 
 
 def _retouched(view: RGB, rng: Random, strength: float) -> RGB:
     """Light, white balance, contrast and saturation of another camera; blur; noise; JPEG."""
-    lit = view.astype(np.float32) * rng.uniform(1 - 0.35 * strength, 1 + 0.25 * strength)
-    lit *= rng.uniform(1 - 0.12 * strength, 1 + 0.12 * strength, 3).astype(np.float32)
-    lit = (lit - 128) * rng.uniform(1 - 0.25 * strength, 1 + 0.25 * strength) + 128
-    grey = lit.mean(axis=2, keepdims=True)
-    lit = grey + (lit - grey) * rng.uniform(1 - 0.4 * strength, 1 + 0.3 * strength)
+    light = rng.uniform(1 - 0.35 * strength, 1 + 0.25 * strength)
+    balance = rng.uniform(1 - 0.12 * strength, 1 + 0.12 * strength, 3)
+    contrast = rng.uniform(1 - 0.25 * strength, 1 + 0.25 * strength)
+    saturation = rng.uniform(1 - 0.4 * strength, 1 + 0.3 * strength)
+    to_grey = np.full((3, 3), 1 / 3)
+    colours = (saturation * np.eye(3) + (1 - saturation) * to_grey) @ np.diag(contrast * light * balance)
+    out: RGB = np.asarray(
+        cv2.transform(view, np.column_stack([colours, np.full(3, 128 * (1 - contrast))])), np.uint8
+    )
     if rng.random() < 0.25 * strength:
-        lit = cv2.GaussianBlur(lit, (0, 0), rng.uniform(0.4, 1.6))
+        out = np.asarray(cv2.GaussianBlur(out, (0, 0), rng.uniform(0.4, 1.6)), np.uint8)
     if rng.random() < 0.2 * strength:
-        lit += rng.normal(0, rng.uniform(2, 10), view.shape).astype(np.float32)
-    out: RGB = np.asarray(np.clip(lit, 0, 255), np.uint8)
+        noise = rng.standard_normal(view.shape, np.float32) * np.float32(rng.uniform(2, 10))
+        out = np.clip(out + noise, 0, 255).astype(np.uint8)
     if rng.random() < 0.4:
         _, jpeg = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 95))])
         out = np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), np.uint8)

@@ -43,7 +43,7 @@ FRUITNET = "fruitnet"
 AUTO = "auto"
 
 CATALOG: dict[str, Architecture] = {
-    FRUITNET: Architecture(112, "tf", 1280, is_bundled=True),
+    FRUITNET: Architecture(96, "tf", 1280, is_bundled=True),
     "ConvNeXtTiny": Architecture(224, "none", 768),
     "ConvNeXtSmall": Architecture(224, "none", 768),
     "ConvNeXtBase": Architecture(224, "none", 1024),
