@@ -87,6 +87,17 @@ def naming_table(named: list[Named]) -> Table:
     return table
 
 
+def augment_summary(manifest: Manifest, out: Path) -> RenderableType:
+    """Return how many views there are, and what to do with them next."""
+    counts = manifest.counts
+    told = f"{counts['views']:,} views of {counts['listed'] - counts['rejected']:,} photos"
+    return Group(
+        Text(f"{told} in {counts['labels']:,} labels ({counts['rejected']:,} rejected)"),
+        Text(f"next: verger features {out} OUT && verger train OUT CLASSIFIER --group photo"),
+        Text(f"look at: {out}", style="cyan"),
+    )
+
+
 def finetune_summary(result: FinetuneResult, photos: str) -> RenderableType:
     """Return how well the tuned network tells photos apart, and what to do with it next."""
     return Group(

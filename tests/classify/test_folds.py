@@ -39,5 +39,5 @@ def test_a_pattern_names_groups_of_ones_own() -> None:
 
 @pytest.mark.parametrize("rule", ["films", "regex:(", "regex:no-group", ""])
 def test_a_bad_rule_names_the_valid_ones(rule: str) -> None:
-    with pytest.raises(SettingsError, match="film, none, regex:PATTERN"):
+    with pytest.raises(SettingsError, match="film, photo, none, regex:PATTERN"):
         group_pattern(rule)

@@ -13,13 +13,13 @@ import psutil
 import pytest
 from PIL import Image
 
+from verger.augment.views import augment
 from verger.classify.model import load_classifier
 from verger.classify.predict import predict
 from verger.errors import ResultError, SettingsError, SetupError, SourceError, VergerError
 from verger.featurize.catalog import NetworkSpec
 from verger.featurize.network import prepare_network
 from verger.featurize.runtime import Extractor
-from verger.finetune.augment import augment
 from verger.finetune.child import Task, run_child
 from verger.finetune.options import FinetuneOptions
 from verger.finetune.run import FinetuneResult, finetune

@@ -11,7 +11,9 @@ from verger.errors import SettingsError
 
 # Fruits-360 names frames [axis_]number_size: r_57_100.jpg is frame 57 of the film about the second axis.
 FRAME_PATTERN = r"/((?:r\d*_)?)\d+_\d+\.\w+$"
-GROUP_RULES = ("film", "none", "regex:PATTERN with one group")
+# `verger augment` names views PHOTO__number.jpg.
+VIEW_PATTERN = r"/([^/]+)__\d+\.\w+$"
+GROUP_RULES = ("film", "photo", "none", "regex:PATTERN with one group")
 
 ALWAYS_TRAINED = -1
 
@@ -20,10 +22,12 @@ def group_pattern(rule: str) -> str | None:
     """Return the pattern whose first group names a photo's group within its label, or None for none.
 
     `film`: frames of a film, named as Fruits-360 names them; other photos are groups of their own.
+    `photo`: views of one photo, as `verger augment` names them.
     `regex:PATTERN`: what the pattern's group finds in the path. Raises SettingsError.
     """
-    if rule in ("film", "none"):
-        return FRAME_PATTERN if rule == "film" else None
+    known = {"film": FRAME_PATTERN, "photo": VIEW_PATTERN, "none": None}
+    if rule in known:
+        return known[rule]
     pattern = rule.removeprefix("regex:")
     try:
         if pattern != rule and re.compile(pattern).groups == 1:

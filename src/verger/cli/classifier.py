@@ -27,7 +27,7 @@ def train(
     settings: Settings,
     watch: Progress,
     on: Annotated[Literal["features", "components"], typer.Option(help="what to train on")] = "features",
-    group: Annotated[str, typer.Option(help="photos never split over folds: film, none or regex:PATTERN")] = "film",
+    group: Annotated[str, typer.Option(help="what folds never split: film, photo, none or regex:PATTERN")] = "film",
     folds: Annotated[int, typer.Option(help="of the cross-validation")] = 5,
     regularisation: Annotated[str, typer.Option(help="strengths to choose from")] = "0.00003,0.0003,0.003,0.03",
     accuracy: Annotated[float, typer.Option(help='of the answers given; below it says "not sure"')] = 0.95,

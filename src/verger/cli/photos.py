@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from verger.cli.app import Features, Result, Source, Update, app, console
+from verger import tables
+from verger.cli.app import Features, Result, Source, Update, app, console, messages
 from verger.cli.chain import chain_command
+from verger.console import watching
 from verger.manifest import Manifest
 from verger.progress import Progress
 from verger.settings import EXPORT, NETWORK, PHOTOS, REDUCTION, RESULT, SPARK, Settings
@@ -73,3 +76,27 @@ def sample(
 
     n_photos = render_sample(local_folder(out), SampleOptions(per_kind=per_kind, seed=seed))
     console.print(f"{n_photos} synthetic photos in {local_folder(out)}; next: verger run {out} OUT")
+
+
+@app.command()
+def augment(
+    photos: Source,
+    out: Result,
+    per_photo: Annotated[int, typer.Option(help="views of each photo, besides the whole")] = 12,
+    size_px: Annotated[int, typer.Option(help="width and height of a view")] = 256,
+    smallest: Annotated[float, typer.Option(help="share of a photo that a view shows at least")] = 0.12,
+    seed: Annotated[int, typer.Option(help="other views, other seed")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing result")] = False,
+) -> None:
+    """Write views of labelled photos, cropped, mirrored, in other light: to train a better classifier on.
+
+    \b
+    verger augment photos/ views/
+    verger features views/ out/ && verger train out/ classifier/ --group photo
+    """
+    from verger.augment.run import AugmentOptions, write_views
+
+    options = AugmentOptions(per_photo=per_photo, size_px=size_px, smallest=smallest, seed=seed)
+    with watching(messages) as watch:
+        manifest = write_views(photos, Path(local_folder(out)), options, watch, overwrite=overwrite)
+    console.print(tables.augment_summary(manifest, Path(local_folder(out))))

@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from verger.augment.views import augment
 from verger.decode import RGB
 from verger.errors import VergerError
-from verger.finetune.augment import augment
 from verger.finetune.extractor import backbone_of
 from verger.finetune.options import FinetuneOptions
 from verger.finetune.photos import Dataset, Photos

@@ -1,0 +1,1 @@
+"""Views of photos as they might also have been taken."""
