@@ -82,8 +82,8 @@ class Settings(BaseSettings):
     model: str = _setting(
         NETWORK,
         "auto",
-        "name from `verger models`, or a .keras or .onnx file; auto is MobileNetV2 where its ImageNet weights are "
-        "at hand, else the bundled fruitnet",
+        "name from `verger models`, or a .keras or .onnx file, or several joined by +; auto is MobileNetV2 where "
+        "its ImageNet weights are at hand, else the bundled fruitnet",
     )
     weights: str | None = _setting(
         NETWORK, None, "imagenet, random:SEED, or a .h5, .keras or .onnx file; the model's own by default"
@@ -92,6 +92,10 @@ class Settings(BaseSettings):
     precision: Literal["f32", "bf16"] = _setting(NETWORK, "f32", f"f32, or bf16: {BF16_FIDELITY}")
     preprocessing: Literal["none", "tf", "caffe", "torch"] | None = _setting(
         NETWORK, None, "none, tf, caffe or torch; the catalog's by default, none for an own model"
+    )
+
+    views: int = _setting(
+        NETWORK, 1, "1, or 5: the mean over the whole photo and its corners; slower, often better"
     )
 
     components: int | None = _setting(REDUCTION, None, "keep so many components", ge=1)

@@ -75,7 +75,7 @@ def network_spec(settings: Settings) -> NetworkSpec:
     """Return the network that the settings ask for; raises SettingsError."""
     s = settings
     model = _automatic_model(s) if s.model == AUTO else s.model
-    return NetworkSpec(model, s.weights, s.pooling, s.precision, s.preprocessing)
+    return NetworkSpec(model, s.weights, s.pooling, s.precision, s.preprocessing, s.views)
 
 
 def _automatic_model(settings: Settings) -> str:

@@ -38,7 +38,7 @@ def test_the_bundled_classifier_names_fruit_without_java_or_weights(renders: Pat
 
 def test_bundled_is_small_whole_and_named_by_the_taxonomy() -> None:
     network, classifier = prepare_network(NetworkSpec("fruitnet")), load_classifier()
-    assert len(network.graph) + len(network.weights) < 6_000_000
+    assert sum(len(graph.xml) + len(graph.weights) for graph in network.graphs) < 6_000_000
     assert classifier.coef.shape == (len(classifier.labels), network.n_features)
     assert set(classifier.labels) == {taxon.name for taxon in read_taxonomy().values()}
 

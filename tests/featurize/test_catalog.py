@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -59,14 +60,27 @@ def test_every_model_has_the_preprocessing_keras_gives_it(keras_preprocessing: d
         ({"model": "fruitnet", "weights": "imagenet"}, "weights", "bundled"),
         ({"model": "fruitnet", "pooling": "max"}, "pooling", "avg"),
         ({"model": "MobileNetV2", "weights": "bundled"}, "weights", "imagenet"),
+        ({"model": "MobileNetV2+fruitnet", "weights": "imagenet"}, "weights", "each network has its own"),
+        ({"model": "MobileNetV2+fruitnet", "pooling": "max"}, "pooling", "avg"),
+        ({"model": "MobileNetV2+peach"}, "model", "fruitnet"),
+        ({"views": 3}, "views", "1, 5"),
     ],
 )
-def test_a_bad_choice_names_key_value_and_the_valid_ones(given: dict[str, str], key: str, valid: str) -> None:
+def test_a_bad_choice_names_key_value_and_the_valid_ones(given: dict[str, Any], key: str, valid: str) -> None:
     with pytest.raises(SettingsError) as caught:
         NetworkSpec(**given)
     assert caught.value.key == key
     assert repr(given[key]) in str(caught.value)
     assert valid in str(caught.value)
+
+
+def test_a_plus_joins_only_where_both_sides_are_networks() -> None:
+    assert [part.model for part in NetworkSpec("MobileNetV2+fruitnet+my.onnx").parts] == [
+        "MobileNetV2",
+        "fruitnet",
+        "my.onnx",
+    ]
+    assert len(NetworkSpec("/c++/my.keras").parts) == 1
 
 
 def test_an_own_model_is_taken_as_it_is_and_one_for_a_catalog_name_gets_its_preprocessing() -> None:

@@ -70,7 +70,7 @@ def test_a_converted_network_is_kept_and_known_by_its_content(
     save_tiny_onnx(model, 8)
     first = prepare_network(NetworkSpec(model=str(model)))
     again = prepare_network(NetworkSpec(model=str(model)))
-    assert (first.key, first.graph) == (again.key, again.graph)
+    assert (first.key, first.graphs) == (again.key, again.graphs)
     assert len(list((tmp_path / "cache" / "networks").iterdir())) == 1
     save_tiny_onnx(model, 16)
     assert prepare_network(NetworkSpec(model=str(model))).size_px == (16, 16)

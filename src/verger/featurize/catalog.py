@@ -6,7 +6,7 @@ Adding one is a line in `CATALOG`. Sizes and preprocessing are those of each net
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from verger.errors import SettingsError
@@ -87,16 +87,20 @@ CATALOG: dict[str, Architecture] = {
 }
 
 OWN_GRAPH_SUFFIXES = (".keras", ".onnx")
+JOIN = "+"
+VIEWS = (1, 5)
 
 
 @dataclass(frozen=True)
 class NetworkSpec:
     """Which network, with which weights, read out how.
 
-    model: a name in `CATALOG`, or the path of a .keras or .onnx file.
+    model: a name in `CATALOG`, or the path of a .keras or .onnx file; or several, each with its own weights, joined
+    by "+": their features follow each other.
     weights: None takes the model's own (bundled for fruitnet, else imagenet); or "imagenet", "random:SEED", or a
     path (.h5, .weights.h5, .keras, .onnx).
     preprocessing: None takes the catalog's, and none at all for a model given as a file.
+    views: 1 looks at the whole photo; 5 also at four fifths of it from each corner, and takes the mean.
     """
 
     model: str = "MobileNetV2"
@@ -104,8 +108,14 @@ class NetworkSpec:
     pooling: str = "avg"
     precision: str = "f32"
     preprocessing: str | None = None
+    views: int = 1
 
     def __post_init__(self) -> None:
+        if self.views not in VIEWS:
+            raise SettingsError("views", self.views, [str(number) for number in VIEWS])
+        if self.is_joined:
+            self._check_joined()
+            return
         if not self.model.endswith(OWN_GRAPH_SUFFIXES) and self.model not in CATALOG:
             raise SettingsError("model", self.model, [*CATALOG, "a .keras or .onnx file"])
         _check_in("pooling", self.pooling, POOLINGS)
@@ -119,6 +129,13 @@ class NetworkSpec:
         else:
             self._check_weights(self.effective_weights)
 
+    def _check_joined(self) -> None:
+        for key in ("weights", "preprocessing"):
+            if getattr(self, key) is not None:
+                expected = f"none with {self.model}: each network has its own"
+                raise SettingsError(key, getattr(self, key), expected)
+        _ = self.parts  # each is checked as it is made
+
     def _check_weights(self, weights: str) -> None:
         kind, _, seed = weights.partition(":")
         is_known = (
@@ -131,9 +148,20 @@ class NetworkSpec:
             raise SettingsError("weights", weights, expected)
 
     @property
+    def is_joined(self) -> bool:
+        """Whether `model` names several networks."""
+        names = self.model.split(JOIN)
+        return len(names) > 1 and all(name in CATALOG or name.endswith(OWN_GRAPH_SUFFIXES) for name in names)
+
+    @property
+    def parts(self) -> tuple[NetworkSpec, ...]:
+        """The networks that are joined; this one itself where it is a single one."""
+        return tuple(replace(self, model=name) for name in self.model.split(JOIN)) if self.is_joined else (self,)
+
+    @property
     def is_bundled(self) -> bool:
         """Whether the network ships with verger: the model is, and no own graph is named instead."""
-        return self.own_graph is None and CATALOG[self.model].is_bundled
+        return self.own_graph is None and self.model in CATALOG and CATALOG[self.model].is_bundled
 
     @property
     def effective_weights(self) -> str:

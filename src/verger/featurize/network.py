@@ -14,14 +14,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib import resources
 from importlib.metadata import version
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from verger.errors import WeightsError
-from verger.featurize.catalog import NetworkSpec
+from verger.featurize.catalog import JOIN, NetworkSpec
 from verger.places import cache_dir, file_sha256, keras_home
 
 logger = logging.getLogger(__name__)
@@ -31,22 +31,44 @@ _GRAPH_VERSION = 2
 
 
 @dataclass(frozen=True)
-class Network:
+class Graph:
     """An OpenVINO graph with its weights: (1, height, width, 3) uint8 RGB in, (1, n_features) float32 out."""
+
+    size_px: tuple[int, int]
+    n_features: int
+    xml: bytes
+    weights: bytes
+
+
+@dataclass(frozen=True)
+class Network:
+    """What makes a photo's feature vector: the features of one graph after those of the other.
+
+    Each is the mean over `views` views of the photo, see NetworkSpec.
+    """
 
     key: str
     model: str
     precision: str
-    size_px: tuple[int, int]
-    n_features: int
     weights_from: str
     weights_sha256: str
-    graph: bytes
-    weights: bytes
+    graphs: tuple[Graph, ...]
+    views: int = 1
+
+    @property
+    def n_features(self) -> int:
+        """The length of the vectors."""
+        return sum(graph.n_features for graph in self.graphs)
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Width and height of what the first graph sees."""
+        return self.graphs[0].size_px
 
     def describe(self) -> dict[str, object]:
         """Return what the manifest says of the network."""
-        return {k: v for k, v in asdict(self).items() if k not in ("graph", "weights")}
+        told = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "graphs"}
+        return told | {"size_px": self.size_px, "n_features": self.n_features}
 
 
 def imagenet_file() -> Path:
@@ -59,6 +81,19 @@ def prepare_network(spec: NetworkSpec) -> Network:
 
     Raises WeightsError where the weights are missing, out of reach or do not fit.
     """
+    parts = [_prepare_one(part) for part in spec.parts]
+    return Network(
+        key=f"{JOIN.join(part.key for part in parts)}-{spec.views}",
+        model=JOIN.join(part.model for part in parts),
+        precision=spec.precision,
+        weights_from=JOIN.join(part.weights_from for part in parts),
+        weights_sha256=JOIN.join(part.weights_sha256 for part in parts),
+        graphs=tuple(graph for part in parts for graph in part.graphs),
+        views=spec.views,
+    )
+
+
+def _prepare_one(spec: NetworkSpec) -> Network:
     if spec.is_bundled:
         bundled = resources.files("verger.models") / spec.model
         return read_network(bundled, spec.model, spec.precision)
@@ -72,16 +107,19 @@ def prepare_network(spec: NetworkSpec) -> Network:
 def read_network(folder: Traversable, model: str, precision: str) -> Network:
     """Read the network that a conversion left in `folder`."""
     about = json.loads((folder / "network.json").read_text())
+    graph = Graph(
+        size_px=(about["size_px"][0], about["size_px"][1]),
+        n_features=about["n_features"],
+        xml=(folder / "graph.xml").read_bytes(),
+        weights=(folder / "graph.bin").read_bytes(),
+    )
     return Network(
         key=f"{folder.name}-{about['weights_sha256'][:8]}-{precision}",
         model=model,
         precision=precision,
-        size_px=(about["size_px"][0], about["size_px"][1]),
-        n_features=about["n_features"],
         weights_from=about["weights_from"],
         weights_sha256=about["weights_sha256"],
-        graph=(folder / "graph.xml").read_bytes(),
-        weights=(folder / "graph.bin").read_bytes(),
+        graphs=(graph,),
     )
 
 

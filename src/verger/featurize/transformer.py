@@ -25,7 +25,7 @@ class ImageFeaturizer(
     DataFrame without it is read by `pathCol` ("path"), by the workers themselves. Adds sha256, width and
     height in pixels (upright), `outputCol` ("features"), reason and detail (null where all is well).
 
-    model, weights, pooling, precision, preprocessing: see `verger models` and NetworkSpec.
+    model, weights, pooling, precision, preprocessing, views: see `verger models` and NetworkSpec.
     maxPixels: larger photos are rejected before they are unpacked.
     """
 
@@ -41,6 +41,7 @@ class ImageFeaturizer(
         "none, tf, caffe or torch; unset: the model's",
         TypeConverters.toString,
     )
+    views: Param[int] = Param(Params._dummy(), "views", "1 or 5: whole, and corners", TypeConverters.toInt)
     maxPixels: Param[int] = Param(Params._dummy(), "maxPixels", "limit on a photo's pixels", TypeConverters.toInt)
     pathCol: Param[str] = Param(
         Params._dummy(), "pathCol", "path column, used where inputCol is absent", TypeConverters.toString
@@ -58,6 +59,7 @@ class ImageFeaturizer(
         pooling: str = "avg",
         precision: str = "f32",
         preprocessing: str | None = None,
+        views: int = 1,
         maxPixels: int = DEFAULT_MAX_PIXELS,
     ) -> None:
         super().__init__()
@@ -68,13 +70,14 @@ class ImageFeaturizer(
             model="MobileNetV2",
             pooling="avg",
             precision="f32",
+            views=1,
             maxPixels=DEFAULT_MAX_PIXELS,
         )
         self._set(**self._input_kwargs)  # type: ignore[attr-defined]  # keyword_only's
 
     def spec(self) -> NetworkSpec:
         """Return the network asked for; raises SettingsError."""
-        names = ("model", "weights", "pooling", "precision", "preprocessing")
+        names = ("model", "weights", "pooling", "precision", "preprocessing", "views")
         return NetworkSpec(**{name: self.getOrDefault(name) for name in names if self.isDefined(name)})
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
