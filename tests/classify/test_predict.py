@@ -10,6 +10,7 @@ import pytest
 from tests.chain import verger
 
 from verger.classify.model import Classifier, load_classifier
+from verger.classify.predict import predict
 from verger.classify.taxonomy import read_taxonomy
 from verger.featurize.catalog import NetworkSpec
 from verger.featurize.network import prepare_network
@@ -60,6 +61,13 @@ def test_below_its_threshold_it_is_not_sure(renders: Path, tmp_path: Path) -> No
     shy.save(tmp_path / "classifier.npz")
     done = verger("predict", renders / "Banana" / "0_100.jpg", "--classifier", ".", "--json", cwd=tmp_path)
     assert json.loads(done.stdout)["name"] == "not sure"
+
+
+def test_more_views_are_looked_at_where_they_are_asked_for(renders: Path) -> None:
+    photos = [renders / kind / "1_100.jpg" for kind in KINDS]
+    once, again, five = (list(predict(photos, load_classifier(), views=views)) for views in (None, 1, 5))
+    assert once == again != five
+    assert sum(kind == (photo.taxon and photo.taxon.english) for kind, photo in zip(KINDS, five, strict=True)) >= 4
 
 
 def test_a_classifier_of_other_features_says_so(renders: Path, tmp_path: Path) -> None:

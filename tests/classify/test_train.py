@@ -97,7 +97,7 @@ def test_what_cannot_be_trained_on_is_told(tmp_path: Path) -> None:
     for flags, words in (
         (("--folds", "1"), "folds = 1"),
         (("--regularisation", "much"), "regularisation = 'much'"),
-        (("--group", "films"), "film, none, regex:PATTERN"),
+        (("--group", "films"), "film, photo, none, regex:PATTERN"),
     ):
         done = verger("train", "result", "out", *flags, cwd=tmp_path)
         assert done.returncode == 2 and words in done.stderr, done.stderr

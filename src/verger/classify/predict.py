@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from verger.classify.model import NOT_SURE, Classifier, check_width
@@ -34,12 +34,16 @@ class Named:
         return self.best[0][0] if self.is_sure else NOT_SURE
 
 
-def predict(photos: Iterable[Path], classifier: Classifier, *, top: int = 3) -> Iterator[Named]:
+def predict(
+    photos: Iterable[Path], classifier: Classifier, *, top: int = 3, views: int | None = None
+) -> Iterator[Named]:
     """Yield for every photo file what it shows; a file that cannot be read becomes an `error`.
 
+    `views` of each photo are looked at, see NetworkSpec; as many as the classifier was trained with by default.
     Raises WeightsError where the classifier's network cannot be had, ClassifierError where it does not fit.
     """
-    extractor = Extractor(prepare_network(NetworkSpec(**classifier.network)))
+    spec = NetworkSpec(**classifier.network)
+    extractor = Extractor(prepare_network(spec if views is None else replace(spec, views=views)))
     check_width(classifier, extractor.n_features)
     for path in photos:
         try:

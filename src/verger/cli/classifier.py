@@ -68,20 +68,23 @@ def predict(
     photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="photo files")],
     classifier: Trained = None,
     top: Annotated[int, typer.Option(min=1, help="so many names for each photo")] = 3,
+    views: Annotated[
+        int | None, typer.Option(help="look once (1), or at the corners too (5): slower, often better")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a photo, and nothing else")] = False,
 ) -> None:
     """Name the fruit in photos.
 
     \b
     verger predict fruit.jpg
-    verger predict photos/*.jpg --top 5
+    verger predict photos/*.jpg --top 5 --views 5
     verger predict fruit.jpg --classifier classifier/ --json
     """
     from verger.classify.model import load_classifier
     from verger.classify.predict import predict
 
     chosen = load_classifier(local_folder(classifier) if classifier else None)
-    named = list(predict(photos, chosen, top=top))
+    named = list(predict(photos, chosen, top=top, views=views))
     if as_json:
         print("\n".join(json.dumps(asdict(photo) | {"name": photo.name}) for photo in named))
     else:
