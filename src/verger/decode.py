@@ -14,6 +14,7 @@ import contextlib
 import io
 import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -88,6 +89,16 @@ _TURNS: dict[object, Image.Transpose] = {
 }
 
 warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def read_photo(path: str | Path) -> bytes:
+    """Return the bytes of a local file, or raise DecodeError saying why they cannot be had."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except (OSError, ValueError) as error:
+        words = getattr(error, "strerror", None) or error
+        raise DecodeError(Reason.UNREADABLE, f"{type(error).__name__}: {words}") from error
 
 
 def decode_rgb(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, size_px: tuple[int, int] | None = None) -> RGB:

@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from verger.augment.views import augment
-from verger.decode import DEFAULT_MAX_PIXELS, decode_rgb
-from verger.errors import DecodeError, Reason, SettingsError, SourceError
+from verger.decode import DEFAULT_MAX_PIXELS, decode_rgb, read_photo
+from verger.errors import DecodeError, SettingsError, SourceError
 from verger.ingest import Selection, write_listing
 from verger.manifest import Manifest
 from verger.progress import Progress
@@ -112,7 +112,7 @@ def _write_all(
 
 def _write_one(photo: _Photo, stage: Path, options: AugmentOptions) -> DecodeError | None:
     try:
-        pixels = decode_rgb(_read(photo.path), max_pixels=options.max_pixels)
+        pixels = decode_rgb(read_photo(to_local(photo.path)), max_pixels=options.max_pixels)
     except DecodeError as error:
         return error
     size_px = (options.size_px, options.size_px)
@@ -125,10 +125,3 @@ def _write_one(photo: _Photo, stage: Path, options: AugmentOptions) -> DecodeErr
     for i, view in enumerate(views):
         view.save(stage / photo.label / f"{photo.number:06d}_{stem}__{i}.jpg", quality=_QUALITY)
     return None
-
-
-def _read(path: str) -> bytes:
-    try:
-        return Path(to_local(path)).read_bytes()
-    except OSError as error:
-        raise DecodeError(Reason.UNREADABLE, f"{type(error).__name__}: {error}") from error

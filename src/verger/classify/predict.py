@@ -8,8 +8,8 @@ from pathlib import Path
 
 from verger.classify.model import NOT_SURE, Classifier, check_width
 from verger.classify.taxonomy import Taxon, taxon_named
-from verger.decode import DEFAULT_MAX_PIXELS
-from verger.errors import DecodeError, Reason
+from verger.decode import DEFAULT_MAX_PIXELS, read_photo
+from verger.errors import DecodeError
 from verger.featurize.catalog import NetworkSpec
 from verger.featurize.network import prepare_network
 from verger.featurize.runtime import Extractor, featurize_photo
@@ -47,7 +47,7 @@ def predict(
     check_width(classifier, extractor.n_features)
     for path in photos:
         try:
-            yield _named(path, _read(path), classifier, extractor, top)
+            yield _named(path, read_photo(path), classifier, extractor, top)
         except DecodeError as error:
             yield Named(str(path), error=str(error))
 
@@ -58,10 +58,3 @@ def _named(path: Path, data: bytes, classifier: Classifier, extractor: Extractor
     best = tuple((classifier.labels[i], float(shares[i])) for i in (-shares).argsort()[:top])
     taxon = taxon_named(best[0][0]) if classifier.about.get("taxonomy") else None
     return Named(str(path), best, best[0][1] >= classifier.threshold, taxon)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DecodeError(Reason.UNREADABLE, f"{type(error).__name__}: {error.strerror}") from error

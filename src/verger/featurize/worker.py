@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from verger.columns import integers, strings, vectors
+from verger.decode import read_photo
 from verger.errors import DecodeError, Reason
 from verger.featurize.runtime import Extractor, PhotoFeatures, featurize_photo
 from verger.uri import is_local, to_local
@@ -67,11 +68,7 @@ def _read(rows: pa.RecordBatch, row: int, options: WorkerOptions) -> bytes:
     path = rows[options.path_column][row].as_py()
     if path is None or not is_local(path):
         raise DecodeError(Reason.UNREADABLE, f"not a local path: {path!r}")
-    try:
-        with open(to_local(path), "rb") as file:
-            return file.read()
-    except (OSError, ValueError) as error:
-        raise DecodeError(Reason.UNREADABLE, f"{type(error).__name__}: {error}") from error
+    return read_photo(to_local(path))
 
 
 def _append(

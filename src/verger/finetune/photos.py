@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from verger.decode import RGB, decode_rgb
-from verger.errors import DecodeError, Reason, SourceError
+from verger.decode import RGB, decode_rgb, read_photo
+from verger.errors import DecodeError, SourceError
 from verger.finetune.options import FinetuneOptions
 from verger.finetune.split import split_photos
 from verger.progress import Progress
@@ -158,8 +158,4 @@ def _open_file(file: Path, shape: tuple[int, ...]) -> RGB:
 
 
 def _read_photo(path: str, size_px: int, max_pixels: int) -> RGB:
-    try:
-        data = Path(to_local(path)).read_bytes()
-    except (OSError, ValueError) as error:
-        raise DecodeError(Reason.UNREADABLE, f"{type(error).__name__}: {error}") from error
-    return decode_rgb(data, max_pixels=max_pixels, size_px=(size_px, size_px))
+    return decode_rgb(read_photo(to_local(path)), max_pixels=max_pixels, size_px=(size_px, size_px))
