@@ -42,15 +42,13 @@ N_ROUNDS = 3
 N_KERNEL_PHOTOS = 16_480  # of fewer, a quick network's are done before the clock of the cores has settled
 
 N_VIEWS = 12
-_BEST = """
-The best chain for shop photos, asked about other shops (val alone): {best}. It is
-
-    verger augment grocery/train views --per-photo {n_views}
-    verger features views taught --model MobileNetV2+fruitnet
-    verger train taught classifier --group photo
-    verger features grocery/val asked --model MobileNetV2+fruitnet --views 5
-    verger evaluate asked judged --classifier classifier
-"""
+_BEST_CHAIN = (
+    f"verger augment grocery/train views --per-photo {N_VIEWS}",
+    f"verger features views taught --model {'+'.join(MODELS)}",
+    "verger train taught classifier --group photo",
+    f"verger features grocery/val asked --model {'+'.join(MODELS)} --views 5",
+    "verger evaluate asked judged --classifier classifier",
+)
 _N_SHELVES = 5
 _SHELF = r"regex:/shelf(\d+)-[^/]+$"
 _UNKNOWN = ("not measured: train/folds is not there",) * 3
@@ -71,7 +69,7 @@ def main() -> None:
             found[model] |= _fruits(model, folder / model) | _shop(model, folder / model)
             found[model]["bytes in the package"] = f"{_package_bytes(model):,}"
         best = _best_chain(folder / "best")
-    table = _table(found) + _BEST.format(best=best, n_views=N_VIEWS)
+    table = _table(found) + best
     RESULTS.write_text(table)
     print(table)
 
@@ -111,7 +109,7 @@ def _fruits(model: str, folder: Path) -> Row:
 
 
 def _shop(model: str, folder: Path) -> Row:
-    """Shop photos: the validation split alone, and five folds over all."""
+    """Shop photos: the validation split alone, and folds over all."""
     photos = _on_shelves(list(read_archive(DATA / "grocery-trainval.tar")))
     network = prepare_network(NetworkSpec(model))
     is_val = np.array(["/val/" in path for path, _ in photos])
@@ -140,17 +138,13 @@ def _best_chain(folder: Path) -> str:
     """The best for shop photos: two networks joined, views to learn from, five looks at a photo."""
     with tarfile.open(DATA / "grocery-trainval.tar") as archive:
         archive.extractall(folder, filter="data")
-    taught, asked = str(folder / "grocery" / "train"), str(folder / "grocery" / "val")
-    views, classifier, judged = str(folder / "views"), str(folder / "classifier"), folder / "judged"
-    network = ("--model", "+".join(MODELS), "--no-report")
-    _run("-m", "verger", "augment", taught, views, "--per-photo", str(N_VIEWS))
-    _run("-m", "verger", "features", views, f"{folder}/taught", *network)
-    _run("-m", "verger", "train", f"{folder}/taught", classifier, "--group", "photo", "--no-report")
-    _run("-m", "verger", "features", asked, f"{folder}/asked", *network, "--views", "5")
-    _run("-m", "verger", "evaluate", f"{folder}/asked", str(judged), "--classifier", classifier, "--no-report")
-    told = json.loads((judged / "evaluation.json").read_text())
+    for command in _BEST_CHAIN:
+        _run("-m", *command.split(), cwd=folder)
+    told = json.loads((folder / "judged" / "evaluation.json").read_text())
     chance = f"by chance alone {told['ece_by_chance']:.1%}"
-    return f"{_say(told)}, top-3 {told['top3']:.1%}, ECE {told['ece']:.1%} ({chance})"
+    found = f"{_say(told)}, top-3 {told['top3']:.1%}, ECE {told['ece']:.1%} ({chance})"
+    commands = "\n".join(f"    {command}" for command in _BEST_CHAIN)
+    return f"\nThe best chain for shop photos, asked about other shops (val alone): {found}. It is\n\n{commands}\n"
 
 
 def _cross_validated(model: str, photos: list[Photo], folder: Path) -> list[dict[str, Any]]:
@@ -227,8 +221,8 @@ def _package_bytes(model: str) -> int:
     return sum(file.stat().st_size for file in Path(str(resources.files("verger.models") / model)).iterdir())
 
 
-def _run(*words: str) -> str:
-    return subprocess.run([sys.executable, *words], check=True, capture_output=True, text=True).stdout
+def _run(*words: str, cwd: Path | None = None) -> str:
+    return subprocess.run([sys.executable, *words], cwd=cwd, check=True, capture_output=True, text=True).stdout
 
 
 def _table(found: dict[str, Row]) -> str:

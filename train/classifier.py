@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from train.fruitnet import Photos, held_out, read_all
 from train.photos import Photo, deal_folds
@@ -102,13 +101,8 @@ def write_features(examples: Iterable[Example], folder: Path) -> None:
     """Write what `verger features` would of these pictures with fruitnet."""
     extractor = Extractor(prepare_network(NetworkSpec(FRUITNET)))
     shutil.rmtree(folder, ignore_errors=True)
-    rows = ((path, label, extractor(resized(pixels, extractor.size_px))) for path, label, pixels in examples)
+    rows = ((path, label, extractor(pixels)) for path, label, pixels in examples)
     write_result(rows, FRUITNET, folder)
-
-
-def resized(pixels: Pixels, size_px: tuple[int, int]) -> Pixels:
-    """Resize as the chain does."""
-    return np.asarray(Image.fromarray(pixels).resize(size_px))
 
 
 if __name__ == "__main__":

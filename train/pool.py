@@ -156,9 +156,8 @@ class _Maker:
     def _mixed(self, rng: np.random.Generator) -> _View:
         """Two views over each other, of one photo at most each."""
         one, other = (self.view(str(kind), rng) for kind in rng.choice(_MIXED, 2, p=_MIXED_SHARES))
-        sides = [_resized(view.pixels, VIEW_PX, cv2.INTER_AREA) for view in (one, other)]
-        if TEACHER_PX in (one.pixels.shape[0], other.pixels.shape[0]):
-            sides = [_resized(view.pixels, TEACHER_PX, cv2.INTER_CUBIC) for view in (one, other)]
+        size_px = max(one.pixels.shape[0], other.pixels.shape[0])
+        sides = [_resized(view.pixels, size_px, cv2.INTER_CUBIC) for view in (one, other)]
         return _View(mixed(sides[0], sides[1], rng), source=one.source, other_source=other.source)
 
     def _shop(self, kind: str, rng: np.random.Generator) -> _View:

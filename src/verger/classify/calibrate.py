@@ -12,6 +12,12 @@ Labels = npt.NDArray[np.int64]
 _TEMPERATURES = np.geomspace(0.05, 20, 400)  # steps of 1.5 %
 
 
+def calibrate(logits: Floats, truth: Labels, accuracy: float) -> tuple[float, float]:
+    """Return the temperature, and the threshold for `accuracy`, of (n, n_classes) logits training did not see."""
+    temperature = fit_temperature(logits, truth)
+    return temperature, choose_threshold(softmax(logits / np.float32(temperature)), truth, accuracy)
+
+
 def fit_temperature(logits: Floats, truth: Labels) -> float:
     """Return the temperature with the least log loss on (n, n_classes) logits that training did not see.
 

@@ -14,7 +14,7 @@ from pyspark.ml.functions import array_to_vector
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sql
 
-from verger.classify.calibrate import choose_threshold, fit_temperature, log_loss
+from verger.classify.calibrate import calibrate, log_loss
 from verger.classify.folds import ALWAYS_TRAINED, deal_groups, fold_of, group_of, group_pattern
 from verger.classify.metrics import Answers, evaluate_answers
 from verger.classify.model import Classifier, Floats, softmax
@@ -72,9 +72,8 @@ def train(
         rows.unpersist()
     for turned in (projection, earlier):
         coef, intercept = _unfolded(turned, coef, intercept) if turned else (coef, intercept)
-    temperature = fit_temperature(best.logits, best.truth)
+    temperature, threshold = calibrate(best.logits, best.truth, options.accuracy)
     probabilities = softmax(best.logits / np.float32(temperature))
-    threshold = choose_threshold(probabilities, best.truth, options.accuracy)
     about = {"n_photos": sum(counts.values()), "on": column, "regularisation": best.regularisation}
     evaluation = evaluate_answers(Answers.of(probabilities, best.truth), labels, threshold)
     evaluation["cross_validation"] = _told(tried, best, options)

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from verger.classify.calibrate import choose_threshold, fit_temperature
+from verger.classify.calibrate import calibrate
 from verger.classify.model import FILE_NAME as CLASSIFIER
-from verger.classify.model import Classifier, Floats, softmax
+from verger.classify.model import Classifier, Floats
 from verger.featurize.catalog import NetworkSpec
 from verger.finetune.child import Teller
 from verger.finetune.options import FinetuneOptions
@@ -88,9 +88,7 @@ def _classifier(trainee: Trainee, features: Floats) -> Classifier:
     about = {"n_photos": len(dataset.training), "on": "features"}
     network = asdict(NetworkSpec(MODEL))  # beside it: see load_classifier
     raw = Classifier(tuple(dataset.labels), kernel.T, bias, 1.0, 0.0, network, about)
-    logits, truth = raw.logits(features), dataset.validation.labels
-    temperature = fit_temperature(logits, truth)
-    threshold = choose_threshold(softmax(logits / np.float32(temperature)), truth, _ACCURACY_WHEN_SURE)
+    temperature, threshold = calibrate(raw.logits(features), dataset.validation.labels, _ACCURACY_WHEN_SURE)
     return replace(raw, temperature=temperature, threshold=threshold)
 
 
