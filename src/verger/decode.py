@@ -14,7 +14,6 @@ import contextlib
 import io
 import re
 import warnings
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +33,9 @@ from PIL.TiffImagePlugin import (
 )
 from PIL.WebPImagePlugin import WebPImageFile
 
-from verger.errors import DecodeError, Reason
+from verger.errors import DecodeError, Reason, StorageError
+from verger.objects import object_path
+from verger.uri import to_local
 
 RGB = npt.NDArray[np.uint8]
 Reader = type[ImageFile.ImageFile]
@@ -91,14 +92,24 @@ _TURNS: dict[object, Image.Transpose] = {
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def read_photo(path: str | Path) -> bytes:
-    """Return the bytes of a local file, or raise DecodeError saying why they cannot be had."""
+def read_photo(uri: str) -> bytes:
+    """Return the bytes of a file or object, or raise DecodeError saying why they cannot be had.
+
+    A store that fails, and not the photo, is a StorageError: asked again later it may well have it.
+    """
     try:
-        with open(path, "rb") as file:
+        remote = object_path(uri)
+        if remote is not None:
+            return remote.read_bytes()
+        with open(to_local(uri), "rb") as file:
             return file.read()
     except (OSError, ValueError) as error:
         words = getattr(error, "strerror", None) or error
-        raise DecodeError(Reason.UNREADABLE, f"{type(error).__name__}: {words}") from error
+        raise DecodeError(Reason.UNREADABLE, f"{type(error).__name__}: {words}"[:500]) from error
+    except StorageError as error:
+        if not error.is_refusal:
+            raise
+        raise DecodeError(Reason.UNREADABLE, str(error)) from error
 
 
 def decode_rgb(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, size_px: tuple[int, int] | None = None) -> RGB:

@@ -3,6 +3,7 @@
 VergerError                 everything verger raises on purpose; cli prints it without a traceback
 +-- SettingsError           a bad setting: names key, value and the valid ones
 +-- SourceError             the photos cannot be listed, or there are none
++-- StorageError            an object store refuses, fails or cannot be reached; says whose credentials were used
 +-- ResultError             the output folder is taken, locked or not a verger result
 +-- WeightsError            weights missing, unreachable or of another architecture
 +-- ReductionError          PCA cannot be fitted as asked; says what to ask instead
@@ -36,6 +37,14 @@ class SettingsError(VergerError):
 
 class SourceError(VergerError):
     """The photos cannot be listed."""
+
+
+class StorageError(VergerError):
+    """An object store refuses, fails or cannot be reached."""
+
+    def __init__(self, message: str, *, is_refusal: bool = False) -> None:
+        super().__init__(message)
+        self.is_refusal = is_refusal
 
 
 class ResultError(VergerError):

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from verger import schema
 from verger.errors import SettingsError
+from verger.objects import ObjectPath
+from verger.uri import AnyPath, remove_tree
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -21,15 +23,15 @@ class ExportOptions:
     single_file: bool = False
 
 
-def write_parquet(table: DataFrame, folder: Path, *, single_file: bool = False) -> None:
+def write_parquet(table: DataFrame, folder: AnyPath, *, single_file: bool = False) -> None:
     """Write a table as Parquet, in one file or in one a task."""
     rows = table.coalesce(1) if single_file else table
     # Float vectors hardly repeat: a dictionary of them costs time and saves nothing.
     rows.write.option("parquet.enable.dictionary", "false").parquet(str(folder))
 
 
-def write_copies(table: DataFrame, vectors: str, folder: Path, options: ExportOptions) -> list[Path]:
-    """Write `table` (path, label, `vectors`: array) as CSV and JSON beside its Parquet; return the paths.
+def write_copies(table: DataFrame, vectors: str, folder: AnyPath, options: ExportOptions) -> list[str]:
+    """Write `table` (path, label, `vectors`: array) as CSV and JSON beside its Parquet; return the names.
 
     CSV spreads the vectors over pc_1 .. pc_k (components) or f_1 .. f_d (features); JSON has one object a
     line. One file is written by one task that streams: the driver never holds the table.
@@ -44,11 +46,11 @@ def write_copies(table: DataFrame, vectors: str, folder: Path, options: ExportOp
         writers[name](rows, vectors, target)
         if options.single_file:
             _unwrap(target)
-        written.append(target)
+        written.append(target.name)
     return written
 
 
-def _write_csv(table: DataFrame, vectors: str, target: Path) -> None:
+def _write_csv(table: DataFrame, vectors: str, target: AnyPath) -> None:
     from pyspark.sql.functions import col
 
     first = table.select(vectors).where(col(vectors).isNotNull()).first()
@@ -59,19 +61,25 @@ def _write_csv(table: DataFrame, vectors: str, target: Path) -> None:
     table.select("path", "label", *spread).write.csv(str(target), header=True, escape='"')
 
 
-def _write_json(table: DataFrame, vectors: str, target: Path) -> None:
+def _write_json(table: DataFrame, vectors: str, target: AnyPath) -> None:
     table.select("path", "label", vectors).write.json(str(target), ignoreNullFields=False)
 
 
-def _unwrap(folder: Path) -> None:
+def _unwrap(folder: AnyPath) -> None:
     """Make the one part file in `folder` take the folder's place."""
-    (part,) = folder.glob("part-*")
     beside = folder.with_name(f".{folder.name}")
-    part.rename(beside)
-    for left_over in folder.iterdir():
-        left_over.unlink()
-    folder.rmdir()
-    beside.rename(folder)
+    (part,) = folder.glob("part-*")
+    _move(part, beside)
+    remove_tree(folder)
+    _move(beside, folder)
+
+
+def _move(source: AnyPath, target: AnyPath) -> None:
+    if isinstance(source, ObjectPath) and isinstance(target, ObjectPath):
+        source.copy_to(target)
+        source.unlink()
+    elif isinstance(source, Path) and isinstance(target, Path):
+        source.rename(target)
 
 
 def features_of(outcomes: DataFrame) -> DataFrame:

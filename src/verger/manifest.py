@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from verger.publish import MANIFEST
+from verger.uri import AnyPath
 
 # One vector has no variance: a run that reads fewer photos ends without components, and keeps the rest.
 MIN_TO_REDUCE = 2
@@ -67,7 +67,7 @@ class Manifest:
             spent = self.timings_s.get(stage, 0.0) + time.monotonic() - start
             self.timings_s[stage] = round(spent, 3)
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: AnyPath) -> None:
         """Write manifest.json into `folder`."""
         (folder / MANIFEST).write_text(json.dumps(asdict(self), indent=2, default=str) + "\n")
 

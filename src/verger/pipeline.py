@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from verger.manifest import MIN_TO_REDUCE, Manifest
 from verger.progress import Progress
 from verger.settings import Settings
+from verger.uri import AnyPath
 from verger.workplace import Workplace, workplace
 
 # The steps are imported inside: that takes a second or two, in which the JVM is already starting.
 
 
-def run(src: str, out: Path, settings: Settings, progress: Progress) -> Manifest:
+def run(src: str, out: AnyPath, settings: Settings, progress: Progress) -> Manifest:
     """Photos -> features and rejected -> components -> files, with a manifest and a report."""
     with workplace("run", src, out, settings, progress) as place:
         return chain(place, src)
@@ -32,7 +31,7 @@ def chain(place: Workplace, src: str) -> Manifest:
     return steps.finish(place)
 
 
-def features(src: str, out: Path, settings: Settings, progress: Progress) -> Manifest:
+def features(src: str, out: AnyPath, settings: Settings, progress: Progress) -> Manifest:
     """The first half alone: photos -> features and rejected."""
     with workplace("features", src, out, settings, progress) as place:
         from verger import steps
@@ -45,7 +44,9 @@ def features(src: str, out: Path, settings: Settings, progress: Progress) -> Man
         return steps.finish(place)
 
 
-def reduce(features: Path, out: Path, settings: Settings, progress: Progress, state: Path | None) -> Manifest:
+def reduce(
+    features: AnyPath, out: AnyPath, settings: Settings, progress: Progress, state: AnyPath | None
+) -> Manifest:
     """The second half alone: features -> components; folded into an earlier PCA's state where given."""
     with workplace("reduce", str(features), out, settings, progress) as place:
         from verger import reduction, steps

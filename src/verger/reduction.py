@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from verger.errors import SourceError
@@ -12,13 +10,14 @@ from verger.publish import table_folder
 from verger.reduce.moments import Moments
 from verger.reduce.pca import Criterion
 from verger.reduce.spark import PCAModel, fit_projection
+from verger.uri import AnyPath
 from verger.workplace import COMPONENTS, FEATURES, MODEL, Workplace
 
 STATE = "state.npz"
 SPECTRUM = "spectrum.csv"
 
 
-def reduce_features(place: Workplace, features: Path, state: Path | None = None) -> Path:
+def reduce_features(place: Workplace, features: AnyPath, state: AnyPath | None = None) -> AnyPath:
     """Fit PCA on a features folder, write `components` and `model`; return the components' folder."""
     settings = place.settings
     place.progress.stage("reduce")
@@ -44,7 +43,7 @@ def reduce_features(place: Workplace, features: Path, state: Path | None = None)
     return place.stage / COMPONENTS
 
 
-def _read_state(path: Path) -> Moments:
+def _read_state(path: AnyPath) -> Moments:
     """Read a PCA state: the file, or the result or model folder it lies in."""
     for file in (path, path / STATE, path / MODEL / STATE):
         if file.is_file():

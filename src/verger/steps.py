@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +14,8 @@ import pyarrow.parquet as pq
 from pyspark import StorageLevel
 
 from verger import ingest
-from verger.errors import DecodeError, ResultError
+from verger.decode import read_photo
+from verger.errors import DecodeError, ResultError, StorageError
 from verger.export import features_of, rejected_of, write_copies, write_parquet
 from verger.featurize.network import Network, prepare_network
 from verger.featurize.runtime import Extractor, featurize_photo
@@ -24,7 +23,7 @@ from verger.featurize.spark import Counts
 from verger.featurize.spark import featurize as featurize_images
 from verger.featurize.worker import WorkerOptions
 from verger.manifest import Manifest
-from verger.uri import to_local
+from verger.uri import AnyPath, parquet_files, remove_tree
 from verger.workplace import FEATURES, REJECTED, Workplace
 
 LISTING = "listing"
@@ -51,7 +50,7 @@ def prepare(place: Workplace) -> Network:
         return prepare_network(place.spec)
 
 
-def featurize(place: Workplace, listing: ingest.Listing, network: Network) -> Path:
+def featurize(place: Workplace, listing: ingest.Listing, network: Network) -> AnyPath:
     """Write `features` and `rejected` from one pass over the photos; return the features' folder."""
     place.progress.stage("start Spark")
     with place.manifest.timed("start"):
@@ -74,19 +73,19 @@ def featurize(place: Workplace, listing: ingest.Listing, network: Network) -> Pa
     return place.stage / FEATURES
 
 
-def export(place: Workplace, table: Path) -> None:
+def export(place: Workplace, table: AnyPath) -> None:
     """Write the CSV and JSON copies of a staged table that the settings ask for."""
     if not place.settings.export:
         return
     place.progress.stage("export")
     spark = place.session.spark()
 
-    def write() -> list[Path]:
+    def write() -> list[str]:
         rows = spark.read.parquet(str(table))
         return write_copies(rows, table.name, place.stage, place.export_options)
 
     with place.manifest.timed("export"):
-        place.manifest.exports = [path.name for path in place.session.run(write)]
+        place.manifest.exports = place.session.run(write)
 
 
 def check_parity(place: Workplace, network: Network) -> None:
@@ -97,9 +96,8 @@ def check_parity(place: Workplace, network: Network) -> None:
     rows = (row for batch in _batches(place.stage / FEATURES, ["path", FEATURES]) for row in batch.to_pylist())
     for path, vector in (tuple(row.values()) for row in itertools.islice(rows, _N_PARITY_PHOTOS)):
         try:
-            data = Path(to_local(path)).read_bytes()
-            again = featurize_photo(data, exact, max_pixels=place.settings.max_pixels).features
-        except (OSError, DecodeError):
+            again = featurize_photo(read_photo(path), exact, max_pixels=place.settings.max_pixels).features
+        except (DecodeError, StorageError):
             continue  # deleted meanwhile, say
         ours = np.asarray(vector)
         cosines.append(float(ours @ again / (np.linalg.norm(ours) * np.linalg.norm(again))))
@@ -115,7 +113,7 @@ def check_parity(place: Workplace, network: Network) -> None:
 def finish(place: Workplace) -> Manifest:
     """Write the report and the manifest, and return it."""
     manifest = place.manifest
-    shutil.rmtree(place.stage / LISTING, ignore_errors=True)
+    remove_tree(place.stage / LISTING)
     manifest.timings_s["total"] = round(time.monotonic() - place.started, 3)
     if "listed" in manifest.counts:
         manifest.photos_per_s = round(manifest.counts["listed"] / manifest.timings_s["featurize"], 1)
@@ -139,15 +137,15 @@ def _count(place: Workplace) -> None:
         raise ResultError(f"photos were lost on the way: {counts}")
 
 
-def _tally(folder: Path, column: str) -> Counter[str | None]:
+def _tally(folder: AnyPath, column: str) -> Counter[str | None]:
     found = Counter[str | None]()
     for batch in _batches(folder, [column]):
         found.update(batch[column].to_pylist())
     return found
 
 
-def _batches(folder: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+def _batches(folder: AnyPath, columns: list[str]) -> Iterator[pa.RecordBatch]:
     """Yield what Spark wrote."""
-    for file in sorted(folder.glob("*.parquet")):
-        with pq.ParquetFile(file) as table:
+    for file in parquet_files(folder):
+        with file.open("rb") as opened, pq.ParquetFile(opened) as table:
             yield from table.iter_batches(columns=columns)

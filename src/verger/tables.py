@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
@@ -12,6 +11,7 @@ from rich.text import Text
 from verger.featurize.catalog import CATALOG
 from verger.manifest import Manifest
 from verger.settings import Settings
+from verger.uri import AnyPath
 
 if TYPE_CHECKING:
     from verger.classify.predict import Named
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from verger.finetune.run import FinetuneResult
 
 
-def summary(manifest: Manifest, out: Path) -> RenderableType:
+def summary(manifest: Manifest, out: AnyPath) -> RenderableType:
     """Return what a finished run tells: counts, components, times, and where everything lies."""
     table = Table(title=f"verger {manifest.command}", show_header=False, title_justify="left")
     table.add_column(style="bold")
@@ -87,7 +87,7 @@ def naming_table(named: list[Named]) -> Table:
     return table
 
 
-def augment_summary(manifest: Manifest, out: Path) -> RenderableType:
+def augment_summary(manifest: Manifest, out: AnyPath) -> RenderableType:
     """Return how many views there are, and what to do with them next."""
     counts = manifest.counts
     told = f"{counts['views']:,} views of {counts['listed'] - counts['rejected']:,} photos"
@@ -118,7 +118,7 @@ def _times(manifest: Manifest) -> list[tuple[str, str]]:
     return [("time", f"{spent['total']:.1f} s{speed} ({stages})")]
 
 
-def _paths(manifest: Manifest, out: Path) -> list[Text]:
+def _paths(manifest: Manifest, out: AnyPath) -> list[Text]:
     tables = ["features", "rejected", "components", "model", *manifest.exports]
     names = [*tables, "classifier.npz", "evaluation.json", "manifest.json", "report.html"]
     return [Text(f"  {out / name}", style="cyan") for name in names if (out / name).exists()]

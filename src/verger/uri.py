@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from pathlib import Path
 
+from verger.objects import ObjectPath, object_path
+
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")
+
+# A folder or file, on this machine or in an object store: both answer to the same calls.
+AnyPath = Path | ObjectPath
+
+
+def any_path(value: str) -> AnyPath:
+    """Return the place that a path or URI names; a local one absolute, `~` expanded."""
+    return object_path(value) or Path(os.path.abspath(os.path.expanduser(to_local(value))))
 
 
 def to_uri(path: str) -> str:
@@ -14,10 +25,15 @@ def to_uri(path: str) -> str:
     return "file:" + os.path.abspath(path)
 
 
+def scheme_of(uri: str) -> str:
+    """Return the scheme in lower case; file for a plain path."""
+    match = _SCHEME.match(uri)
+    return match.group(1).lower() if match else "file"
+
+
 def is_local(uri: str) -> bool:
     """Tell whether `uri` is a plain path or a file: URI."""
-    match = _SCHEME.match(uri)
-    return match is None or match.group(1).lower() == "file"
+    return scheme_of(uri) == "file"
 
 
 def to_local(uri: str) -> str:
@@ -31,3 +47,16 @@ def to_local(uri: str) -> str:
 def local_folder(value: str) -> Path:
     """Return an absolute local path, `~` expanded."""
     return Path(os.path.abspath(os.path.expanduser(to_local(value))))
+
+
+def parquet_files(folder: AnyPath) -> list[AnyPath]:
+    """Return the files of a table, in the order of their names."""
+    return sorted(folder.glob("*.parquet"), key=str)
+
+
+def remove_tree(folder: AnyPath) -> None:
+    """Remove a folder and all that is in it, if it is there."""
+    if isinstance(folder, ObjectPath):
+        folder.remove_tree()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)

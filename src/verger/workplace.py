@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from verger.connectors import spark_settings
 from verger.export import ExportOptions
 from verger.featurize.catalog import AUTO, FRUITNET, OWN_GRAPH_SUFFIXES, NetworkSpec
 from verger.featurize.network import imagenet_file
@@ -18,6 +19,7 @@ from verger.progress import Progress
 from verger.publish import publishing
 from verger.session import Session, SessionOptions, session
 from verger.settings import Settings
+from verger.uri import AnyPath, scheme_of
 
 # The tables of a result.
 FEATURES, COMPONENTS, REJECTED, MODEL = "features", "components", "rejected", "model"
@@ -32,8 +34,8 @@ class Workplace:
 
     settings: Settings
     spec: NetworkSpec
-    out: Path
-    stage: Path
+    out: AnyPath
+    stage: AnyPath
     session: Session
     manifest: Manifest
     progress: Progress
@@ -49,7 +51,7 @@ class Workplace:
 def workplace(
     command: str,
     src: str,
-    out: Path,
+    out: AnyPath,
     settings: Settings,
     progress: Progress,
     *,
@@ -64,7 +66,8 @@ def workplace(
     if settings.model == AUTO and settings.weights is None and command in ("run", "features"):
         progress.note(_chosen(spec))
     manifest = Manifest(command, src, settings.model_dump(mode="json"))
-    options = replace(session_options(settings), archive_classes_to=archive)
+    stores = spark_settings({scheme_of(src), scheme_of(str(out))}, settings.conf, progress.note)
+    options = replace(session_options(settings), archive_classes_to=archive, stores=tuple(stores.items()))
     if command not in ("run", "features"):
         options = replace(options, preload=(), computes_in_jvm=command == "train")
     with publishing(out, overwrite=settings.overwrite) as stage, session(options) as starting:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as ds
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from verger.classify.metrics import Answers, evaluate_answers
 from verger.classify.model import Classifier, check_width
 from verger.classify.taxonomy import taxon_of
 from verger.errors import SourceError
 from verger.publish import table_folder
+from verger.uri import AnyPath, parquet_files
 
 FEATURES = "features"
 _BATCH = 4096
 
 
-def evaluate(classifier: Classifier, features: Path) -> dict[str, Any]:
+def evaluate(classifier: Classifier, features: AnyPath) -> dict[str, Any]:
     """Return the evaluation of a classifier on a result's labelled features (see metrics.evaluate_answers).
 
     Labels of another data set are understood where the classifier names taxa (`about["taxonomy"]`).
@@ -47,10 +48,10 @@ def class_name(classifier: Classifier, label: str) -> str:
     return taxon.name if taxon else label
 
 
-def _labelled(features: Path) -> Iterator[pa.RecordBatch]:
-    files = sorted(str(file) for file in table_folder(features, FEATURES).glob("*.parquet"))
-    table = ds.dataset(files, format="parquet")
-    is_labelled = ds.field("label").is_valid()
-    for batch in table.to_batches(columns=["label", FEATURES], filter=is_labelled, batch_size=_BATCH):
-        if batch.num_rows:
-            yield batch
+def _labelled(features: AnyPath) -> Iterator[pa.RecordBatch]:
+    for file in parquet_files(table_folder(features, FEATURES)):
+        with file.open("rb") as opened, pq.ParquetFile(opened) as table:
+            for batch in table.iter_batches(_BATCH, columns=["label", FEATURES]):
+                labelled = batch.filter(pc.is_valid(batch["label"]))
+                if labelled.num_rows:
+                    yield labelled

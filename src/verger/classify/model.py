@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from verger.errors import ClassifierError
+from verger.uri import AnyPath
 
 FILE_NAME = "classifier.npz"
 NOT_SURE = "not sure"
@@ -47,7 +49,7 @@ class Classifier:
         """Return (n, n_classes) calibrated probabilities of (n, n_features) vectors."""
         return softmax(self.logits(features) / self.temperature)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: AnyPath) -> None:
         """Write one .npz without pickles."""
         told = {
             "labels": self.labels,
@@ -56,11 +58,12 @@ class Classifier:
             "network": self.network,
             "about": self.about,
         }
-        with path.open("wb") as file:
+        with io.BytesIO() as file:
             np.savez_compressed(file, coef=self.coef, intercept=self.intercept, told=np.array(json.dumps(told)))
+            path.write_bytes(file.getvalue())
 
 
-def load_classifier(path: Path | None = None) -> Classifier:
+def load_classifier(path: AnyPath | None = None) -> Classifier:
     """Read a classifier: the file, or the result it lies in, or the one bundled; raises ClassifierError."""
     path = path or _BUNDLED
     file = path / FILE_NAME if path.is_dir() else path
@@ -69,7 +72,7 @@ def load_classifier(path: Path | None = None) -> Classifier:
             f"{path} holds no classifier: expected a result of `verger train`, or its {FILE_NAME}"
         )
     try:
-        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as found:
+        with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as found:
             told = json.loads(str(found["told"]))
             coef, intercept = found["coef"].astype(np.float32), found["intercept"].astype(np.float32)
         told["network"] = _beside(file, told["network"])
@@ -78,8 +81,10 @@ def load_classifier(path: Path | None = None) -> Classifier:
         raise ClassifierError(f"{file} is not a classifier of verger's: {error}") from error
 
 
-def _beside(file: Path, network: dict[str, Any]) -> dict[str, Any]:
+def _beside(file: AnyPath, network: dict[str, Any]) -> dict[str, Any]:
     """Return a network's settings with the path of a graph that lies beside the classifier, wherever that is."""
+    if not isinstance(file, Path):
+        return network
     graph = file.resolve().parent / str(network.get("model"))
     return network | {"model": str(graph)} if graph.is_file() else network
 

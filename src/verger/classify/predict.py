@@ -47,7 +47,7 @@ def predict(
     check_width(classifier, extractor.n_features)
     for path in photos:
         try:
-            yield _named(path, read_photo(path), classifier, extractor, top)
+            yield _named(path, read_photo(str(path)), classifier, extractor, top)
         except DecodeError as error:
             yield Named(str(path), error=str(error))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 from verger.classify.model import FILE_NAME, load_classifier
@@ -14,6 +13,7 @@ from verger.manifest import Manifest
 from verger.progress import Progress
 from verger.publish import MANIFEST, publishing, table_folder
 from verger.settings import Settings
+from verger.uri import AnyPath
 
 FEATURES = "features"
 EVALUATION = "evaluation.json"
@@ -24,7 +24,7 @@ TOLD = (
 
 
 def train_result(
-    result: Path, out: Path, settings: Settings, progress: Progress, options: TrainOptions, on: str = FEATURES
+    result: AnyPath, out: AnyPath, settings: Settings, progress: Progress, options: TrainOptions, on: str = FEATURES
 ) -> Manifest:
     """Train on the `features` (or `components`) of a result; leave classifier, evaluation, report in `out`."""
     network = _network_of(result)
@@ -52,7 +52,7 @@ def train_result(
 
 
 def evaluate_result(
-    classifier: Path | None, result: Path, out: Path, settings: Settings, progress: Progress
+    classifier: AnyPath | None, result: AnyPath, out: AnyPath, settings: Settings, progress: Progress
 ) -> Manifest:
     """Evaluate a classifier (the bundled one where None) on a result's labelled features, into `out`."""
     from verger.classify.evaluate import evaluate
@@ -68,7 +68,9 @@ def evaluate_result(
         return _finish(manifest, evaluation, stage, out, settings)
 
 
-def _finish(manifest: Manifest, evaluation: dict[str, Any], stage: Path, out: Path, settings: Settings) -> Manifest:
+def _finish(
+    manifest: Manifest, evaluation: dict[str, Any], stage: AnyPath, out: AnyPath, settings: Settings
+) -> Manifest:
     manifest.evaluation = {key: evaluation[key] for key in TOLD}
     manifest.timings_s["total"] = round(sum(manifest.timings_s.values()), 3)
     (stage / EVALUATION).write_text(json.dumps(evaluation, indent=1) + "\n")
@@ -80,7 +82,7 @@ def _finish(manifest: Manifest, evaluation: dict[str, Any], stage: Path, out: Pa
     return manifest
 
 
-def _network_of(result: Path) -> dict[str, Any]:
+def _network_of(result: AnyPath) -> dict[str, Any]:
     """Return the NetworkSpec that made a result's features, as its manifest tells it."""
     for folder in (result, result.parent):
         if (folder / MANIFEST).is_file():

@@ -21,8 +21,10 @@ app = typer.Typer(
 console = Console()
 messages = Console(stderr=True)
 
-Source = Annotated[str, typer.Argument(metavar="SRC", help="a folder, a file: URI, or a glob in quotes")]
+Source = Annotated[
+    str, typer.Argument(metavar="SRC", help="a folder, a file: or s3a:, gs:, abfss: URI, or a glob in quotes")
+]
 Features = Annotated[str, typer.Argument(metavar="FEATURES", help="a result, or its features folder")]
-Result = Annotated[str, typer.Argument(metavar="OUT", help="the folder of the result")]
+Result = Annotated[str, typer.Argument(metavar="OUT", help="the folder of the result, or a URI")]
 Trained = Annotated[str | None, typer.Option(help="a result of `verger train`; the bundled one by default")]
 Update = Annotated[str | None, typer.Option(help="fold in with this earlier result's PCA state")]

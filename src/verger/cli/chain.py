@@ -7,7 +7,6 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -19,7 +18,7 @@ from verger.cli.app import EXIT_REJECTED, app, console, messages
 from verger.console import watching
 from verger.manifest import Manifest
 from verger.settings import Settings, load_settings, origins
-from verger.uri import local_folder
+from verger.uri import AnyPath, any_path
 
 Job = Callable[..., Manifest]
 
@@ -51,7 +50,7 @@ def chain_command(*groups: str) -> Callable[[Job], Callable[..., None]]:
             _set_up_logging(settings.verbose)
             with watching(Console(stderr=True, quiet=as_json)) as watch:
                 manifest = job(**values, settings=settings, watch=watch)
-            _tell(manifest, Path(local_folder(values["out"])), as_json=as_json)
+            _tell(manifest, any_path(values["out"]), as_json=as_json)
             if manifest.rejected_share > settings.max_rejected:
                 raise typer.Exit(EXIT_REJECTED)
 
@@ -103,7 +102,7 @@ def _set_up_logging(verbose: bool) -> None:
     logging.getLogger("py4j").setLevel(logging.WARNING)
 
 
-def _tell(manifest: Manifest, out: Path, *, as_json: bool) -> None:
+def _tell(manifest: Manifest, out: AnyPath, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(asdict(manifest), default=str))
     else:

@@ -17,7 +17,7 @@ from verger.console import watching
 from verger.manifest import Manifest
 from verger.progress import Progress
 from verger.settings import RESULT, SPARK, Settings
-from verger.uri import local_folder
+from verger.uri import any_path, local_folder
 
 
 @chain_command(RESULT, SPARK)
@@ -44,7 +44,7 @@ def train(
 
     strengths = parse_regularisations(regularisation)
     options = TrainOptions(group=group, n_folds=folds, regularisations=strengths, accuracy=accuracy)
-    return train_result(local_folder(features), local_folder(out), settings, watch, options, on)
+    return train_result(any_path(features), any_path(out), settings, watch, options, on)
 
 
 @chain_command(RESULT)
@@ -59,8 +59,8 @@ def evaluate(
     """
     from verger.classify.run import evaluate_result
 
-    path = local_folder(classifier) if classifier else None
-    return evaluate_result(path, local_folder(features), local_folder(out), settings, watch)
+    path = any_path(classifier) if classifier else None
+    return evaluate_result(path, any_path(features), any_path(out), settings, watch)
 
 
 @app.command()
@@ -83,7 +83,7 @@ def predict(
     from verger.classify.model import load_classifier
     from verger.classify.predict import predict
 
-    chosen = load_classifier(local_folder(classifier) if classifier else None)
+    chosen = load_classifier(any_path(classifier) if classifier else None)
     named = list(predict(photos, chosen, top=top, views=views))
     if as_json:
         print("\n".join(json.dumps(asdict(photo) | {"name": photo.name}) for photo in named))
@@ -138,7 +138,7 @@ def finetune(
         seed=seed,
     )
     with watching(Console(stderr=True, quiet=as_json)) as watch:
-        result = finetune(photos, Path(local_folder(out)), options, watch, overwrite)
+        result = finetune(photos, local_folder(out), options, watch, overwrite)
     if as_json:
         print(json.dumps(asdict(result), default=str))
     else:

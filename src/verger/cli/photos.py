@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +13,7 @@ from verger.console import watching
 from verger.manifest import Manifest
 from verger.progress import Progress
 from verger.settings import EXPORT, NETWORK, PHOTOS, REDUCTION, RESULT, SPARK, Settings
-from verger.uri import local_folder
+from verger.uri import any_path, local_folder
 
 
 @chain_command(PHOTOS, NETWORK, REDUCTION, EXPORT, RESULT, SPARK)
@@ -30,7 +29,7 @@ def run(src: Source, out: Result, settings: Settings, watch: Progress) -> Manife
     """
     from verger import pipeline
 
-    return pipeline.run(src, local_folder(out), settings, watch)
+    return pipeline.run(src, any_path(out), settings, watch)
 
 
 @chain_command(PHOTOS, NETWORK, EXPORT, RESULT, SPARK)
@@ -44,7 +43,7 @@ def features(src: Source, out: Result, settings: Settings, watch: Progress) -> M
     """
     from verger import pipeline
 
-    return pipeline.features(src, local_folder(out), settings, watch)
+    return pipeline.features(src, any_path(out), settings, watch)
 
 
 @chain_command(REDUCTION, EXPORT, RESULT, SPARK)
@@ -57,8 +56,8 @@ def reduce(features: Features, out: Result, settings: Settings, watch: Progress,
     """
     from verger import pipeline
 
-    state = local_folder(update) if update else None
-    return pipeline.reduce(local_folder(features), local_folder(out), settings, watch, state)
+    state = any_path(update) if update else None
+    return pipeline.reduce(any_path(features), any_path(out), settings, watch, state)
 
 
 @app.command()
@@ -98,5 +97,5 @@ def augment(
 
     options = AugmentOptions(per_photo=per_photo, size_px=size_px, smallest=smallest, seed=seed)
     with watching(messages) as watch:
-        manifest = write_views(photos, Path(local_folder(out)), options, watch, overwrite=overwrite)
-    console.print(tables.augment_summary(manifest, Path(local_folder(out))))
+        manifest = write_views(photos, local_folder(out), options, watch, overwrite=overwrite)
+    console.print(tables.augment_summary(manifest, local_folder(out)))

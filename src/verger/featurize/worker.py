@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -11,11 +15,14 @@ from verger.columns import integers, strings, vectors
 from verger.decode import read_photo
 from verger.errors import DecodeError, Reason
 from verger.featurize.runtime import Extractor, PhotoFeatures, featurize_photo
-from verger.uri import is_local, to_local
+from verger.uri import is_local
 
 # Rows handed to Spark at a time; wide vectors go in smaller batches.
 _MAX_ROWS_OUT = 64
 _MAX_BYTES_OUT = 4 << 20
+
+# Photos asked of an object store at a time: an answer takes ten times as long as a photo's features.
+_AHEAD = 16
 
 CONTENT = "content"
 PATH = "path"
@@ -31,6 +38,7 @@ class WorkerOptions:
     output_column: str = "features"
 
 
+Content = bytes | DecodeError
 Outcome = PhotoFeatures | DecodeError
 Report = Callable[[int, int], None]
 
@@ -44,31 +52,56 @@ def featurize_batches(
     """
     n_rows_out = max(1, min(_MAX_ROWS_OUT, _MAX_BYTES_OUT // (4 * extractor.n_features)))
     for batch in batches:
+        contents = _contents(batch, options)
         for start in range(0, batch.num_rows, n_rows_out):
             rows = batch.slice(start, n_rows_out)
-            outcomes = [_outcome(rows, row, extractor, options) for row in range(rows.num_rows)]
+            here = itertools.islice(contents, rows.num_rows)
+            outcomes = [_outcome(content, extractor, options) for content in here]
             report(len(outcomes), sum(isinstance(outcome, DecodeError) for outcome in outcomes))
             yield _append(rows, outcomes, extractor.n_features, options)
 
 
-def _outcome(rows: pa.RecordBatch, row: int, extractor: Extractor, options: WorkerOptions) -> Outcome:
+def _outcome(content: Content, extractor: Extractor, options: WorkerOptions) -> Outcome:
+    if isinstance(content, DecodeError):
+        return content
     try:
-        data = _read(rows, row, options)
-        return featurize_photo(data, extractor, max_pixels=options.max_pixels)
+        return featurize_photo(content, extractor, max_pixels=options.max_pixels)
     except DecodeError as error:
         return error
 
 
-def _read(rows: pa.RecordBatch, row: int, options: WorkerOptions) -> bytes:
-    if options.content_column in rows.schema.names:
-        content = rows[options.content_column][row].as_py()
-        if content is None:
-            raise DecodeError(Reason.EMPTY, "the content is null")
-        return bytes(content)
-    path = rows[options.path_column][row].as_py()
-    if path is None or not is_local(path):
-        raise DecodeError(Reason.UNREADABLE, f"not a local path: {path!r}")
-    return read_photo(to_local(path))
+def _contents(batch: pa.RecordBatch, options: WorkerOptions) -> Iterator[Content]:
+    """Yield the photos' bytes; from an object store some are asked for ahead, since it takes its time to answer."""
+    if options.content_column in batch.schema.names:
+        for value in batch[options.content_column]:
+            content = value.as_py()
+            yield DecodeError(Reason.EMPTY, "the content is null") if content is None else content
+        return
+    paths = batch[options.path_column].to_pylist()
+    if all(path is None or is_local(path) for path in paths):
+        yield from map(_read, paths)
+        return
+    reading: deque[Future[Content]] = deque()
+    for path in paths:
+        reading.append(_readers().submit(_read, path))
+        if len(reading) >= _AHEAD:
+            yield reading.popleft().result()
+    while reading:
+        yield reading.popleft().result()
+
+
+@functools.cache
+def _readers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_AHEAD, thread_name_prefix="verger-read")
+
+
+def _read(path: str | None) -> Content:
+    try:
+        if path is None:
+            raise DecodeError(Reason.UNREADABLE, "the path is null")
+        return read_photo(path)
+    except DecodeError as error:
+        return error
 
 
 def _append(

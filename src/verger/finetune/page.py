@@ -13,6 +13,7 @@ from verger.report.header import Tile
 from verger.report.html import render_page, write_page
 from verger.report.rejections import MEANINGS
 from verger.report.wording import say_count, say_duration, say_share, say_time
+from verger.uri import AnyPath
 
 FACTS = "finetune.json"
 
@@ -20,7 +21,7 @@ _MAX_LABELS = 1000
 _MAX_REJECTED = 50
 
 
-def write_report(result: Path, *, title: str) -> Path:
+def write_report(result: Path, *, title: str) -> AnyPath:
     """Write `result/report.html` from its finetune.json, history.json and manifest.json; return its path."""
     facts = json.loads((result / FACTS).read_text(encoding="utf-8"))
     history = json.loads((result / HISTORY).read_text())

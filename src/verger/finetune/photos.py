@@ -18,7 +18,6 @@ from verger.errors import DecodeError, SourceError
 from verger.finetune.options import FinetuneOptions
 from verger.finetune.split import split_photos
 from verger.progress import Progress
-from verger.uri import to_local
 
 # Photos to train on are kept this much larger than the input, so that a crop is seldom enlarged.
 _MARGIN = 1.15
@@ -158,4 +157,4 @@ def _open_file(file: Path, shape: tuple[int, ...]) -> RGB:
 
 
 def _read_photo(path: str, size_px: int, max_pixels: int) -> RGB:
-    return decode_rgb(read_photo(to_local(path)), max_pixels=max_pixels, size_px=(size_px, size_px))
+    return decode_rgb(read_photo(path), max_pixels=max_pixels, size_px=(size_px, size_px))

@@ -7,19 +7,19 @@ elsewhere in the report, reads the features themselves.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from verger.errors import ResultError
+from verger.uri import AnyPath, parquet_files
 
 Floats = npt.NDArray[np.float64]
 
@@ -55,6 +55,14 @@ class Manifest:
 
 
 @dataclass(frozen=True)
+class Table:
+    """The files of a Parquet folder, of which there is at least one, and its columns."""
+
+    files: tuple[AnyPath, ...]
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Spectrum:
     """The whole explained variance: component numbers from 1, own and cumulative share in 0..1."""
 
@@ -69,7 +77,7 @@ def as_number(value: object) -> float | None:
     return float(value) if is_number and math.isfinite(value) else None  # type: ignore[arg-type]
 
 
-def read_manifest(result: Path) -> Manifest:
+def read_manifest(result: AnyPath) -> Manifest:
     """Read `manifest.json`. Raises ResultError where `result` is not a finished verger result."""
     path = result / "manifest.json"
     try:
@@ -83,13 +91,13 @@ def read_manifest(result: Path) -> Manifest:
     return Manifest(facts)
 
 
-def read_spectrum(result: Path) -> Spectrum | None:
+def read_spectrum(result: AnyPath) -> Spectrum | None:
     """Read `model/spectrum.csv`; None where nothing was reduced. Raises ResultError where it is garbled."""
     path = result / "model" / "spectrum.csv"
     columns = ("component", "explained_variance_ratio", "cumulative_ratio")
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = [[float(row[column]) for column in columns] for row in csv.DictReader(file)]
+        lines = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
+        rows = [[float(row[column]) for column in columns] for row in lines]
     except FileNotFoundError:
         return None
     except (KeyError, TypeError, ValueError) as error:
@@ -99,25 +107,29 @@ def read_spectrum(result: Path) -> Spectrum | None:
     return Spectrum(table[:, 0], table[:, 1], table[:, 2]) if len(table) else None
 
 
-def open_table(result: Path, name: str) -> ds.Dataset | None:
+def open_table(result: AnyPath, name: str) -> Table | None:
     """Open the Parquet folder `name`; None where it is missing or Spark wrote no file at all."""
     folder = result / name
-    if not folder.is_dir():
+    files = tuple(parquet_files(folder)) if folder.is_dir() else ()
+    if not files:
         return None
     try:
-        table = ds.dataset(folder, format="parquet")
+        with files[0].open("rb") as file:
+            return Table(files, tuple(pq.read_schema(file).names))
     except (OSError, pa.ArrowException) as error:
         raise ResultError(f"{folder} cannot be read as Parquet: {error}") from error
-    return table if table.files else None
 
 
-def stream(table: ds.Dataset, columns: Sequence[str]) -> Iterator[pa.Table]:
+def stream(table: Table, columns: Sequence[str]) -> Iterator[pa.Table]:
     """Yield the columns a small batch at a time. Raises ResultError where the files lack one."""
-    missing = set(columns) - set(table.schema.names)
+    missing = set(columns) - set(table.columns)
     if missing:
-        raise ResultError(f"{Path(table.files[0]).parent} lacks the columns {', '.join(sorted(missing))}")
+        raise ResultError(f"{table.files[0].parent} lacks the columns {', '.join(sorted(missing))}")
     for path in table.files:
         # Not table.to_batches: that reads whole row groups (433 MB for a million photos, here 31 MB).
-        with pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
+        with (
+            path.open("rb") as opened,
+            pq.ParquetFile(opened, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file,
+        ):
             for batch in file.iter_batches(_ROWS_A_BATCH, columns=list(columns)):
                 yield pa.Table.from_batches([batch])

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from verger.report.html import render_page, write_page
+from verger.uri import AnyPath
 
 FILE_NAME = "evaluation.json"
 MAX_IN_PICTURE = 150  # labels in the confusion picture; of more, those most often confused
 
 
-def write_evaluation_report(result: Path, *, title: str) -> Path:
+def write_evaluation_report(result: AnyPath, *, title: str) -> AnyPath:
     """Write `result/report.html` from its evaluation.json and manifest.json, and return its path."""
     evaluation = json.loads((result / FILE_NAME).read_text())
     manifest = json.loads((result / "manifest.json").read_text())

@@ -19,6 +19,7 @@ from plotly.offline import get_plotlyjs
 
 from verger.errors import ResultError
 from verger.report.wording import say_bytes, say_count, say_duration, say_share
+from verger.uri import AnyPath
 
 FILE_NAME = "report.html"
 
@@ -39,19 +40,28 @@ def render_page(name: str, data: object, *, with_plots: bool, **shown: object) -
     )
 
 
-def write_page(html: str, result: Path) -> Path:
+def write_page(html: str, result: AnyPath) -> AnyPath:
     """Write `result/report.html` in one step and return its path; raises ResultError."""
+    # A path can hold what UTF-8 cannot: better a question mark than no page.
+    page = html.encode("utf-8", errors="replace")
     path = result / FILE_NAME
-    beside = result / f".{FILE_NAME}.{os.getpid()}"
     try:
-        # A path can hold what UTF-8 cannot: better a question mark than no page.
-        beside.write_text(html, encoding="utf-8", errors="replace", newline="\n")
-        beside.replace(path)
+        if isinstance(path, Path):
+            _replace(path, page)
+        else:
+            path.write_bytes(page)
     except OSError as error:
         raise ResultError(f"{path} cannot be written: {error}") from error
+    return path
+
+
+def _replace(path: Path, content: bytes) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
-    return path
 
 
 def _read(name: str) -> str:

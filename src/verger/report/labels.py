@@ -5,11 +5,11 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow.compute as pc
 
 from verger.report.artefacts import open_table, stream
+from verger.uri import AnyPath
 
 ALL_AS_BARS = 40
 TOP_AS_BARS = 20
@@ -38,7 +38,7 @@ class LabelCounts:
     n_unlisted: int
 
 
-def count_labels(result: Path) -> LabelCounts:
+def count_labels(result: AnyPath) -> LabelCounts:
     """Count the photos of each label, the most frequent first, the unlabelled last.
 
     They are the featurized ones; a result of `verger reduce` holds components only.

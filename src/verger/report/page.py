@@ -15,6 +15,7 @@ from verger.report.rejections import Rejections, count_rejections
 from verger.report.scatter import MAX_POINTS, Scatter, draw_scatter
 from verger.report.scree import Scree, draw_scree
 from verger.report.timings import Timings, read_timings
+from verger.uri import AnyPath
 
 _TABLES = ("features", "rejected", "components")
 
@@ -33,7 +34,7 @@ class Page:
     made_by: str
 
 
-def write_report(result: Path, *, title: str | None = None, max_points: int = MAX_POINTS) -> Path:
+def write_report(result: AnyPath, *, title: str | None = None, max_points: int = MAX_POINTS) -> AnyPath:
     """Write `result/report.html` and return its path; the map shows at most `max_points` photos.
 
     The title is the folder's name unless given: a result still in its staging folder has another one.
@@ -43,7 +44,7 @@ def write_report(result: Path, *, title: str | None = None, max_points: int = MA
     return write_page(html, result)
 
 
-def read_page(result: Path, *, title: str | None = None, max_points: int = MAX_POINTS) -> Page:
+def read_page(result: AnyPath, *, title: str | None = None, max_points: int = MAX_POINTS) -> Page:
     """Read the finished `result` into the pictures of its page."""
     manifest = read_manifest(result)
     if not any((result / name).is_dir() for name in _TABLES):
@@ -53,7 +54,7 @@ def read_page(result: Path, *, title: str | None = None, max_points: int = MAX_P
     n_rejected = None if rejections is None else rejections.n_photos
     found = Found(labels.n_photos, n_rejected, labels.n_labels, labels.n_unlabelled)
     return Page(
-        header=head_page(title or result.resolve().name, manifest, found),
+        header=head_page(title or _name(result), manifest, found),
         scatter=draw_scatter(result, spectrum, max_points=max_points),
         scree=None if spectrum is None else draw_scree(spectrum, manifest),
         labels=labels,
@@ -71,3 +72,7 @@ def render(page: Page) -> str:
         "scree": page.scree.curve if page.scree else None,
     }
     return render_page("page", data, with_plots=bool(page.scatter or page.scree), page=page)
+
+
+def _name(result: AnyPath) -> str:
+    return result.resolve().name if isinstance(result, Path) else result.name

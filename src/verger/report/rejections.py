@@ -6,7 +6,6 @@ import heapq
 from collections import Counter
 from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +13,7 @@ import pyarrow.compute as pc
 from verger.errors import Reason
 from verger.report.artefacts import open_table, stream
 from verger.report.wording import say_bytes
+from verger.uri import AnyPath
 
 MAX_EXAMPLES = 50
 
@@ -57,7 +57,7 @@ class Rejections:
     examples: list[Example]
 
 
-def count_rejections(result: Path) -> Rejections | None:
+def count_rejections(result: AnyPath) -> Rejections | None:
     """Count `rejected` by reason, with the first examples by path; None where nothing could be rejected."""
     if not (result / "rejected").is_dir():
         return None

@@ -5,17 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
-from verger.report.artefacts import Spectrum, open_table, stream
+from verger.report.artefacts import Spectrum, Table, open_table, stream
 from verger.report.thumbnails import make_thumbnails
 from verger.report.wording import say_share
+from verger.uri import AnyPath
 
 MAX_POINTS = 5000
 MAX_AXES = 4
@@ -44,7 +43,7 @@ class Scatter:
     points: dict[str, object]
 
 
-def draw_scatter(result: Path, spectrum: Spectrum | None, *, max_points: int = MAX_POINTS) -> Scatter | None:
+def draw_scatter(result: AnyPath, spectrum: Spectrum | None, *, max_points: int = MAX_POINTS) -> Scatter | None:
     """Return the map of at most `max_points` photos; None where there are no components."""
     table = open_table(result, "components")
     sample = None if table is None else sample_points(table, max_points)
@@ -67,7 +66,7 @@ def draw_scatter(result: Path, spectrum: Spectrum | None, *, max_points: int = M
     return Scatter(sample.n_photos, len(sample.paths), n_thumbnails, sample.k, axes, points)
 
 
-def sample_points(table: ds.Dataset, limit: int) -> Sample | None:
+def sample_points(table: Table, limit: int) -> Sample | None:
     """Return the `limit` photos whose paths hash lowest: the same ones however the files are cut.
 
     One pass, never more than `limit` rows and a batch in memory. None where the table is empty.

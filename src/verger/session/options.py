@@ -23,12 +23,14 @@ class SessionOptions:
     is_one_run: the JVM serves one run of the command line; on a local master it is tuned to start fast.
     computes_in_jvm: Spark ML will work there: the JVM may take its time to compile well.
     preload: modules that the workers import while the JVM is still starting.
+    stores: settings of the connectors to object stores (`connectors.spark_settings`).
     archive_classes_to: where to leave an archive of the classes this session loads (`class_archive`).
     """
 
     master: str = "local[*]"
     driver_memory: str = "2g"
     conf: tuple[str, ...] = ()
+    stores: tuple[tuple[str, str], ...] = ()
     log: Path | None = None
     is_one_run: bool = False
     computes_in_jvm: bool = False
@@ -60,6 +62,7 @@ def sql_settings(options: SessionOptions) -> dict[str, str]:
         # Workers started early by an RDD are found again by SQL only if both are set up alike.
         "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "false",
     }
+    settings |= dict(options.stores)
     return settings | {key: value for key, _, value in (pair.partition("=") for pair in options.conf)}
 
 

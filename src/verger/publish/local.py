@@ -1,9 +1,4 @@
-"""Write a result beside its place, then switch: a reader never sees half of one.
-
-While a run writes, its files are in `.NAME.verger-staging` beside OUT, locked by the process. The switch
-is one rename (an exchange where a result is replaced). Whatever dies before it leaves OUT as it was, and
-the next run clears the remains.
-"""
+"""Publishing on a file system: one rename (an exchange where a result is replaced)."""
 
 from __future__ import annotations
 
@@ -15,21 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from verger.errors import ResultError, SourceError
-
-MANIFEST = "manifest.json"
+from verger.errors import ResultError
+from verger.publish.taken import check_free
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
 
 @contextmanager
-def publishing(out: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Yield an empty folder to write into; it becomes `out` when the block ends without an error.
-
-    Raises ResultError where `out` holds a result and `overwrite` is not set, where it holds something
-    that is no result of verger's (never replaced), or where another run is writing to it.
-    """
+def staging(out: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Yield the folder to write into; it becomes `out` at the end."""
     check_free(out, overwrite=overwrite)
     staging = out.parent / f".{out.name}.verger-staging"
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -42,26 +32,6 @@ def publishing(out: Path, *, overwrite: bool) -> Iterator[Path]:
             _switch(staging, out)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-
-
-def check_free(out: Path, *, overwrite: bool) -> None:
-    """Raise ResultError where `out` may not be written."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    if not (out / MANIFEST).is_file():
-        raise ResultError(f"{out} exists and is not a result of verger: choose another folder")
-    if not overwrite:
-        raise ResultError(f"{out} holds a result: add --overwrite to replace it, or choose another folder")
-
-
-def table_folder(result: Path, name: str) -> Path:
-    """Return where a table lies: in a result of verger, or in the folder itself; raises SourceError."""
-    for folder in (result / name, result):
-        if folder.is_dir() and any(folder.glob("*.parquet")):
-            return folder
-    raise SourceError(
-        f"{result} holds no {name}: expected a result of `verger run` or `verger features`, or its {name}/"
-    )
 
 
 @contextmanager

@@ -1,0 +1,55 @@
+"""The `images` table: a listing as a DataFrame."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from verger import schema
+from verger.columns import binaries
+from verger.decode import read_photo
+from verger.ingest.listing import Listing, Selection, write_listing
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+def read_images(spark: SparkSession, src: str, selection: Selection | None = None) -> DataFrame:
+    """Return the photos of `src` as (path, modificationTime, length, label), cut into tasks.
+
+    `ImageFeaturizer` reads the contents by path; `with_content` adds them as Spark's `binaryFile` would.
+    Raises SourceError where there are no photos.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="verger-listing-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    listing = write_listing(src, selection or Selection(), folder)
+    return images(spark, listing)
+
+
+def images(spark: SparkSession, listing: Listing) -> DataFrame:
+    """Return a listing as a DataFrame with one partition a task."""
+    # A file's opening "costs" as much as a partition may hold, so that none shares one.
+    spark.conf.set("spark.sql.files.openCostInBytes", spark.conf.get("spark.sql.files.maxPartitionBytes") or "")
+    return spark.read.schema(schema.LISTING).parquet(str(listing.folder))
+
+
+def with_content(images: DataFrame) -> DataFrame:
+    """Return images with their bytes: Spark's `binaryFile` columns, plus label."""
+
+    def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for row in range(batch.num_rows):
+                one = batch.slice(row, 1)
+                content = binaries([read_photo(one["path"][0].as_py())])
+                path, modified, length, label = one.columns
+                yield pa.RecordBatch.from_arrays(
+                    [path, modified, length, content, label], schema.columns(schema.IMAGES)
+                )
+
+    return images.mapInArrow(read, schema.IMAGES)

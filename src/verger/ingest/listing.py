@@ -1,0 +1,136 @@
+"""List the photos and cut them into tasks: a folder -> the `images` table.
+
+The listing goes to Parquet files, one a task, as it is walked: neither the driver's memory nor Spark's
+start-up grows with the number of photos. Contents are read by the workers themselves, not by the JVM.
+
+The rule of the cut: a photo weighs 1 + bytes / 250,000 (inference, then decoding); a task weighs at most
+768, which is a few seconds of MobileNetV2, and there are at least four a core.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from verger.errors import SourceError
+from verger.ingest.labels import Labeller, labeller
+from verger.ingest.walk import Entry, Skipped, walk_source
+from verger.settings import PHOTO_GLOBS
+from verger.uri import AnyPath
+
+BYTES_PER_WEIGHT = 250_000
+TASK_WEIGHT = 768
+TASKS_PER_CORE = 4
+
+_ROWS_A_BATCH = 16_384
+_ARROW = pa.schema(
+    [
+        ("path", pa.string()),
+        ("modificationTime", pa.timestamp("us", tz="UTC")),
+        ("length", pa.int64()),
+        ("label", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which photos of a source, and how they are labelled (see Settings)."""
+
+    glob: tuple[str, ...] = PHOTO_GLOBS
+    label: str = "parent"
+    limit: int | None = None
+    sample: float | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A written listing: `folder` holds one Parquet file a task."""
+
+    folder: AnyPath
+    n_photos: int
+    n_bytes: int
+    n_tasks: int
+
+
+def write_listing(src: str, selection: Selection, folder: AnyPath, n_cores: int | None = None) -> Listing:
+    """Walk `src` and write its listing into `folder`, one file a task. Raises SourceError."""
+    skipped = Skipped()
+    entries = _selected(walk_source(src, selection.glob, skipped), selection)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="verger-") as scratch:
+        spool = Path(scratch) / "spool"
+        n_photos, n_bytes = _spool(entries, labeller(selection.label, src), spool)
+        if n_photos == 0:
+            raise SourceError(f"no photos in {src} that match {', '.join(selection.glob)}{skipped}")
+        n_tasks = _cut(spool, folder, _task_weight(n_photos, n_bytes, n_cores or os.cpu_count() or 1))
+    return Listing(folder, n_photos, n_bytes, n_tasks)
+
+
+def _selected(entries: Iterator[Entry], selection: Selection) -> Iterator[Entry]:
+    if selection.sample is not None:
+        limit = int(selection.sample * 2**64)
+        entries = (entry for entry in entries if _hash64(entry.path) < limit)
+    return itertools.islice(entries, selection.limit)
+
+
+def _hash64(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(os.fsencode(text), digest_size=8).digest(), "big")
+
+
+def _spool(entries: Iterator[Entry], label: Labeller, spool: Path) -> tuple[int, int]:
+    n_photos = n_bytes = 0
+    with pa.OSFile(str(spool), "wb") as sink, pa.ipc.new_file(sink, _ARROW) as writer:
+        while chunk := list(itertools.islice(entries, _ROWS_A_BATCH)):
+            rows = [(entry.uri, entry.modified_us, entry.length, label(entry.path)) for entry in chunk]
+            columns = [
+                pa.array(column, kind) for column, kind in zip(zip(*rows, strict=True), _ARROW.types, strict=True)
+            ]
+            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=_ARROW))
+            n_photos += len(rows)
+            n_bytes += sum(row[2] for row in rows)
+    return n_photos, n_bytes
+
+
+def _task_weight(n_photos: int, n_bytes: int, n_cores: int) -> float:
+    total = n_photos + n_bytes / BYTES_PER_WEIGHT
+    n_tasks = max(math.ceil(total / TASK_WEIGHT), TASKS_PER_CORE * n_cores)
+    n_tasks = math.ceil(n_tasks / n_cores) * n_cores  # whole rounds: no core idles in the last one
+    return total / n_tasks
+
+
+def _cut(spool: Path, folder: AnyPath, task_weight: float) -> int:
+    """Cut the spooled rows into files of about `task_weight`; return how many."""
+    n_tasks, weight, held = 0, 0.0, list[pa.RecordBatch]()
+    with pa.memory_map(str(spool)) as source:
+        reader = pa.ipc.open_file(source)
+        for number in range(reader.num_record_batches):
+            batch = reader.get_batch(number)
+            start = 0
+            for row, length in enumerate(batch["length"].to_pylist()):
+                weight += 1 + length / BYTES_PER_WEIGHT
+                if weight >= task_weight * (n_tasks + 1) - 1e-6:
+                    held.append(batch.slice(start, row + 1 - start))
+                    _write_task(held, folder, n_tasks)
+                    n_tasks, start, held = n_tasks + 1, row + 1, []
+            if start < batch.num_rows:
+                held.append(batch.slice(start))
+        if held:
+            _write_task(held, folder, n_tasks)
+            n_tasks += 1
+    return n_tasks
+
+
+def _write_task(batches: list[pa.RecordBatch], folder: AnyPath, number: int) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_batches(batches, _ARROW), sink)
+    (folder / f"task-{number:06d}.parquet").write_bytes(sink.getvalue().to_pybytes())

@@ -1,0 +1,152 @@
+"""Find the photos of a source: a folder, a glob, or a place in an object store."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+import re
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from verger.errors import SourceError
+from verger.objects import SCHEMES, Found, ObjectPath, object_path
+from verger.uri import is_local, to_local, to_uri
+
+# Folders of an object store that are listed at a time: one lists a thousand objects a request.
+_FOLDERS_AT_A_TIME = 16
+
+IsPhoto = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A photo: `path` as labels and samples see it, the URI that goes into the tables, and what is known of it."""
+
+    path: str
+    uri: str
+    modified_us: int
+    length: int
+
+
+@dataclass
+class Skipped:
+    """What was there and is no photo, by suffix."""
+
+    suffixes: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        seen = ", ".join(f"{n} {suffix or 'without suffix'}" for suffix, n in self.suffixes.most_common(5))
+        return f"; other files there: {seen}" if seen else "; there are no files at all"
+
+    def add(self, name: str) -> None:
+        """Count a file."""
+        self.suffixes[os.path.splitext(name)[1].lower()] += 1
+
+
+def walk_source(src: str, patterns: tuple[str, ...], skipped: Skipped) -> Iterator[Entry]:
+    """Yield the photos of `src` whose names match, folder by folder, in the order of their names.
+
+    Hidden files (.name) are passed over. Raises SourceError.
+    """
+    is_photo = re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns), re.IGNORECASE).match
+    if (place := object_path(src)) is not None:
+        yield from _walk_objects(place, is_photo, skipped)
+        return
+    if not is_local(src):
+        raise SourceError(f"{src}: expected a folder, a file: URI, or one of {', '.join(SCHEMES)}")
+    local = os.path.abspath(os.path.expanduser(to_local(src)))
+    roots = (
+        [Path(local)]
+        if os.path.exists(local)
+        else [Path(match) for match in sorted(glob.glob(local, recursive=True))]
+    )
+    if not roots:
+        raise SourceError(f"{src}: there is no such folder, and no folder or file matches it as a glob")
+    for root in roots:
+        yield from map(_local_entry, _walk_folder(root, is_photo, skipped))
+
+
+def _walk_folder(root: Path, is_photo: IsPhoto, skipped: Skipped) -> Iterator[os.DirEntry[str]]:
+    """Linked folders are followed, each real folder once."""
+    if root.is_file():
+        yield from (entry for entry in os.scandir(root.parent) if entry.name == root.name)
+        return
+    waiting, seen = [str(root)], set[str]()
+    while waiting:
+        folder = waiting.pop()
+        if (real := os.path.realpath(folder)) in seen:
+            continue
+        seen.add(real)
+        entries = _entries(folder)
+        waiting.extend(entry.path for entry in reversed(entries) if entry.is_dir())
+        for entry in entries:
+            if entry.is_dir():
+                continue
+            if is_photo(entry.name):
+                yield entry
+            else:
+                skipped.add(entry.name)
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda entry: entry.name)
+    except OSError as error:
+        raise SourceError(f"cannot list {folder}: {error.strerror}") from error
+
+
+def _local_entry(entry: os.DirEntry[str]) -> Entry:
+    try:
+        status = entry.stat()
+        # Whole milliseconds, as Hadoop's file status has them.
+        modified_us, length = status.st_mtime_ns // 1_000_000 * 1000, status.st_size
+    except OSError:  # a dangling link: the worker will say so in `rejected`
+        modified_us, length = 0, 0
+    # A name that is no UTF-8 cannot be a Spark string: spelt out, it ends in `rejected`, and is not lost.
+    path = os.fsencode(os.path.abspath(entry.path)).decode("utf-8", "backslashreplace")
+    return Entry(path, to_uri(path), modified_us, length)
+
+
+def _walk_objects(place: ObjectPath, is_photo: IsPhoto, skipped: Skipped) -> Iterator[Entry]:
+    pattern = place.key.split("/")
+    n_plain = next((i for i, part in enumerate(pattern) if glob.has_magic(part)), len(pattern))
+    base = ObjectPath(place.root, "/".join(pattern[:n_plain]))
+    n_found = 0
+    for found in _list_folders(base):
+        n_found += 1
+        parts = found.key.split("/")
+        is_asked_for = len(parts) >= len(pattern) and all(map(fnmatch.fnmatchcase, parts, pattern))
+        if not (is_asked_for or not place.key) or any(part.startswith(".") for part in parts[n_plain:]):
+            continue
+        if is_photo(parts[-1]):
+            uri = f"{place.root}/{found.key}"
+            yield Entry(uri, uri, found.modified_us, found.length)
+        else:
+            skipped.add(parts[-1])
+    if not n_found:
+        raise SourceError(f"{place}: there are no objects below {base}/")
+
+
+def _list_folders(base: ObjectPath) -> Iterator[Found]:
+    """Yield the objects below `base`, its folders listed side by side: a listing is a chain of requests."""
+    if base.is_file():
+        yield from (found for found in base.parent.walk() if found.key == base.key)
+        return
+    folders = base.folders()
+    if len(folders) < 2:
+        yield from base.walk()
+        return
+    yield from base.files()
+    with ThreadPoolExecutor(_FOLDERS_AT_A_TIME) as pool:
+        listing: deque[Future[list[Found]]] = deque()
+        for folder in folders:
+            listing.append(pool.submit(lambda folder: list(folder.walk()), folder))
+            if len(listing) > _FOLDERS_AT_A_TIME:
+                yield from listing.popleft().result()
+        while listing:
+            yield from listing.popleft().result()

@@ -1,0 +1,28 @@
+"""What is at the place of a result already."""
+
+from __future__ import annotations
+
+from verger.errors import ResultError, SourceError
+from verger.uri import AnyPath
+
+MANIFEST = "manifest.json"
+
+
+def check_free(out: AnyPath, *, overwrite: bool) -> None:
+    """Raise ResultError where `out` may not be written."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / MANIFEST).is_file():
+        raise ResultError(f"{out} exists and is not a result of verger: choose another folder")
+    if not overwrite:
+        raise ResultError(f"{out} holds a result: add --overwrite to replace it, or choose another folder")
+
+
+def table_folder(result: AnyPath, name: str) -> AnyPath:
+    """Return where a table lies: in a result of verger, or in the folder itself; raises SourceError."""
+    for folder in (result / name, result):
+        if folder.is_dir() and any(folder.glob("*.parquet")):
+            return folder
+    raise SourceError(
+        f"{result} holds no {name}: expected a result of `verger run` or `verger features`, or its {name}/"
+    )
