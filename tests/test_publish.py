@@ -97,7 +97,7 @@ def test_a_killed_run_leaves_nothing_that_looks_whole_and_the_next_clears_up(tmp
 def test_where_folders_cannot_be_exchanged_two_renames_do_and_recover(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("verger.publish._exchange", lambda one, other: False)
+    monkeypatch.setattr("verger.publish.local._exchange", lambda one, other: False)
     out = tmp_path / "out"
     put(out, "one")
     put(out, "two", overwrite=True)

@@ -25,9 +25,10 @@ def integers(values: Sequence[int | None]) -> pa.Array:
     return pa.Array.from_buffers(pa.int32(), len(values), [_validity(values), pa.py_buffer(numbers)])
 
 
-def binaries(values: Sequence[bytes]) -> pa.Array:
-    """Return a binary column."""
-    buffers = [None, _offsets([len(value) for value in values]), pa.py_buffer(b"".join(values))]
+def binaries(values: Sequence[bytes | None]) -> pa.Array:
+    """Return a binary column; None becomes null."""
+    present = [value or b"" for value in values]
+    buffers = [_validity(values), _offsets([len(value) for value in present]), pa.py_buffer(b"".join(present))]
     return pa.Array.from_buffers(pa.binary(), len(values), buffers)
 
 

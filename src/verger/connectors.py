@@ -27,7 +27,7 @@ from verger.places import cache_dir
 JARS = "VERGER_JARS"
 IVY_SETTINGS = "spark.jars.ivySettings"
 
-_KINDS = {"s3a": "s3a", "s3": "s3a", "s3n": "s3a", "gs": "gs", "abfss": "abfss", "abfs": "abfss"}
+KINDS = {"s3a": "s3a", "s3": "s3a", "s3n": "s3a", "gs": "gs", "abfss": "abfss", "abfs": "abfss"}
 
 # The SDK that each Hadoop was built with. Its bundle has 640 MB; these modules are what S3A uses of it.
 _SDK_2 = {"3.4.0": "2.23.19", "3.4.1": "2.24.6", "3.4.2": "2.29.52"}
@@ -97,7 +97,7 @@ def spark_settings(schemes: Iterable[str], conf: tuple[str, ...], say: Callable[
 
     Raises SetupError where they cannot be had.
     """
-    kinds = sorted({_KINDS[scheme] for scheme in schemes if scheme in _KINDS})
+    kinds = sorted({KINDS[scheme] for scheme in schemes if scheme in KINDS})
     missing = [kind for kind in kinds if not is_provided(kind)]
     ivy_settings = dict(pair.partition("=")[::2] for pair in conf).get(IVY_SETTINGS)
     jars = [jar for kind in missing for jar in fetch(kind, say, ivy_settings)]

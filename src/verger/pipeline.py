@@ -21,9 +21,9 @@ def chain(place: Workplace, src: str) -> Manifest:
     """What `run` does, in a workplace that is open."""
     from verger import reduction, steps
 
-    listing = steps.list_photos(place, src)
+    photos = steps.find_photos(place, src)
     network = steps.prepare(place)
-    features = steps.featurize(place, listing, network)
+    features = steps.featurize(place, photos, network)
     if place.manifest.counts["features"] >= MIN_TO_REDUCE:
         steps.export(place, reduction.reduce_features(place, features))
     place.session.release()
@@ -36,9 +36,9 @@ def features(src: str, out: AnyPath, settings: Settings, progress: Progress) -> 
     with workplace("features", src, out, settings, progress) as place:
         from verger import steps
 
-        listing = steps.list_photos(place, src)
+        photos = steps.find_photos(place, src)
         network = steps.prepare(place)
-        steps.export(place, steps.featurize(place, listing, network))
+        steps.export(place, steps.featurize(place, photos, network))
         place.session.release()
         steps.check_parity(place, network)
         return steps.finish(place)
@@ -52,5 +52,15 @@ def reduce(
         from verger import reduction, steps
 
         steps.export(place, reduction.reduce_features(place, features, state))
+        place.session.release()
+        return steps.finish(place)
+
+
+def pack(src: str, out: AnyPath, settings: Settings, progress: Progress) -> Manifest:
+    """Before all: many small files -> few large ones that `run` takes as its source."""
+    with workplace("pack", src, out, settings, progress) as place:
+        from verger import ingest, steps
+
+        steps.pack(place, steps.list_photos(place, src, ingest.SHARDS))
         place.session.release()
         return steps.finish(place)

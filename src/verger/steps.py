@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark import StorageLevel
+from pyspark.sql import DataFrame
 
 from verger import ingest
 from verger.decode import read_photo
@@ -31,16 +32,42 @@ LISTING = "listing"
 _N_PARITY_PHOTOS = 16
 
 
-def list_photos(place: Workplace, src: str) -> ingest.Listing:
+def find_photos(place: Workplace, src: str) -> ingest.Listing | ingest.Packed:
+    """Return the photos of the source: loose ones listed while Spark starts, cut into tasks, or packed ones."""
+    packed = ingest.find_packed(src)
+    if packed is None:
+        return list_photos(place, src)
+    place.manifest.counts["listed"] = packed.n_photos
+    return packed
+
+
+def list_photos(place: Workplace, src: str, cut: ingest.Cut | None = None) -> ingest.Listing:
     """List the source while Spark starts, cut into tasks."""
-    settings = place.settings
-    selection = ingest.Selection(settings.glob, settings.label, settings.limit, settings.sample)
     place.progress.stage("list photos")
     with place.manifest.timed("list"):
         n_cores = place.session.options.n_local_cores
-        listing = ingest.write_listing(src, selection, place.stage / LISTING, n_cores)
+        listing = ingest.write_listing(src, _selection(place), place.stage / LISTING, n_cores, cut)
     place.manifest.counts["listed"] = listing.n_photos
     return listing
+
+
+def _selection(place: Workplace) -> ingest.Selection:
+    settings = place.settings
+    return ingest.Selection(settings.glob, settings.label, settings.limit, settings.sample)
+
+
+def pack(place: Workplace, listing: ingest.Listing) -> None:
+    """Write the photos with their bytes into shards."""
+    place.progress.stage("start Spark")
+    with place.manifest.timed("start"):
+        images = ingest.images(place.session.spark(), listing)
+    place.manifest.counts |= {"bytes": listing.n_bytes, "max_bytes": listing.max_bytes, "shards": listing.n_tasks}
+    group_bytes = ingest.row_group_bytes(listing.n_photos, listing.n_bytes)
+    folder = place.stage / ingest.IMAGES
+    place.progress.stage("pack", listing.n_photos)
+    with place.manifest.timed("pack"):
+        place.session.run(lambda: ingest.write_shards(ingest.with_content(images), folder, group_bytes))
+    place.progress.advance(listing.n_photos, 0)
 
 
 def prepare(place: Workplace) -> Network:
@@ -50,11 +77,11 @@ def prepare(place: Workplace) -> Network:
         return prepare_network(place.spec)
 
 
-def featurize(place: Workplace, listing: ingest.Listing, network: Network) -> AnyPath:
+def featurize(place: Workplace, photos: ingest.Listing | ingest.Packed, network: Network) -> AnyPath:
     """Write `features` and `rejected` from one pass over the photos; return the features' folder."""
     place.progress.stage("start Spark")
     with place.manifest.timed("start"):
-        images = ingest.images(place.session.spark(), listing)
+        images = _images(place, photos)
     counts = Counts(images)
     options = WorkerOptions(place.settings.max_pixels)
     # Kept on disk for the second table: the photos are decoded once, and memory holds none of it.
@@ -64,13 +91,23 @@ def featurize(place: Workplace, listing: ingest.Listing, network: Network) -> An
         write_parquet(features_of(outcomes), place.stage / FEATURES)
         write_parquet(rejected_of(outcomes), place.stage / REJECTED, single_file=True)
 
-    place.progress.stage("featurize", listing.n_photos)
+    place.progress.stage("featurize", place.manifest.counts["listed"])
     with place.manifest.timed("featurize"):
         place.session.run(write, lambda: place.progress.advance(*counts.read()))
-    place.progress.advance(listing.n_photos, counts.read()[1])
+    place.progress.advance(place.manifest.counts["listed"], counts.read()[1])
     place.manifest.network = network.describe() | {"spec": asdict(place.spec)}
     _count(place)
     return place.stage / FEATURES
+
+
+def _images(place: Workplace, photos: ingest.Listing | ingest.Packed) -> DataFrame:
+    spark = place.session.spark()
+    if isinstance(photos, ingest.Listing):
+        return ingest.images(spark, photos)
+    images = ingest.packed_images(spark, photos, _selection(place))
+    if _selection(place) != ingest.Selection(label=place.settings.label):  # not all of them
+        place.manifest.counts["listed"] = place.session.run(images.count)
+    return images
 
 
 def export(place: Workplace, table: AnyPath) -> None:
@@ -116,9 +153,10 @@ def finish(place: Workplace) -> Manifest:
     remove_tree(place.stage / LISTING)
     manifest.timings_s["total"] = round(time.monotonic() - place.started, 3)
     if "listed" in manifest.counts:
-        manifest.photos_per_s = round(manifest.counts["listed"] / manifest.timings_s["featurize"], 1)
+        spent = manifest.timings_s.get("featurize") or manifest.timings_s["pack"]
+        manifest.photos_per_s = round(manifest.counts["listed"] / spent, 1)
     manifest.write(place.stage)
-    if place.settings.report:
+    if place.settings.report and manifest.command != "pack":
         from verger.report.page import write_report
 
         place.progress.stage("report")

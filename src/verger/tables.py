@@ -32,6 +32,9 @@ def summary(manifest: Manifest, out: AnyPath) -> RenderableType:
 
 def _counts(manifest: Manifest) -> list[tuple[str, str]]:
     counts = manifest.counts
+    if manifest.command == "pack":
+        size = f"{counts['bytes'] / 1e6:,.0f} MB in {counts['shards']:,} shards"
+        return [("photos", f"{counts['listed']:,}"), ("size", size)]
     if "listed" not in counts:
         return []
     rejected = f"{counts['rejected']:,}"
@@ -119,7 +122,7 @@ def _times(manifest: Manifest) -> list[tuple[str, str]]:
 
 
 def _paths(manifest: Manifest, out: AnyPath) -> list[Text]:
-    tables = ["features", "rejected", "components", "model", *manifest.exports]
+    tables = ["images", "features", "rejected", "components", "model", *manifest.exports]
     names = [*tables, "classifier.npz", "evaluation.json", "manifest.json", "report.html"]
     return [Text(f"  {out / name}", style="cyan") for name in names if (out / name).exists()]
 

@@ -17,7 +17,7 @@ from verger.cli import photos, classifier, machine  # noqa: F401
 __all__ = ["app", "main"]
 
 # Commands that change nothing where they do not end.
-_WHOLE_OR_NOTHING = ("run", "features", "reduce", "augment", "train", "evaluate", "finetune")
+_WHOLE_OR_NOTHING = ("run", "features", "pack", "reduce", "augment", "train", "evaluate", "finetune")
 
 
 def main() -> None:

@@ -46,6 +46,19 @@ def features(src: Source, out: Result, settings: Settings, watch: Progress) -> M
     return pipeline.features(src, any_path(out), settings, watch)
 
 
+@chain_command(PHOTOS, RESULT, SPARK)
+def pack(src: Source, out: Result, settings: Settings, watch: Progress) -> Manifest:
+    """Many small photos -> Parquet shards of some 256 MB, which `run` and `features` take as their source.
+
+    \b
+    verger pack s3a://bucket/photos s3a://bucket/packed    # a request a shard instead of one a photo
+    verger run s3a://bucket/packed s3a://bucket/out
+    """
+    from verger import pipeline
+
+    return pipeline.pack(src, any_path(out), settings, watch)
+
+
 @chain_command(REDUCTION, EXPORT, RESULT, SPARK)
 def reduce(features: Features, out: Result, settings: Settings, watch: Progress, update: Update = None) -> Manifest:
     """The second half alone: features -> components.

@@ -1,6 +1,31 @@
 """Photos to the `images` table: find (`walk`), label, cut into tasks (`listing`), hand to Spark."""
 
 from verger.ingest.images import images, read_images, with_content
-from verger.ingest.listing import Listing, Selection, write_listing
+from verger.ingest.listing import TASK_WEIGHT, Cut, Listing, Selection, write_listing
+from verger.ingest.packed import (
+    IMAGES,
+    SHARDS,
+    Packed,
+    find_packed,
+    packed_images,
+    row_group_bytes,
+    write_shards,
+)
 
-__all__ = ["Listing", "Selection", "images", "read_images", "with_content", "write_listing"]
+__all__ = [
+    "IMAGES",
+    "SHARDS",
+    "TASK_WEIGHT",
+    "Cut",
+    "Listing",
+    "Packed",
+    "Selection",
+    "find_packed",
+    "images",
+    "packed_images",
+    "read_images",
+    "row_group_bytes",
+    "with_content",
+    "write_listing",
+    "write_shards",
+]

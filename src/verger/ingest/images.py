@@ -14,6 +14,7 @@ import pyarrow as pa
 from verger import schema
 from verger.columns import binaries
 from verger.decode import read_photo
+from verger.errors import DecodeError
 from verger.ingest.listing import Listing, Selection, write_listing
 
 if TYPE_CHECKING:
@@ -40,16 +41,26 @@ def images(spark: SparkSession, listing: Listing) -> DataFrame:
 
 
 def with_content(images: DataFrame) -> DataFrame:
-    """Return images with their bytes: Spark's `binaryFile` columns, plus label."""
+    """Return images with their bytes: Spark's `binaryFile` columns, plus label.
+
+    The content of a photo that cannot be read is null.
+    """
 
     def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for row in range(batch.num_rows):
                 one = batch.slice(row, 1)
-                content = binaries([read_photo(one["path"][0].as_py())])
+                content = binaries([_content(one["path"][0].as_py())])
                 path, modified, length, label = one.columns
                 yield pa.RecordBatch.from_arrays(
                     [path, modified, length, content, label], schema.columns(schema.IMAGES)
                 )
 
     return images.mapInArrow(read, schema.IMAGES)
+
+
+def _content(path: str) -> bytes | None:
+    try:
+        return read_photo(path)
+    except DecodeError:
+        return None

@@ -43,6 +43,16 @@ _ARROW = pa.schema(
 
 
 @dataclass(frozen=True)
+class Cut:
+    """The rule: a photo weighs per_photo + bytes / bytes_per_weight, a task at most task_weight."""
+
+    per_photo: float = 1
+    bytes_per_weight: float = BYTES_PER_WEIGHT
+    task_weight: float = TASK_WEIGHT
+    tasks_per_core: int = TASKS_PER_CORE
+
+
+@dataclass(frozen=True)
 class Selection:
     """Which photos of a source, and how they are labelled (see Settings)."""
 
@@ -59,21 +69,26 @@ class Listing:
     folder: AnyPath
     n_photos: int
     n_bytes: int
+    max_bytes: int
     n_tasks: int
 
 
-def write_listing(src: str, selection: Selection, folder: AnyPath, n_cores: int | None = None) -> Listing:
+def write_listing(
+    src: str, selection: Selection, folder: AnyPath, n_cores: int | None = None, cut: Cut | None = None
+) -> Listing:
     """Walk `src` and write its listing into `folder`, one file a task. Raises SourceError."""
+    cut = cut or Cut()
     skipped = Skipped()
     entries = _selected(walk_source(src, selection.glob, skipped), selection)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="verger-") as scratch:
         spool = Path(scratch) / "spool"
-        n_photos, n_bytes = _spool(entries, labeller(selection.label, src), spool)
+        n_photos, n_bytes, max_bytes = _spool(entries, labeller(selection.label, src), spool)
         if n_photos == 0:
             raise SourceError(f"no photos in {src} that match {', '.join(selection.glob)}{skipped}")
-        n_tasks = _cut(spool, folder, _task_weight(n_photos, n_bytes, n_cores or os.cpu_count() or 1))
-    return Listing(folder, n_photos, n_bytes, n_tasks)
+        weight = _task_weight(n_photos, n_bytes, n_cores or os.cpu_count() or 1, cut)
+        n_tasks = _cut(spool, folder, weight, cut)
+    return Listing(folder, n_photos, n_bytes, max_bytes, n_tasks)
 
 
 def _selected(entries: Iterator[Entry], selection: Selection) -> Iterator[Entry]:
@@ -87,8 +102,8 @@ def _hash64(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(os.fsencode(text), digest_size=8).digest(), "big")
 
 
-def _spool(entries: Iterator[Entry], label: Labeller, spool: Path) -> tuple[int, int]:
-    n_photos = n_bytes = 0
+def _spool(entries: Iterator[Entry], label: Labeller, spool: Path) -> tuple[int, int, int]:
+    n_photos = n_bytes = max_bytes = 0
     with pa.OSFile(str(spool), "wb") as sink, pa.ipc.new_file(sink, _ARROW) as writer:
         while chunk := list(itertools.islice(entries, _ROWS_A_BATCH)):
             rows = [(entry.uri, entry.modified_us, entry.length, label(entry.path)) for entry in chunk]
@@ -98,17 +113,20 @@ def _spool(entries: Iterator[Entry], label: Labeller, spool: Path) -> tuple[int,
             writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=_ARROW))
             n_photos += len(rows)
             n_bytes += sum(row[2] for row in rows)
-    return n_photos, n_bytes
+            max_bytes = max(max_bytes, *(row[2] for row in rows))
+    return n_photos, n_bytes, max_bytes
 
 
-def _task_weight(n_photos: int, n_bytes: int, n_cores: int) -> float:
-    total = n_photos + n_bytes / BYTES_PER_WEIGHT
-    n_tasks = max(math.ceil(total / TASK_WEIGHT), TASKS_PER_CORE * n_cores)
-    n_tasks = math.ceil(n_tasks / n_cores) * n_cores  # whole rounds: no core idles in the last one
+def _task_weight(n_photos: int, n_bytes: int, n_cores: int, cut: Cut) -> float:
+    total = cut.per_photo * n_photos + n_bytes / cut.bytes_per_weight
+    n_tasks = max(math.ceil(total / cut.task_weight), 1)
+    if cut.tasks_per_core:
+        n_tasks = max(n_tasks, cut.tasks_per_core * n_cores)
+        n_tasks = math.ceil(n_tasks / n_cores) * n_cores  # whole rounds: no core idles in the last one
     return total / n_tasks
 
 
-def _cut(spool: Path, folder: AnyPath, task_weight: float) -> int:
+def _cut(spool: Path, folder: AnyPath, task_weight: float, cut: Cut) -> int:
     """Cut the spooled rows into files of about `task_weight`; return how many."""
     n_tasks, weight, held = 0, 0.0, list[pa.RecordBatch]()
     with pa.memory_map(str(spool)) as source:
@@ -117,7 +135,7 @@ def _cut(spool: Path, folder: AnyPath, task_weight: float) -> int:
             batch = reader.get_batch(number)
             start = 0
             for row, length in enumerate(batch["length"].to_pylist()):
-                weight += 1 + length / BYTES_PER_WEIGHT
+                weight += cut.per_photo + length / cut.bytes_per_weight
                 if weight >= task_weight * (n_tasks + 1) - 1e-6:
                     held.append(batch.slice(start, row + 1 - start))
                     _write_task(held, folder, n_tasks)

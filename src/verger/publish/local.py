@@ -25,6 +25,7 @@ def staging(out: Path, *, overwrite: bool) -> Iterator[Path]:
     out.parent.mkdir(parents=True, exist_ok=True)
     with _locked(staging):
         _recover(out)
+        check_free(out, overwrite=overwrite)
         _empty(staging)
         try:
             yield staging

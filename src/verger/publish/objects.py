@@ -35,6 +35,7 @@ def staging(out: ObjectPath, *, overwrite: bool) -> Iterator[ObjectPath]:
     result = place / "result"
     with _locked(place / "lock"):
         _recover(result, out)
+        check_free(out, overwrite=overwrite)
         result.remove_tree()
         try:
             yield result

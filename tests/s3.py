@@ -1,0 +1,54 @@
+"""An S3 server on loopback, and what tests put into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.s3.models import s3_backends
+from moto.server import ThreadedMotoServer
+
+BUCKET = "orchard"
+SECRET = "not-to-be-seen-anywhere"
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """Run moto's server, with a bucket, and point the environment at it; yield the endpoint."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", endpoint)
+        patch.setenv("AWS_REGION", "eu-west-3")
+        patch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        _backend().create_bucket(BUCKET, "eu-west-3")
+        yield endpoint
+    server.stop()
+
+
+def put(key: str, content: bytes) -> None:
+    """Put an object without a request."""
+    _backend().put_object(BUCKET, key, content)
+
+
+def put_tree(folder: Path, prefix: str) -> None:
+    """Put every file below a folder."""
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            put(f"{prefix}/{file.relative_to(folder)}", file.read_bytes())
+
+
+def keys(prefix: str) -> list[str]:
+    """Return the names of the objects below a prefix, those that stand for folders too."""
+    objects, *_ = _backend().list_objects(_backend().head_bucket(BUCKET), prefix, None, None, None)
+    return sorted(found.name for found in objects)
+
+
+def _backend():  # type: ignore[no-untyped-def]  # moto's own
+    return s3_backends[DEFAULT_ACCOUNT_ID]["aws"]

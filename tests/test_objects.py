@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests import s3
+from verger.decode import read_photo
+from verger.errors import DecodeError, Reason, ResultError, SourceError, StorageError
+from verger.featurize.worker import WorkerOptions, featurize_batches
+from verger.ingest import Selection, write_listing
+from verger.objects import ObjectPath, _store, object_path
+from verger.publish import publishing
+from verger.uri import any_path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def endpoint() -> Iterator[str]:
+    with s3.serving() as endpoint:
+        yield endpoint
+    _store.cache_clear()
+
+
+@pytest.fixture
+def place() -> ObjectPath:
+    """A place of this test's own."""
+    found = object_path(f"s3://{s3.BUCKET}/{uuid4()}")
+    assert found is not None
+    return found
+
+
+def test_a_place_answers_as_a_folder_does(place: ObjectPath, tmp_path: Path) -> None:
+    for folder in (place, tmp_path / "out"):
+        assert not folder.exists() and not folder.is_dir()
+        (folder / "sub é").mkdir(parents=True, exist_ok=True)
+        (folder / "a b.txt").write_text("one")
+        (folder / "sub é" / "c.bin").write_bytes(b"two")
+        assert folder.exists() and folder.is_dir() and not folder.is_file()
+        assert (folder / "a b.txt").is_file() and not (folder / "a b.txt").is_dir()
+        assert sorted(path.name for path in folder.iterdir()) == ["a b.txt", "sub é"]
+        assert [path.name for path in folder.glob("*.txt")] == ["a b.txt"]
+        assert (folder / "sub é" / "c.bin").read_bytes() == b"two"
+        assert (folder / "a b.txt").with_name("d").name == "d"
+        assert (folder / "sub é" / "c.bin").parent == folder / "sub é"
+        with pytest.raises(FileNotFoundError):
+            (folder / "none").read_bytes()
+        (folder / "a b.txt").unlink()
+        assert [path.name for path in folder.iterdir()] == ["sub é"]
+
+
+@pytest.mark.parametrize("scheme", ["s3", "s3a", "s3n", "S3"])
+def test_all_spellings_of_s3_are_what_spark_calls_s3a(scheme: str) -> None:
+    assert str(any_path(f"{scheme}://bucket/a/b/")) == "s3a://bucket/a/b"
+
+
+@pytest.mark.parametrize("path", ["/a/b", "a", "file:/a", "s3:/a", "C:/x"])
+def test_what_is_no_store_stays_a_path(path: str) -> None:
+    assert object_path(path) is None
+
+
+def test_parquet_is_read_by_ranges(place: ObjectPath) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"a": range(1000)}), sink, row_group_size=100)
+    (place / "t.parquet").write_bytes(sink.getvalue().to_pybytes())
+    with (place / "t.parquet").open() as opened, pq.ParquetFile(opened) as table:
+        assert table.num_row_groups == 10
+        assert table.read_row_group(9)["a"].to_pylist() == list(range(900, 1000))
+
+
+def test_a_tree_goes_with_the_objects_that_stand_for_folders(place: ObjectPath) -> None:
+    s3.put(f"{place.key}/sub/", b"")
+    (place / "sub" / "x").write_bytes(b"1")
+    s3.put(f"{place.key}-beside", b"stays")
+    assert [found.key for found in place.walk()] == [f"{place.key}/sub/x"]
+    place.remove_tree()
+    assert s3.keys(place.key) == [f"{place.key}-beside"]
+    place.remove_tree()
+
+
+def test_an_empty_photo_is_listed_as_any_other(place: ObjectPath) -> None:
+    s3.put(f"{place.key}/empty.jpg", b"")
+    s3.put(f"{place.key}/full.jpg", b"1")
+    assert [found.length for found in place.walk()] == [0, 1]
+
+
+def test_a_bucket_that_is_not_there_is_an_error_without_an_xml_page() -> None:
+    with pytest.raises(StorageError, match="NoSuchBucket") as error:
+        list(any_path("s3a://no-such-bucket/x").iterdir())
+    assert "<" not in str(error.value)
+
+
+def listed(src: str, folder: Path, selection: Selection | None = None) -> list[tuple[str, int, str | None]]:
+    listing = write_listing(src, selection or Selection(), folder, n_cores=1)
+    rows = [row for file in sorted(folder.iterdir()) for row in pq.read_table(file).to_pylist()]
+    assert listing.n_photos == len(rows)
+    return [(row["path"].partition("/photos/")[2], row["length"], row["label"]) for row in rows]
+
+
+@pytest.fixture
+def photos(place: ObjectPath, tmp_path: Path) -> tuple[str, Path]:
+    """The same photos in the store and in a folder."""
+    folder = tmp_path / "photos"
+    names = ["kiwi/1.jpg", "kiwi/2.JPG", "kiwi/deep/3.png", "ripe pear/4.webp", "5.jpg", "kiwi/notes.txt", ".x/6.jpg"]
+    for i, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x" * i)
+    s3.put_tree(folder, f"{place.key}/photos")
+    return f"{place}/photos", folder
+
+
+@pytest.mark.parametrize("below", ["", "/", "/kiwi", "/*/deep", "/ripe*", "/kiwi/1.jpg"])
+def test_a_store_is_listed_as_a_folder_is(photos: tuple[str, Path], tmp_path: Path, below: str) -> None:
+    remote, local = photos
+    found = listed(f"{remote}{below}", tmp_path / "remote")
+    assert sorted(found) == sorted(listed(f"{local}{below}", tmp_path / "local"))
+    assert found
+
+
+def test_labels_of_a_store_come_from_folder_pattern_or_table(photos: tuple[str, Path], tmp_path: Path) -> None:
+    remote, _ = photos
+    s3.put(f"{remote.partition(s3.BUCKET)[2][1:]}/labels.csv", "path,label\nkiwi/1.jpg,green\n".encode())
+    by_table = listed(remote, tmp_path / "a", Selection(label=f"csv:{remote}/labels.csv"))
+    assert {label for path, _, label in by_table if path == "kiwi/1.jpg"} == {"green"}
+    by_pattern = listed(remote, tmp_path / "b", Selection(label=r"regex:/(\d)\.jpg$"))
+    assert {label for path, _, label in by_pattern if path == "5.jpg"} == {"5"}
+
+
+def test_a_store_without_photos_says_what_is_there(place: ObjectPath, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="there are no objects"):
+        write_listing(f"{place}/photos", Selection(), tmp_path / "a")
+    s3.put(f"{place.key}/photos/readme.md", b"1")
+    with pytest.raises(SourceError, match="1 .md"):
+        write_listing(f"{place}/photos", Selection(), tmp_path / "b")
+
+
+def test_a_listing_asks_for_page_after_page(place: ObjectPath, tmp_path: Path) -> None:
+    for i in range(2345):
+        s3.put(f"{place.key}/photos/kiwi/{i:05d}.jpg", b"1")
+    assert [path for path, _, _ in listed(f"{place}/photos", tmp_path / "a")][2344] == "kiwi/02344.jpg"
+
+
+def test_a_photo_that_is_gone_is_rejected_and_a_store_that_fails_is_not_its_fault(
+    place: ObjectPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DecodeError, match="no such object") as gone:
+        read_photo(f"{place}/1.jpg")
+    assert gone.value.reason is Reason.UNREADABLE
+    _store.cache_clear()
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{unused.getsockname()[1]}")
+        monkeypatch.setattr("verger.objects._RETRIES", 1)
+        with pytest.raises(StorageError, match=s3.BUCKET):
+            read_photo(f"{place}/1.jpg")
+    _store.cache_clear()
+
+
+class _Lengths:
+    """Stands for a network: the feature of a photo is how many bytes it has."""
+
+    n_features = 1
+
+
+def test_photos_of_a_store_are_read_ahead_and_stay_in_order(
+    place: ObjectPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i in range(100):
+        s3.put(f"{place.key}/{i}", b"x" * i)
+
+    def featurize(data: bytes, extractor: object, *, max_pixels: int) -> object:
+        from verger.featurize.runtime import PhotoFeatures
+
+        return PhotoFeatures("", 1, 1, np.array([len(data)], np.float32))
+
+    monkeypatch.setattr("verger.featurize.worker.featurize_photo", featurize)
+    names = [f"{place}/{i}" if i % 10 else f"{place}/gone-{i}" for i in range(100)]
+    batch = pa.RecordBatch.from_pydict({"path": names})
+    done = pa.Table.from_batches(
+        featurize_batches([batch], _Lengths(), WorkerOptions(10), lambda done, rejected: None)  # type: ignore[arg-type]
+    ).to_pydict()
+    assert done["path"] == names
+    assert [f and int(f[0]) for f in done["features"]] == [i if i % 10 else None for i in range(100)]
+    assert {reason for i, reason in enumerate(done["reason"]) if i % 10 == 0} == {"unreadable"}
+
+
+def write_result(out: ObjectPath, text: str, *, overwrite: bool = False) -> None:
+    with publishing(out, overwrite=overwrite) as stage:
+        (stage / "data" / "x").write_text(text)
+        assert not (out / "manifest.json").exists() or overwrite
+        (stage / "manifest.json").write_text("{}")
+
+
+def names(place: ObjectPath) -> list[str]:
+    return [found.key.removeprefix(f"{place.key}/") for found in place.walk()]
+
+
+def test_a_result_appears_whole_and_alone(place: ObjectPath) -> None:
+    write_result(place / "out", "one")
+    assert names(place) == ["out/data/x", "out/manifest.json"]
+    with pytest.raises(ResultError, match="--overwrite"):
+        write_result(place / "out", "two")
+    (place / "out" / "older").write_text("goes with the old result")
+    write_result(place / "out", "two", overwrite=True)
+    assert names(place) == ["out/data/x", "out/manifest.json"]
+    assert (place / "out" / "data" / "x").read_text() == "two"
+
+
+def test_a_failed_run_leaves_the_last_good_result(place: ObjectPath) -> None:
+    write_result(place / "out", "one")
+    with pytest.raises(ValueError, match="half-way"), publishing(place / "out", overwrite=True) as stage:
+        (stage / "data" / "x").write_text("half")
+        raise ValueError("half-way")
+    assert names(place) == ["out/data/x", "out/manifest.json"]
+    assert (place / "out" / "data" / "x").read_text() == "one"
+
+
+def test_what_is_no_result_is_never_replaced_nor_a_whole_bucket(place: ObjectPath) -> None:
+    (place / "photos" / "1.jpg").write_bytes(b"1")
+    with pytest.raises(ResultError, match="not a result of verger"):
+        write_result(place / "photos", "one", overwrite=True)
+    with pytest.raises(ResultError, match=r"whole bucket|not a result"):
+        write_result(ObjectPath(place.root, ""), "one")
+
+
+def test_two_runs_do_not_write_to_one_place(place: ObjectPath) -> None:
+    with (
+        publishing(place / "out", overwrite=False),
+        pytest.raises(ResultError, match="another run"),
+        publishing(place / "out", overwrite=False),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("host", "pid", "age_s", "is_dead"),
+    [(None, 2**22 + 1, 1, True), ("elsewhere", 1, 3600, True), ("elsewhere", 1, 1, False), (None, os.getpid(), 1, False)],
+)
+def test_the_lock_of_a_run_that_died_is_taken_over(
+    place: ObjectPath, host: str | None, pid: int, age_s: float, is_dead: bool
+) -> None:
+    import time
+
+    owner = {"host": host or socket.gethostname(), "pid": pid, "at": time.time() - age_s}
+    (place / ".out.verger-staging" / "lock").write_text(json.dumps(owner))
+    if is_dead:
+        write_result(place / "out", "one")
+        assert names(place) == ["out/data/x", "out/manifest.json"]
+    else:
+        with pytest.raises(ResultError, match="another run"):
+            write_result(place / "out", "one")
+
+
+def test_a_switch_that_died_is_finished_by_the_next_run(place: ObjectPath, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_result(place / "out", "one")
+
+    def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ObjectPath, "copy_tree", die)
+        real = ObjectPath.remove_tree
+        patch.setattr(ObjectPath, "remove_tree", lambda path: real(path) if path.name == "out" else None)
+        with pytest.raises(KeyboardInterrupt):
+            write_result(place / "out", "two", overwrite=True)
+    assert not (place / "out" / "manifest.json").exists(), "the old result is gone, and no half of the new is there"
+    with pytest.raises(ResultError, match="--overwrite"):
+        write_result(place / "out", "three")
+    assert (place / "out" / "data" / "x").read_text() == "two"
