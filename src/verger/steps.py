@@ -38,8 +38,7 @@ def list_photos(place: Workplace, src: str) -> ingest.Listing:
     selection = ingest.Selection(settings.glob, settings.label, settings.limit, settings.sample)
     place.progress.stage("list photos")
     with place.manifest.timed("list"):
-        n_cores = place.session.options.n_local_cores
-        listing = ingest.write_listing(src, selection, place.stage / LISTING, n_cores)
+        listing = ingest.write_listing(src, selection, place.stage / LISTING, place.session.n_cores)
     place.manifest.counts["listed"] = listing.n_photos
     return listing
 

@@ -61,7 +61,7 @@ def borrow(context: SparkContext, options: SessionOptions) -> SparkSession:
 
 def _preload(context: SparkContext, options: SessionOptions) -> None:
     """Start the workers and let them import what they will need, while the session is being made."""
-    modules, n_cores = options.preload, options.n_local_cores or 1
+    modules, n_cores = options.preload, options.n_cores
 
     def load(rows: Iterable[int]) -> None:
         for module in modules:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from verger import errors
 from verger.errors import JobError, SetupError, VergerError
+from verger.master import check_master
 from verger.session.jvm import borrow, jvms_below, start, stop
 from verger.session.options import SessionOptions
 
@@ -42,6 +43,8 @@ class Session:
 
         running = SparkContext._active_spark_context
         self.options = replace(options, master=str(running.master), log=None) if running else options
+        # On a cluster that has been running for a while Spark itself knows best.
+        self.n_cores = running.defaultParallelism if running else self.options.n_cores
         self._lent_by: SparkContext | None = running
         self._job_group = f"verger-{uuid.uuid4()}"
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="verger-spark")
@@ -141,11 +144,12 @@ def open_session(
 ) -> SparkSession:
     """Return a SparkSession set up for photos, for notebooks and scripts.
 
-    Where Spark already runs in this process it is used as it is, less its SQL settings.
+    Where Spark already runs in this process it is used as it is, less its SQL settings. Raises SettingsError
+    where there is no such master, and SetupError where none answers.
     """
     from pyspark import SparkContext
 
-    options = SessionOptions(master, driver_memory, conf)
+    options = SessionOptions(check_master(master), driver_memory, conf)
     running = SparkContext._active_spark_context
     return borrow(running, options) if running else start(options)
 
