@@ -8,6 +8,8 @@ from verger.errors import SettingsError
 
 VALID = ("local[*]", "local[N]", "spark://HOST:PORT", "yarn", "k8s://https://HOST:PORT")
 
+WHY_NOT_CONNECT = "Spark Connect has no broadcasts and no accumulators, which verger needs"
+
 _STANDALONE = "spark://"
 _CONNECT = "sc://"
 _NODE = r"(?:\[[0-9a-fA-F:]+\]|[^\s,:/]+):\d+"
@@ -20,8 +22,7 @@ def check_master(master: str) -> str:
         raise SettingsError(
             "master",
             master,
-            f"{_listed()}; Spark Connect has no broadcasts and no accumulators, which the chain needs: "
-            "name the cluster's own master",
+            f"{_listed()}; {WHY_NOT_CONNECT}: name the cluster's own master",
         )
     if not _FORMS.fullmatch(master):
         raise SettingsError("master", master, _listed())

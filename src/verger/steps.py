@@ -6,7 +6,7 @@ import itertools
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -28,6 +28,12 @@ from verger.uri import to_local
 from verger.workplace import FEATURES, REJECTED, Workplace
 
 LISTING = "listing"
+
+PATIENCE_S = 20.0
+NO_EXECUTORS = (
+    "waiting: the cluster has given no executor yet; it is busy, or its workers are smaller than "
+    "--conf spark.executor.memory=1g, Spark's default"
+)
 
 _N_PARITY_PHOTOS = 16
 
@@ -66,11 +72,26 @@ def featurize(place: Workplace, listing: ingest.Listing, network: Network) -> Pa
 
     place.progress.stage("featurize", listing.n_photos)
     with place.manifest.timed("featurize"):
-        place.session.run(write, lambda: place.progress.advance(*counts.read()))
+        place.session.run(write, _watch(place, counts))
     place.progress.advance(listing.n_photos, counts.read()[1])
     place.manifest.network = network.describe() | {"spec": asdict(place.spec)}
     _count(place)
     return place.stage / FEATURES
+
+
+def _watch(place: Workplace, counts: Counts) -> Callable[[], None]:
+    """Return what tells how far the workers are, and once that there are none, where that lasts."""
+    started, is_told = time.monotonic(), False
+
+    def tick() -> None:
+        nonlocal is_told
+        place.progress.advance(*counts.read())
+        if not is_told and time.monotonic() - started > PATIENCE_S:
+            is_told = True
+            if not place.session.has_executors():
+                place.progress.note(NO_EXECUTORS)
+
+    return tick
 
 
 def export(place: Workplace, table: Path) -> None:

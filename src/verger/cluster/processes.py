@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -41,18 +42,25 @@ class Process:
             return ""
 
 
-def launch(role: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> Process:
-    """Start a command in a session of its own, so that neither Ctrl-C nor the end of this one reaches it."""
-    with log.open("ab") as sink:
-        started = subprocess.Popen(
-            command,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=sink,
-            start_new_session=True,
-        )
-    return Process(role, started.pid, psutil.Process(started.pid).create_time(), str(log))
+def launch(role: str, command: list[str], environment: Mapping[str, str], log: Path) -> Process:
+    """Start a command in a session of its own, so that neither Ctrl-C nor the end of this one reaches it.
+
+    Not by subprocess, which warns of children that are left running.
+    """
+    appended = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    pid = os.posix_spawnp(
+        command[0],
+        command,
+        environment,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), appended, 0o644),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+        setsigdef=[signal.SIGPIPE],  # Python ignores it, and children inherit that
+    )
+    return Process(role, pid, psutil.Process(pid).create_time(), str(log))
 
 
 def find(process: Process) -> psutil.Process | None:

@@ -76,6 +76,11 @@ class Session:
             # Made into text now: a JVM that has ended can no longer be asked for it.
             raise _told_by_worker(str(error)) or self._job_error(str(error)) from None
 
+    def has_executors(self) -> bool:
+        """Tell whether a cluster has given any executor; without one a job waits, in silence."""
+        known = self.spark().sparkContext._jsc.sc().getExecutorMemoryStatus().size()
+        return self.options.is_local or bool(known > 1)  # the driver is one of them
+
     def _job_error(self, text: str) -> JobError:
         in_python = re.findall(r"^\w[\w.]*(?:Error|Exception|Interrupt)\b.*$", text, re.MULTILINE)
         in_java = re.findall(r"^(?:Caused by)?: (.+)$", text, re.MULTILINE)
