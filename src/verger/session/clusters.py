@@ -16,7 +16,6 @@ from contextlib import suppress
 
 from verger.cluster import running_cluster
 from verger.errors import SetupError
-from verger.java import class_archive
 from verger.master import is_standalone, standalone_nodes
 
 # Too many small tasks cost milliseconds each, too few leave cores idle.
@@ -25,8 +24,11 @@ ASSUMED_CORES = 32
 _ANSWER_S = 5.0
 
 
-def cluster_settings(master: str, given: Mapping[str, str]) -> dict[str, str]:
-    """Return what Spark is told of a cluster; `given` are the caller's settings. Raises SetupError."""
+def cluster_settings(master: str, given: Mapping[str, str], fast_start: list[str]) -> dict[str, str]:
+    """Return what Spark is told of a cluster; raises SetupError.
+
+    `given` are the caller's settings, `fast_start` the Java options that make a JVM on this machine start fast.
+    """
     settings = {"spark.default.parallelism": str(cluster_cores(master, given))}
     # A driver behind a translated address is named by those who know it.
     is_named = "spark.driver.host" in given or "SPARK_LOCAL_IP" in os.environ
@@ -34,11 +36,11 @@ def cluster_settings(master: str, given: Mapping[str, str]) -> dict[str, str]:
         shown = address_shown_to(master)
         settings |= {} if is_named else {"spark.driver.host": shown}
     if own := running_cluster(master):
-        settings["spark.executor.memory"] = own.memory
-        # Its executors run on this machine, from the same jars: they start as fast as the driver.
-        archive = class_archive()
-        options = [f"-XX:SharedArchiveFile={archive}", "-Xlog:disable"] if archive.is_file() else []
-        settings["spark.executor.extraJavaOptions"] = shlex.join([*options, "-XX:+UseSerialGC"])
+        # Its executors run here, from the same jars.
+        settings |= {
+            "spark.executor.memory": own.memory,
+            "spark.executor.extraJavaOptions": shlex.join(fast_start),
+        }
     return settings
 
 

@@ -92,20 +92,24 @@ def spark_settings(options: SessionOptions) -> dict[str, str]:
             "spark.driver.bindAddress": "127.0.0.1",
         }
     else:
-        settings |= cluster_settings(options.master, given_settings(options))
+        settings |= cluster_settings(options.master, given_settings(options), _fast_start(options))
     return settings | sql_settings(options)
 
 
 def _java_options(options: SessionOptions) -> list[str]:
+    told = [] if options.log is None else [f"-Dlog4j2.configurationFile={_LOG4J.as_uri()}"]
+    return told + _fast_start(options)
+
+
+def _fast_start(options: SessionOptions) -> list[str]:
     """Where the JVM only moves rows it should start fast and leave the cores to the workers.
 
     Spark ML's vectorised BLAS is a hundred times as slow without the JVM's second compiler.
     """
-    told = [] if options.log is None else [f"-Dlog4j2.configurationFile={_LOG4J.as_uri()}"]
     if not options.is_one_run:
-        return told
+        return []
     is_small = (options.n_local_cores or 1) <= MAX_SERIAL_GC_CORES
-    told += [] if options.computes_in_jvm else ["-XX:TieredStopAtLevel=1"]
+    told = [] if options.computes_in_jvm else ["-XX:TieredStopAtLevel=1"]
     told += ["-XX:+UseSerialGC" if is_small else "-XX:+UseParallelGC"]
     if options.archive_classes_to is not None:
         return [*told, f"-XX:ArchiveClassesAtExit={options.archive_classes_to}", "-Xlog:disable"]

@@ -43,8 +43,11 @@ class Session:
 
         running = SparkContext._active_spark_context
         self.options = replace(options, master=str(running.master), log=None) if running else options
-        # On a cluster that has been running for a while Spark itself knows best.
-        self.n_cores = running.defaultParallelism if running else self.options.n_cores
+        # A cluster that has been running for a while knows best.
+        if running and not self.options.is_local:
+            self.n_cores = running.defaultParallelism
+        else:
+            self.n_cores = self.options.n_cores
         self._lent_by: SparkContext | None = running
         self._job_group = f"verger-{uuid.uuid4()}"
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="verger-spark")
@@ -78,8 +81,10 @@ class Session:
 
     def has_executors(self) -> bool:
         """Tell whether a cluster has given any executor; without one a job waits, in silence."""
-        known = self.spark().sparkContext._jsc.sc().getExecutorMemoryStatus().size()
-        return self.options.is_local or bool(known > 1)  # the driver is one of them
+        if self.options.is_local:
+            return True
+        known: int = self.spark().sparkContext._jsc.sc().getExecutorMemoryStatus().size()
+        return known > 1  # the driver is one of them
 
     def _job_error(self, text: str) -> JobError:
         in_python = re.findall(r"^\w[\w.]*(?:Error|Exception|Interrupt)\b.*$", text, re.MULTILINE)
