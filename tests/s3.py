@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from moto.core.models import DEFAULT_ACCOUNT_ID
@@ -50,5 +51,5 @@ def keys(prefix: str) -> list[str]:
     return sorted(found.name for found in objects)
 
 
-def _backend():  # type: ignore[no-untyped-def]  # moto's own
+def _backend() -> Any:
     return s3_backends[DEFAULT_ACCOUNT_ID]["aws"]

@@ -12,7 +12,7 @@ from verger.cli import app
 from verger.featurize.catalog import CATALOG
 
 EXPLAINED = ("run", "features", "reduce", "train", "evaluate", "predict", "finetune", "sample")
-COMMANDS = (*EXPLAINED, "models", "warm-up", "doctor", "version")
+COMMANDS = (*EXPLAINED, "models", "cluster", "warm-up", "doctor", "version")
 ESCAPE = "\x1b"
 
 

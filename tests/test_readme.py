@@ -35,6 +35,7 @@ def test_every_command_it_shows_exists() -> None:
     from verger.cli import app
 
     known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    known |= {str(group.name) for group in app.registered_groups}
     shown = set(re.findall(r"^verger ([a-z-]+)", README, re.MULTILINE))
     assert {"run", "features", "reduce", "models", "doctor"} <= shown
     assert shown <= known

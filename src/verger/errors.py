@@ -8,6 +8,7 @@ VergerError                 everything verger raises on purpose; cli prints it w
 +-- WeightsError            weights missing, unreachable or of another architecture
 +-- ReductionError          PCA cannot be fitted as asked; says what to ask instead
 +-- ClassifierError         a classifier cannot be trained, read or used on these features
++-- ClusterError            the cluster of `verger cluster` cannot be started, or is not well
 +-- SetupError              the machine lacks something (Java, an extra); says which command mends it
 +-- JobError                a Spark job failed for a reason verger does not know: says where the log is
 +-- DecodeError             one photo cannot be decoded: becomes a row in `rejected`, never stops a run
@@ -61,6 +62,10 @@ class ReductionError(VergerError):
 
 class ClassifierError(VergerError):
     """A classifier cannot be trained, read or used as asked."""
+
+
+class ClusterError(VergerError):
+    """The cluster on this machine cannot be started, or is not well."""
 
 
 class SetupError(VergerError):

@@ -14,6 +14,13 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "verger"
 
 
+def state_dir() -> Path:
+    """Return where verger notes what it has running: VERGER_STATE, else the user's state folder."""
+    if named := os.environ.get("VERGER_STATE"):
+        return Path(named).absolute()
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "verger"
+
+
 def keras_home() -> Path:
     """Return Keras' own folder, where its downloads lie."""
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")

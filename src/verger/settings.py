@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 
 from verger.errors import SettingsError
+from verger.master import check_master
 
 TOML_FILE = "verger.toml"
 ENV_PREFIX = "VERGER_"
@@ -109,7 +110,9 @@ class Settings(BaseSettings):
     overwrite: bool = _setting(RESULT, False, "replace an existing result, once the new one is whole")
     report: bool = _setting(RESULT, True, "write report.html")
 
-    master: str = _setting(SPARK, "local[*]", "Spark master")
+    master: str = _setting(
+        SPARK, "local[*]", "where Spark runs: local[*], local[N], spark://HOST:PORT, yarn or k8s://URL"
+    )
     driver_memory: str = _setting(SPARK, "2g", "memory of the Spark driver")
     conf: Pairs = _setting(SPARK, (), "a Spark setting, key=value; as often as you like")
     verbose: bool = _setting(SPARK, False, "let Spark's log through")
@@ -123,6 +126,11 @@ class Settings(BaseSettings):
         if kind == "regex" and _groups(rest) == 1:
             return value
         raise ValueError("parent, none, regex:PATTERN with one group, or csv:FILE")
+
+    @field_validator("master")
+    @classmethod
+    def _check_master(cls, value: str) -> str:
+        return check_master(value)
 
     @field_validator("export")
     @classmethod

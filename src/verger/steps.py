@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -29,6 +29,12 @@ from verger.workplace import FEATURES, REJECTED, Workplace
 
 LISTING = "listing"
 
+PATIENCE_S = 20.0
+NO_EXECUTORS = (
+    "waiting: the cluster has given no executor yet; it is busy, or its workers are smaller than "
+    "--conf spark.executor.memory=1g, Spark's default"
+)
+
 _N_PARITY_PHOTOS = 16
 
 
@@ -45,8 +51,7 @@ def list_photos(place: Workplace, src: str, cut: ingest.Cut | None = None) -> in
     """List the source while Spark starts, cut into tasks."""
     place.progress.stage("list photos")
     with place.manifest.timed("list"):
-        n_cores = place.session.options.n_local_cores
-        listing = ingest.write_listing(src, _selection(place), place.stage / LISTING, n_cores, cut)
+        listing = ingest.write_listing(src, _selection(place), place.stage / LISTING, place.session.n_cores, cut)
     place.manifest.counts["listed"] = listing.n_photos
     return listing
 
@@ -93,11 +98,26 @@ def featurize(place: Workplace, photos: ingest.Listing | ingest.Packed, network:
 
     place.progress.stage("featurize", place.manifest.counts["listed"])
     with place.manifest.timed("featurize"):
-        place.session.run(write, lambda: place.progress.advance(*counts.read()))
+        place.session.run(write, _watch(place, counts))
     place.progress.advance(place.manifest.counts["listed"], counts.read()[1])
     place.manifest.network = network.describe() | {"spec": asdict(place.spec)}
     _count(place)
     return place.stage / FEATURES
+
+
+def _watch(place: Workplace, counts: Counts) -> Callable[[], None]:
+    """Return what tells how far the workers are, and once that there are none, where that lasts."""
+    started, is_told = time.monotonic(), False
+
+    def tick() -> None:
+        nonlocal is_told
+        place.progress.advance(*counts.read())
+        if not is_told and time.monotonic() - started > PATIENCE_S:
+            is_told = True
+            if not place.session.has_executors():
+                place.progress.note(NO_EXECUTORS)
+
+    return tick
 
 
 def _images(place: Workplace, photos: ingest.Listing | ingest.Packed) -> DataFrame:

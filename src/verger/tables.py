@@ -15,6 +15,7 @@ from verger.uri import AnyPath
 
 if TYPE_CHECKING:
     from verger.classify.predict import Named
+    from verger.cluster import Status
     from verger.doctor import Finding
     from verger.finetune.run import FinetuneResult
 
@@ -156,3 +157,21 @@ def doctor_table(findings: list[Finding]) -> Table:
             sign = Text("--", style="yellow")
         table.add_row(sign, finding.what, Text(finding.found), Text(finding.remedy))
     return table
+
+
+def cluster_table(status: Status) -> RenderableType:
+    """Return the cluster's workers and applications, and how much of it they use."""
+    table = Table("", "where", "cores", "memory")
+    for worker in status.workers:
+        cores = f"{worker['coresused']} of {worker['cores']} used"
+        memory = f"{worker['memoryused']:,} of {worker['memory']:,} MB used"
+        table.add_row("worker", f"{worker['host']}:{worker['port']}", cores, memory)
+    for app in status.apps:
+        table.add_row("application", app["name"], f"{app['cores']}", f"{app['memoryperslave']:,} MB a worker")
+    size = f"cores: {status.cores_used} of {status.cores}, memory: {status.memory_used_mb:,} of "
+    counts = f"workers: {len(status.workers)}, applications: {len(status.apps)}"
+    return Group(
+        Text(f"{status.master} is running, its page is {status.page}"),
+        Text(f"{counts}, {size}{status.memory_mb:,} MB"),
+        table,
+    )

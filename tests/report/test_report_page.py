@@ -317,7 +317,9 @@ def test_page_works_in_a_browser_offline(tmp_path: Path, k: int) -> None:
     if not CHROMIUM.exists():
         pytest.skip(f"no Chromium at {CHROMIUM}: install it or set VERGER_CHROMIUM")
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install verger[dev]")
-    report = write_report(make_result(tmp_path, Fake(k=k, labels=("Apple", "Pear", HOSTILE[1]))))
+    result = make_result(tmp_path, Fake(k=k, labels=("Apple", "Pear", HOSTILE[1])))
+    write_report(result)
+    report = result / "report.html"
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=CHROMIUM_ARGS)
         page = browser.new_context(offline=True, viewport={"width": 1280, "height": 900}).new_page()

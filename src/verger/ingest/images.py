@@ -29,7 +29,8 @@ def read_images(spark: SparkSession, src: str, selection: Selection | None = Non
     """
     folder = Path(tempfile.mkdtemp(prefix="verger-listing-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    listing = write_listing(src, selection or Selection(), folder)
+    n_cores = spark.sparkContext.defaultParallelism
+    listing = write_listing(src, selection or Selection(), folder, n_cores)
     return images(spark, listing)
 
 

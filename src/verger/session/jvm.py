@@ -17,6 +17,7 @@ import psutil
 
 from verger.errors import SetupError
 from verger.java import use_java
+from verger.master import WHY_NOT_CONNECT
 from verger.session.options import SessionOptions, spark_settings, sql_settings
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ _LOG_KEPT_S = 7 * 24 * 3600.0
 
 def start(options: SessionOptions) -> SparkSession:
     """Start a JVM and return its session; raises SetupError."""
+    if remote := os.environ.get("SPARK_REMOTE"):
+        raise SetupError(f"SPARK_REMOTE = {remote!r} is set, but {WHY_NOT_CONNECT}: unset it")
     use_java()
     # Left to itself Spark starts the system's python3, which has none of our packages.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
@@ -61,7 +64,7 @@ def borrow(context: SparkContext, options: SessionOptions) -> SparkSession:
 
 def _preload(context: SparkContext, options: SessionOptions) -> None:
     """Start the workers and let them import what they will need, while the session is being made."""
-    modules, n_cores = options.preload, options.n_local_cores or 1
+    modules, n_cores = options.preload, options.n_cores
 
     def load(rows: Iterable[int]) -> None:
         for module in modules:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from verger.java import class_archive
+from verger.session.clusters import cluster_cores, cluster_settings
 
 # Up to so many cores one thread collects the garbage: the JVM has little, and the workers need the cores.
 MAX_SERIAL_GC_CORES = 4
@@ -20,7 +21,7 @@ class SessionOptions:
     """How to reach Spark.
 
     log: takes what the JVM says; None leaves it on stderr.
-    is_one_run: the JVM serves one run of the command line; on a local master it is tuned to start fast.
+    is_one_run: the JVM serves one run of the command line; it is tuned to start fast.
     computes_in_jvm: Spark ML will work there: the JVM may take its time to compile well.
     preload: modules that the workers import while the JVM is still starting.
     stores: settings of the connectors to object stores (`connectors.spark_settings`).
@@ -52,6 +53,16 @@ class SessionOptions:
             return int(asked.group(1))
         return len(os.sched_getaffinity(0)) if self.master.startswith("local[*") else 1
 
+    @property
+    def n_cores(self) -> int:
+        """How many tasks run at a time; on a cluster as far as can be known (see `clusters`)."""
+        return self.n_local_cores or cluster_cores(self.master, given_settings(self))
+
+
+def given_settings(options: SessionOptions) -> dict[str, str]:
+    """Return the settings that the caller gives."""
+    return {key: value for key, _, value in (pair.partition("=") for pair in options.conf)}
+
 
 def sql_settings(options: SessionOptions) -> dict[str, str]:
     """Return what a session is set to, on a Spark of our own or a borrowed one; the caller's come last."""
@@ -62,12 +73,11 @@ def sql_settings(options: SessionOptions) -> dict[str, str]:
         # Workers started early by an RDD are found again by SQL only if both are set up alike.
         "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "false",
     }
-    settings |= dict(options.stores)
-    return settings | {key: value for key, _, value in (pair.partition("=") for pair in options.conf)}
+    return settings | dict(options.stores) | given_settings(options)
 
 
 def spark_settings(options: SessionOptions) -> dict[str, str]:
-    """Return all that a Spark of our own starts with; the caller's settings come last."""
+    """Return all that a Spark of our own starts with; the caller's settings come last. Raises SetupError."""
     settings = {
         "spark.driver.memory": options.driver_memory,
         "spark.driver.extraJavaOptions": " ".join(_java_options(options)),
@@ -83,19 +93,25 @@ def spark_settings(options: SessionOptions) -> dict[str, str]:
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
         }
+    else:
+        settings |= cluster_settings(options.master, given_settings(options), _fast_start(options))
     return settings | sql_settings(options)
 
 
 def _java_options(options: SessionOptions) -> list[str]:
+    told = [] if options.log is None else [f"-Dlog4j2.configurationFile={_LOG4J.as_uri()}"]
+    return told + _fast_start(options)
+
+
+def _fast_start(options: SessionOptions) -> list[str]:
     """Where the JVM only moves rows it should start fast and leave the cores to the workers.
 
     Spark ML's vectorised BLAS is a hundred times as slow without the JVM's second compiler.
     """
-    told = [] if options.log is None else [f"-Dlog4j2.configurationFile={_LOG4J.as_uri()}"]
-    if not (options.is_one_run and options.is_local):
-        return told
+    if not options.is_one_run:
+        return []
     is_small = (options.n_local_cores or 1) <= MAX_SERIAL_GC_CORES
-    told += [] if options.computes_in_jvm else ["-XX:TieredStopAtLevel=1"]
+    told = [] if options.computes_in_jvm else ["-XX:TieredStopAtLevel=1"]
     told += ["-XX:+UseSerialGC" if is_small else "-XX:+UseParallelGC"]
     if options.archive_classes_to is not None:
         return [*told, f"-XX:ArchiveClassesAtExit={options.archive_classes_to}", "-Xlog:disable"]

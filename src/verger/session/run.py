@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from verger import errors
 from verger.errors import JobError, SetupError, VergerError
+from verger.master import check_master
 from verger.session.jvm import borrow, jvms_below, start, stop
 from verger.session.options import SessionOptions
 
@@ -42,6 +43,11 @@ class Session:
 
         running = SparkContext._active_spark_context
         self.options = replace(options, master=str(running.master), log=None) if running else options
+        # A cluster that has been running for a while knows best.
+        if running and not self.options.is_local:
+            self.n_cores = running.defaultParallelism
+        else:
+            self.n_cores = self.options.n_cores
         self._lent_by: SparkContext | None = running
         self._job_group = f"verger-{uuid.uuid4()}"
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="verger-spark")
@@ -72,6 +78,13 @@ class Session:
         except Exception as error:  # py4j's and pyspark's, of many classes
             # Made into text now: a JVM that has ended can no longer be asked for it.
             raise _told_by_worker(str(error)) or self._job_error(str(error)) from None
+
+    def has_executors(self) -> bool:
+        """Tell whether a cluster has given any executor; without one a job waits, in silence."""
+        if self.options.is_local:
+            return True
+        known: int = self.spark().sparkContext._jsc.sc().getExecutorMemoryStatus().size()
+        return known > 1  # the driver is one of them
 
     def _job_error(self, text: str) -> JobError:
         in_python = re.findall(r"^\w[\w.]*(?:Error|Exception|Interrupt)\b.*$", text, re.MULTILINE)
@@ -141,11 +154,12 @@ def open_session(
 ) -> SparkSession:
     """Return a SparkSession set up for photos, for notebooks and scripts.
 
-    Where Spark already runs in this process it is used as it is, less its SQL settings.
+    Where Spark already runs in this process it is used as it is, less its SQL settings. Raises SettingsError
+    where there is no such master, and SetupError where none answers.
     """
     from pyspark import SparkContext
 
-    options = SessionOptions(master, driver_memory, conf)
+    options = SessionOptions(check_master(master), driver_memory, conf)
     running = SparkContext._active_spark_context
     return borrow(running, options) if running else start(options)
 
