@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
 from verger.columns import integers, strings, vectors
 from verger.decode import read_photo
 from verger.errors import DecodeError, Reason
-from verger.featurize.runtime import Extractor, PhotoFeatures, featurize_photo
+from verger.featurize.runtime import Extractor, PhotoFeatures, PreparedPhoto, infer_photos, prepare_photo
 from verger.uri import is_local, to_local
 
 # Rows handed to Spark at a time; wide vectors go in smaller batches.
@@ -23,16 +26,21 @@ PATH = "path"
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """How a worker reads photos: from `content_column`, or where that is absent by `path_column`."""
+    """How a worker reads photos: from `content_column`, or where that is absent by `path_column`.
+
+    n_threads: so many photos of a batch are decoded at a time.
+    """
 
     max_pixels: int
     content_column: str = CONTENT
     path_column: str = PATH
     output_column: str = "features"
+    n_threads: int = 1
 
 
 Outcome = PhotoFeatures | DecodeError
 Report = Callable[[int, int], None]
+Map = Callable[..., Iterable[Any]]
 
 
 def featurize_batches(
@@ -43,18 +51,42 @@ def featurize_batches(
     `report` is told (done, rejected) of every batch that goes out.
     """
     n_rows_out = max(1, min(_MAX_ROWS_OUT, _MAX_BYTES_OUT // (4 * extractor.n_features)))
-    for batch in batches:
-        for start in range(0, batch.num_rows, n_rows_out):
-            rows = batch.slice(start, n_rows_out)
-            outcomes = [_outcome(rows, row, extractor, options) for row in range(rows.num_rows)]
-            report(len(outcomes), sum(isinstance(outcome, DecodeError) for outcome in outcomes))
-            yield _append(rows, outcomes, extractor.n_features, options)
+    n_rows_out = max(1, n_rows_out // extractor.batch_size) * extractor.batch_size
+    with _mapping(options.n_threads) as mapped:
+        for batch in batches:
+            for start in range(0, batch.num_rows, n_rows_out):
+                rows = batch.slice(start, n_rows_out)
+                outcomes = _outcomes(rows, extractor, options, mapped)
+                report(len(outcomes), sum(isinstance(outcome, DecodeError) for outcome in outcomes))
+                yield _append(rows, outcomes, extractor.n_features, options)
 
 
-def _outcome(rows: pa.RecordBatch, row: int, extractor: Extractor, options: WorkerOptions) -> Outcome:
+@contextmanager
+def _mapping(n_threads: int) -> Iterator[Map]:
+    """Yield `map`, or one whose calls share some threads: Pillow lets go of Python's lock while it decodes."""
+    if n_threads == 1:
+        yield map
+        return
+    with ThreadPoolExecutor(n_threads, thread_name_prefix="verger-decode") as threads:
+        yield threads.map
+
+
+def _outcomes(rows: pa.RecordBatch, extractor: Extractor, options: WorkerOptions, mapped: Map) -> list[Outcome]:
+    """Return what becomes of each row, in their order: photos wait for their batch, broken ones for nothing."""
+    outcomes: list[Outcome] = []
+    for start in range(0, rows.num_rows, extractor.batch_size):
+        chosen = range(start, min(start + extractor.batch_size, rows.num_rows))
+        prepared = list(mapped(lambda row: _prepared(rows, row, extractor, options), chosen))
+        done = iter(infer_photos([p for p in prepared if isinstance(p, PreparedPhoto)], extractor))
+        outcomes += [p if isinstance(p, DecodeError) else next(done) for p in prepared]
+    return outcomes
+
+
+def _prepared(
+    rows: pa.RecordBatch, row: int, extractor: Extractor, options: WorkerOptions
+) -> PreparedPhoto | DecodeError:
     try:
-        data = _read(rows, row, options)
-        return featurize_photo(data, extractor, max_pixels=options.max_pixels)
+        return prepare_photo(_read(rows, row, options), extractor, max_pixels=options.max_pixels)
     except DecodeError as error:
         return error
 
