@@ -15,6 +15,7 @@ import pytest
 from tests import s3
 from verger.decode import read_photo
 from verger.errors import DecodeError, Reason, ResultError, SourceError, StorageError
+from verger.featurize.runtime import PhotoFeatures, PreparedPhoto
 from verger.featurize.worker import WorkerOptions, featurize_batches
 from verger.ingest import Selection, write_listing
 from verger.objects import ObjectPath, _store, object_path
@@ -174,7 +175,7 @@ def test_a_photo_that_is_gone_is_rejected_and_a_store_that_fails_is_not_its_faul
 class _Lengths:
     """Stands for a network: the feature of a photo is how many bytes it has."""
 
-    n_features = 1
+    n_features = batch_size = 1
 
 
 def test_photos_of_a_store_are_read_ahead_and_stay_in_order(
@@ -183,19 +184,21 @@ def test_photos_of_a_store_are_read_ahead_and_stay_in_order(
     for i in range(100):
         s3.put(f"{place.key}/{i}", b"x" * i)
 
-    def featurize(data: bytes, extractor: object, *, max_pixels: int) -> object:
-        from verger.featurize.runtime import PhotoFeatures
+    def prepare(data: bytes, extractor: object, *, max_pixels: int) -> PreparedPhoto:
+        return PreparedPhoto("", len(data), 1, ())
 
-        return PhotoFeatures("", 1, 1, np.array([len(data)], np.float32))
+    def infer(photos: list[PreparedPhoto], extractor: object) -> list[PhotoFeatures]:
+        return [PhotoFeatures("", photo.width, 1, np.zeros(1, np.float32)) for photo in photos]
 
-    monkeypatch.setattr("verger.featurize.worker.featurize_photo", featurize)
+    monkeypatch.setattr("verger.featurize.worker.prepare_photo", prepare)
+    monkeypatch.setattr("verger.featurize.worker.infer_photos", infer)
     names = [f"{place}/{i}" if i % 10 else f"{place}/gone-{i}" for i in range(100)]
     batch = pa.RecordBatch.from_pydict({"path": names})
     done = pa.Table.from_batches(
         featurize_batches([batch], _Lengths(), WorkerOptions(10), lambda done, rejected: None)  # type: ignore[arg-type]
     ).to_pydict()
     assert done["path"] == names
-    assert [f and int(f[0]) for f in done["features"]] == [i if i % 10 else None for i in range(100)]
+    assert done["width"] == [i if i % 10 else None for i in range(100)]
     assert {reason for i, reason in enumerate(done["reason"]) if i % 10 == 0} == {"unreadable"}
 
 

@@ -99,6 +99,16 @@ class Settings(BaseSettings):
         NETWORK, 1, "1, or 5: the mean over the whole photo and its corners; slower, often better"
     )
 
+    device: Literal["cpu", "cuda", "onnx"] = _setting(
+        NETWORK,
+        "cpu",
+        "cpu (OpenVINO); cuda: NVIDIA GPUs by ONNX Runtime, not yet tried on one (docs/gpu.md); "
+        "onnx: the same on the processor, to try the path",
+    )
+    batch_size: int | None = _setting(
+        NETWORK, None, "photos a call with --device cuda (64 by default) or onnx (4)", ge=1
+    )
+
     components: int | None = _setting(REDUCTION, None, "keep so many components", ge=1)
     variance: float | None = _setting(
         REDUCTION, None, "keep the fewest components with this share of variance (0.9 by default)", gt=0, le=1

@@ -18,7 +18,9 @@ from verger import ingest
 from verger.decode import read_photo
 from verger.errors import DecodeError, ResultError, StorageError
 from verger.export import features_of, rejected_of, write_copies, write_parquet
-from verger.featurize.network import Network, prepare_network
+from verger.featurize.device import CPU, prepare_on
+from verger.featurize.network import Network
+from verger.featurize.onnx_session import import_runtime
 from verger.featurize.runtime import Extractor, featurize_photo
 from verger.featurize.spark import Counts
 from verger.featurize.spark import featurize as featurize_images
@@ -79,7 +81,10 @@ def prepare(place: Workplace) -> Network:
     """Return the network of the settings, converted while Spark starts where it is not in the cache."""
     place.progress.stage("convert network")
     with place.manifest.timed("convert"):
-        return prepare_network(place.spec)
+        network = prepare_on(place.spec, place.settings.device, place.settings.batch_size)
+    if network.device != CPU:
+        place.manifest.versions["onnxruntime"] = import_runtime(network.device).__version__
+    return network
 
 
 def featurize(place: Workplace, photos: ingest.Listing | ingest.Packed, network: Network) -> AnyPath:
@@ -146,9 +151,9 @@ def export(place: Workplace, table: AnyPath) -> None:
 
 
 def check_parity(place: Workplace, network: Network) -> None:
-    """Featurize a few photos again, here and in float32, and compare: the whole Spark path is checked."""
+    """Featurize a few photos again, here by OpenVINO in float32, and compare: the whole Spark path is checked."""
     place.progress.stage("check")
-    exact = Extractor(replace(network, precision="f32"))
+    exact = Extractor(replace(network, precision="f32", device=CPU))
     cosines = []
     rows = (row for batch in _batches(place.stage / FEATURES, ["path", FEATURES]) for row in batch.to_pylist())
     for path, vector in (tuple(row.values()) for row in itertools.islice(rows, _N_PARITY_PHOTOS)):
@@ -164,6 +169,7 @@ def check_parity(place: Workplace, network: Network) -> None:
             "min_cosine": round(min(cosines), 7),
             "mean_cosine": round(sum(cosines) / len(cosines), 7),
             "precision": network.precision,
+            "device": network.device,
         }
 
 

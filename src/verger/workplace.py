@@ -26,6 +26,7 @@ FEATURES, COMPONENTS, REJECTED, MODEL = "features", "components", "rejected", "m
 
 # What a worker needs to featurize; imported while the JVM starts.
 WORKER_MODULES = ("verger.featurize.worker", "openvino")
+ONNX_WORKER_MODULES = ("verger.featurize.worker", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -103,5 +104,6 @@ def session_options(settings: Settings) -> SessionOptions:
         settings.conf,
         log=None if settings.verbose else cache_dir() / "logs" / f"spark-{os.getpid()}.log",
         is_one_run=True,
-        preload=WORKER_MODULES,
+        preload=WORKER_MODULES if settings.device == "cpu" else ONNX_WORKER_MODULES,
+        uses_gpus=settings.device == "cuda",
     )

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from importlib import resources
 from importlib.metadata import version
 from importlib.resources.abc import Traversable
@@ -32,19 +32,24 @@ _GRAPH_VERSION = 2
 
 @dataclass(frozen=True)
 class Graph:
-    """An OpenVINO graph with its weights: (1, height, width, 3) uint8 RGB in, (1, n_features) float32 out."""
+    """An OpenVINO graph with its weights: (1, height, width, 3) uint8 RGB in, (1, n_features) float32 out.
+
+    onnx: the same as an ONNX model whose batch is open, where ONNX Runtime is to compute it.
+    """
 
     size_px: tuple[int, int]
     n_features: int
     xml: bytes
     weights: bytes
+    onnx: bytes = b""
 
 
 @dataclass(frozen=True)
 class Network:
     """What makes a photo's feature vector: the features of one graph after those of the other.
 
-    Each is the mean over `views` views of the photo, see NetworkSpec.
+    Each is the mean over `views` views of the photo, see NetworkSpec. On `device` (see featurize/device.py) it is
+    computed for `batch_size` photos at a time.
     """
 
     key: str
@@ -54,6 +59,8 @@ class Network:
     weights_sha256: str
     graphs: tuple[Graph, ...]
     views: int = 1
+    device: str = "cpu"
+    batch_size: int = 1
 
     @property
     def n_features(self) -> int:
@@ -64,6 +71,12 @@ class Network:
     def size_px(self) -> tuple[int, int]:
         """Width and height of what the first graph sees."""
         return self.graphs[0].size_px
+
+    def for_workers(self) -> Network:
+        """Return the network without what its device does not need: it travels to every executor."""
+        if self.device == "cpu":
+            return self
+        return replace(self, graphs=tuple(replace(graph, xml=b"", weights=b"") for graph in self.graphs))
 
     def describe(self) -> dict[str, object]:
         """Return what the manifest says of the network."""

@@ -1,4 +1,4 @@
-"""One compiled network a process, and what becomes of one photo in it.
+"""One compiled network a process, and what becomes of photos in it.
 
 Free of Spark: the batch, the stream and the service all come through here.
 """
@@ -6,9 +6,9 @@ Free of Spark: the batch, the stream and the service all come through here.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,38 +16,75 @@ from PIL import Image
 
 from verger.decode import decode_image
 from verger.featurize.network import Graph, Network
+from verger.featurize.onnx_session import OnnxSession
 
+Pixels = npt.NDArray[np.uint8]
 Vector = npt.NDArray[np.float32]
+# What each graph sees of one photo: (views, height, width, 3).
+Views = tuple[Pixels, ...]
 Box = tuple[float, float, float, float]
 
 _CORNER_REST = 0.2
 
 
-class Extractor:
-    """A network compiled for one thread of this CPU; not to be shared between threads."""
+class Session(Protocol):
+    """A compiled graph: (n, height, width, 3) uint8 RGB in, (n, n_features) float32 out."""
 
-    def __init__(self, network: Network) -> None:
+    size_px: tuple[int, int]
+
+    def __call__(self, pixels: Pixels) -> Vector: ...  # noqa: D102
+
+
+class Extractor:
+    """A network compiled for its device, on the processor for one thread; not to be shared between threads.
+
+    gpu: the number of the GPU, where the device is one. Raises SetupError where the device is not to be had.
+    """
+
+    def __init__(self, network: Network, gpu: int = 0) -> None:
         self.size_px = network.size_px
         self.n_features = network.n_features
-        self._graphs = [_CompiledGraph(graph, network.precision) for graph in network.graphs]
+        self.batch_size = network.batch_size
+        self._sessions = [_open_session(graph, network, gpu) for graph in network.graphs]
         self._n_views = network.views
 
-    def __call__(self, pixels: npt.NDArray[np.uint8]) -> Vector:
+    def __call__(self, pixels: Pixels) -> Vector:
         """Return the (n_features,) float32 vector of a photo, (height, width, 3) uint8 RGB."""
         return self.see(Image.fromarray(pixels))
 
     def see(self, photo: Image.Image) -> Vector:
-        """Return the (n_features,) float32 vector of an RGB photo, resized for each graph (Pillow's bicubic)."""
-        vectors = [self._mean_vector(graph, photo) for graph in self._graphs]
-        return vectors[0] if len(vectors) == 1 else np.concatenate(vectors)
+        """Return the (n_features,) float32 vector of an RGB photo."""
+        vector: Vector = self.infer([self.resize(photo)])[0]
+        return vector
 
-    def _mean_vector(self, graph: _CompiledGraph, photo: Image.Image) -> Vector:
-        views = _view_boxes(photo.size, self._n_views)
-        vectors = [graph(np.asarray(photo.resize(graph.size_px, box=box))) for box in views]
-        return vectors[0] if len(vectors) == 1 else np.mean(vectors, axis=0, dtype=np.float32)
+    def resize(self, photo: Image.Image) -> Views:
+        """Return what the graphs see of an RGB photo, (views, height, width, 3) each (Pillow's bicubic).
+
+        Of all that an extractor does only this may be done in several threads at a time.
+        """
+        boxes = _view_boxes(photo.size, self._n_views)
+        return tuple(
+            np.stack([np.asarray(photo.resize(session.size_px, box=box)) for box in boxes])
+            for session in self._sessions
+        )
+
+    def infer(self, photos: Sequence[Views]) -> Vector:
+        """Return the (n, n_features) float32 vectors of photos that `resize` has prepared."""
+        parts = []
+        for number, session in enumerate(self._sessions):
+            vectors = session(np.concatenate([views[number] for views in photos]))
+            by_photo = vectors.reshape(len(photos), self._n_views, -1)
+            parts.append(by_photo[:, 0] if self._n_views == 1 else by_photo.mean(axis=1, dtype=np.float32))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
-class _CompiledGraph:
+def _open_session(graph: Graph, network: Network, gpu: int) -> Session:
+    if network.device == "cpu":
+        return OpenVinoSession(graph, network.precision)
+    return OnnxSession(graph, network.device, network.batch_size, gpu)
+
+
+class OpenVinoSession:
     """One photo a call: on 2 MB of cache a core, batches of 8 are slower than single photos."""
 
     def __init__(self, graph: Graph, precision: str) -> None:
@@ -67,8 +104,12 @@ class _CompiledGraph:
         self._pixels = np.zeros((1, height, width, 3), np.uint8)
         self._request.set_input_tensor(ov.Tensor(self._pixels, shared_memory=True))
 
-    def __call__(self, pixels: npt.NDArray[np.uint8]) -> Vector:
-        self._pixels[0] = pixels
+    def __call__(self, pixels: Pixels) -> Vector:
+        """Return the (n, n_features) vectors of (n, height, width, 3) pixels."""
+        return np.stack([self._infer(photo) for photo in pixels])
+
+    def _infer(self, photo: Pixels) -> Vector:
+        self._pixels[0] = photo
         self._request.infer()
         vector: Vector = self._request.get_output_tensor(0).data[0].copy()
         return vector
@@ -95,22 +136,45 @@ class PhotoFeatures:
     features: Vector
 
 
+@dataclass(frozen=True)
+class PreparedPhoto:
+    """A photo decoded and resized, so that many of them can wait for one call."""
+
+    sha256: str
+    width: int
+    height: int
+    views: Views
+
+
+def prepare_photo(data: bytes, extractor: Extractor, *, max_pixels: int) -> PreparedPhoto:
+    """Decode and resize one photo; raises DecodeError."""
+    image = decode_image(data, max_pixels=max_pixels)
+    return PreparedPhoto(hashlib.sha256(data).hexdigest(), image.width, image.height, extractor.resize(image))
+
+
+def infer_photos(photos: Sequence[PreparedPhoto], extractor: Extractor) -> list[PhotoFeatures]:
+    """Infer prepared photos in one call, in their order."""
+    if not photos:
+        return []
+    vectors = extractor.infer([photo.views for photo in photos])
+    return [PhotoFeatures(p.sha256, p.width, p.height, v) for p, v in zip(photos, vectors, strict=True)]
+
+
 def featurize_photo(data: bytes, extractor: Extractor, *, max_pixels: int) -> PhotoFeatures:
     """Decode, resize and infer one photo; raises DecodeError."""
-    image = decode_image(data, max_pixels=max_pixels)
-    features = extractor.see(image)
-    return PhotoFeatures(hashlib.sha256(data).hexdigest(), image.width, image.height, features)
+    return infer_photos([prepare_photo(data, extractor, max_pixels=max_pixels)], extractor)[0]
 
 
-_extractors: dict[str, Extractor] = {}
+_extractors: dict[tuple[str, int], Extractor] = {}
 
 
-def extractor_for(key: str, load: Callable[[], Network]) -> Extractor:
-    """Return this process's extractor for the network `key`, compiling what `load` gives the first time.
+def extractor_for(key: str, load: Callable[[], Network], gpu: int = 0) -> Extractor:
+    """Return this process's extractor for the network `key` on a GPU, compiling what `load` gives the first time.
 
-    Only the latest is kept: a worker process that outlives one run must not collect networks.
+    Only the latest network is kept: a worker process that outlives one run must not collect networks.
     """
-    if key not in _extractors:
-        _extractors.clear()
-        _extractors[key] = Extractor(load())
-    return _extractors[key]
+    if (key, gpu) not in _extractors:
+        for other in [known for known in _extractors if known[0] != key]:
+            del _extractors[other]
+        _extractors[key, gpu] = Extractor(load(), gpu)
+    return _extractors[key, gpu]

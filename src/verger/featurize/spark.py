@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pyspark.sql import DataFrame
@@ -10,6 +11,7 @@ from pyspark.sql.functions import lit
 from pyspark.sql.types import StructType
 
 from verger import schema
+from verger.featurize.device import CUDA, gpu_of
 from verger.featurize.network import Network
 from verger.featurize.runtime import extractor_for
 from verger.featurize.worker import WorkerOptions, featurize_batches
@@ -37,10 +39,11 @@ def featurize(
 ) -> DataFrame:
     """Return `images` less their content, plus schema.OUTCOME: features, or the reason why not.
 
-    Lazy. The weights travel once, as a broadcast, and are compiled once in each worker process.
+    Lazy. The weights travel once, as a broadcast, and are compiled once in each worker process; on GPUs once for
+    each that the process meets. There a task decodes in as many threads as Spark gives it cores (spark.task.cpus).
     """
-    shared = images.sparkSession.sparkContext.broadcast(network)
-    key = network.key
+    shared = images.sparkSession.sparkContext.broadcast(network.for_workers())
+    key, is_on_gpu = network.key, network.device == CUDA
     told = counts or Counts(images)
     # The closure holds nothing of this module: the workers need not import it.
     done, rejected = told.done, told.rejected
@@ -50,8 +53,14 @@ def featurize(
         rejected.add(n_rejected)
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        extractor = extractor_for(key, lambda: shared.value)
-        return featurize_batches(batches, extractor, options, report)
+        if not is_on_gpu:
+            return featurize_batches(batches, extractor_for(key, lambda: shared.value), options, report)
+        from pyspark import TaskContext
+
+        task = TaskContext.get()
+        assert task is not None
+        extractor = extractor_for(key, lambda: shared.value, gpu_of(task))
+        return featurize_batches(batches, extractor, replace(options, n_threads=task.cpus()), report)
 
     return images.mapInArrow(run, _output_schema(images, options))
 

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame
 
 from verger.decode import DEFAULT_MAX_PIXELS
 from verger.featurize.catalog import NetworkSpec
-from verger.featurize.network import prepare_network
+from verger.featurize.device import CPU, prepare_on
 from verger.featurize.spark import featurize
 from verger.featurize.worker import WorkerOptions
 
@@ -27,6 +27,7 @@ class ImageFeaturizer(
 
     model, weights, pooling, precision, preprocessing, views: see `verger models` and NetworkSpec.
     maxPixels: larger photos are rejected before they are unpacked.
+    device: cpu (OpenVINO), cuda or onnx (ONNX Runtime), see docs/gpu.md; batchSize: photos a call there.
     """
 
     model: Param[str] = Param(Params._dummy(), "model", "name in the catalog", TypeConverters.toString)
@@ -43,6 +44,10 @@ class ImageFeaturizer(
     )
     views: Param[int] = Param(Params._dummy(), "views", "1 or 5: whole, and corners", TypeConverters.toInt)
     maxPixels: Param[int] = Param(Params._dummy(), "maxPixels", "limit on a photo's pixels", TypeConverters.toInt)
+    device: Param[str] = Param(Params._dummy(), "device", "cpu, cuda or onnx", TypeConverters.toString)
+    batchSize: Param[int] = Param(
+        Params._dummy(), "batchSize", "photos a call on cuda or onnx; unset: the device's", TypeConverters.toInt
+    )
     pathCol: Param[str] = Param(
         Params._dummy(), "pathCol", "path column, used where inputCol is absent", TypeConverters.toString
     )
@@ -61,6 +66,8 @@ class ImageFeaturizer(
         preprocessing: str | None = None,
         views: int = 1,
         maxPixels: int = DEFAULT_MAX_PIXELS,
+        device: str = CPU,
+        batchSize: int | None = None,
     ) -> None:
         super().__init__()
         self._setDefault(
@@ -72,6 +79,7 @@ class ImageFeaturizer(
             precision="f32",
             views=1,
             maxPixels=DEFAULT_MAX_PIXELS,
+            device=CPU,
         )
         self._set(**self._input_kwargs)  # type: ignore[attr-defined]  # keyword_only's
 
@@ -87,4 +95,6 @@ class ImageFeaturizer(
             path_column=self.getOrDefault(self.pathCol),
             output_column=self.getOutputCol(),
         )
-        return featurize(dataset, prepare_network(self.spec()), options)
+        batch_size = self.getOrDefault(self.batchSize) if self.isDefined(self.batchSize) else None
+        network = prepare_on(self.spec(), self.getOrDefault(self.device), batch_size)
+        return featurize(dataset, network, options)

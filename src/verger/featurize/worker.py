@@ -7,14 +7,16 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
 from verger.columns import integers, strings, vectors
 from verger.decode import read_photo
 from verger.errors import DecodeError, Reason
-from verger.featurize.runtime import Extractor, PhotoFeatures, featurize_photo
+from verger.featurize.runtime import Extractor, PhotoFeatures, PreparedPhoto, infer_photos, prepare_photo
 from verger.uri import is_local
 
 # Rows handed to Spark at a time; wide vectors go in smaller batches.
@@ -30,17 +32,22 @@ PATH = "path"
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """How a worker reads photos: from `content_column`, or where that is absent by `path_column`."""
+    """How a worker reads photos: from `content_column`, or where that is absent by `path_column`.
+
+    n_threads: so many photos of a batch are decoded at a time.
+    """
 
     max_pixels: int
     content_column: str = CONTENT
     path_column: str = PATH
     output_column: str = "features"
+    n_threads: int = 1
 
 
 Content = bytes | DecodeError
 Outcome = PhotoFeatures | DecodeError
 Report = Callable[[int, int], None]
+Map = Callable[..., Iterable[Any]]
 
 
 def featurize_batches(
@@ -51,21 +58,45 @@ def featurize_batches(
     `report` is told (done, rejected) of every batch that goes out.
     """
     n_rows_out = max(1, min(_MAX_ROWS_OUT, _MAX_BYTES_OUT // (4 * extractor.n_features)))
-    for batch in batches:
-        contents = _contents(batch, options)
-        for start in range(0, batch.num_rows, n_rows_out):
-            rows = batch.slice(start, n_rows_out)
-            here = itertools.islice(contents, rows.num_rows)
-            outcomes = [_outcome(content, extractor, options) for content in here]
-            report(len(outcomes), sum(isinstance(outcome, DecodeError) for outcome in outcomes))
-            yield _append(rows, outcomes, extractor.n_features, options)
+    n_rows_out = max(1, n_rows_out // extractor.batch_size) * extractor.batch_size
+    with _mapping(options.n_threads) as mapped:
+        for batch in batches:
+            contents = _contents(batch, options)
+            for start in range(0, batch.num_rows, n_rows_out):
+                rows = batch.slice(start, n_rows_out)
+                here = itertools.islice(contents, rows.num_rows)
+                outcomes = _outcomes(here, extractor, options, mapped)
+                report(len(outcomes), sum(isinstance(outcome, DecodeError) for outcome in outcomes))
+                yield _append(rows, outcomes, extractor.n_features, options)
 
 
-def _outcome(content: Content, extractor: Extractor, options: WorkerOptions) -> Outcome:
+@contextmanager
+def _mapping(n_threads: int) -> Iterator[Map]:
+    """Yield `map`, or one whose calls share some threads: Pillow lets go of Python's lock while it decodes."""
+    if n_threads == 1:
+        yield map
+        return
+    with ThreadPoolExecutor(n_threads, thread_name_prefix="verger-decode") as threads:
+        yield threads.map
+
+
+def _outcomes(
+    contents: Iterator[Content], extractor: Extractor, options: WorkerOptions, mapped: Map
+) -> list[Outcome]:
+    """Return what becomes of each photo, in their order: photos wait for their batch, broken ones for nothing."""
+    outcomes: list[Outcome] = []
+    while chosen := list(itertools.islice(contents, extractor.batch_size)):
+        prepared = list(mapped(lambda content: _prepared(content, extractor, options), chosen))
+        done = iter(infer_photos([p for p in prepared if isinstance(p, PreparedPhoto)], extractor))
+        outcomes += [p if isinstance(p, DecodeError) else next(done) for p in prepared]
+    return outcomes
+
+
+def _prepared(content: Content, extractor: Extractor, options: WorkerOptions) -> PreparedPhoto | DecodeError:
     if isinstance(content, DecodeError):
         return content
     try:
-        return featurize_photo(content, extractor, max_pixels=options.max_pixels)
+        return prepare_photo(content, extractor, max_pixels=options.max_pixels)
     except DecodeError as error:
         return error
 

@@ -14,6 +14,7 @@ from verger.session.clusters import cluster_cores, cluster_settings
 MAX_SERIAL_GC_CORES = 4
 
 _LOG4J = Path(__file__).with_name("log4j2.properties")
+_DISCOVER_GPUS = Path(__file__).with_name("discover-gpus")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class SessionOptions:
     computes_in_jvm: Spark ML will work there: the JVM may take its time to compile well.
     preload: modules that the workers import while the JVM is still starting.
     stores: settings of the connectors to object stores (`connectors.spark_settings`).
+    uses_gpus: tasks run on GPUs; a cluster is asked for them, a local master gives none out.
     archive_classes_to: where to leave an archive of the classes this session loads (`class_archive`).
     """
 
@@ -36,12 +38,18 @@ class SessionOptions:
     is_one_run: bool = False
     computes_in_jvm: bool = False
     preload: tuple[str, ...] = ()
+    uses_gpus: bool = False
     archive_classes_to: Path | None = None
 
     @property
     def is_local(self) -> bool:
         """Tell whether Spark runs in one JVM on this machine."""
         return self.master.startswith("local")
+
+    @property
+    def schedules_resources(self) -> bool:
+        """Tell whether Spark hands out GPUs: not where one JVM is driver and executor (local, local[4])."""
+        return re.match(r"local($|\[)", self.master) is None
 
     @property
     def n_local_cores(self) -> int | None:
@@ -95,7 +103,19 @@ def spark_settings(options: SessionOptions) -> dict[str, str]:
         }
     else:
         settings |= cluster_settings(options.master, given_settings(options), _fast_start(options))
+    if options.uses_gpus and options.schedules_resources:
+        settings |= _gpu_settings()
     return settings | sql_settings(options)
+
+
+def _gpu_settings() -> dict[str, str]:
+    """An executor with one GPU, and one task at a time on it: one inference session a GPU."""
+    return {
+        "spark.executor.resource.gpu.amount": "1",
+        "spark.executor.resource.gpu.vendor": "nvidia.com",
+        "spark.executor.resource.gpu.discoveryScript": str(_DISCOVER_GPUS),
+        "spark.task.resource.gpu.amount": "1",
+    }
 
 
 def _java_options(options: SessionOptions) -> list[str]:
