@@ -118,7 +118,7 @@ def test_what_cannot_be_read_is_a_row_with_a_reason(spark: SparkSession, tiny_mo
     rows = {row["id"]: row for row in stage.transform(contents).collect()}
     assert {number: row["reason"] for number, row in rows.items()} == {1: "empty", 2: "empty", 3: "not-an-image"}
     assert all(row["features"] is None and row["detail"] for row in rows.values())
-    places = spark.createDataFrame([(None,), ("/absent.jpg",), ("s3a://bucket/a.jpg",)], "path string")
+    places = spark.createDataFrame([(None,), ("/absent.jpg",), ("hdfs://host/a.jpg",)], "path string")
     assert [row["reason"] for row in stage.transform(places).collect()] == ["unreadable"] * 3
 
 

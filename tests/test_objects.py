@@ -290,3 +290,17 @@ def test_a_switch_that_died_is_finished_by_the_next_run(place: ObjectPath, monke
     with pytest.raises(ResultError, match="--overwrite"):
         write_result(place / "out", "three")
     assert (place / "out" / "data" / "x").read_text() == "two"
+
+
+def test_without_credentials_the_error_names_the_places_they_may_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{unused.getsockname()[1]}/169.254.169.254"
+        monkeypatch.setenv("AWS_METADATA_ENDPOINT", nowhere)
+        monkeypatch.setattr("verger.objects._RETRIES", 0)
+        _store.cache_clear()
+        with pytest.raises(StorageError, match="AWS_PROFILE"):
+            (any_path("s3a://bucket/x") / "y").read_bytes()
+    _store.cache_clear()

@@ -35,7 +35,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from verger.errors import DecodeError, Reason, StorageError
 from verger.objects import object_path
-from verger.uri import to_local
+from verger.uri import is_local, to_local
 
 RGB = npt.NDArray[np.uint8]
 Reader = type[ImageFile.ImageFile]
@@ -101,6 +101,8 @@ def read_photo(uri: str) -> bytes:
         remote = object_path(uri)
         if remote is not None:
             return remote.read_bytes()
+        if not is_local(uri):
+            raise ValueError("neither a file nor in a store that verger knows")
         with open(to_local(uri), "rb") as file:
             return file.read()
     except (OSError, ValueError) as error:

@@ -30,6 +30,8 @@ SCHEMES = ("s3a", "s3", "s3n", "gs", "abfss", "abfs")
 _S3 = ("s3a", "s3", "s3n")
 _URI = re.compile(rf"^({'|'.join(SCHEMES)})://([^/]+)/*(.*)$", re.IGNORECASE | re.DOTALL)
 
+_INSTANCE_METADATA = "169.254.169.254"
+
 _RETRIES = 10
 _RETRY_FOR = timedelta(seconds=60)
 _SILENCE = timedelta(seconds=20)  # a store that says nothing for so long is asked again
@@ -279,6 +281,8 @@ def _refusal(error: Exception) -> str:
 
 def _words(error: Exception) -> str:
     """The first sentence: what follows may hold whole answers of the store, keys among them."""
+    if _INSTANCE_METADATA in str(error):
+        return "no credentials: AWS_ACCESS_KEY_ID and its kin are not set, nor AWS_PROFILE, and this is no instance"
     code = re.search(r"<Code>(\w+)</Code>", str(error))
     said = re.sub(r"\s+", " ", str(error).split("\n\nDebug source")[0].split("<?xml")[0])
     return f"{said[:300].strip(' :')}{f' ({code.group(1)})' if code else ''}"

@@ -296,5 +296,5 @@ def test_a_cluster_is_asked_for_gpus_and_a_local_master_is_not() -> None:
     assert Path(script).stat().st_mode & 0o111, "Spark runs it"
     assert asked("k8s://https://host")["spark.task.resource.gpu.amount"] == "1"
     shared = "spark.task.resource.gpu.amount=0.25"
-    assert asked("spark://host:7077", shared)["spark.task.resource.gpu.amount"] == "0.25"
+    assert asked("k8s://https://host", shared)["spark.task.resource.gpu.amount"] == "0.25"
     assert not asked("local[4]") and not asked("local") and not asked("yarn", uses_gpus=False)

@@ -5,15 +5,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from verger.report.artefacts import Spectrum
+from verger.report.artefacts import Spectrum, Table, open_table
 from verger.report.scatter import MAX_AXES, Sample, draw_scatter, sample_points
 
 
-def write_components(folder: Path, values: npt.NDArray[np.float32], *, n_files: int = 1) -> ds.Dataset:
+def write_components(folder: Path, values: npt.NDArray[np.float32], *, n_files: int = 1) -> Table:
     folder.mkdir(parents=True)
     for part, rows in enumerate(np.array_split(np.arange(len(values)), n_files)):
         table = pa.table(
@@ -24,10 +23,12 @@ def write_components(folder: Path, values: npt.NDArray[np.float32], *, n_files: 
             }
         )
         pq.write_table(table, folder / f"part-{part}.parquet")
-    return ds.dataset(folder, format="parquet")
+    written = open_table(folder.parent, folder.name)
+    assert written is not None
+    return written
 
 
-def take(table: ds.Dataset, limit: int) -> Sample:
+def take(table: Table, limit: int) -> Sample:
     sample = sample_points(table, limit)
     assert sample is not None
     return sample

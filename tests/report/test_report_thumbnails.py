@@ -34,7 +34,7 @@ def test_what_is_no_local_photo_has_none(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
     os.mkfifo(tmp_path / "pipe.jpg")
     paths = [str(tmp_path), *map(str, tmp_path.iterdir()), str(tmp_path / "gone.jpg")]
-    paths += ["", "file:", "file:/zero\0byte", "s3a://bucket/a.jpg", "http://localhost/a.jpg"]
+    paths += ["", "file:", "file:/zero\0byte", "hdfs://host/a.jpg", "http://localhost/a.jpg"]
     assert make_thumbnails(paths) == [None] * len(paths)
 
 

@@ -79,7 +79,7 @@ def packed_images(spark: SparkSession, packed: Packed, selection: Selection) -> 
         is_photo = re.compile(names, re.IGNORECASE).match
         table = table.where(udf(lambda path: bool(is_photo(path.rpartition("/")[2])), "boolean")(col("path")))
     if selection.sample is not None:
-        table = table.where(xxhash64("path") / 2**64 + 0.5 < selection.sample)
+        table = table.where(xxhash64("path") / 2.0**64 + 0.5 < selection.sample)
     if selection.limit is not None:
         table = table.limit(selection.limit)
     if selection.label == "parent":
@@ -92,4 +92,6 @@ def packed_images(spark: SparkSession, packed: Packed, selection: Selection) -> 
 def write_shards(images: DataFrame, folder: AnyPath, group_bytes: int) -> None:
     """Write photos with their content, a shard a partition. They are compressed already."""
     options = {"compression": "none", "parquet.block.size": str(group_bytes), "parquet.enable.dictionary": "false"}
+    # Left to itself Parquet looks at the size after a hundred rows: half a gigabyte of camera photos.
+    options |= {f"parquet.{what}.size.row.check.min": "1" for what in ("page", "block")}
     images.write.options(**options).parquet(str(folder))
