@@ -32,7 +32,7 @@ _RENDERS_PER_KIND = 100
 _RENDERS_SEED = 1000  # `verger sample` begins at 0: the demo shows other fruit
 
 VIEWS = Mixture(on_white=6_000, on_background=12_000, pile=8_000, shop=30_000, wild=26_000, mixed=38_000)
-N_EPOCHS = 9
+N_EPOCHS = 18
 N_FOLD_EPOCHS = 5  # a fold's student is there to be judged, not shipped
 
 

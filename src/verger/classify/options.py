@@ -20,7 +20,7 @@ class TrainOptions:
     group: str = "film"
     n_folds: int = 5
     regularisations: tuple[float, ...] = (0.00003, 0.0003, 0.003, 0.03)
-    n_directions: int = 256
+    n_directions: int = 512
     accuracy: float = 0.95
     max_iterations: int = 60
 
