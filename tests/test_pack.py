@@ -59,6 +59,12 @@ def test_photos_or_a_result_are_not_packed_photos(photos: Path) -> None:
     assert find_packed(str(photos)) is None
 
 
+@pytest.mark.parametrize("manifest", ["[]", "no JSON", '{"name": "an app"}'])
+def test_somebody_elses_manifest_among_photos_is_passed_over(photos: Path, manifest: str) -> None:
+    (photos / "manifest.json").write_text(manifest)
+    assert find_packed(str(photos)) is None
+
+
 @pytest.mark.parametrize(("n_bytes", "expected"), [(5_000, 3_764_706), (5_000_000, 64 << 20), (100, 1 << 20)])
 def test_a_row_group_is_a_task_of_the_chain(n_bytes: int, expected: int) -> None:
     assert row_group_bytes(1000, 1000 * n_bytes) == pytest.approx(expected, rel=1e-3)

@@ -58,8 +58,11 @@ def find_packed(src: str) -> Packed | None:
     place = any_path(src)
     if not (place / MANIFEST).is_file():
         return None
-    told = json.loads((place / MANIFEST).read_text())
-    if told.get("command") != "pack":
+    try:
+        told = json.loads((place / MANIFEST).read_text())
+    except ValueError:  # somebody else's manifest among the photos
+        return None
+    if not isinstance(told, dict) or told.get("command") != "pack":
         return None
     counts = told["counts"]
     return Packed(place / IMAGES, counts["listed"], counts["bytes"], counts["max_bytes"])
