@@ -17,8 +17,6 @@ from functools import cache
 from importlib.metadata import distribution
 from pathlib import Path
 
-from jinja2 import Template
-
 from verger.errors import SetupError
 from verger.java import use_java
 from verger.objects import s3_endpoint, s3_region
@@ -43,7 +41,7 @@ _GCS_CONNECTOR = "hadoop3-2.2.26"
 _PLATFORM_VARIABLES = ("DATABRICKS_RUNTIME_VERSION", "DATAPROC_IMAGE_VERSION")
 _PLATFORM_FOLDERS = ("/etc/google-dataproc", "/usr/share/aws/emr", "/emr/instance-controller")
 
-_IVY = Template("""<ivy-module version="2.0" xmlns:m="http://ant.apache.org/ivy/maven">
+_IVY = """<ivy-module version="2.0" xmlns:m="http://ant.apache.org/ivy/maven">
   <info organisation="verger" module="connectors"/>
   <dependencies>
   {%- for module in modules %}
@@ -59,7 +57,7 @@ _IVY = Template("""<ivy-module version="2.0" xmlns:m="http://ant.apache.org/ivy/
   {%- endfor %}
   </dependencies>
 </ivy-module>
-""")
+"""
 
 
 @dataclass(frozen=True)
@@ -164,8 +162,10 @@ def fetch(kind: str, say: Callable[[str], None], ivy_settings: str | None = None
 
 
 def _retrieve(wanted: Connector, scratch: Path, ivy_settings: str | None) -> subprocess.CompletedProcess[str]:
+    from jinja2 import Template  # not at every start: fetching is done once
+
     asked = scratch / "ivy.xml"
-    asked.write_text(_IVY.render(modules=wanted.modules, excluded=wanted.excluded))
+    asked.write_text(Template(_IVY).render(modules=wanted.modules, excluded=wanted.excluded))
     own_jars = [str(jar) for name in ("ivy-*.jar", "commons-cli-*.jar") for jar in _spark_jars().glob(name)]
     command = [use_java().home / "bin" / "java", "-cp", os.pathsep.join(own_jars), "org.apache.ivy.Main"]
     command += [

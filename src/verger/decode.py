@@ -11,9 +11,13 @@ Importing it silences the warnings of Pillow's own modules: a photo either decod
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import re
 import warnings
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -39,8 +43,12 @@ from verger.uri import is_local, to_local
 
 RGB = npt.NDArray[np.uint8]
 Reader = type[ImageFile.ImageFile]
+Content = bytes | DecodeError
 
 DEFAULT_MAX_PIXELS = 50_000_000
+
+# Photos asked of an object store at a time: an answer takes ten times as long as a photo's features.
+_AHEAD = 16
 
 
 class _JpegFile(JpegImageFile):
@@ -112,6 +120,37 @@ def read_photo(uri: str) -> bytes:
         if not error.is_refusal:
             raise
         raise DecodeError(Reason.UNREADABLE, str(error)) from error
+
+
+def read_photos(uris: Sequence[str | None]) -> Iterator[Content]:
+    """Yield the bytes of each photo, or why they cannot be had, in order.
+
+    Of an object store some are asked for ahead, since it takes its time to answer.
+    """
+    if all(uri is None or is_local(uri) for uri in uris):
+        yield from map(_read_or_say, uris)
+        return
+    reading: deque[Future[Content]] = deque()
+    for uri in uris:
+        reading.append(_readers().submit(_read_or_say, uri))
+        if len(reading) >= _AHEAD:
+            yield reading.popleft().result()
+    while reading:
+        yield reading.popleft().result()
+
+
+@functools.cache
+def _readers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_AHEAD, thread_name_prefix="verger-read")
+
+
+def _read_or_say(uri: str | None) -> Content:
+    try:
+        if uri is None:
+            raise DecodeError(Reason.UNREADABLE, "the path is null")
+        return read_photo(uri)
+    except DecodeError as error:
+        return error
 
 
 def decode_rgb(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, size_px: tuple[int, int] | None = None) -> RGB:

@@ -98,24 +98,21 @@ class ObjectPath:
 
     def iterdir(self) -> Iterator[ObjectPath]:
         """Yield the objects and folders in this one, in the order of their names."""
-        listed = self._list()
-        files = {entry["path"] for entry in listed["objects"]} - {self.key}
-        for key in sorted(files | set(listed["common_prefixes"])):
-            yield ObjectPath(self.root, key.strip("/"))
+        files, folders = self.children()
+        for key in sorted({found.key for found in files} | {folder.key for folder in folders}):
+            yield ObjectPath(self.root, key)
 
-    def folders(self) -> list[ObjectPath]:
-        """Return the folders directly in this one."""
-        return [ObjectPath(self.root, key.strip("/")) for key in sorted(self._list()["common_prefixes"])]
-
-    def files(self) -> list[Found]:
-        """Return the objects directly in this folder."""
-        return sorted(_found(entry) for entry in self._list()["objects"] if entry["path"] != self.key)
-
-    def _list(self) -> Any:
+    def children(self) -> tuple[list[Found], list[ObjectPath]]:
+        """Return the objects and the folders directly in this one, each in the order of their names."""
         import obstore
 
-        prefix = f"{self.key}/" if self.key else None
-        return _ask(self, lambda store: obstore.list_with_delimiter(store, prefix))
+        listed = _ask(self, lambda store: obstore.list_with_delimiter(store, self._prefix))
+        files = sorted(_found(entry) for entry in listed["objects"] if entry["path"] != self.key)
+        return files, [ObjectPath(self.root, key.strip("/")) for key in sorted(listed["common_prefixes"])]
+
+    @property
+    def _prefix(self) -> str | None:
+        return f"{self.key}/" if self.key else None
 
     def glob(self, pattern: str) -> Iterator[ObjectPath]:
         """Yield what is directly in this folder and has a name of the pattern."""
@@ -135,8 +132,7 @@ class ObjectPath:
     def _pages(self, page: int) -> Iterator[Found]:
         import obstore
 
-        prefix = f"{self.key}/" if self.key else None
-        pages = _ask(self, lambda store: obstore.list(store, prefix, chunk_size=page))
+        pages = _ask(self, lambda store: obstore.list(store, self._prefix, chunk_size=page))
         while chunk := _ask(self, lambda _: next(pages, None)):
             yield from map(_found, chunk)
 
@@ -275,17 +271,21 @@ def _ask(path: ObjectPath, request: Any) -> Any:
 
 
 def _refusal(error: Exception) -> str:
+    return f"access is refused{_code(error)}"
+
+
+def _code(error: Exception) -> str:
+    """Return the store's own word for an error, in brackets, or nothing."""
     code = re.search(r"<Code>(\w+)</Code>", str(error))
-    return f"access is refused ({code.group(1)})" if code else "access is refused"
+    return f" ({code.group(1)})" if code else ""
 
 
 def _words(error: Exception) -> str:
     """The first sentence: what follows may hold whole answers of the store, keys among them."""
     if _INSTANCE_METADATA in str(error):
         return "no credentials: AWS_ACCESS_KEY_ID and its kin are not set, nor AWS_PROFILE, and this is no instance"
-    code = re.search(r"<Code>(\w+)</Code>", str(error))
     said = re.sub(r"\s+", " ", str(error).split("\n\nDebug source")[0].split("<?xml")[0])
-    return f"{said[:300].strip(' :')}{f' ({code.group(1)})' if code else ''}"
+    return f"{said[:300].strip(' :')}{_code(error)}"
 
 
 def _who(root: str) -> str:

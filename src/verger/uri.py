@@ -17,7 +17,7 @@ AnyPath = Path | ObjectPath
 
 def any_path(value: str) -> AnyPath:
     """Return the place that a path or URI names; a local one absolute, `~` expanded."""
-    return object_path(value) or Path(os.path.abspath(os.path.expanduser(to_local(value))))
+    return object_path(value) or local_folder(value)
 
 
 def to_uri(path: str) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,17 +12,13 @@ from typing import Any
 import pyarrow as pa
 
 from verger.columns import integers, strings, vectors
-from verger.decode import read_photo
+from verger.decode import Content, read_photos
 from verger.errors import DecodeError, Reason
 from verger.featurize.runtime import Extractor, PhotoFeatures, PreparedPhoto, infer_photos, prepare_photo
-from verger.uri import is_local
 
 # Rows handed to Spark at a time; wide vectors go in smaller batches.
 _MAX_ROWS_OUT = 64
 _MAX_BYTES_OUT = 4 << 20
-
-# Photos asked of an object store at a time: an answer takes ten times as long as a photo's features.
-_AHEAD = 16
 
 CONTENT = "content"
 PATH = "path"
@@ -44,7 +38,6 @@ class WorkerOptions:
     n_threads: int = 1
 
 
-Content = bytes | DecodeError
 Outcome = PhotoFeatures | DecodeError
 Report = Callable[[int, int], None]
 Map = Callable[..., Iterable[Any]]
@@ -102,37 +95,13 @@ def _prepared(content: Content, extractor: Extractor, options: WorkerOptions) ->
 
 
 def _contents(batch: pa.RecordBatch, options: WorkerOptions) -> Iterator[Content]:
-    """Yield the photos' bytes; from an object store some are asked for ahead, since it takes its time to answer."""
+    """Yield the photos' bytes, or why they cannot be had."""
     if options.content_column in batch.schema.names:
         for value in batch[options.content_column]:
             content = value.as_py()
             yield DecodeError(Reason.EMPTY, "the content is null") if content is None else content
         return
-    paths = batch[options.path_column].to_pylist()
-    if all(path is None or is_local(path) for path in paths):
-        yield from map(_read, paths)
-        return
-    reading: deque[Future[Content]] = deque()
-    for path in paths:
-        reading.append(_readers().submit(_read, path))
-        if len(reading) >= _AHEAD:
-            yield reading.popleft().result()
-    while reading:
-        yield reading.popleft().result()
-
-
-@functools.cache
-def _readers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_AHEAD, thread_name_prefix="verger-read")
-
-
-def _read(path: str | None) -> Content:
-    try:
-        if path is None:
-            raise DecodeError(Reason.UNREADABLE, "the path is null")
-        return read_photo(path)
-    except DecodeError as error:
-        return error
+    yield from read_photos(batch[options.path_column].to_pylist())
 
 
 def _append(

@@ -13,8 +13,7 @@ import pyarrow as pa
 
 from verger import schema
 from verger.columns import binaries
-from verger.decode import read_photo
-from verger.errors import DecodeError
+from verger.decode import read_photos
 from verger.ingest.listing import Listing, Selection, write_listing
 
 if TYPE_CHECKING:
@@ -49,19 +48,11 @@ def with_content(images: DataFrame) -> DataFrame:
 
     def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            for row in range(batch.num_rows):
-                one = batch.slice(row, 1)
-                content = binaries([_content(one["path"][0].as_py())])
-                path, modified, length, label = one.columns
+            for row, content in enumerate(read_photos(batch["path"].to_pylist())):
+                data = binaries([content if isinstance(content, bytes) else None])
+                path, modified, length, label = batch.slice(row, 1).columns
                 yield pa.RecordBatch.from_arrays(
-                    [path, modified, length, content, label], schema.columns(schema.IMAGES)
+                    [path, modified, length, data, label], schema.columns(schema.IMAGES)
                 )
 
     return images.mapInArrow(read, schema.IMAGES)
-
-
-def _content(path: str) -> bytes | None:
-    try:
-        return read_photo(path)
-    except DecodeError:
-        return None

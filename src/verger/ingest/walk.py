@@ -137,11 +137,11 @@ def _list_folders(base: ObjectPath) -> Iterator[Found]:
     if base.is_file():
         yield from (found for found in base.parent.walk() if found.key == base.key)
         return
-    folders = base.folders()
+    files, folders = base.children()
     if len(folders) < 2:
         yield from base.walk()
         return
-    yield from base.files()
+    yield from files
     with ThreadPoolExecutor(_FOLDERS_AT_A_TIME) as pool:
         listing: deque[Future[list[Found]]] = deque()
         for folder in folders:
