@@ -71,6 +71,11 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+def contents(folder: Path) -> list[bytes]:
+    """Return the content of every data file in a table's folder; Spark puts a number of chance into their names."""
+    return sorted(path.read_bytes() for path in folder.glob("*.parquet"))
+
+
 def beside(out: Path) -> list[str]:
     """Return the hidden names beside `out`: what a run may have left over."""
     return sorted(p.name for p in out.parent.iterdir() if p.name.startswith(".") and p != out)

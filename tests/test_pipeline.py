@@ -165,7 +165,7 @@ def test_the_model_folder_holds_spectrum_and_state(result: Result) -> None:
 
 
 def test_nothing_else_is_left(result: Result) -> None:
-    tables = {"features", "rejected", "components", "components.csv", "components.json", "model"}
+    tables = {"features", "rejected", "components", "components.csv", "components.json", "model", "listing"}
     assert {path.name for path in result.out.iterdir()} == tables | {"manifest.json", "report.html"}
     assert [path.name for path in result.out.parent.iterdir()] == ["out"]
 

@@ -25,6 +25,12 @@ def integers(values: Sequence[int | None]) -> pa.Array:
     return pa.Array.from_buffers(pa.int32(), len(values), [_validity(values), pa.py_buffer(numbers)])
 
 
+def booleans(values: Sequence[bool]) -> pa.Array:
+    """Return a boolean column."""
+    bits = pa.py_buffer(np.packbits(np.array(values, bool), bitorder="little"))
+    return pa.Array.from_buffers(pa.bool_(), len(values), [None, bits])
+
+
 def binaries(values: Sequence[bytes | None]) -> pa.Array:
     """Return a binary column; None becomes null."""
     present = [value or b"" for value in values]

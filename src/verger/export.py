@@ -12,7 +12,7 @@ from verger.objects import ObjectPath
 from verger.uri import AnyPath, remove_tree
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,7 @@ def features_of(outcomes: DataFrame) -> DataFrame:
     return outcomes.where("reason is null").select(*schema.columns(schema.FEATURES))
 
 
-def rejected_of(outcomes: DataFrame) -> DataFrame:
-    """Return the `rejected` table of featurized photos."""
-    return outcomes.where("reason is not null").select(*schema.columns(schema.REJECTED))
+def write_rejected(spark: SparkSession, journal: AnyPath, folder: AnyPath) -> None:
+    """Write the `rejected` table of a run's journal, in one file, in the order of the paths."""
+    kept = spark.read.schema(schema.REJECTED).parquet(str(journal)).where("reason is not null")
+    write_parquet(kept.repartition(1).sortWithinPartitions("path"), folder)

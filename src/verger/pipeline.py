@@ -25,7 +25,8 @@ def chain(place: Workplace, src: str) -> Manifest:
     network = steps.prepare(place)
     features = steps.featurize(place, photos, network)
     if place.manifest.counts["features"] >= MIN_TO_REDUCE:
-        steps.export(place, reduction.reduce_features(place, features))
+        update = reduction.update_of_result(place, features.additions)
+        steps.export(place, reduction.reduce_features(place, features.table, update))
     place.session.release()
     steps.check_parity(place, network)
     return steps.finish(place)
@@ -38,7 +39,7 @@ def features(src: str, out: AnyPath, settings: Settings, progress: Progress) -> 
 
         photos = steps.find_photos(place, src)
         network = steps.prepare(place)
-        steps.export(place, steps.featurize(place, photos, network))
+        steps.export(place, steps.featurize(place, photos, network).table)
         place.session.release()
         steps.check_parity(place, network)
         return steps.finish(place)
@@ -51,7 +52,8 @@ def reduce(
     with workplace("reduce", str(features), out, settings, progress) as place:
         from verger import reduction, steps
 
-        steps.export(place, reduction.reduce_features(place, features, state))
+        update = None if state is None else reduction.Update(state, features)
+        steps.export(place, reduction.reduce_features(place, features, update))
         place.session.release()
         return steps.finish(place)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from verger.errors import SourceError
@@ -17,19 +19,37 @@ STATE = "state.npz"
 SPECTRUM = "spectrum.csv"
 
 
-def reduce_features(place: Workplace, features: AnyPath, state: AnyPath | None = None) -> AnyPath:
-    """Fit PCA on a features folder, write `components` and `model`; return the components' folder."""
+@dataclass(frozen=True)
+class Update:
+    """An earlier PCA's state, and the table of the vectors that it has not seen."""
+
+    state: AnyPath
+    additions: AnyPath
+
+
+def update_of_result(place: Workplace, additions: AnyPath | None) -> Update | None:
+    """Return how the PCA of the result in place becomes that of the new one; None where it must be fitted anew."""
+    state = place.out / MODEL / STATE
+    return Update(state, additions) if additions is not None and state.is_file() else None
+
+
+def reduce_features(place: Workplace, features: AnyPath, update: Update | None = None) -> AnyPath:
+    """Fit PCA on a features folder, write `components` and `model`; return the components' folder.
+
+    `update`: fold its additions alone into an earlier PCA's state, which saves a pass over the features.
+    """
     settings = place.settings
     place.progress.stage("reduce")
     with place.manifest.timed("start"):
         spark = place.session.spark()
     criterion = Criterion(settings.components, settings.variance_kept)
-    earlier = None if state is None else _read_state(state)
+    earlier = None if update is None else _read_state(update.state)
 
     def fit_and_write() -> PCAModel:
         table = spark.read.parquet(str(table_folder(features, FEATURES)))
+        unseen = table if update is None else spark.read.parquet(str(table_folder(update.additions, FEATURES)))
         found, moments = fit_projection(
-            table, FEATURES, criterion, standardize=settings.standardize, update=earlier
+            unseen, FEATURES, criterion, standardize=settings.standardize, update=earlier
         )
         model = PCAModel(found, moments)
         model.write().save(str(place.stage / MODEL / "pca"))

@@ -55,7 +55,7 @@ Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Pairs = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_pairs)]
 
 PHOTOS, NETWORK, REDUCTION, SPARK = "Photos", "Network", "Reduction", "Spark"
-EXPORT, RESULT = "Export", "Result"
+EXPORT, RESULT, RESUME = "Export", "Result", "Resume"
 
 # benchmarks/precision.py: MobileNetV2, 1,030 photos of fruits360-test, a processor with AVX-512 BF16
 BF16_FIDELITY = "1.7 times as fast, not exact (cosine to f32: mean 0.978, lowest 0.921)"
@@ -120,6 +120,13 @@ class Settings(BaseSettings):
     overwrite: bool = _setting(RESULT, False, "replace an existing result, once the new one is whole")
     report: bool = _setting(RESULT, True, "write report.html")
 
+    resume: bool = _setting(
+        RESUME,
+        False,
+        "compute only new and changed photos, and what a run that did not end well had not done",
+    )
+    prune: bool = _setting(RESUME, False, "with --resume: drop photos that the source has no more")
+
     master: str = _setting(
         SPARK, "local[*]", "where Spark runs: local[*], local[N], spark://HOST:PORT, yarn or k8s://URL"
     )
@@ -155,6 +162,12 @@ class Settings(BaseSettings):
         if any("=" not in pair for pair in value):
             raise ValueError("key=value pairs")
         return value
+
+    @model_validator(mode="after")
+    def _check_prune(self) -> Settings:
+        if self.prune and not self.resume:
+            raise SettingsError("prune", self.prune, "resume beside it; without, a result is of its source alone")
+        return self
 
     @model_validator(mode="after")
     def _check_one_criterion(self) -> Settings:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 
-from verger import ingest
+from verger import ingest, schema
 from verger.decode import read_photo
-from verger.errors import DecodeError, ResultError, StorageError
-from verger.export import features_of, rejected_of, write_copies, write_parquet
+from verger.errors import DecodeError, ResultError, SettingsError, StorageError
+from verger.export import features_of, write_copies, write_parquet, write_rejected
 from verger.featurize.device import CPU, prepare_on
+from verger.featurize.journal import COMPUTED, Journal
 from verger.featurize.network import Network
 from verger.featurize.onnx_session import import_runtime
 from verger.featurize.runtime import Extractor, featurize_photo
@@ -26,10 +29,11 @@ from verger.featurize.spark import Counts
 from verger.featurize.spark import featurize as featurize_images
 from verger.featurize.worker import WorkerOptions
 from verger.manifest import Manifest
+from verger.resume import Earlier, find_earlier, fingerprint, mark
 from verger.uri import AnyPath, parquet_files, remove_tree
-from verger.workplace import FEATURES, REJECTED, Workplace
+from verger.workplace import FEATURES, LISTING, REJECTED, Workplace
 
-LISTING = "listing"
+Photos = ingest.Listing | ingest.Packed
 
 PATIENCE_S = 20.0
 NO_EXECUTORS = (
@@ -40,7 +44,7 @@ NO_EXECUTORS = (
 _N_PARITY_PHOTOS = 16
 
 
-def find_photos(place: Workplace, src: str) -> ingest.Listing | ingest.Packed:
+def find_photos(place: Workplace, src: str) -> Photos:
     """Return the photos of the source: loose ones listed while Spark starts, cut into tasks, or packed ones."""
     packed = ingest.find_packed(src)
     if packed is None:
@@ -87,27 +91,88 @@ def prepare(place: Workplace) -> Network:
     return network
 
 
-def featurize(place: Workplace, photos: ingest.Listing | ingest.Packed, network: Network) -> AnyPath:
-    """Write `features` and `rejected` from one pass over the photos; return the features' folder."""
+@dataclass(frozen=True)
+class Featurized:
+    """The features' folder, and where they are those of the result in place and some more, the table of these."""
+
+    table: AnyPath
+    additions: AnyPath | None
+
+
+def featurize(place: Workplace, photos: Photos, network: Network) -> Featurized:
+    """Write `features` and `rejected` from one pass over the photos, less what earlier runs have done."""
+    earlier = _recall(place, network)
+    if earlier is not None:
+        photos = _mark(place, photos, earlier)
     place.progress.stage("start Spark")
     with place.manifest.timed("start"):
         images = _images(place, photos)
     counts = Counts(images)
     options = WorkerOptions(place.settings.max_pixels)
-    # Kept on disk for the second table: the photos are decoded once, and memory holds none of it.
-    outcomes = featurize_images(images, network, options, counts).persist(StorageLevel.DISK_ONLY)
+    folder = _open_journal(place, network)
+    journal = Journal(str(folder), earlier.known if earlier else None)
+    outcomes = featurize_images(images, network, options, counts, journal)
 
     def write() -> None:
         write_parquet(features_of(outcomes), place.stage / FEATURES)
-        write_parquet(rejected_of(outcomes), place.stage / REJECTED, single_file=True)
+        # From the journal: the photos are decoded once, and memory holds none of it.
+        write_rejected(place.session.spark(), folder, place.stage / REJECTED)
 
     place.progress.stage("featurize", place.manifest.counts["listed"])
     with place.manifest.timed("featurize"):
         place.session.run(write, _watch(place, counts))
     place.progress.advance(place.manifest.counts["listed"], counts.read()[1])
-    place.manifest.network = network.describe() | {"spec": asdict(place.spec)}
+    place.manifest.network = network.describe() | {
+        "spec": asdict(place.spec),
+        "fingerprint": _fingerprint(place, network),
+    }
     _count(place)
-    return place.stage / FEATURES
+    if earlier is None:
+        return Featurized(place.stage / FEATURES, None)
+    return Featurized(place.stage / FEATURES, _additions(place, folder, earlier))
+
+
+def _fingerprint(place: Workplace, network: Network) -> str:
+    return fingerprint(network, place.settings.max_pixels)
+
+
+def _recall(place: Workplace, network: Network) -> Earlier | None:
+    """Find what earlier runs have done, where this one is to resume."""
+    if not place.settings.resume:
+        return None
+    place.progress.stage("recall")
+    with place.manifest.timed("recall"):
+        return find_earlier(place.out, place.journal, _fingerprint(place, network))
+
+
+def _mark(place: Workplace, photos: Photos, earlier: Earlier) -> Photos:
+    """Mark the photos that are known; packed ones are known by their content alone."""
+    prune = place.settings.prune
+    if isinstance(photos, ingest.Packed):
+        if earlier.n_published and not prune:
+            raise SettingsError("prune", prune, "true where photos are packed: the result is of these alone")
+        return photos
+    with place.manifest.timed("recall"):
+        marked = mark(photos, earlier, prune=prune)
+    place.manifest.counts |= {"listed": marked.n_photos, "gone": marked.n_photos - photos.n_photos}
+    return marked
+
+
+def _additions(place: Workplace, journal: AnyPath, earlier: Earlier) -> AnyPath | None:
+    """Count what is new; return the journal where it is all that the result in place has not."""
+    counts = place.manifest.counts
+    counts["computed"] = _tally(journal, COMPUTED)[True]
+    counts["reused"] = counts["features"] - counts["computed"]
+    n_unchanged = counts["features"] - _tally(journal, "reason")[None]
+    return journal if 0 < earlier.n_published == n_unchanged else None
+
+
+def _open_journal(place: Workplace, network: Network) -> AnyPath:
+    """Return the folder that takes what the tasks of this run have done."""
+    run = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}"
+    folder = place.journal / _fingerprint(place, network) / run
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _watch(place: Workplace, counts: Counts) -> Callable[[], None]:
@@ -125,10 +190,10 @@ def _watch(place: Workplace, counts: Counts) -> Callable[[], None]:
     return tick
 
 
-def _images(place: Workplace, photos: ingest.Listing | ingest.Packed) -> DataFrame:
+def _images(place: Workplace, photos: Photos) -> DataFrame:
     spark = place.session.spark()
     if isinstance(photos, ingest.Listing):
-        return ingest.images(spark, photos)
+        return ingest.images(spark, photos, schema.MARKED_LISTING)
     images = ingest.packed_images(spark, photos, _selection(place))
     if _selection(place) != ingest.Selection(label=place.settings.label):  # not all of them
         place.manifest.counts["listed"] = place.session.run(images.count)
@@ -176,7 +241,8 @@ def check_parity(place: Workplace, network: Network) -> None:
 def finish(place: Workplace) -> Manifest:
     """Write the report and the manifest, and return it."""
     manifest = place.manifest
-    remove_tree(place.stage / LISTING)
+    if manifest.command == "pack":
+        remove_tree(place.stage / LISTING)
     manifest.timings_s["total"] = round(time.monotonic() - place.started, 3)
     if "listed" in manifest.counts:
         spent = manifest.timings_s.get("featurize") or manifest.timings_s["pack"]
@@ -201,8 +267,8 @@ def _count(place: Workplace) -> None:
         raise ResultError(f"photos were lost on the way: {counts}")
 
 
-def _tally(folder: AnyPath, column: str) -> Counter[str | None]:
-    found = Counter[str | None]()
+def _tally(folder: AnyPath, column: str) -> Counter[Any]:
+    found = Counter[Any]()
     for batch in _batches(folder, [column]):
         found.update(batch[column].to_pylist())
     return found

@@ -44,8 +44,12 @@ def _counts(manifest: Manifest) -> list[tuple[str, str]]:
         rejected += f" ({manifest.rejected_share:.1%}): {reasons}"
     assert manifest.network is not None
     network = manifest.network
+    resumed = []
+    if "reused" in counts:
+        resumed = [("resumed", f"{counts['reused']:,} features are of earlier runs, {counts['computed']:,} new")]
     return [
         ("photos", f"{counts['listed']:,} in {counts['labels']:,} labels"),
+        *resumed,
         ("features", f"{counts['features']:,} x {network['n_features']:,}, {network['model']}"),
         ("weights", str(network["weights_from"])),
         ("rejected", rejected),

@@ -16,13 +16,18 @@ from verger.featurize.network import imagenet_file
 from verger.manifest import Manifest
 from verger.places import cache_dir
 from verger.progress import Progress
-from verger.publish import publishing
+from verger.publish import has_journal, journal_of, publishing
 from verger.session import Session, SessionOptions, session
 from verger.settings import Settings
 from verger.uri import AnyPath, scheme_of
 
 # The tables of a result.
 FEATURES, COMPONENTS, REJECTED, MODEL = "features", "components", "rejected", "model"
+
+# What was found, beside them: a later run knows by it which photos have not changed.
+LISTING = "listing"
+
+KEPT = "what was done is kept: the same command with --resume goes on from there"
 
 # What a worker needs to featurize; imported while the JVM starts.
 WORKER_MODULES = ("verger.featurize.worker", "openvino")
@@ -41,6 +46,11 @@ class Workplace:
     manifest: Manifest
     progress: Progress
     started: float
+
+    @property
+    def journal(self) -> AnyPath:
+        """What this run has done so far, and those before it that did not end well."""
+        return journal_of(self.stage)
 
     @property
     def export_options(self) -> ExportOptions:
@@ -71,8 +81,17 @@ def workplace(
     options = replace(session_options(settings), archive_classes_to=archive, stores=tuple(stores.items()))
     if command not in ("run", "features"):
         options = replace(options, preload=(), computes_in_jvm=command == "train")
-    with publishing(out, overwrite=settings.overwrite) as stage, session(options) as starting:
-        yield Workplace(settings, spec, out, stage, starting, manifest, progress, started)
+    with (
+        publishing(out, overwrite=settings.overwrite, resume=settings.resume) as stage,
+        session(options) as starting,
+    ):
+        place = Workplace(settings, spec, out, stage, starting, manifest, progress, started)
+        try:
+            yield place
+        except BaseException:
+            if has_journal(stage):
+                progress.note(KEPT)
+            raise
 
 
 def network_spec(settings: Settings) -> NetworkSpec:

@@ -12,11 +12,11 @@ from verger.cli.chain import chain_command
 from verger.console import watching
 from verger.manifest import Manifest
 from verger.progress import Progress
-from verger.settings import EXPORT, NETWORK, PHOTOS, REDUCTION, RESULT, SPARK, Settings
+from verger.settings import EXPORT, NETWORK, PHOTOS, REDUCTION, RESULT, RESUME, SPARK, Settings
 from verger.uri import any_path, local_folder
 
 
-@chain_command(PHOTOS, NETWORK, REDUCTION, EXPORT, RESULT, SPARK)
+@chain_command(PHOTOS, NETWORK, REDUCTION, EXPORT, RESULT, RESUME, SPARK)
 def run(src: Source, out: Result, settings: Settings, watch: Progress) -> Manifest:
     """The whole chain: photos -> features -> components, and a report.
 
@@ -25,6 +25,7 @@ def run(src: Source, out: Result, settings: Settings, watch: Progress) -> Manife
     verger run photos/ out/ --limit 200                    # try a part first
     verger run photos/ out/ --model VGG16 --pooling max --variance 0.95
     verger run photos/ out/ --overwrite --export csv,json --single-file
+    verger run photos/ out/ --resume                       # go on, or take in what is new
     VERGER_WEIGHTS=random:0 verger run 'photos/*/good' out/
     """
     from verger import pipeline
@@ -32,7 +33,7 @@ def run(src: Source, out: Result, settings: Settings, watch: Progress) -> Manife
     return pipeline.run(src, any_path(out), settings, watch)
 
 
-@chain_command(PHOTOS, NETWORK, EXPORT, RESULT, SPARK)
+@chain_command(PHOTOS, NETWORK, EXPORT, RESULT, RESUME, SPARK)
 def features(src: Source, out: Result, settings: Settings, watch: Progress) -> Manifest:
     """The first half alone: photos -> features.
 

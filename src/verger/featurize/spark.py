@@ -12,6 +12,7 @@ from pyspark.sql.types import StructType
 
 from verger import schema
 from verger.featurize.device import CUDA, gpu_of
+from verger.featurize.journal import Journal
 from verger.featurize.network import Network
 from verger.featurize.runtime import extractor_for
 from verger.featurize.worker import WorkerOptions, featurize_batches
@@ -35,14 +36,19 @@ class Counts:
 
 
 def featurize(
-    images: DataFrame, network: Network, options: WorkerOptions, counts: Counts | None = None
+    images: DataFrame,
+    network: Network,
+    options: WorkerOptions,
+    counts: Counts | None = None,
+    journal: Journal | None = None,
 ) -> DataFrame:
     """Return `images` less their content, plus schema.OUTCOME: features, or the reason why not.
 
     Lazy. The weights travel once, as a broadcast, and are compiled once in each worker process; on GPUs once for
     each that the process meets. There a task decodes in as many threads as Spark gives it cores (spark.task.cpus).
     """
-    shared = images.sparkSession.sparkContext.broadcast(network.for_workers())
+    context = images.sparkSession.sparkContext
+    shared, recalled = context.broadcast(network.for_workers()), context.broadcast(journal)
     key, is_on_gpu = network.key, network.device == CUDA
     told = counts or Counts(images)
     # The closure holds nothing of this module: the workers need not import it.
@@ -53,14 +59,14 @@ def featurize(
         rejected.add(n_rejected)
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        if not is_on_gpu:
-            return featurize_batches(batches, extractor_for(key, lambda: shared.value), options, report)
         from pyspark import TaskContext
 
         task = TaskContext.get()
         assert task is not None
-        extractor = extractor_for(key, lambda: shared.value, gpu_of(task))
-        return featurize_batches(batches, extractor, replace(options, n_threads=task.cpus()), report)
+        extractor = extractor_for(key, lambda: shared.value, gpu_of(task) if is_on_gpu else 0)
+        in_task = replace(options, n_threads=task.cpus() if is_on_gpu else 1)
+        kept = recalled.value and replace(recalled.value, task=task.partitionId())
+        return featurize_batches(batches, extractor, in_task, report, kept)
 
     return images.mapInArrow(run, _output_schema(images, options))
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ import pyarrow as pa
 from verger.columns import integers, strings, vectors
 from verger.decode import Content, read_photos
 from verger.errors import DecodeError, Reason
+from verger.featurize.journal import Journal
+from verger.featurize.known import Known, KnownFeatures
 from verger.featurize.runtime import Extractor, PhotoFeatures, PreparedPhoto, infer_photos, prepare_photo
 
 # Rows handed to Spark at a time; wide vectors go in smaller batches.
@@ -22,6 +25,7 @@ _MAX_BYTES_OUT = 4 << 20
 
 CONTENT = "content"
 PATH = "path"
+EARLIER = "earlier"
 
 
 @dataclass(frozen=True)
@@ -44,23 +48,44 @@ Map = Callable[..., Iterable[Any]]
 
 
 def featurize_batches(
-    batches: Iterable[pa.RecordBatch], extractor: Extractor, options: WorkerOptions, report: Report
+    batches: Iterable[pa.RecordBatch],
+    extractor: Extractor,
+    options: WorkerOptions,
+    report: Report,
+    journal: Journal | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the incoming columns less the content, plus those of schema.OUTCOME.
 
-    `report` is told (done, rejected) of every batch that goes out.
+    `report` is told (done, rejected) of every batch that goes out. The `journal` keeps them too; what it knows of
+    earlier runs is not computed again.
     """
+    known = journal.known if journal else None
     n_rows_out = max(1, min(_MAX_ROWS_OUT, _MAX_BYTES_OUT // (4 * extractor.n_features)))
     n_rows_out = max(1, n_rows_out // extractor.batch_size) * extractor.batch_size
-    with _mapping(options.n_threads) as mapped:
+    with _mapping(options.n_threads) as mapped, journal.part() if journal else nullcontext() as part:
         for batch in batches:
-            contents = _contents(batch, options)
+            found = _found(batch, options, known)
+            contents = _contents(batch, found, options)
             for start in range(0, batch.num_rows, n_rows_out):
                 rows = batch.slice(start, n_rows_out)
-                here = itertools.islice(contents, rows.num_rows)
-                outcomes = _outcomes(here, extractor, options, mapped)
+                found_here = found[start : start + n_rows_out]
+                here = itertools.islice(contents, found_here.count(None))
+                others = iter(_outcomes(here, extractor, options, mapped, known))
+                outcomes = [next(others) if one is None else one for one in found_here]
                 report(len(outcomes), sum(isinstance(outcome, DecodeError) for outcome in outcomes))
-                yield _append(rows, outcomes, extractor.n_features, options)
+                done = _append(rows, outcomes, extractor.n_features, options)
+                if part is not None:
+                    part.write(done, outcomes)
+                yield done
+
+
+def _found(batch: pa.RecordBatch, options: WorkerOptions, known: Known | None) -> list[KnownFeatures | None]:
+    """Return what is known of each photo by its place in an earlier run's tables."""
+    if known is None or EARLIER not in batch.schema.names:
+        return [None] * batch.num_rows
+    paths = batch[options.path_column].to_pylist()
+    places = batch[EARLIER].to_pylist()
+    return [None if place is None else known.at(place, path) for place, path in zip(places, paths, strict=True)]
 
 
 @contextmanager
@@ -74,38 +99,45 @@ def _mapping(n_threads: int) -> Iterator[Map]:
 
 
 def _outcomes(
-    contents: Iterator[Content], extractor: Extractor, options: WorkerOptions, mapped: Map
+    contents: Iterator[Content], extractor: Extractor, options: WorkerOptions, mapped: Map, known: Known | None
 ) -> list[Outcome]:
     """Return what becomes of each photo, in their order: photos wait for their batch, broken ones for nothing."""
     outcomes: list[Outcome] = []
     while chosen := list(itertools.islice(contents, extractor.batch_size)):
-        prepared = list(mapped(lambda content: _prepared(content, extractor, options), chosen))
+        prepared = list(mapped(lambda content: _prepared(content, extractor, options, known), chosen))
         done = iter(infer_photos([p for p in prepared if isinstance(p, PreparedPhoto)], extractor))
-        outcomes += [p if isinstance(p, DecodeError) else next(done) for p in prepared]
+        outcomes += [next(done) if isinstance(p, PreparedPhoto) else p for p in prepared]
     return outcomes
 
 
-def _prepared(content: Content, extractor: Extractor, options: WorkerOptions) -> PreparedPhoto | DecodeError:
+def _prepared(
+    content: Content, extractor: Extractor, options: WorkerOptions, known: Known | None
+) -> PreparedPhoto | Outcome:
     if isinstance(content, DecodeError):
         return content
+    if known is not None and (same := known.of_content(hashlib.sha256(content).hexdigest())) is not None:
+        return same
     try:
         return prepare_photo(content, extractor, max_pixels=options.max_pixels)
     except DecodeError as error:
         return error
 
 
-def _contents(batch: pa.RecordBatch, options: WorkerOptions) -> Iterator[Content]:
-    """Yield the photos' bytes, or why they cannot be had."""
+def _contents(
+    batch: pa.RecordBatch, found: Sequence[KnownFeatures | None], options: WorkerOptions
+) -> Iterator[Content]:
+    """Yield the bytes of the photos that are not found, or why they cannot be had."""
     if options.content_column in batch.schema.names:
-        for value in batch[options.content_column]:
+        for value in itertools.compress(batch[options.content_column], (one is None for one in found)):
             content = value.as_py()
             yield DecodeError(Reason.EMPTY, "the content is null") if content is None else content
         return
-    yield from read_photos(batch[options.path_column].to_pylist())
+    paths = batch[options.path_column].to_pylist()
+    yield from read_photos([path for path, one in zip(paths, found, strict=True) if one is None])
 
 
 def _append(
-    rows: pa.RecordBatch, outcomes: list[Outcome], n_features: int, options: WorkerOptions
+    rows: pa.RecordBatch, outcomes: Sequence[Outcome], n_features: int, options: WorkerOptions
 ) -> pa.RecordBatch:
     done = [o if isinstance(o, PhotoFeatures) else None for o in outcomes]
     failed = [o if isinstance(o, DecodeError) else None for o in outcomes]

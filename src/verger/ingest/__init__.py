@@ -1,7 +1,7 @@
 """Photos to the `images` table: find (`walk`), label, cut into tasks (`listing`), hand to Spark."""
 
 from verger.ingest.images import images, read_images, with_content
-from verger.ingest.listing import TASK_WEIGHT, Cut, Listing, Selection, write_listing
+from verger.ingest.listing import TASK_WEIGHT, Cut, Listing, Selection, task_file, write_listing, write_task
 from verger.ingest.packed import (
     IMAGES,
     SHARDS,
@@ -25,7 +25,9 @@ __all__ = [
     "packed_images",
     "read_images",
     "row_group_bytes",
+    "task_file",
     "with_content",
     "write_listing",
     "write_shards",
+    "write_task",
 ]

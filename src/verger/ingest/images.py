@@ -33,11 +33,11 @@ def read_images(spark: SparkSession, src: str, selection: Selection | None = Non
     return images(spark, listing)
 
 
-def images(spark: SparkSession, listing: Listing) -> DataFrame:
-    """Return a listing as a DataFrame with one partition a task."""
+def images(spark: SparkSession, listing: Listing, columns: str = schema.LISTING) -> DataFrame:
+    """Return a listing as a DataFrame with one partition a task; `columns` may be schema.MARKED_LISTING."""
     # A file's opening "costs" as much as a partition may hold, so that none shares one.
     spark.conf.set("spark.sql.files.openCostInBytes", spark.conf.get("spark.sql.files.maxPartitionBytes") or "")
-    return spark.read.schema(schema.LISTING).parquet(str(listing.folder))
+    return spark.read.schema(columns).parquet(str(listing.folder))
 
 
 def with_content(images: DataFrame) -> DataFrame:

@@ -138,17 +138,23 @@ def _cut(spool: Path, folder: AnyPath, task_weight: float, cut: Cut) -> int:
                 weight += cut.per_photo + length / cut.bytes_per_weight
                 if weight >= task_weight * (n_tasks + 1) - 1e-6:
                     held.append(batch.slice(start, row + 1 - start))
-                    _write_task(held, folder, n_tasks)
+                    write_task(pa.Table.from_batches(held, _ARROW), task_file(folder, n_tasks))
                     n_tasks, start, held = n_tasks + 1, row + 1, []
             if start < batch.num_rows:
                 held.append(batch.slice(start))
         if held:
-            _write_task(held, folder, n_tasks)
+            write_task(pa.Table.from_batches(held, _ARROW), task_file(folder, n_tasks))
             n_tasks += 1
     return n_tasks
 
 
-def _write_task(batches: list[pa.RecordBatch], folder: AnyPath, number: int) -> None:
+def task_file(folder: AnyPath, number: int) -> AnyPath:
+    """Return the file of a task."""
+    return folder / f"task-{number:06d}.parquet"
+
+
+def write_task(rows: pa.Table, file: AnyPath) -> None:
+    """Write the rows of a task."""
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_batches(batches, _ARROW), sink)
-    (folder / f"task-{number:06d}.parquet").write_bytes(sink.getvalue().to_pybytes())
+    pq.write_table(rows, sink)
+    file.write_bytes(sink.getvalue().to_pybytes())

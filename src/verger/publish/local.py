@@ -7,32 +7,40 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from verger.errors import ResultError
-from verger.publish.taken import check_free
+from verger.publish.taken import JOURNAL, RESULT, check_free, holds_tables
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
 
 @contextmanager
-def staging(out: Path, *, overwrite: bool) -> Iterator[Path]:
+def staging(out: Path, *, overwrite: bool, resume: bool) -> Iterator[Path]:
     """Yield the folder to write into; it becomes `out` at the end."""
-    check_free(out, overwrite=overwrite)
-    staging = out.parent / f".{out.name}.verger-staging"
+    check_free(out, overwrite=overwrite or resume)
+    place = out.parent / f".{out.name}.verger-staging"
+    result = place / RESULT
     out.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(staging):
+    with _locked(place):
         _recover(out)
-        check_free(out, overwrite=overwrite)
-        _empty(staging)
+        check_free(out, overwrite=overwrite or resume)
+        _clear(place, keep_journal=resume)
+        result.mkdir()
         try:
-            yield staging
-            check_free(out, overwrite=overwrite)
-            _switch(staging, out)
+            yield result
+            check_free(out, overwrite=overwrite or resume)
+            _switch(result, out)
+        except BaseException:
+            _clear(place, keep_journal=True)
+            raise
+        else:
+            _clear(place, keep_journal=False)
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            with suppress(OSError):  # there is a journal in it
+                place.rmdir()
 
 
 @contextmanager
@@ -50,21 +58,24 @@ def _locked(staging: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _empty(folder: Path) -> None:
-    for entry in folder.iterdir():
+def _clear(place: Path, *, keep_journal: bool) -> None:
+    """Remove all but the journal, where there is anything in that."""
+    for entry in place.iterdir():
+        if entry.name == JOURNAL and keep_journal and holds_tables(entry):
+            continue
         if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
+            shutil.rmtree(entry, ignore_errors=True)
         else:
             entry.unlink()
 
 
-def _switch(staging: Path, out: Path) -> None:
+def _switch(result: Path, out: Path) -> None:
     if not out.exists():
-        staging.rename(out)
-    elif not _exchange(staging, out):
+        result.rename(out)
+    elif not _exchange(result, out):
         previous = _previous(out)
         out.rename(previous)
-        staging.rename(out)
+        result.rename(out)
         shutil.rmtree(previous)
 
 

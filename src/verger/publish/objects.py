@@ -1,7 +1,8 @@
 """Publishing in an object store, which renames nothing: the new result is copied, its manifest last.
 
-A reader that asks for the manifest first sees a whole result or none. The staging place holds `lock` and `result/`;
-one whose copying died has a whole `result/`, and the next run copies it to the end before it does anything else.
+A reader that asks for the manifest first sees a whole result or none. The staging place holds `lock`, `result/`
+and `journal/`; one whose copying died has a whole `result/`, and the next run copies it to the end before it does
+anything else.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import psutil
 
 from verger.errors import ResultError, StorageError
 from verger.objects import ObjectPath
-from verger.publish.taken import MANIFEST, check_free
+from verger.publish.taken import JOURNAL, MANIFEST, RESULT, check_free
 
 # A run renews its lock so often; one that has not been renewed for so long belongs to a run that has died.
 _RENEWED_EVERY_S = 60.0
@@ -26,24 +27,29 @@ _DEAD_AFTER_S = 300.0
 
 
 @contextmanager
-def staging(out: ObjectPath, *, overwrite: bool) -> Iterator[ObjectPath]:
+def staging(out: ObjectPath, *, overwrite: bool, resume: bool) -> Iterator[ObjectPath]:
     """Yield the place to write to; it becomes `out` at the end."""
     if not out.key:
         raise ResultError(f"{out} is a whole bucket: choose a folder in it")
-    check_free(out, overwrite=overwrite)
+    check_free(out, overwrite=overwrite or resume)
     place = out.with_name(f".{out.name}.verger-staging")
-    result = place / "result"
+    result = place / RESULT
     with _locked(place / "lock"):
         _recover(result, out)
-        check_free(out, overwrite=overwrite)
+        check_free(out, overwrite=overwrite or resume)
         result.remove_tree()
+        if not resume:
+            (place / JOURNAL).remove_tree()
         try:
             yield result
-            check_free(out, overwrite=overwrite)
-            _switch(result, out)
-        finally:
+            check_free(out, overwrite=overwrite or resume)
+        except BaseException:
             with suppress(StorageError):  # what went wrong first is the news
-                place.remove_tree()
+                (result if (place / JOURNAL).is_dir() else place).remove_tree()
+            raise
+        _switch(result, out)  # one that fails leaves the whole result to the next run
+        with suppress(StorageError):
+            place.remove_tree()
 
 
 def _switch(result: ObjectPath, out: ObjectPath) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from verger.errors import ResultError, SourceError
 from verger.uri import AnyPath
 
 MANIFEST = "manifest.json"
+
+# What is in the staging place: the new result, and what a run has done so far (see `featurize.journal`).
+RESULT, JOURNAL = "result", "journal"
 
 
 def check_free(out: AnyPath, *, overwrite: bool) -> None:
@@ -26,3 +31,10 @@ def table_folder(result: AnyPath, name: str) -> AnyPath:
     raise SourceError(
         f"{result} holds no {name}: expected a result of `verger run` or `verger features`, or its {name}/"
     )
+
+
+def holds_tables(folder: AnyPath) -> bool:
+    """Tell whether anything has been written to a folder of folders of tables."""
+    if isinstance(folder, Path):
+        return any(folder.rglob("*.parquet"))
+    return folder.is_dir()

@@ -57,26 +57,31 @@ def fit_projection(
     sketch, in several passes, and cannot be updated. Raises ReductionError.
     """
     vectors = _vectors(features, column)
-    moments = sum_moments(vectors)
-    if update is not None:
-        if moments.is_wide or update.is_wide:
-            raise ReductionError(f"vectors over {MAX_EXACT_FEATURES} columns keep no state to update")
-        moments = update.merge(moments)
+    moments = _merged(update, sum_moments(vectors))
     if moments.is_wide:
         return _fit_wide(vectors, moments, criterion, standardize=standardize), moments
     return fit_exact(moments, criterion, standardize=standardize), moments
 
 
-def sum_moments(vectors: DataFrame) -> Moments:
-    """Return the moments of a one-column DataFrame of arrays; raises ReductionError where there are none."""
+def _merged(earlier: Moments | None, moments: Moments | None) -> Moments:
+    if earlier is None or moments is None:
+        found = earlier or moments
+        if found is None:
+            raise ReductionError("there are no feature vectors to reduce")
+        return found
+    if moments.is_wide or earlier.is_wide:
+        raise ReductionError(f"vectors over {MAX_EXACT_FEATURES} columns keep no state to update")
+    return earlier.merge(moments)
+
+
+def sum_moments(vectors: DataFrame) -> Moments | None:
+    """Return the moments of a one-column DataFrame of arrays; None where there are none."""
 
     def merge(parts: list[bytes]) -> bytes:
         return merge_all([Moments.from_bytes(part) for part in parts]).to_bytes()
 
     parts = _collect_tree(vectors, moments_of_batches, merge)
-    if not parts:
-        raise ReductionError("there are no feature vectors to reduce")
-    return Moments.from_bytes(merge(parts))
+    return Moments.from_bytes(merge(parts)) if parts else None
 
 
 def _fit_wide(vectors: DataFrame, moments: Moments, criterion: Criterion, *, standardize: bool) -> Projection:
