@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tests import s3
-from tests.chain import manifest_of, verger
+from tests.chain import descendants, manifest_of, start_verger, verger, wait_until_gone
 from tests.networks import save_tiny_onnx
 from verger.objects import _store
 from verger.places import cache_dir
@@ -111,3 +112,30 @@ def test_a_run_that_fails_leaves_nothing_in_the_store(photos: tuple[str, Path], 
     done = verger("run", photos[0], out, "--model", tmp_path / "no.onnx", cwd=tmp_path)
     assert done.returncode == 1
     assert [key for key in s3.keys("failed/") if not key.endswith("/")] == []
+
+
+def test_a_killed_run_is_resumed_and_a_grown_bucket_taken_in(
+    photos: tuple[str, Path], tiny: Path, tmp_path: Path
+) -> None:
+    remote, local = f"{photos[0]}/fruit 3", photos[1] / "fruit 3"
+    out = f"s3a://{s3.BUCKET}/resumed/out"
+    flags = ("--model", tiny, "--components", "2", "--no-report")
+    run = start_verger("run", remote, out, *flags, cwd=tmp_path)
+    while not any("/journal/" in key for key in s3.keys("resumed/")):
+        assert run.poll() is None, "it ended before it could be killed"
+        time.sleep(0.02)
+    below = descendants(run.pid)
+    run.kill()
+    run.communicate(timeout=60)
+    assert wait_until_gone(below, 15) == []
+
+    counts = manifest_of("run", remote, out, *flags, "--resume", cwd=tmp_path)["counts"]
+    assert counts["reused"] > 0 and counts["computed"] + counts["reused"] == counts["features"]
+    manifest_of("run", local, tmp_path / "out", *flags, cwd=tmp_path)
+    for name in ("features", "rejected", "components"):
+        assert table(any_path(out) / name).equals(table(tmp_path / "out" / name)), name
+    assert [key for key in s3.keys("resumed/") if "staging" in key] == []
+
+    s3.put("photos/fruit 3/new.png", (photos[1] / "fruit 4" / "00004.png").read_bytes())
+    again = manifest_of("run", remote, out, *flags, "--resume", cwd=tmp_path)["counts"]
+    assert (again["computed"], again["reused"]) == (1, counts["features"])
