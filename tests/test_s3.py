@@ -16,7 +16,7 @@ from PIL import Image
 from tests import s3
 from tests.chain import manifest_of, verger
 from tests.networks import save_tiny_onnx
-from verger.objects import _store
+from verger.objects.stores import store_of
 from verger.places import cache_dir
 from verger.uri import AnyPath, any_path, parquet_files
 
@@ -29,7 +29,7 @@ N_PHOTOS = 10_000
 def endpoint() -> Iterator[str]:
     with s3.serving() as endpoint:
         yield endpoint
-    _store.cache_clear()
+    store_of.cache_clear()
 
 
 @pytest.fixture(scope="module")
