@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import Any
 
+from verger.objects.ranges import Found, list_ranges
 from verger.objects.stores import ask
 
 PAGE = 1000
+# Amazon's directory buckets list in no order, and from the start only.
+_UNSORTED = "--x-s3"
 
 
-class Found(NamedTuple):
-    """An object: its key, bytes, and time of its last change in microseconds since 1970."""
+def find(root: str, key: str) -> Found:
+    """Return the object of this key; FileNotFoundError where there is none."""
+    import obstore
 
-    key: str
-    length: int
-    modified_us: int
+    return _found(ask(root, key, lambda store: obstore.head(store, key)))
 
 
 def children(root: str, folder: str) -> tuple[list[Found], list[str]]:
@@ -27,17 +30,30 @@ def children(root: str, folder: str) -> tuple[list[Found], list[str]]:
     return files, [key.strip("/") for key in sorted(listed["common_prefixes"])]
 
 
-def walk(root: str, folder: str, page: int = PAGE) -> Iterator[Found]:
-    """Yield every object below a folder, in the order of the keys."""
-    return _without_marks(folder, _pages(root, folder, page))
+def walk(root: str, folder: str) -> Iterator[Found]:
+    """Yield every object below a folder, in the order of the keys as far as the store has one."""
+    is_sorted = not root.endswith(_UNSORTED)
+    objects = (
+        list_ranges(_prefix(folder) or "", lambda start: _pages(root, folder, start), PAGE)
+        if is_sorted
+        else chain.from_iterable(_pages(root, folder))
+    )
+    return _without_marks(folder, objects)
 
 
-def _pages(root: str, folder: str, page: int) -> Iterator[Found]:
+def is_empty(root: str, folder: str) -> bool:
+    """Tell whether there is no object below a folder."""
+    pages = _pages(root, folder, size=2)  # one may be the folder's own mark
+    return next(_without_marks(folder, next(pages, [])), None) is None
+
+
+def _pages(root: str, folder: str, start: str | None = None, size: int = PAGE) -> Iterator[list[Found]]:
+    """Yield the objects after the key `start`, a request for each page."""
     import obstore
 
-    pages = ask(root, folder, lambda store: obstore.list(store, _prefix(folder), chunk_size=page))
+    pages = ask(root, folder, lambda store: obstore.list(store, _prefix(folder), offset=start, chunk_size=size))
     while chunk := ask(root, folder, lambda _: next(pages, None)):
-        yield from map(_found, chunk)
+        yield [_found(entry) for entry in chunk]
 
 
 def _without_marks(folder: str, objects: Iterable[Found]) -> Iterator[Found]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from verger.errors import StorageError
 from verger.objects import listing
-from verger.objects.listing import Found
+from verger.objects.ranges import Found
 from verger.objects.s3 import file_system
 from verger.objects.stores import T, ask, first_words
 
@@ -63,20 +63,22 @@ class ObjectPath:
     def is_file(self) -> bool:
         """Tell whether there is an object of this key."""
         try:
-            self.size()
+            self.find()
         except FileNotFoundError:
             return False
         return True
 
     def size(self) -> int:
         """Return the object's bytes; FileNotFoundError where there is none."""
-        import obstore
+        return self.find().length
 
-        return int(self._ask(lambda store: obstore.head(store, self.key))["size"])
+    def find(self) -> Found:
+        """Return what is known of the object; FileNotFoundError where there is none."""
+        return listing.find(self.root, self.key)
 
     def is_dir(self) -> bool:
         """Tell whether there are objects below: an object store has no empty folders."""
-        return next(listing.walk(self.root, self.key, page=1), None) is not None
+        return not listing.is_empty(self.root, self.key)
 
     def exists(self) -> bool:
         """Tell whether it is an object, or a folder of some."""
