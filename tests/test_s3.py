@@ -56,13 +56,13 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def table(folder: AnyPath) -> pa.Table:
-    """Return a table less the places of its photos, sorted by their names."""
+    """Return a table sorted by the photos' folders and names, less where these lie."""
     tables = []
     for file in parquet_files(folder):
         with file.open("rb") as opened:
             tables.append(pq.read_table(opened))
     joined = pa.concat_tables(tables)
-    names = pa.array([path.rpartition("/")[2] for path in joined["path"].to_pylist()])
+    names = pa.array(["/".join(path.split("/")[-2:]) for path in joined["path"].to_pylist()])
     return joined.set_column(0, "path", names).sort_by("path")
 
 

@@ -17,11 +17,10 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from verger.errors import StorageError
 from verger.objects import listing
 from verger.objects.ranges import Found
 from verger.objects.s3 import file_system
-from verger.objects.stores import T, ask, first_words
+from verger.objects.stores import T, ask, failure
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -164,7 +163,7 @@ class ObjectPath:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise StorageError(f"{self}: {first_words(error)}") from None
+            raise failure(str(self), error) from None
 
     def copy_to(self, target: ObjectPath) -> None:
         """Copy the object within its bucket."""

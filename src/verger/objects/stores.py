@@ -21,12 +21,17 @@ _RETRIES = 10
 _RETRY_FOR = timedelta(seconds=60)
 _SILENCE = timedelta(seconds=20)  # a store that says nothing for so long is asked again
 
+# obstore tells a refusal from other errors for one object, and not for a listing; pyarrow never does.
+_REFUSED = re.compile(r"status code: 40[13]\b|ACCESS_DENIED")
+# What is refused to these is refused to all photos: none of them is to blame.
+_BAD_CREDENTIALS = ("SignatureDoesNotMatch", "InvalidAccessKeyId", "ExpiredToken", "InvalidToken", "TimeTooSkewed")
+
 T = TypeVar("T")
 
 
 def ask(root: str, key: str, request: Callable[[ObjectStore], T]) -> T:
     """Make a request; what goes wrong comes out as FileNotFoundError or StorageError."""
-    from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
+    from obstore.exceptions import AlreadyExistsError, BaseError
 
     path = f"{root}/{key}".strip("/")
     try:
@@ -35,10 +40,17 @@ def ask(root: str, key: str, request: Callable[[ObjectStore], T]) -> T:
         raise FileNotFoundError(f"{path}: there is no such object") from None
     except AlreadyExistsError:
         raise
-    except (PermissionDeniedError, UnauthenticatedError) as error:
-        raise StorageError(f"{path}: access is refused{_code(error)}; {_who(root)}", is_refusal=True) from None
     except BaseError as error:
-        raise StorageError(f"{path}: {first_words(error)}") from None
+        raise failure(path, error) from None
+
+
+def failure(path: str, error: Exception) -> StorageError:
+    """Return what a store's error comes to: whose credentials it refuses, or its first words."""
+    if _REFUSED.search(str(error)) or type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError"):
+        is_callers_fault = any(code in str(error) for code in _BAD_CREDENTIALS)
+        words = f"{path}: access is refused{_code(error)}; {_who(path)}"
+        return StorageError(words, is_refusal=not is_callers_fault)
+    return StorageError(f"{path}: {_first_words(error)}")
 
 
 def _code(error: Exception) -> str:
@@ -47,7 +59,7 @@ def _code(error: Exception) -> str:
     return f" ({code.group(1)})" if code else ""
 
 
-def first_words(error: Exception) -> str:
+def _first_words(error: Exception) -> str:
     """The first sentence: what follows may hold whole answers of the store, keys among them."""
     if _INSTANCE_METADATA in str(error):
         return "no credentials: AWS_ACCESS_KEY_ID and its kin are not set, nor AWS_PROFILE, and this is no instance"
@@ -55,8 +67,8 @@ def first_words(error: Exception) -> str:
     return f"{said[:300].strip(' :')}{_code(error)}"
 
 
-def _who(root: str) -> str:
-    if not root.startswith("s3a:"):
+def _who(path: str) -> str:
+    if not path.startswith("s3a:"):
         return "the store's usual credentials are used"
     name = os.environ.get("AWS_PROFILE")
     return f"AWS_PROFILE is {name}" if name else "credentials: environment, AWS profile or instance role"
