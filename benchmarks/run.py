@@ -14,10 +14,13 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.listing import LATENCY_S, N_OBJECTS, time_listing
 from benchmarks.reduction import time_reduction
+from benchmarks.stores import Seconds, count_requests, time_cluster, time_packed, time_store
 from verger.featurize.catalog import NetworkSpec
 from verger.featurize.network import imagenet_file
 from verger.manifest import software_versions
@@ -50,6 +53,7 @@ def main() -> None:
         lines = [*_features(test, 4120, folder, 0.65), *_features(training, 16480, folder, 0.85)]
         lines += _seed_style(test, folder)
         lines += _reduction(folder / "features-16480" / "features")
+        lines += [*_store(test, folder / "store"), *_listing(), *_cluster(test, folder / "cluster")]
     table = _table(lines)
     RESULTS.write_text(table)
     print(table)
@@ -106,6 +110,49 @@ def _reduction(features: Path) -> list[Line]:
         Line("the same by Spark ML's StandardScaler + PCA", f"{found.spark_ml_s:.2f} s"),
         Line("our factor over it", f"{found.factor:.1f}", ">= 8"),
     ]
+
+
+def _store(photos: Path, folder: Path) -> list[Line]:
+    """From and to S3, and what packing saves there."""
+    spent = time_store(photos, folder / "run")
+    packed = time_packed(photos, folder / "packed")
+    asked = count_requests(folder / "packed")
+    requests = " against ".join(_requests(asked[src]) for src in ("packed", "photos"))
+    return [
+        _against("`verger run`, fruitnet, 4,120 photos: S3 against disk", spent, "store", "local"),
+        _against("`verger features` from S3: packed against loose photos", packed, "packed", "loose"),
+        Line("requests for that", requests),
+    ]
+
+
+def _listing() -> list[Line]:
+    found = time_listing()
+    return [
+        Line(
+            f"a flat folder of {N_OBJECTS:,} objects listed, {LATENCY_S * 1000:.0f} ms an answer",
+            f"{found.side_by_side_s:.1f} s, {found.n_requests} requests; "
+            f"one after another {found.chain_s:.1f} s, {found.n_pages}",
+        )
+    ]
+
+
+def _cluster(photos: Path, folder: Path) -> list[Line]:
+    spent = time_cluster(photos, folder)
+    return [
+        _against("`verger run`, 2 workers with a core each against `local[2]`", spent, "cluster", "here", ">= 0.9")
+    ]
+
+
+def _against(what: str, spent: Seconds, ours: str, other: str, target: str = "") -> Line:
+    """Two speeds, and the median of their ratios, round by round."""
+    ratios = [its / own for own, its in zip(spent[ours], spent[other], strict=True)]
+    ours_s, other_s = statistics.median(spent[ours]), statistics.median(spent[other])
+    speed = f"{statistics.median(ratios):.2f} ({_spread(ratios)}): {ours_s:.1f} s against {other_s:.1f} s"
+    return Line(what, speed, target)
+
+
+def _requests(counted: Counter[str]) -> str:
+    return ", ".join(f"{n:,} {kind}" for kind, n in counted.most_common())
 
 
 def _time_cli(*arguments: str) -> float:

@@ -18,7 +18,8 @@ from verger.errors import DecodeError, Reason, ResultError, SourceError, Storage
 from verger.featurize.runtime import PhotoFeatures, PreparedPhoto
 from verger.featurize.worker import WorkerOptions, featurize_batches
 from verger.ingest import Selection, write_listing
-from verger.objects import ObjectPath, _store, object_path
+from verger.objects import ObjectPath, object_path
+from verger.objects.stores import store_of
 from verger.publish import publishing
 from verger.uri import any_path
 
@@ -27,7 +28,7 @@ from verger.uri import any_path
 def endpoint() -> Iterator[str]:
     with s3.serving() as endpoint:
         yield endpoint
-    _store.cache_clear()
+    store_of.cache_clear()
 
 
 @pytest.fixture
@@ -162,14 +163,14 @@ def test_a_photo_that_is_gone_is_rejected_and_a_store_that_fails_is_not_its_faul
     with pytest.raises(DecodeError, match="no such object") as gone:
         read_photo(f"{place}/1.jpg")
     assert gone.value.reason is Reason.UNREADABLE
-    _store.cache_clear()
+    store_of.cache_clear()
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{unused.getsockname()[1]}")
-        monkeypatch.setattr("verger.objects._RETRIES", 1)
+        monkeypatch.setattr("verger.objects.stores._RETRIES", 1)
         with pytest.raises(StorageError, match=s3.BUCKET):
             read_photo(f"{place}/1.jpg")
-    _store.cache_clear()
+    store_of.cache_clear()
 
 
 class _Lengths:
@@ -299,8 +300,8 @@ def test_without_credentials_the_error_names_the_places_they_may_come_from(monke
         unused.bind(("127.0.0.1", 0))
         nowhere = f"http://127.0.0.1:{unused.getsockname()[1]}/169.254.169.254"
         monkeypatch.setenv("AWS_METADATA_ENDPOINT", nowhere)
-        monkeypatch.setattr("verger.objects._RETRIES", 0)
-        _store.cache_clear()
+        monkeypatch.setattr("verger.objects.stores._RETRIES", 0)
+        store_of.cache_clear()
         with pytest.raises(StorageError, match="AWS_PROFILE"):
             (any_path("s3a://bucket/x") / "y").read_bytes()
-    _store.cache_clear()
+    store_of.cache_clear()

@@ -17,7 +17,7 @@ from PIL import Image
 from tests import s3
 from tests.chain import descendants, manifest_of, start_verger, verger, wait_until_gone
 from tests.networks import save_tiny_onnx
-from verger.objects import _store
+from verger.objects.stores import store_of
 from verger.places import cache_dir
 from verger.uri import AnyPath, any_path, parquet_files
 
@@ -30,7 +30,7 @@ N_PHOTOS = 10_000
 def endpoint() -> Iterator[str]:
     with s3.serving() as endpoint:
         yield endpoint
-    _store.cache_clear()
+    store_of.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +57,13 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def table(folder: AnyPath) -> pa.Table:
-    """Return a table less the places of its photos, sorted by their names."""
+    """Return a table sorted by the photos' folders and names, less where these lie."""
     tables = []
     for file in parquet_files(folder):
         with file.open("rb") as opened:
             tables.append(pq.read_table(opened))
     joined = pa.concat_tables(tables)
-    names = pa.array([path.rpartition("/")[2] for path in joined["path"].to_pylist()])
+    names = pa.array(["/".join(path.split("/")[-2:]) for path in joined["path"].to_pylist()])
     return joined.set_column(0, "path", names).sort_by("path")
 
 

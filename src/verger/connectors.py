@@ -148,6 +148,14 @@ def _sdk(hadoop: str) -> tuple[list[Module], tuple[str, str]]:
 def fetch(kind: str, say: Callable[[str], None], ivy_settings: str | None = None) -> list[Path]:
     """Return the connector's jars, fetched from Maven where they are not there; raises SetupError."""
     wanted = connector(kind)
+    try:
+        return obtain(wanted, say, ivy_settings)
+    except SetupError as error:
+        raise SetupError(_how_to_do_without(wanted, kind, error)) from None
+
+
+def obtain(wanted: Connector, say: Callable[[str], None], ivy_settings: str | None = None) -> list[Path]:
+    """Return these jars, fetched where they are not there; raises SetupError with Ivy's words."""
     if wanted.jars:
         return wanted.jars
     say(f"fetching {wanted.name} from Maven, once, into {wanted.folder}")
@@ -156,7 +164,8 @@ def fetch(kind: str, say: Callable[[str], None], ivy_settings: str | None = None
         done = _retrieve(wanted, Path(scratch), ivy_settings)
         found = Path(scratch) / "jars"
         if done.returncode or not any(found.glob("*.jar")):
-            raise SetupError(_how_to_do_without(wanted, kind, done.stdout + done.stderr))
+            said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()][-3:]
+            raise SetupError("; ".join(said) or "no answer")
         shutil.copytree(found, wanted.folder, dirs_exist_ok=True)
     return wanted.jars
 
@@ -185,10 +194,9 @@ def _retrieve(wanted: Connector, scratch: Path, ivy_settings: str | None) -> sub
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
 
 
-def _how_to_do_without(wanted: Connector, kind: str, said: str) -> str:
-    last = [line.strip() for line in said.splitlines() if line.strip()][-3:]
+def _how_to_do_without(wanted: Connector, kind: str, said: SetupError) -> str:
     return (
-        f"{kind}:// needs {wanted.name}, and Maven does not give it: {'; '.join(last) or 'no answer'}\n"
+        f"{kind}:// needs {wanted.name}, and Maven does not give it: {said}\n"
         f"where there is a network: verger connectors {kind} --to FOLDER; then copy FOLDER here and "
         f"set {JARS} to it (the jars are looked for in {wanted.folder})"
     )

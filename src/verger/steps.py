@@ -71,7 +71,7 @@ def pack(place: Workplace, listing: ingest.Listing) -> None:
     """Write the photos with their bytes into shards."""
     place.progress.stage("start Spark")
     with place.manifest.timed("start"):
-        images = ingest.images(place.session.spark(), listing)
+        images = _images(place, listing)
     place.manifest.counts |= {"bytes": listing.n_bytes, "max_bytes": listing.max_bytes, "shards": listing.n_tasks}
     group_bytes = ingest.row_group_bytes(listing.n_photos, listing.n_bytes)
     folder = place.stage / ingest.IMAGES
@@ -193,8 +193,8 @@ def _watch(place: Workplace, counts: Counts) -> Callable[[], None]:
 def _images(place: Workplace, photos: Photos) -> DataFrame:
     spark = place.session.spark()
     if isinstance(photos, ingest.Listing):
-        return ingest.images(spark, photos, schema.MARKED_LISTING)
-    images = ingest.packed_images(spark, photos, _selection(place))
+        return place.session.run(lambda: ingest.images(spark, photos, schema.MARKED_LISTING))
+    images = place.session.run(lambda: ingest.packed_images(spark, photos, _selection(place)))
     if _selection(place) != ingest.Selection(label=place.settings.label):  # not all of them
         place.manifest.counts["listed"] = place.session.run(images.count)
     return images

@@ -6,18 +6,14 @@ import fnmatch
 import glob
 import os
 import re
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from verger.errors import SourceError
-from verger.objects import SCHEMES, Found, ObjectPath, object_path
+from verger.objects import SCHEMES, ObjectPath, object_path
 from verger.uri import is_local, to_local, to_uri
-
-# Folders of an object store that are listed at a time: one lists a thousand objects a request.
-_FOLDERS_AT_A_TIME = 16
 
 IsPhoto = Callable[[str], object]
 
@@ -48,7 +44,7 @@ class Skipped:
 
 
 def walk_source(src: str, patterns: tuple[str, ...], skipped: Skipped) -> Iterator[Entry]:
-    """Yield the photos of `src` whose names match, folder by folder, in the order of their names.
+    """Yield the photos of `src` whose names match, folder by folder, in the order of their names; a store's by key.
 
     Hidden files (.name) are passed over. Raises SourceError.
     """
@@ -117,7 +113,7 @@ def _walk_objects(place: ObjectPath, is_photo: IsPhoto, skipped: Skipped) -> Ite
     n_plain = next((i for i, part in enumerate(pattern) if glob.has_magic(part)), len(pattern))
     base = ObjectPath(place.root, "/".join(pattern[:n_plain]))
     n_found = 0
-    for found in _list_folders(base):
+    for found in [base.find()] if base.is_file() else base.walk():
         n_found += 1
         parts = found.key.split("/")
         is_asked_for = len(parts) >= len(pattern) and all(map(fnmatch.fnmatchcase, parts, pattern))
@@ -130,23 +126,3 @@ def _walk_objects(place: ObjectPath, is_photo: IsPhoto, skipped: Skipped) -> Ite
             skipped.add(parts[-1])
     if not n_found:
         raise SourceError(f"{place}: there are no objects below {base}/")
-
-
-def _list_folders(base: ObjectPath) -> Iterator[Found]:
-    """Yield the objects below `base`, its folders listed side by side: a listing is a chain of requests."""
-    if base.is_file():
-        yield from (found for found in base.parent.walk() if found.key == base.key)
-        return
-    files, folders = base.children()
-    if len(folders) < 2:
-        yield from base.walk()
-        return
-    yield from files
-    with ThreadPoolExecutor(_FOLDERS_AT_A_TIME) as pool:
-        listing: deque[Future[list[Found]]] = deque()
-        for folder in folders:
-            listing.append(pool.submit(lambda folder: list(folder.walk()), folder))
-            if len(listing) > _FOLDERS_AT_A_TIME:
-                yield from listing.popleft().result()
-        while listing:
-            yield from listing.popleft().result()

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from verger import errors
-from verger.errors import JobError, SetupError, VergerError
+from verger.errors import JobError, SetupError, StorageError, VergerError
 from verger.master import check_master
 from verger.session.jvm import borrow, jvms_below, start, stop
 from verger.session.options import SessionOptions
@@ -77,7 +77,8 @@ class Session:
             raise
         except Exception as error:  # py4j's and pyspark's, of many classes
             # Made into text now: a JVM that has ended can no longer be asked for it.
-            raise _told_by_worker(str(error)) or self._job_error(str(error)) from None
+            text = str(error)
+            raise _told_by_worker(text) or _refused_by_store(text) or self._job_error(text) from None
 
     def has_executors(self) -> bool:
         """Tell whether a cluster has given any executor; without one a job waits, in silence."""
@@ -183,3 +184,14 @@ def _told_by_worker(text: str) -> VergerError | None:
     told = VergerError.__new__(kind)
     told.args = (match.group(2),)
     return told  # type: ignore[no-any-return]
+
+
+def _refused_by_store(text: str) -> StorageError | None:
+    """Return what Spark's connector was refused, if that was it."""
+    match = re.search(r"AccessDeniedException: (\w+://[^:\s]+)", text)
+    if match is None:
+        return None
+    return StorageError(
+        f"{match.group(1)}: access is refused to Spark's own connector; it takes verger's credentials, "
+        "but for what --conf says"
+    )

@@ -1,0 +1,103 @@
+"""How long a flat folder takes to list from a slow store: side by side, and one page after another."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.connection import Connection
+from multiprocessing.sharedctypes import Synchronized
+from unittest import mock
+from urllib.parse import parse_qs, urlsplit
+
+from verger.objects import object_path
+from verger.objects.listing import _pages
+
+N_OBJECTS = 50_000
+LATENCY_S = 0.05
+_PAGE = 1000
+_REQUESTS: Synchronized[int] = multiprocessing.Value("i", 0)
+_KEYS = [f"photos/IMG_{i:06d}.jpg" for i in range(N_OBJECTS)]
+
+
+@dataclass(frozen=True)
+class ListingTimes:
+    """Seconds, and requests made."""
+
+    chain_s: float
+    side_by_side_s: float
+    n_pages: int
+    n_requests: int
+
+
+def time_listing() -> ListingTimes:
+    """List the folder both ways."""
+    place = object_path("s3a://bucket/photos")
+    assert place is not None
+    with _serving() as n_requests:
+        start = time.monotonic()
+        n_chained = sum(len(page) for page in _pages(place.root, place.key))
+        chain_s, n_pages = time.monotonic() - start, n_requests.value
+        start = time.monotonic()
+        n_walked = sum(1 for _ in place.walk())
+        side_by_side_s = time.monotonic() - start
+        assert n_chained == n_walked == N_OBJECTS
+        return ListingTimes(chain_s, side_by_side_s, n_pages, n_requests.value - n_pages)
+
+
+class _Lister(BaseHTTPRequestHandler):
+    """S3, as far as it lists: a page, after a while."""
+
+    protocol_version = "HTTP/1.1"
+    n_requests: Synchronized[int]
+
+    def do_GET(self) -> None:
+        with self.n_requests.get_lock():
+            self.n_requests.value += 1
+        asked = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+        first = bisect_right(_KEYS, asked.get("continuation-token") or asked.get("start-after") or "")
+        page = _KEYS[first : first + _PAGE]
+        is_cut = first + _PAGE < len(_KEYS)
+        body = "".join(_ENTRY.format(key) for key in page)
+        body += f"<IsTruncated>{str(is_cut).lower()}</IsTruncated>"
+        body += f"<NextContinuationToken>{page[-1]}</NextContinuationToken>" if is_cut else ""
+        content = f"<ListBucketResult>{body}</ListBucketResult>".encode()
+        time.sleep(LATENCY_S)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+_ENTRY = "<Contents><Key>{}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><Size>1</Size></Contents>"
+
+
+def _serve(told: Connection, n_requests: Synchronized[int]) -> None:
+    _Lister.n_requests = n_requests
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Lister)
+    told.send(server.server_port)
+    server.serve_forever()
+
+
+@contextmanager
+def _serving() -> Iterator[Synchronized[int]]:
+    """Run the server in a process of its own; yield the number of requests so far."""
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.Process(target=_serve, args=(there, _REQUESTS), daemon=True)
+    process.start()
+    told = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{here.recv()}"}
+    told |= {"AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": "something"}
+    try:
+        with mock.patch.dict(os.environ, told):
+            yield _REQUESTS
+    finally:
+        process.kill()
+        process.join()

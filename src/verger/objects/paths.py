@@ -1,0 +1,216 @@
+"""Object stores as folders and files: s3a://, gs:// and abfss:// URIs, by obstore.
+
+`ObjectPath` answers to the part of pathlib's interface that verger needs, so that results and sources are read
+and written by the same code wherever they lie. Endpoint, region and credentials come from where the stores' own
+tools take them (AWS_ENDPOINT_URL, AWS_PROFILE, an instance's role, application default credentials); a request
+that a store or the network lets down is made again for a minute.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from verger.objects import listing
+from verger.objects.ranges import Found
+from verger.objects.s3 import file_system
+from verger.objects.stores import T, ask, failure
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+SCHEMES = ("s3a", "s3", "s3n", "gs", "abfss", "abfs")
+_S3 = ("s3a", "s3", "s3n")
+_URI = re.compile(rf"^({'|'.join(SCHEMES)})://([^/]+)/*(.*)$", re.IGNORECASE | re.DOTALL)
+
+_AT_A_TIME = 16
+
+
+@dataclass(frozen=True, order=True)
+class ObjectPath:
+    """A place in an object store: `root` is scheme://bucket, `key` has no slash at either end."""
+
+    root: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.root}/{self.key}" if self.key else self.root
+
+    def __truediv__(self, name: str) -> ObjectPath:
+        return ObjectPath(self.root, f"{self.key}/{name.strip('/')}".strip("/"))
+
+    @property
+    def name(self) -> str:
+        """The last part of the key."""
+        return PurePosixPath(self.key).name
+
+    @property
+    def parent(self) -> ObjectPath:
+        """The folder it is in; the bucket's own is itself."""
+        return ObjectPath(self.root, self.key.rpartition("/")[0])
+
+    def with_name(self, name: str) -> ObjectPath:
+        """Return its neighbour `name`."""
+        return self.parent / name
+
+    def is_file(self) -> bool:
+        """Tell whether there is an object of this key."""
+        try:
+            self.find()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def size(self) -> int:
+        """Return the object's bytes; FileNotFoundError where there is none."""
+        return self.find().length
+
+    def find(self) -> Found:
+        """Return what is known of the object; FileNotFoundError where there is none."""
+        return listing.find(self.root, self.key)
+
+    def is_dir(self) -> bool:
+        """Tell whether there are objects below: an object store has no empty folders."""
+        return not listing.is_empty(self.root, self.key)
+
+    def exists(self) -> bool:
+        """Tell whether it is an object, or a folder of some."""
+        return self.is_dir() or self.is_file()
+
+    def iterdir(self) -> Iterator[ObjectPath]:
+        """Yield the objects and folders in this one, in the order of their names."""
+        files, folders = self.children()
+        for key in sorted({found.key for found in files} | {folder.key for folder in folders}):
+            yield ObjectPath(self.root, key)
+
+    def children(self) -> tuple[list[Found], list[ObjectPath]]:
+        """Return the objects and the folders directly in this one, each in the order of their names."""
+        files, folders = listing.children(self.root, self.key)
+        return files, [ObjectPath(self.root, key) for key in folders]
+
+    def glob(self, pattern: str) -> Iterator[ObjectPath]:
+        """Yield what is directly in this folder and has a name of the pattern."""
+        return (path for path in self.iterdir() if fnmatchcase(path.name, pattern))
+
+    def walk(self) -> Iterator[Found]:
+        """Yield every object below, in the order of the keys."""
+        return listing.walk(self.root, self.key)
+
+    def read_bytes(self) -> bytes:
+        """Return the object's bytes; FileNotFoundError where there is none."""
+        import obstore
+
+        return bytes(self._ask(lambda store: obstore.get(store, self.key).bytes()))
+
+    def read_text(self, encoding: str = "utf-8") -> str:
+        """Return the object's text."""
+        return self.read_bytes().decode(encoding)
+
+    def write_bytes(self, data: bytes) -> None:
+        """Put an object: a reader sees all of it or none."""
+        import obstore
+
+        self._ask(lambda store: obstore.put(store, self.key, data))
+
+    def write_text(self, text: str, encoding: str = "utf-8") -> None:
+        """Put an object of text."""
+        self.write_bytes(text.encode(encoding))
+
+    def create(self, data: bytes) -> bool:
+        """Put an object unless there is one already; tell whether it was put."""
+        import obstore
+        from obstore.exceptions import AlreadyExistsError
+
+        try:
+            self._ask(lambda store: obstore.put(store, self.key, data, mode="create"))
+        except AlreadyExistsError:
+            return False
+        return True
+
+    def open(self, mode: str = "rb") -> io.BufferedIOBase:
+        """Open the object for reading, by ranges."""
+        import obstore
+
+        assert mode == "rb"
+        return _Readable(self._ask(lambda store: obstore.open_reader(store, self.key)))
+
+    def mkdir(self, *, parents: bool = False, exist_ok: bool = False) -> None:
+        """Do nothing: folders are there as soon as something is in them."""
+
+    def unlink(self, *, missing_ok: bool = True) -> None:
+        """Delete the object."""
+        import obstore
+
+        self._ask(lambda store: obstore.delete(store, [self.key]))
+
+    def remove_tree(self) -> None:
+        """Delete every object below, and those that Spark's connectors leave to stand for folders."""
+        from pyarrow import fs
+
+        scheme, _, bucket = self.root.partition("://")
+        if scheme == "s3a":
+            store, folder = file_system(), f"{bucket}/{self.key}"
+        else:
+            store, folder = fs.FileSystem.from_uri(str(self))
+        try:
+            store.delete_dir(folder)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise failure(str(self), error) from None
+
+    def copy_to(self, target: ObjectPath) -> None:
+        """Copy the object within its bucket."""
+        import obstore
+
+        self._ask(lambda store: obstore.copy(store, self.key, target.key))
+
+    def copy_tree(self, target: ObjectPath, *, last: str) -> None:
+        """Copy every object below to `target` in the same bucket; the one named `last` after all others."""
+        names = [found.key.removeprefix(f"{self.key}/") for found in self.walk()]
+        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+            first = (name for name in names if name != last)
+            list(pool.map(lambda name: (self / name).copy_to(target / name), first))
+        if last in names:
+            (self / last).copy_to(target / last)
+
+    def _ask(self, request: Callable[[ObjectStore], T]) -> T:
+        return ask(self.root, self.key, request)
+
+
+class _Readable(io.BufferedIOBase):
+    """obstore's reader as Python's own, which pyarrow reads from."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return bytes(self._reader.read(None if size is None or size < 0 else size))
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return int(self._reader.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._reader.tell())
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+
+def object_path(uri: str) -> ObjectPath | None:
+    """Return the place that an object store's URI names; None for any other text."""
+    match = _URI.match(uri)
+    if match is None:
+        return None
+    scheme, bucket, key = match.groups()
+    scheme = "s3a" if scheme.lower() in _S3 else scheme.lower()
+    return ObjectPath(f"{scheme}://{bucket}", key.strip("/"))

@@ -1,0 +1,97 @@
+"""Requests to object stores, and what they say when they fail."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+from verger.errors import StorageError
+from verger.objects.s3 import profile_credentials, s3_endpoint, s3_region
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig, S3Config
+
+_INSTANCE_METADATA = "169.254.169.254"
+
+_RETRIES = 10
+_RETRY_FOR = timedelta(seconds=60)
+_SILENCE = timedelta(seconds=20)  # a store that says nothing for so long is asked again
+
+# obstore tells a refusal from other errors for one object, and not for a listing; pyarrow never does.
+_REFUSED = re.compile(r"status code: 40[13]\b|ACCESS_DENIED")
+# What is refused to these is refused to all photos: none of them is to blame.
+_BAD_CREDENTIALS = ("SignatureDoesNotMatch", "InvalidAccessKeyId", "ExpiredToken", "InvalidToken", "TimeTooSkewed")
+
+T = TypeVar("T")
+
+
+def ask(root: str, key: str, request: Callable[[ObjectStore], T]) -> T:
+    """Make a request; what goes wrong comes out as FileNotFoundError or StorageError."""
+    from obstore.exceptions import AlreadyExistsError, BaseError
+
+    path = f"{root}/{key}".strip("/")
+    try:
+        return request(store_of(root))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: there is no such object") from None
+    except AlreadyExistsError:
+        raise
+    except BaseError as error:
+        raise failure(path, error) from None
+
+
+def failure(path: str, error: Exception) -> StorageError:
+    """Return what a store's error comes to: whose credentials it refuses, or its first words."""
+    if _REFUSED.search(str(error)) or type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError"):
+        is_callers_fault = any(code in str(error) for code in _BAD_CREDENTIALS)
+        words = f"{path}: access is refused{_code(error)}; {_who(path)}"
+        return StorageError(words, is_refusal=not is_callers_fault)
+    return StorageError(f"{path}: {_first_words(error)}")
+
+
+def _code(error: Exception) -> str:
+    """Return the store's own word for an error, in brackets, or nothing."""
+    code = re.search(r"<Code>(\w+)</Code>", str(error))
+    return f" ({code.group(1)})" if code else ""
+
+
+def _first_words(error: Exception) -> str:
+    """The first sentence: what follows may hold whole answers of the store, keys among them."""
+    if _INSTANCE_METADATA in str(error):
+        return "no credentials: AWS_ACCESS_KEY_ID and its kin are not set, nor AWS_PROFILE, and this is no instance"
+    said = re.sub(r"\s+", " ", str(error).split("\n\nDebug source")[0].split("<?xml")[0])
+    return f"{said[:300].strip(' :')}{_code(error)}"
+
+
+def _who(path: str) -> str:
+    if not path.startswith("s3a:"):
+        return "the store's usual credentials are used"
+    name = os.environ.get("AWS_PROFILE")
+    return f"AWS_PROFILE is {name}" if name else "credentials: environment, AWS profile or instance role"
+
+
+@functools.lru_cache(maxsize=32)
+def store_of(root: str) -> ObjectStore:
+    """Return the bucket's store, one a process."""
+    from obstore.store import from_url
+
+    retries: RetryConfig = {"max_retries": _RETRIES, "retry_timeout": _RETRY_FOR}
+    client: ClientConfig = {"read_timeout": _SILENCE, "connect_timeout": _SILENCE, "timeout": timedelta(minutes=10)}
+    if not root.startswith("s3a:"):
+        return from_url(root, retry_config=retries, client_options=client)
+    endpoint = s3_endpoint()
+    config: S3Config = {"region": s3_region()}
+    if endpoint:
+        config["endpoint"] = endpoint
+        client["allow_http"] = endpoint.startswith("http://")
+    return from_url(
+        root,
+        config=config,
+        retry_config=retries,
+        client_options=client,
+        credential_provider=profile_credentials(),
+    )

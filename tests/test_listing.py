@@ -1,0 +1,111 @@
+"""A great many objects are listed side by side, and come out as if they had been listed one after the other."""
+
+from __future__ import annotations
+
+import threading
+import time
+from bisect import bisect_right
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from verger.errors import StorageError
+from verger.objects.listing import _without_marks
+from verger.objects.ranges import Found, list_ranges
+
+
+class Store:
+    """A store's listing, `page_size` keys a request: `folder/` is seen as `folder`, as obstore has it."""
+
+    def __init__(self, keys: set[str], page_size: int, latency_s: float = 0) -> None:
+        self.keys, self.page_size, self.latency_s = sorted(keys), page_size, latency_s
+        self.n_requests = self.n_now = self.n_at_most = 0
+        self._lock = threading.Lock()
+
+    def pages(self, start: str | None) -> Iterator[list[Found]]:
+        at = 0 if start is None else bisect_right(self.keys, start)
+        while page := self._ask(at):
+            yield [Found(key.rstrip("/"), 0 if key.endswith("/") else 1, 0) for key in page]
+            at += self.page_size
+            if at >= len(self.keys):
+                return
+
+    def _ask(self, at: int) -> list[str]:
+        with self._lock:
+            self.n_requests += 1
+            self.n_now += 1
+            self.n_at_most = max(self.n_at_most, self.n_now)
+        time.sleep(self.latency_s)
+        with self._lock:
+            self.n_now -= 1
+        return self.keys[at : at + self.page_size]
+
+    def listed(self, prefix: str) -> list[str]:
+        return [found.key for found in list_ranges(prefix, self.pages, self.page_size)]
+
+
+names = st.text(st.one_of(st.sampled_from("ab09 .-_!~"), st.characters(exclude_categories=["Cs"])), min_size=1)
+paths = st.lists(names.map(lambda name: name.replace("/", "-")), min_size=1, max_size=4).map("/".join)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.sets(paths, max_size=60), st.sampled_from(["", "photos/", "a b/é/"]), st.integers(1, 7), st.booleans())
+@example({f"{i:05d}.jpg" for i in range(300)}, "photos/", 5, False)
+@example({"a/b.jpg", "a/b/1", "a/b-2", "a/b/3", "a/c"}, "", 1, True)
+def test_it_gives_every_object_once_in_the_order_of_the_keys(
+    names: set[str], prefix: str, page_size: int, has_marks: bool
+) -> None:
+    keys = {f"{prefix}{name}" for name in names}
+    if has_marks:
+        keys |= {f"{key.rpartition('/')[0]}/" for key in keys if "/" in key.removeprefix(prefix)}
+    store = Store(keys, page_size)
+    plain = [found for page in store.pages(None) for found in page]
+    found = list_ranges(prefix, store.pages, page_size)
+    assert list(_without_marks("", found)) == list(_without_marks("", plain))
+
+
+@pytest.mark.parametrize(
+    "name", ["{:07d}.jpg", "IMG {}.jpg", "{0:03x}{0}.png", "a long way/down/to the/photos/{:05d}", "{}/photo.jpg"]
+)
+def test_a_flat_folder_is_listed_side_by_side_for_little_more_than_its_pages(name: str) -> None:
+    store = Store({f"photos/{name.format(i)}" for i in range(4000)}, page_size=20, latency_s=0.002)
+    assert store.listed("photos/") == store.keys
+    assert store.n_at_most == 16
+    assert store.n_requests < 2 * 4000 / 20
+
+
+def test_what_fits_on_a_page_is_one_request() -> None:
+    store = Store({"photos/1.jpg", "photos/2.jpg"}, page_size=3)
+    assert store.listed("photos/") == ["photos/1.jpg", "photos/2.jpg"]
+    assert store.n_requests == 1
+    assert Store(set(), page_size=3).listed("photos/") == []
+
+
+def test_who_wants_few_asks_for_few() -> None:
+    store = Store({f"photos/{i:05d}" for i in range(3000)}, page_size=10)
+    found = list_ranges("photos/", store.pages, 10)
+    assert [next(found).key for _ in range(10)] == store.keys[:10]
+    found.close()  # type: ignore[attr-defined]
+    assert store.n_requests == 1
+
+
+def test_a_store_that_does_not_know_where_to_begin_loses_nothing() -> None:
+    store = Store({f"photos/{i:05d}" for i in range(300)}, page_size=10)
+    found = list_ranges("photos/", lambda start: store.pages(None), 10)
+    assert [f.key for f in found] == store.keys
+
+
+def test_a_store_that_fails_half_way_is_an_error() -> None:
+    store = Store({f"photos/{i:05d}" for i in range(300)}, page_size=10)
+
+    def pages(start: str | None) -> Iterator[list[Found]]:
+        yield from store.pages(start) if start is None else broken()
+
+    def broken() -> Iterator[list[Found]]:
+        raise StorageError("the store is gone")
+        yield []
+
+    with pytest.raises(StorageError, match="is gone"):
+        list(list_ranges("photos/", pages, 10))

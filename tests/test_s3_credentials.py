@@ -1,0 +1,118 @@
+"""The chain against an S3 server that checks who asks: right credentials, wrong ones, and those of a profile."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import s3proxy
+from tests.chain import Done, manifest_of, verger
+from tests.test_s3 import table
+from verger.objects import ObjectPath, object_path
+from verger.objects.stores import store_of
+from verger.places import cache_dir
+
+pytestmark = pytest.mark.slow
+
+WRONG = "a-wrong-secret-nobody-may-see"
+S3 = f"s3a://{s3proxy.BUCKET}"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3proxy.Server]:
+    with s3proxy.serving(tmp_path_factory.mktemp("s3proxy")) as server, pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        for name, value in server.environment.items():
+            patch.setenv(name, value)
+        shutil.copytree(photos, server.folder / "photos")
+        store_of.cache_clear()
+        yield server
+    store_of.cache_clear()
+
+
+def result(out: str) -> ObjectPath:
+    found = object_path(out)
+    assert found is not None
+    return found
+
+
+def assert_refused(done: Done, where: str) -> None:
+    """It says who was refused, fails, and tells nobody a secret."""
+    assert done.returncode == 1
+    assert "access is refused" in done.stderr and where in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr and len(done.stderr) < 1500
+    assert_no_secret(done)
+
+
+def assert_no_secret(done: Done) -> None:
+    logs = "".join(log.read_text(errors="replace") for log in (cache_dir() / "logs").glob("*.log"))
+    for secret in (WRONG, s3proxy.SECRET):
+        assert secret not in done.stdout + done.stderr + logs
+
+
+def test_from_and_to_the_store_it_is_as_on_disk(photos: Path, tiny_model: str, tmp_path: Path) -> None:
+    flags = ("--model", tiny_model, "--components", "2", "--export", "csv", "--single-file")
+    told = manifest_of("run", f"{S3}/photos", f"{S3}/results/out", *flags, cwd=tmp_path)
+    manifest_of("run", f"{S3}/photos", f"{S3}/results/out", *flags, "--overwrite", cwd=tmp_path)
+    here = manifest_of("run", photos, tmp_path / "out", *flags, cwd=tmp_path)
+    assert told["counts"] == here["counts"] and told["counts"]["rejected"] == 3
+    for name in ("features", "rejected", "components"):
+        assert table(result(f"{S3}/results/out") / name).equals(table(tmp_path / "out" / name)), name
+
+
+def test_a_wrong_secret_for_the_photos(tiny_model: str, tmp_path: Path) -> None:
+    done = verger(
+        "run", f"{S3}/photos", tmp_path / "out", "--model", tiny_model, cwd=tmp_path, AWS_SECRET_ACCESS_KEY=WRONG
+    )
+    assert_refused(done, f"{S3}/photos")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_wrong_secret_for_the_result(photos: Path, tiny_model: str, tmp_path: Path) -> None:
+    done = verger("run", photos, f"{S3}/refused", "--model", tiny_model, cwd=tmp_path, AWS_SECRET_ACCESS_KEY=WRONG)
+    assert_refused(done, f"{S3}/")
+    assert not result(f"{S3}/refused").exists()
+
+
+def test_a_wrong_secret_for_spark_alone(photos: Path, tiny_model: str, tmp_path: Path) -> None:
+    wrong = (
+        "--conf",
+        f"spark.hadoop.fs.s3a.access.key={s3proxy.KEY_ID}",
+        "--conf",
+        f"spark.hadoop.fs.s3a.secret.key={WRONG}",
+    )
+    done = verger("run", photos, f"{S3}/refused", "--model", tiny_model, *wrong, cwd=tmp_path)
+    print(done.stderr, done.stdout)
+    assert_refused(done, f"{S3}/")
+    assert not result(f"{S3}/refused").exists()
+
+
+def test_a_wrong_secret_for_the_workers_alone(tiny_model: str, tmp_path: Path) -> None:
+    wrong = ("--conf", f"spark.executorEnv.AWS_SECRET_ACCESS_KEY={WRONG}")
+    done = verger("features", f"{S3}/photos", tmp_path / "out", "--model", tiny_model, *wrong, cwd=tmp_path)
+    print(done.stderr, done.stdout, done.returncode)
+    assert_refused(done, f"{S3}/photos")
+
+
+def test_a_profile_does_for_python_and_for_spark(
+    photos: Path, tiny_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".aws").mkdir()
+    words = f"aws_access_key_id = {s3proxy.KEY_ID}\naws_secret_access_key = "
+    (tmp_path / ".aws" / "credentials").write_text(
+        f"[default]\n{words}{WRONG}\n[orchard]\n{words}{s3proxy.SECRET}\n"
+    )
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    flags = ("--model", tiny_model, "--components", "2")
+    profile = {"HOME": str(tmp_path), "AWS_PROFILE": "orchard"}
+    for overwriting in ((), ("--overwrite",)):
+        told = manifest_of("run", f"{S3}/photos", f"{S3}/profile", *flags, *overwriting, cwd=tmp_path, **profile)
+    assert told["counts"]["features"] == 12
+    done = verger("run", f"{S3}/photos", f"{S3}/profile", *flags, "--overwrite", cwd=tmp_path, HOME=str(tmp_path))
+    assert_refused(done, S3)
