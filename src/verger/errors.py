@@ -86,6 +86,7 @@ class Reason(StrEnum):
     TRUNCATED = "truncated"  # the file ends before the picture does
     CORRUPT = "corrupt"  # recognised, but the decoder gives up
     UNSUPPORTED = "unsupported"  # a pixel format with no agreed 8-bit rendering
+    POISON = "poison"  # decoding it ends the process that does
 
 
 class DecodeError(VergerError):

@@ -53,14 +53,15 @@ def featurize(
         rejected.add(n_rejected)
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        if not is_on_gpu:
-            return featurize_batches(batches, extractor_for(key, lambda: shared.value), options, report)
         from pyspark import TaskContext
 
         task = TaskContext.get()
         assert task is not None
-        extractor = extractor_for(key, lambda: shared.value, gpu_of(task))
-        return featurize_batches(batches, extractor, replace(options, n_threads=task.cpus()), report)
+        extractor = extractor_for(key, lambda: shared.value, gpu_of(task) if is_on_gpu else 0)
+        n_threads = task.cpus() if is_on_gpu else 1
+        # A photo may have ended the first attempt, process and all.
+        here = replace(options, n_threads=n_threads, decodes_apart=task.attemptNumber() > 0)
+        return featurize_batches(batches, extractor, here, report)
 
     return images.mapInArrow(run, _output_schema(images, options))
 

@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
 from verger.columns import integers, strings, vectors
-from verger.decode import Content, read_photos
+from verger.decode import Content, decode_image, read_photos
 from verger.errors import DecodeError, Reason
-from verger.featurize.runtime import Extractor, PhotoFeatures, PreparedPhoto, infer_photos, prepare_photo
+from verger.featurize.decoder import Decoder
+from verger.featurize.runtime import Decode, Extractor, PhotoFeatures, PreparedPhoto, infer_photos, prepare_photo
 
 # Rows handed to Spark at a time; wide vectors go in smaller batches.
 _MAX_ROWS_OUT = 64
@@ -29,6 +31,7 @@ class WorkerOptions:
     """How a worker reads photos: from `content_column`, or where that is absent by `path_column`.
 
     n_threads: so many photos of a batch are decoded at a time.
+    decodes_apart: they are decoded one by one in a process of its own, which a photo may kill.
     """
 
     max_pixels: int
@@ -36,6 +39,7 @@ class WorkerOptions:
     path_column: str = PATH
     output_column: str = "features"
     n_threads: int = 1
+    decodes_apart: bool = False
 
 
 Outcome = PhotoFeatures | DecodeError
@@ -52,44 +56,47 @@ def featurize_batches(
     """
     n_rows_out = max(1, min(_MAX_ROWS_OUT, _MAX_BYTES_OUT // (4 * extractor.n_features)))
     n_rows_out = max(1, n_rows_out // extractor.batch_size) * extractor.batch_size
-    with _mapping(options.n_threads) as mapped:
+    with _decoding(options) as (decode, mapped):
         for batch in batches:
             contents = _contents(batch, options)
             for start in range(0, batch.num_rows, n_rows_out):
                 rows = batch.slice(start, n_rows_out)
                 here = itertools.islice(contents, rows.num_rows)
-                outcomes = _outcomes(here, extractor, options, mapped)
+                outcomes = _outcomes(here, extractor, decode, mapped)
                 report(len(outcomes), sum(isinstance(outcome, DecodeError) for outcome in outcomes))
                 yield _append(rows, outcomes, extractor.n_features, options)
 
 
 @contextmanager
-def _mapping(n_threads: int) -> Iterator[Map]:
-    """Yield `map`, or one whose calls share some threads: Pillow lets go of Python's lock while it decodes."""
-    if n_threads == 1:
-        yield map
+def _decoding(options: WorkerOptions) -> Iterator[tuple[Decode, Map]]:
+    """Yield how to decode, and `map` to do it by: Pillow lets go of Python's lock, so that threads may share it."""
+    if options.decodes_apart:
+        with Decoder(options.max_pixels) as decoder:
+            yield decoder.decode, map
         return
-    with ThreadPoolExecutor(n_threads, thread_name_prefix="verger-decode") as threads:
-        yield threads.map
+    decode = partial(decode_image, max_pixels=options.max_pixels)
+    if options.n_threads == 1:
+        yield decode, map
+        return
+    with ThreadPoolExecutor(options.n_threads, thread_name_prefix="verger-decode") as threads:
+        yield decode, threads.map
 
 
-def _outcomes(
-    contents: Iterator[Content], extractor: Extractor, options: WorkerOptions, mapped: Map
-) -> list[Outcome]:
+def _outcomes(contents: Iterator[Content], extractor: Extractor, decode: Decode, mapped: Map) -> list[Outcome]:
     """Return what becomes of each photo, in their order: photos wait for their batch, broken ones for nothing."""
     outcomes: list[Outcome] = []
     while chosen := list(itertools.islice(contents, extractor.batch_size)):
-        prepared = list(mapped(lambda content: _prepared(content, extractor, options), chosen))
+        prepared = list(mapped(lambda content: _prepared(content, extractor, decode), chosen))
         done = iter(infer_photos([p for p in prepared if isinstance(p, PreparedPhoto)], extractor))
         outcomes += [p if isinstance(p, DecodeError) else next(done) for p in prepared]
     return outcomes
 
 
-def _prepared(content: Content, extractor: Extractor, options: WorkerOptions) -> PreparedPhoto | DecodeError:
+def _prepared(content: Content, extractor: Extractor, decode: Decode) -> PreparedPhoto | DecodeError:
     if isinstance(content, DecodeError):
         return content
     try:
-        return prepare_photo(content, extractor, max_pixels=options.max_pixels)
+        return prepare_photo(content, extractor, decode)
     except DecodeError as error:
         return error
 
