@@ -11,6 +11,7 @@ VergerError                 everything verger raises on purpose; cli prints it w
 +-- ClusterError            the cluster of `verger cluster` cannot be started, or is not well
 +-- SetupError              the machine lacks something (Java, an extra); says which command mends it
 +-- JobError                a Spark job failed for a reason verger does not know: says where the log is
++-- SpaceError              a disk is full: says how much is free where
 +-- DecodeError             one photo cannot be decoded: becomes a row in `rejected`, never stops a run
 """
 
@@ -74,6 +75,10 @@ class SetupError(VergerError):
 
 class JobError(VergerError):
     """A Spark job failed."""
+
+
+class SpaceError(VergerError):
+    """A disk is full."""
 
 
 class Reason(StrEnum):

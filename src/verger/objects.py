@@ -35,6 +35,7 @@ _INSTANCE_METADATA = "169.254.169.254"
 _RETRIES = 10
 _RETRY_FOR = timedelta(seconds=60)
 _SILENCE = timedelta(seconds=20)  # a store that says nothing for so long is asked again
+_BROKEN_OFF = "body error"
 _AT_A_TIME = 16
 _PAGE = 1000
 
@@ -106,7 +107,7 @@ class ObjectPath:
         """Return the objects and the folders directly in this one, each in the order of their names."""
         import obstore
 
-        listed = _ask(self, lambda store: obstore.list_with_delimiter(store, self._prefix))
+        listed = _ask_for_list(self, lambda store: obstore.list_with_delimiter(store, self._prefix))
         files = sorted(_found(entry) for entry in listed["objects"] if entry["path"] != self.key)
         return files, [ObjectPath(self.root, key.strip("/")) for key in sorted(listed["common_prefixes"])]
 
@@ -132,9 +133,21 @@ class ObjectPath:
     def _pages(self, page: int) -> Iterator[Found]:
         import obstore
 
-        pages = _ask(self, lambda store: obstore.list(store, self._prefix, chunk_size=page))
-        while chunk := _ask(self, lambda _: next(pages, None)):
-            yield from map(_found, chunk)
+        pages: Any = None
+        last: str | None = None
+
+        def ask(store: ObjectStore) -> Any:
+            nonlocal pages
+            asked = pages or obstore.list(store, self._prefix, offset=last, chunk_size=page)
+            pages = None  # one that fails has ended
+            chunk = next(asked, None)
+            pages = asked
+            return chunk
+
+        while chunk := _ask_for_list(self, ask):
+            # A folder's own object comes again where its page is the last before a failure.
+            yield from (found for found in map(_found, chunk) if found.key != last)
+            last = chunk[-1]["path"]
 
     def read_bytes(self) -> bytes:
         """Return the object's bytes; FileNotFoundError where there is none."""
@@ -268,6 +281,17 @@ def _ask(path: ObjectPath, request: Any) -> Any:
         raise StorageError(f"{path}: {_refusal(error)}; {_who(path.root)}", is_refusal=True) from None
     except BaseError as error:
         raise StorageError(f"{path}: {_words(error)}") from None
+
+
+def _ask_for_list(path: ObjectPath, request: Any) -> Any:
+    """Make a request for a list, again where its answer breaks off: obstore does so for objects alone."""
+    for _ in range(_RETRIES):
+        try:
+            return _ask(path, request)
+        except StorageError as error:
+            if _BROKEN_OFF not in str(error):
+                raise
+    return _ask(path, request)
 
 
 def _refusal(error: Exception) -> str:

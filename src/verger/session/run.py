@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from verger import errors
+from verger.disks import FULL
 from verger.errors import JobError, SetupError, VergerError
 from verger.master import check_master
 from verger.session.jvm import borrow, jvms_below, start, stop
@@ -68,7 +70,7 @@ class Session:
     def run(self, job: Callable[[], T], tick: Callable[[], None] = lambda: None) -> T:
         """Return job(), calling `tick` a few times a second meanwhile; Ctrl-C cancels its tasks.
 
-        A VergerError raised by a worker comes out as itself.
+        A VergerError raised by a worker comes out as itself, and a full disk as the OSError it is in Python.
         """
         try:
             self._running = running = self._pool.submit(job)
@@ -77,7 +79,8 @@ class Session:
             raise
         except Exception as error:  # py4j's and pyspark's, of many classes
             # Made into text now: a JVM that has ended can no longer be asked for it.
-            raise _told_by_worker(str(error)) or self._job_error(str(error)) from None
+            text = str(error)
+            raise _told_by_worker(text) or _full_disk(text) or self._job_error(text) from None
 
     def has_executors(self) -> bool:
         """Tell whether a cluster has given any executor; without one a job waits, in silence."""
@@ -183,3 +186,9 @@ def _told_by_worker(text: str) -> VergerError | None:
     told = VergerError.__new__(kind)
     told.args = (match.group(2),)
     return told  # type: ignore[no-any-return]
+
+
+def _full_disk(text: str) -> OSError | None:
+    """Return what Python would have raised where the JVM, or a worker, has met a full disk."""
+    met = (code for code in FULL if os.strerror(code) in text)
+    return next((OSError(code, os.strerror(code)) for code in met), None)
