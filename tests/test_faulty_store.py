@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests import s3
-from tests.chain import manifest_here, manifest_of
+from tests.chain import manifest_here, manifest_of, multiplied
 from tests.faulty import CUT, ERRORS, STALL, Faulty
 from tests.test_s3 import table
 from verger.objects import _store, object_path
@@ -51,18 +51,19 @@ def test_lists_and_objects_are_whole_where_answers_break_off(faulty: Faulty) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "faulty", [{"share": 0.1, "stalling": ("photos/kiwi/2.png", "features/part")}], indirect=True
+    "faulty", [{"share": 0.07, "stalling": ("photos/kiwi/0005", "features/part")}], indirect=True
 )
 @pytest.mark.usefixtures("spark")
 def test_a_run_through_a_faulty_store_gives_what_an_undisturbed_one_gives(
     faulty: Faulty, photos: Path, tiny_model: str, tmp_path: Path
 ) -> None:
-    s3.put_tree(photos, "photos")
+    few = multiplied(photos, tmp_path / "few", 32)
+    s3.put_tree(few, "photos")
     src, out = f"s3a://{s3.BUCKET}/photos", f"s3a://{s3.BUCKET}/results/out"
     words = ("--model", tiny_model, "--components", 2, "--no-report")
     told = manifest_of("run", src, out, *words, *PATIENCE, cwd=tmp_path)
     assert min(faulty.met[fault] for fault in (*ERRORS, CUT)) > 0 and faulty.met[STALL] == 2, faulty.met
-    here = manifest_here("run", photos, tmp_path / "out", *words, cwd=tmp_path)
+    here = manifest_here("run", few, tmp_path / "out", *words, cwd=tmp_path)
     assert told["counts"] == here["counts"]
     for name in ("features", "rejected", "components"):
         assert table(any_path(out) / name).equals(table(tmp_path / "out" / name)), name
