@@ -1,7 +1,7 @@
 """Decoding in a process of its own: a photo that kills its decoder then costs that process, not the worker.
 
 Run as a program with the number of an open connection, it decodes what comes on it until it is closed. Starting
-one takes a third of a second, so that workers do it only where a task has failed before.
+one takes half a second, so that workers do it only where a task has failed before.
 """
 
 from __future__ import annotations
