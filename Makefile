@@ -7,7 +7,7 @@ DEMO := demo
 LOCK := requirements/dev.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check lint test-spark35 bench bench-model lock clean
+.PHONY: help setup demo test test-slow check lint test-spark35 bench bench-model soak lock clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -47,6 +47,9 @@ bench: setup  ## speed: the kernel, the chain, the seed-style chain, PCA; about 
 
 bench-model: setup  ## fruitnet beside ImageNet's MobileNetV2: how good, how fast; about 20 minutes
 	$(BIN)/python -m benchmarks.model
+
+soak: setup  ## runs killed at random moments, 50 of them, each compared with one left alone; an hour
+	$(BIN)/python -m benchmarks.soak
 
 lock:  ## pin anew what pyproject.toml asks for
 	scripts/lock

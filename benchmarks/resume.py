@@ -26,7 +26,9 @@ def time_resume(photos: Path, folder: Path, run: Run, n_rounds: int) -> tuple[fl
         run("run", photos, folder / "grown", "--overwrite", *_FLAGS)
         _move(aside, folder / "aside", photos)
         resumed.append(run("run", photos, folder / "grown", "--resume", *_FLAGS))
-        started.append(run("run", photos, folder / "two", "--limit", 2, "--overwrite", "--components", 1, "--no-report"))
+        started.append(
+            run("run", photos, folder / "two", "--limit", 2, "--overwrite", "--components", 1, "--no-report")
+        )
     return statistics.median(full), statistics.median(resumed), statistics.median(started)
 
 

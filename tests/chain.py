@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,30 @@ def start_verger(*words: object, cwd: Path) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
+
+
+def multiplied(photos: Path, folder: Path, n_photos: int) -> Path:
+    """Fill `folder` with copies of photos, so many in all, under names of their own."""
+    originals = sorted(path for path in photos.rglob("*") if path.is_file())
+    for i in range(n_photos):
+        original = originals[i % len(originals)]
+        target = folder / original.parent.name / f"{i:04d}{original.suffix}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(original, target)
+    return folder
+
+
+def same_tables(one: Path, other: Path) -> bool:
+    """Tell whether two results of `verger run` hold the same rows, to the last bit."""
+    return all(table(one / name).equals(table(other / name)) for name in ("features", "rejected", "components"))
+
+
+def wait_until(is_so: Callable[[], bool], timeout_s: float = 120) -> None:
+    """Wait for something to become so."""
+    deadline = time.monotonic() + timeout_s
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def table(folder: Path) -> pa.Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,15 @@ SECRET = "not-to-be-seen-anywhere"
 
 
 @contextmanager
-def serving() -> Iterator[str]:
-    """Run moto's server, with a bucket, and point the environment at it; yield the endpoint."""
+def serving(around: Callable[[Any], Any] = lambda app: app) -> Iterator[str]:
+    """Run moto's server, with a bucket, and point the environment at it; yield the endpoint.
+
+    `around` may stand before it (see `faulty`).
+    """
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
+    assert server._server is not None
+    server._server.app = around(server._server.app)
     host, port = server.get_host_and_port()
     endpoint = f"http://{host}:{port}"
     with pytest.MonkeyPatch.context() as patch:
@@ -30,6 +35,7 @@ def serving() -> Iterator[str]:
         patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
         _backend().create_bucket(BUCKET, "eu-west-3")
         yield endpoint
+        _backend().reset()
     server.stop()
 
 

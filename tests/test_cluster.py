@@ -9,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,8 @@ import pytest
 from pyspark.sql import SparkSession
 from typer.testing import CliRunner
 
-from tests.chain import Done, manifest_here, manifest_of, start_verger, table, verger
+from tests import poison, victims
+from tests.chain import Done, manifest_here, manifest_of, multiplied, start_verger, table, verger, wait_until
 from verger.cli import app
 from verger.cluster import ClusterOptions, down, processes, state, status, up
 from verger.cluster.daemons import ask, daemon_environment, master_command, worker_command
@@ -210,11 +210,44 @@ def test_status_tells_of_workers_and_a_master_that_died(two_workers: str, own_st
     assert not any(process.is_alive for process in workers)
 
 
-def wait_until(is_so: Callable[[], bool], timeout_s: float = 120) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [victims.EXECUTOR, victims.WORKER])
+@pytest.mark.usefixtures("spark")
+def test_a_run_goes_on_without_an_executor_it_loses(
+    kind: str, two_workers: str, own_state: Path, photos: Path, tiny_model: str, tmp_path: Path
+) -> None:
+    many = multiplied(photos, tmp_path / "many", 2000)
+    words = ("run", many, "out", "--model", tiny_model, "--components", 2, "--no-report", "--master", two_workers)
+    run = start_verger(*words, cwd=tmp_path)
+    workers = [process.pid for process in processes_of(own_state) if process.role == "worker"]
+    wait_until((tmp_path / ".out.verger-staging" / "features" / "_temporary").exists)
+    victims.living(kind, run.pid, workers)[0].kill()
+    _, told = run.communicate(timeout=300)
+    assert run.returncode == 0, told
+    same_as_local(tmp_path / "out", many, tiny_model, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("spark")
+def test_photos_that_kill_their_decoder_are_rejected_on_a_cluster_too(
+    two_workers: str, photos: Path, tiny_model: str, tmp_path: Path
+) -> None:
+    few = multiplied(photos, tmp_path / "few", 60)
+    words = ("--model", tiny_model, "--components", 2, "--no-report")
+    healthy = manifest_here("run", few, "healthy", *words, cwd=tmp_path)["counts"]
+    deadly = sorted(few.rglob("*.png"))[::15][:3]
+    for photo, sent in zip(deadly, poison.DEADLY, strict=True):
+        poison.spoil(photo, sent)
+    (tmp_path / "site").mkdir()
+    on_cluster = (
+        "--master",
+        two_workers,
+        "--conf",
+        f"spark.executorEnv.PYTHONPATH={poison.mortal(tmp_path / 'site')}",
+    )
+    told = manifest_of("run", few, "out", *words, *on_cluster, cwd=tmp_path)["counts"]
+    assert told["rejected_by_reason"]["poison"] == 3
+    assert told["features"] == healthy["features"] - 3 and told["rejected"] == healthy["rejected"] + 3
 
 
 # --- workers with addresses of their own ---

@@ -14,7 +14,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.chain import contents, descendants, files, manifest_of, start_verger, table, wait_until_gone
+from tests import victims
+from tests.chain import (
+    contents,
+    descendants,
+    files,
+    manifest_of,
+    multiplied,
+    same_tables,
+    start_verger,
+    wait_until,
+    wait_until_gone,
+)
 
 N_PHOTOS = 600
 ORPHANS_END_WITHIN_S = 15.0
@@ -26,14 +37,7 @@ NETWORK = ("--model", "MobileNetV2", "--weights", "random:0")
 
 @pytest.fixture(scope="module")
 def many_photos(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("many")
-    originals = sorted(path for path in photos.rglob("*") if path.is_file())
-    for i in range(N_PHOTOS):
-        original = originals[i % len(originals)]
-        target = folder / original.parent.name / f"{i:04d}{original.suffix}"
-        target.parent.mkdir(exist_ok=True)
-        shutil.copyfile(original, target)
-    return folder
+    return multiplied(photos, tmp_path_factory.mktemp("many"), N_PHOTOS)
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +58,12 @@ def start(photos: Path, cwd: Path, *more: str) -> subprocess.Popen[str]:
     return start_verger("run", photos, "out", *NETWORK, "--components", 3, "--no-report", *more, cwd=cwd)
 
 
-def wait_for(folder: Path, run: subprocess.Popen[str], timeout_s: float = 120) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not folder.exists():
+def wait_for(folder: Path, run: subprocess.Popen[str]) -> None:
+    def is_there() -> bool:
         assert run.poll() is None, "the run ended before it could be disturbed"
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+        return folder.exists()
+
+    wait_until(is_there)
 
 
 @pytest.mark.core
@@ -132,10 +136,9 @@ def die_and_rerun(seed: int, photos: Path, undisturbed: Path, tmp_path: Path, ag
     else:
         assert not (tmp_path / "out").exists()
     manifest_of("run", photos, "out", *NETWORK, "--components", 3, "--no-report", again, cwd=tmp_path)
-    for name in ("features", "rejected", "components"):
-        assert table(tmp_path / "out" / name).equals(table(undisturbed / name)), name
-        if not has_earlier:  # else its features are folded into the PCA in another order
-            assert contents(tmp_path / "out" / name) == contents(undisturbed / name), name
+    assert same_tables(tmp_path / "out", undisturbed)
+    for name in ("features", "rejected"):  # what is new is folded into the old PCA in another order
+        assert contents(tmp_path / "out" / name) == contents(undisturbed / name), name
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert not (tmp_path / "out" / "from-before").exists()
 
@@ -154,3 +157,36 @@ def test_a_killed_run_changes_nothing_whenever_it_dies(
     seed: int, again: str, many_photos: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
     die_and_rerun(seed, many_photos, undisturbed, tmp_path, again)
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_without_the_python_workers_it_loses(
+    many_photos: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    run = start(many_photos, tmp_path)
+    wait_for(tmp_path / STAGING / "result" / "features" / "_temporary", run)
+    time.sleep(1)
+    lost = victims.living(victims.PYTHON_WORKER, run.pid)
+    assert lost
+    for worker in lost:
+        worker.kill()
+    _, told = run.communicate(timeout=300)
+    assert run.returncode == 0, told
+    assert same_tables(tmp_path / "out", undisturbed)
+
+
+@pytest.mark.slow
+def test_a_run_whose_jvm_is_killed_says_so_and_keeps_the_old_result(
+    many_photos: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(undisturbed, tmp_path / "out")
+    run = start(many_photos, tmp_path, "--overwrite")
+    wait_for(tmp_path / STAGING / "result" / "features" / "_temporary", run)
+    below = descendants(run.pid)
+    (jvm,) = victims.living(victims.DRIVER_JVM, run.pid)
+    jvm.kill()
+    _, told = run.communicate(timeout=60)
+    assert run.returncode == 1
+    assert "error: " in told and "Traceback" not in told, told
+    assert files(tmp_path / "out") == files(undisturbed)
+    assert wait_until_gone(below, ORPHANS_END_WITHIN_S) == []

@@ -185,7 +185,7 @@ def test_photos_of_a_store_are_read_ahead_and_stay_in_order(
     for i in range(100):
         s3.put(f"{place.key}/{i}", b"x" * i)
 
-    def prepare(data: bytes, extractor: object, *, max_pixels: int) -> PreparedPhoto:
+    def prepare(data: bytes, extractor: object, decode: object) -> PreparedPhoto:
         return PreparedPhoto("", len(data), 1, ())
 
     def infer(photos: list[PreparedPhoto], extractor: object) -> list[PhotoFeatures]:

@@ -44,3 +44,19 @@ def test_a_borrowed_spark_has_our_sql_settings_and_its_own_master(spark: SparkSe
         assert borrowed.options.n_local_cores == 2
     assert open_session().conf.get(BATCH) == "512"
     assert open_session().sparkContext is spark.sparkContext
+
+
+@pytest.mark.parametrize(
+    ("named", "given"),
+    [
+        ("local", "local[1,4]"),
+        ("local[*]", "local[*,4]"),
+        ("local[3]", "local[3,4]"),
+        ("local[3,1]", "local[3,1]"),
+        ("local[*, 9]", "local[*, 9]"),
+        ("local-cluster[1,1,1024]", "local-cluster[1,1,1024]"),
+        ("spark://host:7077", "spark://host:7077"),
+    ],
+)
+def test_a_local_spark_tries_tasks_again_unless_told_how_often(named: str, given: str) -> None:
+    assert SessionOptions(named).spark_master == given

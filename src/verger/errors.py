@@ -11,6 +11,7 @@ VergerError                 everything verger raises on purpose; cli prints it w
 +-- ClusterError            the cluster of `verger cluster` cannot be started, or is not well
 +-- SetupError              the machine lacks something (Java, an extra); says which command mends it
 +-- JobError                a Spark job failed for a reason verger does not know: says where the log is
++-- SpaceError              a disk is full: says how much is free where
 +-- DecodeError             one photo cannot be decoded: becomes a row in `rejected`, never stops a run
 """
 
@@ -76,6 +77,10 @@ class JobError(VergerError):
     """A Spark job failed."""
 
 
+class SpaceError(VergerError):
+    """A disk is full."""
+
+
 class Reason(StrEnum):
     """Why a photo is in `rejected`: the closed list."""
 
@@ -86,6 +91,7 @@ class Reason(StrEnum):
     TRUNCATED = "truncated"  # the file ends before the picture does
     CORRUPT = "corrupt"  # recognised, but the decoder gives up
     UNSUPPORTED = "unsupported"  # a pixel format with no agreed 8-bit rendering
+    POISON = "poison"  # decoding it ends the process that does
 
 
 class DecodeError(VergerError):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from verger.connectors import spark_settings
+from verger.disks import minding_space
 from verger.export import ExportOptions
 from verger.featurize.catalog import AUTO, FRUITNET, OWN_GRAPH_SUFFIXES, NetworkSpec
 from verger.featurize.network import imagenet_file
@@ -81,9 +82,11 @@ def workplace(
     options = replace(session_options(settings), archive_classes_to=archive, stores=tuple(stores.items()))
     if command not in ("run", "features"):
         options = replace(options, preload=(), computes_in_jvm=command == "train")
+    written = [out.parent] if isinstance(out, Path) else []
     with (
         publishing(out, overwrite=settings.overwrite, resume=settings.resume) as stage,
         session(options) as starting,
+        minding_space([*written, *options.scratch_folders]),
     ):
         place = Workplace(settings, spec, out, stage, starting, manifest, progress, started)
         try:

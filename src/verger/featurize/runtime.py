@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,6 +24,8 @@ Vector = npt.NDArray[np.float32]
 # What each graph sees of one photo: (views, height, width, 3).
 Views = tuple[Pixels, ...]
 Box = tuple[float, float, float, float]
+# Bytes to an upright RGB picture, or DecodeError.
+Decode = Callable[[bytes], Image.Image]
 
 _CORNER_REST = 0.2
 
@@ -146,9 +149,9 @@ class PreparedPhoto:
     views: Views
 
 
-def prepare_photo(data: bytes, extractor: Extractor, *, max_pixels: int) -> PreparedPhoto:
+def prepare_photo(data: bytes, extractor: Extractor, decode: Decode) -> PreparedPhoto:
     """Decode and resize one photo; raises DecodeError."""
-    image = decode_image(data, max_pixels=max_pixels)
+    image = decode(data)
     return PreparedPhoto(hashlib.sha256(data).hexdigest(), image.width, image.height, extractor.resize(image))
 
 
@@ -162,7 +165,8 @@ def infer_photos(photos: Sequence[PreparedPhoto], extractor: Extractor) -> list[
 
 def featurize_photo(data: bytes, extractor: Extractor, *, max_pixels: int) -> PhotoFeatures:
     """Decode, resize and infer one photo; raises DecodeError."""
-    return infer_photos([prepare_photo(data, extractor, max_pixels=max_pixels)], extractor)[0]
+    decode = partial(decode_image, max_pixels=max_pixels)
+    return infer_photos([prepare_photo(data, extractor, decode)], extractor)[0]
 
 
 _extractors: dict[tuple[str, int], Extractor] = {}

@@ -64,9 +64,11 @@ def featurize(
         task = TaskContext.get()
         assert task is not None
         extractor = extractor_for(key, lambda: shared.value, gpu_of(task) if is_on_gpu else 0)
-        in_task = replace(options, n_threads=task.cpus() if is_on_gpu else 1)
+        n_threads = task.cpus() if is_on_gpu else 1
+        # A photo may have ended the first attempt, process and all.
+        here = replace(options, n_threads=n_threads, decodes_apart=task.attemptNumber() > 0)
         kept = recalled.value and replace(recalled.value, task=task.partitionId())
-        return featurize_batches(batches, extractor, in_task, report, kept)
+        return featurize_batches(batches, extractor, here, report, kept)
 
     return images.mapInArrow(run, _output_schema(images, options))
 

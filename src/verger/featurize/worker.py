@@ -8,16 +8,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
 from verger.columns import integers, strings, vectors
-from verger.decode import Content, read_photos
+from verger.decode import Content, decode_image, read_photos
 from verger.errors import DecodeError, Reason
+from verger.featurize.decoder import Decoder
 from verger.featurize.journal import Journal
 from verger.featurize.known import Known, KnownFeatures
-from verger.featurize.runtime import Extractor, PhotoFeatures, PreparedPhoto, infer_photos, prepare_photo
+from verger.featurize.runtime import Decode, Extractor, PhotoFeatures, PreparedPhoto, infer_photos, prepare_photo
 
 # Rows handed to Spark at a time; wide vectors go in smaller batches.
 _MAX_ROWS_OUT = 64
@@ -33,6 +35,7 @@ class WorkerOptions:
     """How a worker reads photos: from `content_column`, or where that is absent by `path_column`.
 
     n_threads: so many photos of a batch are decoded at a time.
+    decodes_apart: they are decoded one by one in a process of its own, which a photo may kill.
     """
 
     max_pixels: int
@@ -40,11 +43,13 @@ class WorkerOptions:
     path_column: str = PATH
     output_column: str = "features"
     n_threads: int = 1
+    decodes_apart: bool = False
 
 
 Outcome = PhotoFeatures | DecodeError
 Report = Callable[[int, int], None]
 Map = Callable[..., Iterable[Any]]
+Prepare = Callable[[Content], PreparedPhoto | Outcome]
 
 
 def featurize_batches(
@@ -62,7 +67,8 @@ def featurize_batches(
     known = journal.known if journal else None
     n_rows_out = max(1, min(_MAX_ROWS_OUT, _MAX_BYTES_OUT // (4 * extractor.n_features)))
     n_rows_out = max(1, n_rows_out // extractor.batch_size) * extractor.batch_size
-    with _mapping(options.n_threads) as mapped, journal.part() if journal else nullcontext() as part:
+    with _decoding(options) as (decode, mapped), journal.part() if journal else nullcontext() as part:
+        prepare = partial(_prepared, extractor=extractor, decode=decode, known=known)
         for batch in batches:
             found = _found(batch, options, known)
             contents = _contents(batch, found, options)
@@ -70,7 +76,7 @@ def featurize_batches(
                 rows = batch.slice(start, n_rows_out)
                 found_here = found[start : start + n_rows_out]
                 here = itertools.islice(contents, found_here.count(None))
-                others = iter(_outcomes(here, extractor, options, mapped, known))
+                others = iter(_outcomes(here, extractor, prepare, mapped))
                 outcomes = [next(others) if one is None else one for one in found_here]
                 report(len(outcomes), sum(isinstance(outcome, DecodeError) for outcome in outcomes))
                 done = _append(rows, outcomes, extractor.n_features, options)
@@ -89,36 +95,39 @@ def _found(batch: pa.RecordBatch, options: WorkerOptions, known: Known | None) -
 
 
 @contextmanager
-def _mapping(n_threads: int) -> Iterator[Map]:
-    """Yield `map`, or one whose calls share some threads: Pillow lets go of Python's lock while it decodes."""
-    if n_threads == 1:
-        yield map
+def _decoding(options: WorkerOptions) -> Iterator[tuple[Decode, Map]]:
+    """Yield how to decode, and `map` to do it by: Pillow lets go of Python's lock, so that threads may share it."""
+    if options.decodes_apart:
+        with Decoder(options.max_pixels) as decoder:
+            yield decoder.decode, map
         return
-    with ThreadPoolExecutor(n_threads, thread_name_prefix="verger-decode") as threads:
-        yield threads.map
+    decode = partial(decode_image, max_pixels=options.max_pixels)
+    if options.n_threads == 1:
+        yield decode, map
+        return
+    with ThreadPoolExecutor(options.n_threads, thread_name_prefix="verger-decode") as threads:
+        yield decode, threads.map
 
 
-def _outcomes(
-    contents: Iterator[Content], extractor: Extractor, options: WorkerOptions, mapped: Map, known: Known | None
-) -> list[Outcome]:
+def _outcomes(contents: Iterator[Content], extractor: Extractor, prepare: Prepare, mapped: Map) -> list[Outcome]:
     """Return what becomes of each photo, in their order: photos wait for their batch, broken ones for nothing."""
     outcomes: list[Outcome] = []
     while chosen := list(itertools.islice(contents, extractor.batch_size)):
-        prepared = list(mapped(lambda content: _prepared(content, extractor, options, known), chosen))
+        prepared = list(mapped(prepare, chosen))
         done = iter(infer_photos([p for p in prepared if isinstance(p, PreparedPhoto)], extractor))
         outcomes += [next(done) if isinstance(p, PreparedPhoto) else p for p in prepared]
     return outcomes
 
 
 def _prepared(
-    content: Content, extractor: Extractor, options: WorkerOptions, known: Known | None
+    content: Content, *, extractor: Extractor, decode: Decode, known: Known | None
 ) -> PreparedPhoto | Outcome:
     if isinstance(content, DecodeError):
         return content
     if known is not None and (same := known.of_content(hashlib.sha256(content).hexdigest())) is not None:
         return same
     try:
-        return prepare_photo(content, extractor, max_pixels=options.max_pixels)
+        return prepare_photo(content, extractor, decode)
     except DecodeError as error:
         return error
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from verger.objects.ranges import Found, list_ranges
-from verger.objects.stores import ask
+from verger.objects.stores import ask, ask_for_list
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
 
 PAGE = 1000
 # Amazon's directory buckets list in no order, and from the start only.
@@ -25,7 +28,7 @@ def children(root: str, folder: str) -> tuple[list[Found], list[str]]:
     """Return the objects and the folders' keys directly in a folder, each in their order."""
     import obstore
 
-    listed = ask(root, folder, lambda store: obstore.list_with_delimiter(store, _prefix(folder)))
+    listed = ask_for_list(root, folder, lambda store: obstore.list_with_delimiter(store, _prefix(folder)))
     files = sorted(_found(entry) for entry in listed["objects"] if entry["path"] != folder)
     return files, [key.strip("/") for key in sorted(listed["common_prefixes"])]
 
@@ -48,18 +51,34 @@ def is_empty(root: str, folder: str) -> bool:
 
 
 def _pages(root: str, folder: str, start: str | None = None, size: int = PAGE) -> Iterator[list[Found]]:
-    """Yield the objects after the key `start`, a request for each page."""
+    """Yield the objects after the key `start`, a request for each page; one that breaks off is asked for again."""
     import obstore
 
-    pages = ask(root, folder, lambda store: obstore.list(store, _prefix(folder), offset=start, chunk_size=size))
-    while chunk := ask(root, folder, lambda _: next(pages, None)):
-        yield [_found(entry) for entry in chunk]
+    pages: Any = None
+    last = start
+
+    def next_page(store: ObjectStore) -> Any:
+        nonlocal pages
+        asked = pages or obstore.list(store, _prefix(folder), offset=last, chunk_size=size)
+        pages = None  # one that fails has ended
+        page = next(asked, None)
+        pages = asked
+        return page
+
+    while page := ask_for_list(root, folder, next_page):
+        yield [_found(entry) for entry in page]
+        last = page[-1]["path"]
 
 
 def _without_marks(folder: str, objects: Iterable[Found]) -> Iterator[Found]:
-    """Leave out the empty objects that stand for folders (their names end in a slash): they are not ours to see."""
+    """Leave out the empty objects that stand for folders (their names end in a slash): they are not ours to see.
+
+    One comes twice where it was the last before an answer broke off: its own name sorts after the one that is seen.
+    """
     last: Found | None = None
     for found in objects:
+        if last is not None and found.key == last.key:
+            continue
         if last is not None and (last.length or not found.key.startswith(f"{last.key}/")):
             yield last
         last = found if found.key != folder else None

@@ -20,6 +20,7 @@ _INSTANCE_METADATA = "169.254.169.254"
 _RETRIES = 10
 _RETRY_FOR = timedelta(seconds=60)
 _SILENCE = timedelta(seconds=20)  # a store that says nothing for so long is asked again
+_BROKEN_OFF = "body error"
 
 # obstore tells a refusal from other errors for one object, and not for a listing; pyarrow never does.
 _REFUSED = re.compile(r"status code: 40[13]\b|ACCESS_DENIED")
@@ -42,6 +43,17 @@ def ask(root: str, key: str, request: Callable[[ObjectStore], T]) -> T:
         raise
     except BaseError as error:
         raise failure(path, error) from None
+
+
+def ask_for_list(root: str, key: str, request: Callable[[ObjectStore], T]) -> T:
+    """Make a request for a list, again where its answer breaks off: obstore does so for objects alone."""
+    for _ in range(_RETRIES):
+        try:
+            return ask(root, key, request)
+        except StorageError as error:
+            if _BROKEN_OFF not in str(error):
+                raise
+    return ask(root, key, request)
 
 
 def failure(path: str, error: Exception) -> StorageError:

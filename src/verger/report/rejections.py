@@ -25,6 +25,7 @@ MEANINGS: dict[str, str] = {
     Reason.TRUNCATED: "The file ends before the picture does: a transfer that was cut off. Fetch it again.",
     Reason.CORRUPT: "It is an image, but damaged inside: no program can show it whole.",
     Reason.UNSUPPORTED: "Its pixels are measurements (floating point, 32 bits) without an agreed white.",
+    Reason.POISON: "Decoding it crashed the decoder, or took more memory than there was. Look at it elsewhere.",
 }
 _UNKNOWN_MEANING = "A reason that this version of the report does not know."
 

@@ -39,7 +39,7 @@ def start(options: SessionOptions) -> SparkSession:
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     from pyspark import SparkConf, SparkContext
 
-    conf = SparkConf(loadDefaults=False).setMaster(options.master).setAppName("verger")
+    conf = SparkConf(loadDefaults=False).setMaster(options.spark_master).setAppName("verger")
     for key, value in spark_settings(options).items():
         conf.set(key, value)
     gateway = _launch_quietly(conf, options.log) if options.log else None

@@ -13,6 +13,11 @@ from verger.session.clusters import cluster_cores, cluster_settings
 # Up to so many cores one thread collects the garbage: the JVM has little, and the workers need the cores.
 MAX_SERIAL_GC_CORES = 4
 
+# Attempts at a task, as on a cluster; left to itself a local Spark gives up at the first worker that dies.
+_LOCAL_ATTEMPTS = 4
+
+_SCRATCH = "/tmp"  # noqa: S108  # Spark's own default
+
 _LOG4J = Path(__file__).with_name("log4j2.properties")
 _DISCOVER_GPUS = Path(__file__).with_name("discover-gpus")
 
@@ -45,6 +50,18 @@ class SessionOptions:
     def is_local(self) -> bool:
         """Tell whether Spark runs in one JVM on this machine."""
         return self.master.startswith("local")
+
+    @property
+    def spark_master(self) -> str:
+        """The master as Spark is given it: a local one tries a task more than once, unless told how often."""
+        asked = re.fullmatch(r"local(?:\[([^,]+)\])?", self.master)
+        return f"local[{asked.group(1) or 1},{_LOCAL_ATTEMPTS}]" if asked else self.master
+
+    @property
+    def scratch_folders(self) -> list[Path]:
+        """Where Spark keeps on this machine what does not fit into memory; none on a cluster."""
+        named = os.environ.get("SPARK_LOCAL_DIRS") or given_settings(self).get("spark.local.dir") or _SCRATCH
+        return [Path(folder.strip()) for folder in named.split(",")] if self.is_local else []
 
     @property
     def schedules_resources(self) -> bool:

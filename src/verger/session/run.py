@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from verger import errors
+from verger.disks import FULL
 from verger.errors import JobError, SetupError, StorageError, VergerError
 from verger.master import check_master
 from verger.session.jvm import borrow, jvms_below, start, stop
@@ -68,7 +70,7 @@ class Session:
     def run(self, job: Callable[[], T], tick: Callable[[], None] = lambda: None) -> T:
         """Return job(), calling `tick` a few times a second meanwhile; Ctrl-C cancels its tasks.
 
-        A VergerError raised by a worker comes out as itself.
+        A VergerError raised by a worker comes out as itself, and a full disk as the OSError it is in Python.
         """
         try:
             self._running = running = self._pool.submit(job)
@@ -78,7 +80,8 @@ class Session:
         except Exception as error:  # py4j's and pyspark's, of many classes
             # Made into text now: a JVM that has ended can no longer be asked for it.
             text = str(error)
-            raise _told_by_worker(text) or _refused_by_store(text) or self._job_error(text) from None
+            told = _told_by_worker(text) or _refused_by_store(text) or _full_disk(text)
+            raise told or self._job_error(text) from None
 
     def has_executors(self) -> bool:
         """Tell whether a cluster has given any executor; without one a job waits, in silence."""
@@ -195,3 +198,9 @@ def _refused_by_store(text: str) -> StorageError | None:
         f"{match.group(1)}: access is refused to Spark's own connector; it takes verger's credentials, "
         "but for what --conf says"
     )
+
+
+def _full_disk(text: str) -> OSError | None:
+    """Return what Python would have raised where the JVM, or a worker, has met a full disk."""
+    met = (code for code in FULL if os.strerror(code) in text)
+    return next((OSError(code, os.strerror(code)) for code in met), None)

@@ -1,0 +1,90 @@
+"""Decoding in a process of its own: a photo that kills its decoder then costs that process, not the worker.
+
+Run as a program with the number of an open connection, it decodes what comes on it until it is closed. Starting
+one takes half a second, so that workers do it only where a task has failed before.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+
+from PIL import Image
+
+from verger.decode import decode_image
+from verger.errors import DecodeError, Reason, SetupError
+
+
+class Decoder:
+    """Decodes in a child, started when it is first asked, and anew after a photo that has killed it.
+
+    A worker that is killed takes its child along: the connection closes.
+    """
+
+    def __init__(self, max_pixels: int) -> None:
+        self._max_pixels = max_pixels
+        self._child: subprocess.Popen[bytes] | None = None
+        self._connection: Connection | None = None
+
+    def __enter__(self) -> Decoder:
+        return self
+
+    def __exit__(self, *ending: object) -> None:
+        self._stop()
+
+    def decode(self, data: bytes) -> Image.Image:
+        """Return what `decode_image` does; raises DecodeError, also where the child dies of it."""
+        connection = self._connection or self._start()
+        try:
+            connection.send((data, self._max_pixels))
+            answer = connection.recv()
+        except (EOFError, OSError):
+            raise DecodeError(Reason.POISON, f"decoding it ended the process ({self._stop()})") from None
+        if isinstance(answer, DecodeError):
+            raise answer
+        return Image.frombytes("RGB", *answer)
+
+    def _start(self) -> Connection:
+        self._connection, theirs = Pipe()
+        with theirs:
+            self._child = subprocess.Popen(
+                [sys.executable, "-P", "-m", __name__, str(theirs.fileno())],
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
+        try:
+            self._connection.recv()
+        except (EOFError, OSError):  # no photo's fault: none has been sent
+            raise SetupError(f"the process that decodes photos does not start ({self._stop()})") from None
+        return self._connection
+
+    def _stop(self) -> str:
+        """End the child, if there is one; return how it ended."""
+        if self._connection is None or self._child is None:
+            return "never started"
+        self._connection.close()
+        code = self._child.wait()
+        self._connection = self._child = None
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def serve(connection: Connection) -> None:
+    """Say that all is imported, then answer (bytes, max_pixels) with (size, RGB bytes) or a DecodeError."""
+    connection.send("ready")
+    while True:
+        data, max_pixels = connection.recv()
+        try:
+            image = decode_image(data, max_pixels=max_pixels)
+            connection.send((image.size, image.tobytes()))
+        except DecodeError as error:
+            connection.send(error)
+
+
+if __name__ == "__main__":
+    with suppress(EOFError, OSError, KeyboardInterrupt):  # the worker has ended, or wants no more
+        serve(Connection(int(sys.argv[1])))

@@ -1,0 +1,103 @@
+"""Photos that kill their decoder, processes that are killed, disks that fill: the result is whole in the end."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import poison
+from tests.chain import beside, files, manifest_here, manifest_of, multiplied, same_tables, table, verger
+
+# A photo in each task of one core is deadly, and one more in the first.
+DEADLY = {"apple/1.png": signal.SIGABRT, "kiwi/2.png": signal.SIGSEGV, "pear/3.png": signal.SIGKILL}
+
+
+@pytest.fixture
+def with_poison(photos: Path, tmp_path: Path) -> Path:
+    """Sixty photos and more, three of which kill whoever decodes them."""
+    for copy in range(4):
+        for folder in photos.iterdir():
+            shutil.copytree(folder, tmp_path / "photos" / f"{folder.name} {copy}")
+    for name, sent in DEADLY.items():
+        poison.spoil(tmp_path / "photos" / name.replace("/", " 0/"), sent)
+    return tmp_path / "photos"
+
+
+@pytest.mark.core
+@pytest.mark.usefixtures("spark")
+def test_photos_that_kill_their_decoder_are_rejected_and_cost_no_other(
+    with_poison: Path, tiny_model: str, tmp_path: Path
+) -> None:
+    words = ("run", with_poison, "out", "--model", tiny_model, "--components", 2, "--master", "local[2]")
+    (tmp_path / "site").mkdir()
+    told = manifest_of(*words, cwd=tmp_path, PYTHONPATH=poison.mortal(tmp_path / "site"))
+    assert told["counts"]["rejected_by_reason"]["poison"] == 3
+    rejected = table(tmp_path / "out" / "rejected").to_pylist()
+    found = {row["path"]: row["detail"] for row in rejected if row["reason"] == "poison"}
+    assert found == {
+        f"file:{with_poison}/{name.replace('/', ' 0/')}": f"decoding it ended the process (signal {sent:d})"
+        for name, sent in DEADLY.items()
+    }
+    assert "crashed the decoder" in (tmp_path / "out" / "report.html").read_text()
+
+    for name in DEADLY:
+        (with_poison / name.replace("/", " 0/")).unlink()
+    manifest_here("run", with_poison, "without", *words[3:7], "--no-report", cwd=tmp_path)
+    for name in ("features", "components"):
+        assert table(tmp_path / "out" / name).equals(table(tmp_path / "without" / name)), name
+    others = [row for row in rejected if row["reason"] != "poison"]
+    assert others == table(tmp_path / "without" / "rejected").to_pylist()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of its own, with room for a few small results."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("needs root, and a system that lets it mount a small disk")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("spark")
+def test_a_disk_that_fills_is_named_and_the_next_run_is_whole(
+    small_disk: Path, photos: Path, tiny_model: str, tmp_path: Path
+) -> None:
+    words = ("run", photos, small_disk / "out", "--model", tiny_model, "--components", 2, "--no-report")
+    manifest_here(*words, cwd=tmp_path)
+    before = files(small_disk / "out")
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"x" * (shutil.disk_usage(small_disk).free - 16384))
+
+    full = verger(*words, "--overwrite", cwd=tmp_path)
+    assert full.returncode == 1
+    assert "error: a disk is full; free: " in full.stderr and f" in {small_disk}," in full.stderr
+    assert "Make room" in full.stderr and "Traceback" not in full.stderr and full.stderr.count("\n") == 1
+    assert files(small_disk / "out") == before and beside(small_disk / "out") == []
+
+    ballast.unlink()
+    manifest_of(*words, "--overwrite", cwd=tmp_path)
+    manifest_here("run", photos, "elsewhere", *words[3:], cwd=tmp_path)
+    assert same_tables(small_disk / "out", tmp_path / "elsewhere")
+
+
+@pytest.mark.slow
+def test_a_scratch_disk_that_fills_is_named(
+    small_disk: Path, photos: Path, tiny_model: str, tmp_path: Path
+) -> None:
+    many = multiplied(photos, tmp_path / "many", 600)
+    (small_disk / "ballast").write_bytes(b"x" * (shutil.disk_usage(small_disk).free - 16384))
+    scratch = f"spark.local.dir={small_disk}"
+    full = verger("run", many, "out", "--model", tiny_model, "--conf", scratch, cwd=tmp_path)
+    assert full.returncode == 1
+    assert "error: a disk is full; free: " in full.stderr and f" in {small_disk}" in full.stderr
+    assert "Traceback" not in full.stderr and not (tmp_path / "out").exists()
