@@ -50,9 +50,8 @@ def with_content(images: DataFrame) -> DataFrame:
         for batch in batches:
             for row, content in enumerate(read_photos(batch["path"].to_pylist())):
                 data = binaries([content if isinstance(content, bytes) else None])
-                path, modified, length, label = batch.slice(row, 1).columns
-                yield pa.RecordBatch.from_arrays(
-                    [path, modified, length, data, label], schema.columns(schema.IMAGES)
-                )
+                columns = dict(zip(batch.schema.names, batch.slice(row, 1).columns, strict=True)) | {"content": data}
+                names = schema.columns(schema.IMAGES)
+                yield pa.RecordBatch.from_arrays([columns[name] for name in names], names)
 
     return images.mapInArrow(read, schema.IMAGES)
