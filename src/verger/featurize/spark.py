@@ -11,6 +11,7 @@ from pyspark.sql.functions import lit
 from pyspark.sql.types import StructType
 
 from verger import schema
+from verger.context import share
 from verger.featurize.device import CUDA, gpu_of
 from verger.featurize.network import Network
 from verger.featurize.runtime import extractor_for
@@ -39,18 +40,17 @@ def featurize(
 ) -> DataFrame:
     """Return `images` less their content, plus schema.OUTCOME: features, or the reason why not.
 
-    Lazy. The weights travel once, as a broadcast, and are compiled once in each worker process; on GPUs once for
+    Lazy. The weights travel once (`context.share`), and are compiled once in each worker process; on GPUs once for
     each that the process meets. There a task decodes in as many threads as Spark gives it cores (spark.task.cpus).
     """
-    shared = images.sparkSession.sparkContext.broadcast(network.for_workers())
+    shared = share(images.sparkSession, network.for_workers())
     key, is_on_gpu = network.key, network.device == CUDA
-    told = counts or Counts(images)
     # The closure holds nothing of this module: the workers need not import it.
-    done, rejected = told.done, told.rejected
+    told = (counts.done, counts.rejected) if counts else ()
 
-    def report(n_done: int, n_rejected: int) -> None:
-        done.add(n_done)
-        rejected.add(n_rejected)
+    def report(*numbers: int) -> None:
+        for accumulator, number in zip(told, numbers, strict=False):
+            accumulator.add(number)
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         if not is_on_gpu:

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from verger import schema
 from verger.columns import binaries
+from verger.context import is_connect, n_slots
 from verger.decode import read_photos
 from verger.ingest.listing import Listing, Selection, write_listing
+from verger.uri import parquet_files
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -28,16 +31,30 @@ def read_images(spark: SparkSession, src: str, selection: Selection | None = Non
     """
     folder = Path(tempfile.mkdtemp(prefix="verger-listing-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    n_cores = spark.sparkContext.defaultParallelism
-    listing = write_listing(src, selection or Selection(), folder, n_cores)
+    listing = write_listing(src, selection or Selection(), folder, n_slots(spark))
     return images(spark, listing)
 
 
 def images(spark: SparkSession, listing: Listing) -> DataFrame:
     """Return a listing as a DataFrame with one partition a task."""
+    if is_connect(spark):
+        return _sent_along(spark, listing)
     # A file's opening "costs" as much as a partition may hold, so that none shares one.
     spark.conf.set("spark.sql.files.openCostInBytes", spark.conf.get("spark.sql.files.maxPartitionBytes") or "")
     return spark.read.schema(schema.LISTING).parquet(str(listing.folder))
+
+
+def _sent_along(spark: SparkSession, listing: Listing) -> DataFrame:
+    """The listing's files as rows, one a task: a server elsewhere does not see this machine's folders."""
+    files = [(number, file.read_bytes()) for number, file in enumerate(parquet_files(listing.folder))]
+    tasks = spark.createDataFrame(files, "number int, file binary").repartitionByRange(len(files), "number")
+
+    def unpack(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for file in batch["file"].to_pylist():
+                yield from pq.read_table(pa.BufferReader(file)).to_batches()
+
+    return tasks.mapInArrow(unpack, schema.LISTING)
 
 
 def with_content(images: DataFrame) -> DataFrame:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from verger.java import class_archive
+from verger.master import is_connect
 from verger.session.clusters import cluster_cores, cluster_settings
 
 # Up to so many cores one thread collects the garbage: the JVM has little, and the workers need the cores.
@@ -45,6 +46,11 @@ class SessionOptions:
     def is_local(self) -> bool:
         """Tell whether Spark runs in one JVM on this machine."""
         return self.master.startswith("local")
+
+    @property
+    def is_connect(self) -> bool:
+        """Tell whether Spark is somebody's server (Spark Connect), which is not ours to set up."""
+        return is_connect(self.master)
 
     @property
     def schedules_resources(self) -> bool:
