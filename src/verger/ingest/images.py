@@ -16,6 +16,7 @@ from verger import schema
 from verger.columns import binaries
 from verger.context import is_connect, n_slots
 from verger.decode import read_photos
+from verger.ingest.hadoop import find_hadoop, hadoop_images
 from verger.ingest.listing import Listing, Selection, write_listing
 from verger.uri import parquet_files
 
@@ -27,11 +28,14 @@ def read_images(spark: SparkSession, src: str, selection: Selection | None = Non
     """Return the photos of `src` as (path, modificationTime, length, label), cut into tasks.
 
     `ImageFeaturizer` reads the contents by path; `with_content` adds them as Spark's `binaryFile` would.
-    Raises SourceError where there are no photos.
+    Those of a Hadoop file system come with their content. Raises SourceError where there are no photos.
     """
+    selection = selection or Selection()
+    if (hadoop := find_hadoop(src)) is not None:
+        return hadoop_images(spark, hadoop, selection)[0]
     folder = Path(tempfile.mkdtemp(prefix="verger-listing-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    listing = write_listing(src, selection or Selection(), folder, n_slots(spark))
+    listing = write_listing(src, selection, folder, n_slots(spark))
     return images(spark, listing)
 
 
