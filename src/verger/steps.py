@@ -15,6 +15,7 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 
 from verger import ingest
+from verger.context import is_connect
 from verger.decode import read_photo
 from verger.errors import DecodeError, ResultError, StorageError
 from verger.export import features_of, rejected_of, write_copies, write_parquet
@@ -40,8 +41,13 @@ NO_EXECUTORS = (
 _N_PARITY_PHOTOS = 16
 
 
-def find_photos(place: Workplace, src: str) -> ingest.Listing | ingest.Packed:
-    """Return the photos of the source: loose ones listed while Spark starts, cut into tasks, or packed ones."""
+Photos = ingest.Listing | ingest.Packed | ingest.HadoopFolder
+
+
+def find_photos(place: Workplace, src: str) -> Photos:
+    """Return the photos of the source: loose ones listed while Spark starts, or what Spark will read by itself."""
+    if (hadoop := ingest.find_hadoop(src)) is not None:
+        return hadoop
     packed = ingest.find_packed(src)
     if packed is None:
         return list_photos(place, src)
@@ -87,12 +93,13 @@ def prepare(place: Workplace) -> Network:
     return network
 
 
-def featurize(place: Workplace, photos: ingest.Listing | ingest.Packed, network: Network) -> AnyPath:
+def featurize(place: Workplace, photos: Photos, network: Network) -> AnyPath:
     """Write `features` and `rejected` from one pass over the photos; return the features' folder."""
     place.progress.stage("start Spark")
     with place.manifest.timed("start"):
         images = _images(place, photos)
-    counts = Counts(images)
+    # Spark Connect has no accumulators: how far it is, it does not tell.
+    counts = None if is_connect(images.sparkSession) else Counts(images)
     options = WorkerOptions(place.settings.max_pixels)
     # Kept on disk for the second table: the photos are decoded once, and memory holds none of it.
     outcomes = featurize_images(images, network, options, counts).persist(StorageLevel.DISK_ONLY)
@@ -100,13 +107,14 @@ def featurize(place: Workplace, photos: ingest.Listing | ingest.Packed, network:
     def write() -> None:
         write_parquet(features_of(outcomes), place.stage / FEATURES)
         write_parquet(rejected_of(outcomes), place.stage / REJECTED, single_file=True)
+        outcomes.unpersist()  # this Spark may outlive the run
 
     place.progress.stage("featurize", place.manifest.counts["listed"])
     with place.manifest.timed("featurize"):
-        place.session.run(write, _watch(place, counts))
-    place.progress.advance(place.manifest.counts["listed"], counts.read()[1])
+        place.session.run(write, _watch(place, counts) if counts else lambda: None)
     place.manifest.network = network.describe() | {"spec": asdict(place.spec)}
     _count(place)
+    place.progress.advance(place.manifest.counts["listed"], place.manifest.counts["rejected"])
     return place.stage / FEATURES
 
 
@@ -125,10 +133,14 @@ def _watch(place: Workplace, counts: Counts) -> Callable[[], None]:
     return tick
 
 
-def _images(place: Workplace, photos: ingest.Listing | ingest.Packed) -> DataFrame:
+def _images(place: Workplace, photos: Photos) -> DataFrame:
     spark = place.session.spark()
     if isinstance(photos, ingest.Listing):
         return ingest.images(spark, photos)
+    if isinstance(photos, ingest.HadoopFolder):
+        found = place.session.run(lambda: ingest.hadoop_images(spark, photos, _selection(place)))
+        images, place.manifest.counts["listed"] = found
+        return images
     images = ingest.packed_images(spark, photos, _selection(place))
     if _selection(place) != ingest.Selection(label=place.settings.label):  # not all of them
         place.manifest.counts["listed"] = place.session.run(images.count)

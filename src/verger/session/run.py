@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from verger import errors
+from verger.context import n_slots
 from verger.errors import JobError, SetupError, VergerError
 from verger.master import check_master
 from verger.session.connect import connect
@@ -46,11 +47,6 @@ class Session:
         self.options = replace(options, master=str(running.master)) if running else options
         if running or options.is_connect:  # a JVM that is not ours
             self.options = replace(self.options, log=None)
-        # A cluster that has been running for a while knows best.
-        if running and not self.options.is_local:
-            self.n_cores = running.defaultParallelism
-        else:
-            self.n_cores = self.options.n_cores
         self._lent_by: SparkContext | None = running
         self._job_group = f"verger-{uuid.uuid4()}"
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="verger-spark")
@@ -63,6 +59,13 @@ class Session:
             return connect(self.options) if self.options.is_connect else start(self.options)
         self._lent_by.setJobGroup(self._job_group, "verger")
         return borrow(self._lent_by, self.options)
+
+    @property
+    def n_cores(self) -> int:
+        """How many tasks run at a time: a Spark that has been running for a while knows best."""
+        if self.options.is_connect or (self._lent_by is not None and not self.options.is_local):
+            return n_slots(self.spark())
+        return self.options.n_cores
 
     def spark(self) -> SparkSession:
         """Return the session, waiting for it; raises SetupError where Spark does not start."""
