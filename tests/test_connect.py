@@ -15,10 +15,14 @@ import pyarrow as pa
 import pytest
 
 from tests.chain import beside, manifest_of, table, verger
+from verger.classify.options import TrainOptions
+from verger.classify.run import train_result
 from verger.cluster.daemons import daemon_environment, spark_home
-from verger.errors import SetupError
+from verger.errors import SettingsError, SetupError
+from verger.progress import Silent
 from verger.session import SessionOptions, open_session
 from verger.session.connect import connect
+from verger.settings import load_settings
 
 _START_S = 120.0
 
@@ -119,6 +123,12 @@ def test_a_run_that_fails_says_why_and_leaves_nothing(server: str, photos: Path,
     done = verger("run", photos, "out", "--model", "no.onnx", "--master", server, cwd=tmp_path)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["no.onnx"]
+
+
+def test_training_says_that_it_wants_classic_spark(tmp_path: Path) -> None:
+    settings = load_settings(master="sc://h:15002")
+    with pytest.raises(SettingsError, match=r"sc://h:15002.*classic Spark"):
+        train_result(tmp_path, tmp_path / "out", settings, Silent(), TrainOptions())
 
 
 def test_a_server_that_does_not_answer_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,8 @@ def connect(options: SessionOptions) -> SparkSession:
     from pyspark.sql import SparkSession
 
     try:
-        spark = SparkSession.builder.remote(options.master).getOrCreate()
+        # One of our own: whoever has one here already keeps it, with its settings.
+        spark = SparkSession.builder.remote(options.master).create()
     except PySparkImportError as error:
         raise SetupError("Spark Connect needs more of pyspark: pip install 'verger[connect]'") from error
     for key, value in sql_settings(options).items():
