@@ -24,7 +24,7 @@ def connect(options: SessionOptions) -> SparkSession:
 
     try:
         # One of our own: whoever has one here already keeps it, with its settings.
-        spark = SparkSession.builder.remote(options.master).create()
+        spark: SparkSession = SparkSession.builder.remote(options.master).create()
     except PySparkImportError as error:
         raise SetupError("Spark Connect needs more of pyspark: pip install 'verger[connect]'") from error
     for key, value in sql_settings(options).items():
