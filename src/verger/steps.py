@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
 from verger import ingest, schema
+from verger.context import is_connect
 from verger.decode import read_photo
 from verger.errors import DecodeError, ResultError, SettingsError, StorageError
 from verger.export import features_of, write_copies, write_parquet, write_rejected
@@ -33,8 +34,6 @@ from verger.resume import Earlier, find_earlier, fingerprint, mark
 from verger.uri import AnyPath, parquet_files, remove_tree
 from verger.workplace import FEATURES, LISTING, REJECTED, Workplace
 
-Photos = ingest.Listing | ingest.Packed
-
 PATIENCE_S = 20.0
 NO_EXECUTORS = (
     "waiting: the cluster has given no executor yet; it is busy, or its workers are smaller than "
@@ -44,8 +43,13 @@ NO_EXECUTORS = (
 _N_PARITY_PHOTOS = 16
 
 
+Photos = ingest.Listing | ingest.Packed | ingest.HadoopFolder
+
+
 def find_photos(place: Workplace, src: str) -> Photos:
-    """Return the photos of the source: loose ones listed while Spark starts, cut into tasks, or packed ones."""
+    """Return the photos of the source: loose ones listed while Spark starts, or what Spark will read by itself."""
+    if (hadoop := ingest.find_hadoop(src)) is not None:
+        return hadoop
     packed = ingest.find_packed(src)
     if packed is None:
         return list_photos(place, src)
@@ -107,7 +111,8 @@ def featurize(place: Workplace, photos: Photos, network: Network) -> Featurized:
     place.progress.stage("start Spark")
     with place.manifest.timed("start"):
         images = _images(place, photos)
-    counts = Counts(images)
+    # Spark Connect has no accumulators: how far it is, it does not tell.
+    counts = None if is_connect(images.sparkSession) else Counts(images)
     options = WorkerOptions(place.settings.max_pixels)
     folder = _open_journal(place, network)
     journal = Journal(str(folder), earlier.known if earlier else None)
@@ -120,13 +125,13 @@ def featurize(place: Workplace, photos: Photos, network: Network) -> Featurized:
 
     place.progress.stage("featurize", place.manifest.counts["listed"])
     with place.manifest.timed("featurize"):
-        place.session.run(write, _watch(place, counts))
-    place.progress.advance(place.manifest.counts["listed"], counts.read()[1])
+        place.session.run(write, _watch(place, counts) if counts else lambda: None)
     place.manifest.network = network.describe() | {
         "spec": asdict(place.spec),
         "fingerprint": _fingerprint(place, network),
     }
     _count(place)
+    place.progress.advance(place.manifest.counts["listed"], place.manifest.counts["rejected"])
     if earlier is None:
         return Featurized(place.stage / FEATURES, None)
     return Featurized(place.stage / FEATURES, _additions(place, folder, earlier))
@@ -146,11 +151,11 @@ def _recall(place: Workplace, network: Network) -> Earlier | None:
 
 
 def _mark(place: Workplace, photos: Photos, earlier: Earlier) -> Photos:
-    """Mark the photos that are known; packed ones are known by their content alone."""
+    """Mark the photos that are known; those that Spark reads by itself are known by their content alone."""
     prune = place.settings.prune
-    if isinstance(photos, ingest.Packed):
+    if not isinstance(photos, ingest.Listing):
         if earlier.n_published and not prune:
-            raise SettingsError("prune", prune, "true where photos are packed: the result is of these alone")
+            raise SettingsError("prune", prune, "true where Spark reads the photos: the result is of these alone")
         return photos
     with place.manifest.timed("recall"):
         marked = mark(photos, earlier, prune=prune)
@@ -193,7 +198,12 @@ def _watch(place: Workplace, counts: Counts) -> Callable[[], None]:
 def _images(place: Workplace, photos: Photos) -> DataFrame:
     spark = place.session.spark()
     if isinstance(photos, ingest.Listing):
-        return place.session.run(lambda: ingest.images(spark, photos, schema.MARKED_LISTING))
+        columns = schema.MARKED_LISTING if place.settings.resume else schema.LISTING
+        return place.session.run(lambda: ingest.images(spark, photos, columns))
+    if isinstance(photos, ingest.HadoopFolder):
+        found = place.session.run(lambda: ingest.hadoop_images(spark, photos, _selection(place)))
+        images, place.manifest.counts["listed"] = found
+        return images
     images = place.session.run(lambda: ingest.packed_images(spark, photos, _selection(place)))
     if _selection(place) != ingest.Selection(label=place.settings.label):  # not all of them
         place.manifest.counts["listed"] = place.session.run(images.count)

@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+from verger.errors import StorageError
 from verger.objects import ObjectPath, object_path
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")
@@ -16,7 +17,12 @@ AnyPath = Path | ObjectPath
 
 
 def any_path(value: str) -> AnyPath:
-    """Return the place that a path or URI names; a local one absolute, `~` expanded."""
+    """Return the place that a path or URI names; a local one absolute, `~` expanded. Raises StorageError."""
+    if is_hadoop(value):
+        raise StorageError(
+            f"{value}: photos are read from there, but no results are written there or read: choose a folder or an "
+            "object store"
+        )
     return object_path(value) or local_folder(value)
 
 
@@ -34,6 +40,11 @@ def scheme_of(uri: str) -> str:
 def is_local(uri: str) -> bool:
     """Tell whether `uri` is a plain path or a file: URI."""
     return scheme_of(uri) == "file"
+
+
+def is_hadoop(uri: str) -> bool:
+    """Tell whether `uri` is on a file system that only Spark's JVM knows: hdfs://host/..., viewfs:/..."""
+    return re.match(rf"{_SCHEME.pattern}/", uri) is not None and not is_local(uri) and object_path(uri) is None
 
 
 def to_local(uri: str) -> str:

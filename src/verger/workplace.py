@@ -78,8 +78,10 @@ def workplace(
     if settings.model == AUTO and settings.weights is None and command in ("run", "features"):
         progress.note(_chosen(spec))
     manifest = Manifest(command, src, settings.model_dump(mode="json"))
-    stores = spark_settings({scheme_of(src), scheme_of(str(out))}, settings.conf, progress.note)
-    options = replace(session_options(settings), archive_classes_to=archive, stores=tuple(stores.items()))
+    options = replace(session_options(settings), archive_classes_to=archive)
+    if not options.is_connect:  # that has its own connectors, or not
+        stores = spark_settings({scheme_of(src), scheme_of(str(out))}, settings.conf, progress.note)
+        options = replace(options, stores=tuple(stores.items()))
     if command not in ("run", "features"):
         options = replace(options, preload=(), computes_in_jvm=command == "train")
     written = [out.parent] if isinstance(out, Path) else []

@@ -166,7 +166,7 @@ def test_many_partitions_are_merged_in_a_tree(spark: SparkSession, monkeypatch: 
     x = correlated(400, 4)
     table = frame(spark, x).repartition(20)
     monkeypatch.setattr("verger.reduce.spark.FAN_IN", 2)
-    monkeypatch.setattr("verger.reduce.spark._n_slots", lambda _: 20)
+    monkeypatch.setattr("verger.reduce.spark.n_slots", lambda _: 20)
     projection, moments = fit_projection(table, "features", Criterion(k=2))
     assert moments.n == 400
     np.testing.assert_allclose(projection.mean, x.mean(0), rtol=1e-10)

@@ -8,8 +8,9 @@ from typing import Any
 
 from verger.classify.model import FILE_NAME, load_classifier
 from verger.classify.options import TrainOptions
-from verger.errors import ClassifierError
+from verger.errors import ClassifierError, SettingsError
 from verger.manifest import Manifest
+from verger.master import is_connect
 from verger.progress import Progress
 from verger.publish import MANIFEST, publishing, table_folder
 from verger.settings import Settings
@@ -27,6 +28,10 @@ def train_result(
     result: AnyPath, out: AnyPath, settings: Settings, progress: Progress, options: TrainOptions, on: str = FEATURES
 ) -> Manifest:
     """Train on the `features` (or `components`) of a result; leave classifier, evaluation, report in `out`."""
+    if is_connect(settings.master):
+        raise SettingsError(
+            "master", settings.master, "any but Spark Connect's: training runs on classic Spark only"
+        )
     network = _network_of(result)
 
     from verger.workplace import MODEL, workplace

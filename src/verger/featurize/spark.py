@@ -11,6 +11,7 @@ from pyspark.sql.functions import lit
 from pyspark.sql.types import StructType
 
 from verger import schema
+from verger.context import share
 from verger.featurize.device import CUDA, gpu_of
 from verger.featurize.journal import Journal
 from verger.featurize.network import Network
@@ -44,19 +45,18 @@ def featurize(
 ) -> DataFrame:
     """Return `images` less their content, plus schema.OUTCOME: features, or the reason why not.
 
-    Lazy. The weights travel once, as a broadcast, and are compiled once in each worker process; on GPUs once for
+    Lazy. The weights travel once (`context.share`), and are compiled once in each worker process; on GPUs once for
     each that the process meets. There a task decodes in as many threads as Spark gives it cores (spark.task.cpus).
     """
-    context = images.sparkSession.sparkContext
-    shared, recalled = context.broadcast(network.for_workers()), context.broadcast(journal)
+    spark = images.sparkSession
+    shared, recalled = share(spark, network.for_workers()), share(spark, journal)
     key, is_on_gpu = network.key, network.device == CUDA
-    told = counts or Counts(images)
     # The closure holds nothing of this module: the workers need not import it.
-    done, rejected = told.done, told.rejected
+    told = (counts.done, counts.rejected) if counts else ()
 
-    def report(n_done: int, n_rejected: int) -> None:
-        done.add(n_done)
-        rejected.add(n_rejected)
+    def report(*numbers: int) -> None:
+        for accumulator, number in zip(told, numbers, strict=False):
+            accumulator.add(number)
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from pyspark import TaskContext

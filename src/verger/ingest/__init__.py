@@ -1,5 +1,6 @@
 """Photos to the `images` table: find (`walk`), label, cut into tasks (`listing`), hand to Spark."""
 
+from verger.ingest.hadoop import HadoopFolder, find_hadoop, hadoop_images
 from verger.ingest.images import images, read_images, with_content
 from verger.ingest.listing import TASK_WEIGHT, Cut, Listing, Selection, task_file, write_listing, write_task
 from verger.ingest.packed import (
@@ -17,10 +18,13 @@ __all__ = [
     "SHARDS",
     "TASK_WEIGHT",
     "Cut",
+    "HadoopFolder",
     "Listing",
     "Packed",
     "Selection",
+    "find_hadoop",
     "find_packed",
+    "hadoop_images",
     "images",
     "packed_images",
     "read_images",

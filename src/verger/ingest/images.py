@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from verger import schema
 from verger.columns import binaries
+from verger.context import is_connect, n_slots
 from verger.decode import read_photos
+from verger.ingest.hadoop import find_hadoop, hadoop_images
 from verger.ingest.listing import Listing, Selection, write_listing
+from verger.uri import parquet_files
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -24,20 +28,37 @@ def read_images(spark: SparkSession, src: str, selection: Selection | None = Non
     """Return the photos of `src` as (path, modificationTime, length, label), cut into tasks.
 
     `ImageFeaturizer` reads the contents by path; `with_content` adds them as Spark's `binaryFile` would.
-    Raises SourceError where there are no photos.
+    Those of a Hadoop file system come with their content. Raises SourceError where there are no photos.
     """
+    selection = selection or Selection()
+    if (hadoop := find_hadoop(src)) is not None:
+        return hadoop_images(spark, hadoop, selection)[0]
     folder = Path(tempfile.mkdtemp(prefix="verger-listing-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    n_cores = spark.sparkContext.defaultParallelism
-    listing = write_listing(src, selection or Selection(), folder, n_cores)
+    listing = write_listing(src, selection, folder, n_slots(spark))
     return images(spark, listing)
 
 
 def images(spark: SparkSession, listing: Listing, columns: str = schema.LISTING) -> DataFrame:
     """Return a listing as a DataFrame with one partition a task; `columns` may be schema.MARKED_LISTING."""
+    if is_connect(spark):
+        return _sent_along(spark, listing, columns)
     # A file's opening "costs" as much as a partition may hold, so that none shares one.
     spark.conf.set("spark.sql.files.openCostInBytes", spark.conf.get("spark.sql.files.maxPartitionBytes") or "")
     return spark.read.schema(columns).parquet(str(listing.folder))
+
+
+def _sent_along(spark: SparkSession, listing: Listing, columns: str) -> DataFrame:
+    """The listing's files as rows, one a task: a server elsewhere does not see this machine's folders."""
+    files = [(number, file.read_bytes()) for number, file in enumerate(parquet_files(listing.folder))]
+    tasks = spark.createDataFrame(files, "number int, file binary").repartitionByRange(len(files), "number")
+
+    def unpack(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for file in batch["file"].to_pylist():
+                yield from pq.read_table(pa.BufferReader(file)).to_batches()
+
+    return tasks.mapInArrow(unpack, columns)
 
 
 def with_content(images: DataFrame) -> DataFrame:
@@ -50,7 +71,9 @@ def with_content(images: DataFrame) -> DataFrame:
         for batch in batches:
             for row, content in enumerate(read_photos(batch["path"].to_pylist())):
                 data = binaries([content if isinstance(content, bytes) else None])
-                columns = dict(zip(batch.schema.names, batch.slice(row, 1).columns, strict=True)) | {"content": data}
+                columns = dict(zip(batch.schema.names, batch.slice(row, 1).columns, strict=True)) | {
+                    "content": data
+                }
                 names = schema.columns(schema.IMAGES)
                 yield pa.RecordBatch.from_arrays([columns[name] for name in names], names)
 

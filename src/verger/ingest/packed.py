@@ -70,10 +70,9 @@ def find_packed(src: str) -> Packed | None:
 
 def packed_images(spark: SparkSession, packed: Packed, selection: Selection) -> DataFrame:
     """Return packed photos as schema.IMAGES, selected and labelled as loose ones are."""
-    from pyspark.sql.functions import col, udf, xxhash64
+    from pyspark.sql.functions import col, udf
 
-    rows_a_batch = max(1, min(512, _BATCH_BYTES // max(packed.max_bytes, 1)))
-    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(rows_a_batch))
+    set_rows_a_batch(spark, packed.max_bytes)
     spark.conf.set("spark.sql.files.maxPartitionBytes", str(packed.group_bytes))
     spark.conf.set("spark.sql.files.openCostInBytes", "0")
     table = spark.read.schema(schema.IMAGES).parquet(str(packed.folder))
@@ -81,6 +80,19 @@ def packed_images(spark: SparkSession, packed: Packed, selection: Selection) -> 
         names = "|".join(fnmatch.translate(pattern) for pattern in selection.glob)
         is_photo = re.compile(names, re.IGNORECASE).match
         table = table.where(udf(lambda path: bool(is_photo(path.rpartition("/")[2])), "boolean")(col("path")))
+    return choose(table, selection)
+
+
+def set_rows_a_batch(spark: SparkSession, max_bytes: int) -> None:
+    """Let no Arrow batch of photos fill a worker: Arrow counts rows, not bytes."""
+    rows_a_batch = max(1, min(512, _BATCH_BYTES // max(max_bytes, 1)))
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(rows_a_batch))
+
+
+def choose(table: DataFrame, selection: Selection) -> DataFrame:
+    """Return so many of the photos as are asked for, labelled as is asked; those of `table` are their parents'."""
+    from pyspark.sql.functions import col, udf, xxhash64
+
     if selection.sample is not None:
         table = table.where(xxhash64("path") / 2.0**64 + 0.5 < selection.sample)
     if selection.limit is not None:
@@ -88,7 +100,11 @@ def packed_images(spark: SparkSession, packed: Packed, selection: Selection) -> 
     if selection.label == "parent":
         return table
     if selection.label.startswith("csv:"):
-        raise SettingsError("label", selection.label, "parent, none or regex:PATTERN for packed photos")
+        raise SettingsError(
+            "label",
+            selection.label,
+            "parent, none or regex:PATTERN for photos packed or on Hadoop",
+        )
     return table.withColumn("label", udf(labeller(selection.label, ""), "string")(col("path")))
 
 

@@ -53,7 +53,8 @@ def walk_source(src: str, patterns: tuple[str, ...], skipped: Skipped) -> Iterat
         yield from _walk_objects(place, is_photo, skipped)
         return
     if not is_local(src):
-        raise SourceError(f"{src}: expected a folder, a file: URI, or one of {', '.join(SCHEMES)}")
+        known = ", ".join(SCHEMES)
+        raise SourceError(f"{src}: expected a folder, a file: URI, or one of {known}; more can be read by `run`")
     local = os.path.abspath(os.path.expanduser(to_local(src)))
     roots = (
         [Path(local)]

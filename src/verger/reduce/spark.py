@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -23,14 +23,16 @@ from pyspark.ml.util import (
     MLWritable,
     MLWriter,
 )
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql.functions import floor
 from pyspark.sql.pandas.functions import pandas_udf
 
+from verger.context import is_connect, n_slots, share
 from verger.errors import ReductionError
 from verger.reduce.moments import MAX_EXACT_FEATURES, Array, Moments, merge_all
 from verger.reduce.pca import Criterion, Projection, fit_exact
 from verger.reduce.sketch import fit_randomized
-from verger.reduce.worker import PART, components_of, moments_of_batches, product_of_batches
+from verger.reduce.worker import PART, components_of, merged_groups, moments_of_batches, product_of_batches
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,10 +87,8 @@ def sum_moments(vectors: DataFrame) -> Moments | None:
 
 
 def _fit_wide(vectors: DataFrame, moments: Moments, criterion: Criterion, *, standardize: bool) -> Projection:
-    context = vectors.sparkSession.sparkContext
-
     def product(mean: Array, scale: Array, basis: Array) -> Array:
-        shared = context.broadcast((mean, scale, basis))
+        shared = share(vectors.sparkSession, (mean, scale, basis))
 
         def partial(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             return product_of_batches(batches, *shared.value)
@@ -107,28 +107,21 @@ def _sum(parts: list[bytes]) -> bytes:
 
 def _collect_tree(vectors: DataFrame, partial: Partial, merge: Callable[[list[bytes]], bytes]) -> list[bytes]:
     """Return partial results in a fixed order: merged on the cluster until few enough for the driver."""
-    n_parts = _n_slots(vectors)
-    table = vectors.coalesce(n_parts).mapInArrow(partial, PART)
-    if n_parts <= FAN_IN:
-        return [bytes(part) for _, part in sorted(table.collect())]
-    parts = table.rdd.map(tuple)
+    n_parts = n_slots(vectors.sparkSession)
+    parts = vectors.coalesce(n_parts).mapInArrow(partial, PART)
+
+    def merge_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return merged_groups(batches, FAN_IN, merge)
+
     while n_parts > FAN_IN:
         n_parts = -(-n_parts // FAN_IN)
-        parts = (
-            parts.map(lambda part: (part[0] // FAN_IN, part))
-            .groupByKey(n_parts)
-            .mapValues(lambda group: merge([part for _, part in sorted(group)]))
-        )
-    return [part for _, part in sorted(parts.collect())]
-
-
-def _n_slots(vectors: DataFrame) -> int:
-    return vectors.sparkSession.sparkContext.defaultParallelism
+        parts = parts.repartition(n_parts, floor(parts["number"] / FAN_IN)).mapInArrow(merge_groups, PART)
+    return [bytes(part) for _, part in sorted(parts.collect())]
 
 
 def project(vectors: DataFrame, projection: Projection, source: str, target: str) -> DataFrame:
     """Return `vectors` with the column `target`: the components of the column `source`, null where null."""
-    shared = vectors.sparkSession.sparkContext.broadcast(projection)
+    shared = share(vectors.sparkSession, projection)
 
     def run(batches: Iterator[pd.Series]) -> Iterator[pd.Series]:
         for batch in batches:
@@ -229,13 +222,18 @@ class PCAModel(Model, _PCAParams, MLReadable["PCAModel"], MLWritable):
         return cls.read().load(path)
 
 
+def _writing_context(spark: SparkSession) -> Any:
+    """Return what pyspark writes metadata with: 3.5 takes a SparkContext only, Connect has none."""
+    return spark if is_connect(spark) else spark.sparkContext
+
+
 class _PCAModelWriter(MLWriter):
     def __init__(self, model: PCAModel) -> None:
         super().__init__()
         self._model = model
 
     def saveImpl(self, path: str) -> None:
-        DefaultParamsWriter.saveMetadata(self._model, path, self.sc)
+        DefaultParamsWriter.saveMetadata(self._model, path, _writing_context(self.sparkSession))
         moments = self._model.moments_
         row = (self._model.projection.to_bytes(), moments.to_bytes() if moments else None)
         data = self.sparkSession.createDataFrame([row], _STORED)
@@ -244,7 +242,7 @@ class _PCAModelWriter(MLWriter):
 
 class _PCAModelReader(MLReader["PCAModel"]):
     def load(self, path: str) -> PCAModel:
-        metadata = DefaultParamsReader.loadMetadata(path, self.sc)
+        metadata = DefaultParamsReader.loadMetadata(path, _writing_context(self.sparkSession))
         projection, moments = self.sparkSession.read.schema(_STORED).parquet(f"{path}/data").collect()[0]
         model = PCAModel(Projection.from_bytes(projection), moments and Moments.from_bytes(moments))
         model._resetUid(metadata["uid"])

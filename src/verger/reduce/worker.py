@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,11 +57,21 @@ def components_of(vectors: pd.Series, projection: Projection) -> pd.Series:
     return found
 
 
-def _part(data: bytes) -> pa.RecordBatch:
-    from pyspark import TaskContext
+def merged_groups(
+    batches: Iterable[pa.RecordBatch], fan_in: int, merge: Callable[[list[bytes]], bytes]
+) -> Iterator[pa.RecordBatch]:
+    """Yield one row (group, merged part) for the rows of each group: the numbers that `fan_in` divides alike."""
+    rows = sorted(tuple(row.values()) for batch in batches for row in batch.to_pylist())
+    for group, parts in itertools.groupby(rows, lambda row: row[0] // fan_in):
+        yield _part(merge([part for _, part in parts]), group)
 
-    context = TaskContext.get()
-    number = context.partitionId() if context else 0
+
+def _part(data: bytes, number: int | None = None) -> pa.RecordBatch:
+    if number is None:
+        from pyspark import TaskContext
+
+        context = TaskContext.get()
+        number = context.partitionId() if context else 0
     return pa.RecordBatch.from_arrays([integers([number]), binaries([data])], ["number", "part"])
 
 

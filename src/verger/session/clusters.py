@@ -23,6 +23,10 @@ ASSUMED_CORES = 32
 
 _ANSWER_S = 5.0
 
+# Spark's own least for its JVM, and what a Python worker may take.
+_JVM_MB, _WORKER_MB = 384, 600
+_IMAGES = ("spark.kubernetes.container.image", "spark.kubernetes.executor.container.image")
+
 
 def cluster_settings(master: str, given: Mapping[str, str], fast_start: list[str]) -> dict[str, str]:
     """Return what Spark is told of a cluster; raises SetupError.
@@ -35,6 +39,8 @@ def cluster_settings(master: str, given: Mapping[str, str], fast_start: list[str
     if is_standalone(master):
         shown = address_shown_to(master)
         settings |= {} if is_named else {"spark.driver.host": shown}
+    else:
+        settings |= _managed_settings(master, given)
     if own := running_cluster(master):
         # Its executors run here, from the same jars.
         settings |= {
@@ -42,6 +48,21 @@ def cluster_settings(master: str, given: Mapping[str, str], fast_start: list[str
             "spark.executor.extraJavaOptions": shlex.join(fast_start),
         }
     return settings
+
+
+def _managed_settings(master: str, given: Mapping[str, str]) -> dict[str, str]:
+    """Return what executors in containers, YARN's or Kubernetes', want; raises SetupError where something lacks."""
+    if master == "yarn" and not os.environ.keys() & {"HADOOP_CONF_DIR", "YARN_CONF_DIR"}:
+        raise SetupError("yarn is found by its configuration: point HADOOP_CONF_DIR at the folder that holds it")
+    if os.environ.keys() & {"SPARK_HOME", "SPARK_CONF_DIR"}:  # a Spark with defaults of its own, which know better
+        return {}
+    if master != "yarn" and not any(key in given for key in _IMAGES):
+        raise SetupError(f"{master} needs an image with Spark and verger in it: --conf {_IMAGES[0]}=IMAGE")
+    n_workers = 1
+    with suppress(KeyError, ValueError):
+        n_workers = max(1, int(given["spark.executor.cores"]))
+    # A container that outgrows what was asked for is killed, and the Python workers are beside the heap.
+    return {"spark.executor.memoryOverhead": f"{_JVM_MB + n_workers * _WORKER_MB}m"}
 
 
 def cluster_cores(master: str, given: Mapping[str, str]) -> int:

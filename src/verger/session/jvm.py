@@ -17,7 +17,6 @@ import psutil
 
 from verger.errors import SetupError
 from verger.java import use_java
-from verger.master import WHY_NOT_CONNECT
 from verger.session.options import SessionOptions, spark_settings, sql_settings
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ _LOG_KEPT_S = 7 * 24 * 3600.0
 def start(options: SessionOptions) -> SparkSession:
     """Start a JVM and return its session; raises SetupError."""
     if remote := os.environ.get("SPARK_REMOTE"):
-        raise SetupError(f"SPARK_REMOTE = {remote!r} is set, but {WHY_NOT_CONNECT}: unset it")
+        raise SetupError(f"SPARK_REMOTE = {remote!r} is set: unset it, or name that server as the master")
     use_java()
     # Left to itself Spark starts the system's python3, which has none of our packages.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from verger.java import class_archive
+from verger.master import is_connect
 from verger.session.clusters import cluster_cores, cluster_settings
 
 # Up to so many cores one thread collects the garbage: the JVM has little, and the workers need the cores.
@@ -62,6 +63,11 @@ class SessionOptions:
         """Where Spark keeps on this machine what does not fit into memory; none on a cluster."""
         named = os.environ.get("SPARK_LOCAL_DIRS") or given_settings(self).get("spark.local.dir") or _SCRATCH
         return [Path(folder.strip()) for folder in named.split(",")] if self.is_local else []
+
+    @property
+    def is_connect(self) -> bool:
+        """Tell whether Spark is somebody's server (Spark Connect), which is not ours to set up."""
+        return is_connect(self.master)
 
     @property
     def schedules_resources(self) -> bool:

@@ -15,9 +15,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from verger import errors
+from verger.context import n_slots
 from verger.disks import FULL
 from verger.errors import JobError, SetupError, StorageError, VergerError
 from verger.master import check_master
+from verger.session.connect import connect
 from verger.session.jvm import borrow, jvms_below, start, stop
 from verger.session.options import SessionOptions
 
@@ -44,12 +46,9 @@ class Session:
         from pyspark import SparkContext
 
         running = SparkContext._active_spark_context
-        self.options = replace(options, master=str(running.master), log=None) if running else options
-        # A cluster that has been running for a while knows best.
-        if running and not self.options.is_local:
-            self.n_cores = running.defaultParallelism
-        else:
-            self.n_cores = self.options.n_cores
+        self.options = replace(options, master=str(running.master)) if running else options
+        if running or options.is_connect:  # a JVM that is not ours
+            self.options = replace(self.options, log=None)
         self._lent_by: SparkContext | None = running
         self._job_group = f"verger-{uuid.uuid4()}"
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="verger-spark")
@@ -59,9 +58,16 @@ class Session:
 
     def _open(self) -> SparkSession:
         if self._lent_by is None:
-            return start(self.options)
+            return connect(self.options) if self.options.is_connect else start(self.options)
         self._lent_by.setJobGroup(self._job_group, "verger")
         return borrow(self._lent_by, self.options)
+
+    @property
+    def n_cores(self) -> int:
+        """How many tasks run at a time: a Spark that has been running for a while knows best."""
+        if self.options.is_connect or (self._lent_by is not None and not self.options.is_local):
+            return n_slots(self.spark())
+        return self.options.n_cores
 
     def spark(self) -> SparkSession:
         """Return the session, waiting for it; raises SetupError where Spark does not start."""
@@ -85,7 +91,7 @@ class Session:
 
     def has_executors(self) -> bool:
         """Tell whether a cluster has given any executor; without one a job waits, in silence."""
-        if self.options.is_local:
+        if self.options.is_local or self.options.is_connect:
             return True
         known: int = self.spark().sparkContext._jsc.sc().getExecutorMemoryStatus().size()
         return known > 1  # the driver is one of them
@@ -130,15 +136,22 @@ class Session:
     def _end(self) -> None:
         spark = self._starting.result()
         try:
-            if self._lent_by is None:
-                spark.sparkContext.cancelAllJobs()
-            else:
-                self._lent_by.cancelJobGroup(self._job_group)
+            self._cancel(spark)
             if self._running is not None:  # it is told of its end by a JVM that is still there
                 wait([self._running], timeout=_CANCEL_S)
         finally:
-            if self._lent_by is None:
+            if self.options.is_connect:
+                spark.stop()
+            elif self._lent_by is None:
                 stop(spark)
+
+    def _cancel(self, spark: SparkSession) -> None:
+        if self.options.is_connect:
+            spark.interruptAll()
+        elif self._lent_by is None:
+            spark.sparkContext.cancelAllJobs()
+        else:
+            self._lent_by.cancelJobGroup(self._job_group)
 
 
 @contextmanager
@@ -159,11 +172,14 @@ def open_session(
     """Return a SparkSession set up for photos, for notebooks and scripts.
 
     Where Spark already runs in this process it is used as it is, less its SQL settings. Raises SettingsError
-    where there is no such master, and SetupError where none answers.
+    where there is no such master, and SetupError where none answers. A server of Spark Connect (sc://HOST:PORT)
+    takes of the settings what it lets its clients set.
     """
     from pyspark import SparkContext
 
     options = SessionOptions(check_master(master), driver_memory, conf)
+    if options.is_connect:
+        return connect(options)
     running = SparkContext._active_spark_context
     return borrow(running, options) if running else start(options)
 

@@ -1,0 +1,75 @@
+"""Photos on a file system that only Spark's JVM knows (hdfs://, viewfs:/), read with their bytes by `binaryFile`.
+
+Spark cuts them into tasks itself, by the rule of `listing` put into its own settings.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from verger.context import n_slots
+from verger.errors import SourceError
+from verger.ingest.listing import Cut, Selection
+from verger.ingest.packed import choose, set_rows_a_batch
+from verger.uri import is_hadoop
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+@dataclass(frozen=True)
+class HadoopFolder:
+    """A folder, file or glob on a Hadoop file system."""
+
+    src: str
+
+
+def find_hadoop(src: str) -> HadoopFolder | None:
+    """Return the source where it is a URI of a Hadoop file system, else None."""
+    return HadoopFolder(src) if is_hadoop(src) else None
+
+
+def hadoop_images(spark: SparkSession, folder: HadoopFolder, selection: Selection) -> tuple[DataFrame, int]:
+    """Return the photos as schema.IMAGES, selected and labelled as local ones are, and how many they are.
+
+    Files of zero bytes, and names that begin with a dot or an underscore, are passed over by Spark itself. Raises
+    SourceError where there are no photos.
+    """
+    from pyspark.sql.functions import col, count, element_at, lit, split
+    from pyspark.sql.functions import max as greatest
+
+    _set_cut(spark, Cut())
+    files = spark.read.format("binaryFile").options(
+        recursiveFileLookup="true", pathGlobFilter=any_case(selection.glob)
+    )
+    photos = files.load(folder.src).withColumn("label", element_at(split(col("path"), "/"), -2))
+    images = choose(photos, selection)
+    found = images.agg(count(lit(1)), greatest("length")).first()
+    assert found is not None
+    n_photos, max_bytes = found
+    if n_photos == 0:
+        raise SourceError(f"no photos in {folder.src} that match {', '.join(selection.glob)}")
+    set_rows_a_batch(spark, max_bytes)
+    return images, n_photos
+
+
+def _set_cut(spark: SparkSession, cut: Cut) -> None:
+    """Tell Spark the rule: opening a file costs as many bytes as weigh what a photo weighs besides its own."""
+    settings = {
+        "openCostInBytes": cut.per_photo * cut.bytes_per_weight,
+        "maxPartitionBytes": cut.task_weight * cut.bytes_per_weight,
+        "minPartitionNum": cut.tasks_per_core * n_slots(spark),
+    }
+    for key, value in settings.items():
+        spark.conf.set(f"spark.sql.files.{key}", str(int(value)))
+
+
+def any_case(patterns: tuple[str, ...]) -> str:
+    """Return one Hadoop glob for patterns of fnmatch, in upper and lower case: Hadoop's knows them apart."""
+    spelt = (
+        re.sub(r"(\[[^]]+\])|([a-z])", lambda m: m[1] or f"[{m[2].lower()}{m[2].upper()}]", pattern, flags=re.I)
+        for pattern in patterns
+    )
+    return f"{{{','.join(spelt)}}}"
