@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from verger.objects import object_path
 from verger.objects.listing import _pages
+from verger.objects.stores import store_of
 
 N_OBJECTS = 50_000
 LATENCY_S = 0.05
@@ -97,6 +98,7 @@ def _serving() -> Iterator[Synchronized[int]]:
     told |= {"AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": "something"}
     try:
         with mock.patch.dict(os.environ, told):
+            store_of.cache_clear()
             yield _REQUESTS
     finally:
         process.kill()

@@ -19,7 +19,7 @@ from verger.featurize.runtime import PhotoFeatures, PreparedPhoto
 from verger.featurize.worker import WorkerOptions, featurize_batches
 from verger.ingest import Selection, write_listing
 from verger.objects import ObjectPath, object_path
-from verger.objects.stores import store_of
+from verger.objects.stores import failure, store_of
 from verger.publish import publishing
 from verger.uri import any_path
 
@@ -171,6 +171,23 @@ def test_a_photo_that_is_gone_is_rejected_and_a_store_that_fails_is_not_its_faul
         with pytest.raises(StorageError, match=s3.BUCKET):
             read_photo(f"{place}/1.jpg")
     store_of.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("said", "is_photos_fault"),
+    [
+        ("status code: 403 Forbidden: <Error><Code>AccessDenied</Code></Error>", True),
+        ("AWS Error ACCESS_DENIED during HeadObject operation: No response body.", True),
+        ("status code: 403 Forbidden: <Error><Code>SignatureDoesNotMatch</Code></Error>", False),
+        ("status code: 403 Forbidden: <Error><Code>ExpiredToken</Code></Error>", False),
+    ],
+)
+def test_what_nobody_may_read_is_refused_and_bad_credentials_are_no_photos_fault(
+    said: str, is_photos_fault: bool
+) -> None:
+    error = failure("s3a://bucket/x", Exception(said))
+    assert str(error).startswith("s3a://bucket/x: access is refused") and "<" not in str(error)
+    assert error.is_refusal is is_photos_fault
 
 
 class _Lengths:

@@ -58,7 +58,6 @@ def assert_no_secret(done: Done) -> None:
 def test_from_and_to_the_store_it_is_as_on_disk(photos: Path, tiny_model: str, tmp_path: Path) -> None:
     flags = ("--model", tiny_model, "--components", "2", "--export", "csv", "--single-file")
     told = manifest_of("run", f"{S3}/photos", f"{S3}/results/out", *flags, cwd=tmp_path)
-    manifest_of("run", f"{S3}/photos", f"{S3}/results/out", *flags, "--overwrite", cwd=tmp_path)
     here = manifest_of("run", photos, tmp_path / "out", *flags, cwd=tmp_path)
     assert told["counts"] == here["counts"] and told["counts"]["rejected"] == 3
     for name in ("features", "rejected", "components"):
@@ -87,7 +86,6 @@ def test_a_wrong_secret_for_spark_alone(photos: Path, tiny_model: str, tmp_path:
         f"spark.hadoop.fs.s3a.secret.key={WRONG}",
     )
     done = verger("run", photos, f"{S3}/refused", "--model", tiny_model, *wrong, cwd=tmp_path)
-    print(done.stderr, done.stdout)
     assert_refused(done, f"{S3}/")
     assert not result(f"{S3}/refused").exists()
 
@@ -95,12 +93,11 @@ def test_a_wrong_secret_for_spark_alone(photos: Path, tiny_model: str, tmp_path:
 def test_a_wrong_secret_for_the_workers_alone(tiny_model: str, tmp_path: Path) -> None:
     wrong = ("--conf", f"spark.executorEnv.AWS_SECRET_ACCESS_KEY={WRONG}")
     done = verger("features", f"{S3}/photos", tmp_path / "out", "--model", tiny_model, *wrong, cwd=tmp_path)
-    print(done.stderr, done.stdout, done.returncode)
     assert_refused(done, f"{S3}/photos")
 
 
 def test_a_profile_does_for_python_and_for_spark(
-    photos: Path, tiny_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / ".aws").mkdir()
     words = f"aws_access_key_id = {s3proxy.KEY_ID}\naws_secret_access_key = "
@@ -109,10 +106,15 @@ def test_a_profile_does_for_python_and_for_spark(
     )
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    flags = ("--model", tiny_model, "--components", "2")
-    profile = {"HOME": str(tmp_path), "AWS_PROFILE": "orchard"}
-    for overwriting in ((), ("--overwrite",)):
-        told = manifest_of("run", f"{S3}/photos", f"{S3}/profile", *flags, *overwriting, cwd=tmp_path, **profile)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    out = f"{S3}/profile"
+    told = manifest_of("run", f"{S3}/photos", out, "--model", tiny_model, cwd=tmp_path, AWS_PROFILE="orchard")
     assert told["counts"]["features"] == 12
-    done = verger("run", f"{S3}/photos", f"{S3}/profile", *flags, "--overwrite", cwd=tmp_path, HOME=str(tmp_path))
+    done = verger("run", f"{S3}/photos", out, "--model", tiny_model, "--overwrite", cwd=tmp_path)
     assert_refused(done, S3)
+
+    monkeypatch.setenv("AWS_PROFILE", "orchard")
+    store_of.cache_clear()
+    assert (result(out) / "manifest.json").is_file()
+    result(out).remove_tree()
+    assert not result(out).exists()
