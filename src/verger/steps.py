@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame
@@ -26,6 +27,7 @@ from verger.featurize.spark import Counts
 from verger.featurize.spark import featurize as featurize_images
 from verger.featurize.worker import WorkerOptions
 from verger.manifest import Manifest
+from verger.report.artefacts import open_table, stream
 from verger.uri import AnyPath, parquet_files, remove_tree
 from verger.workplace import FEATURES, REJECTED, Workplace
 
@@ -203,8 +205,9 @@ def _count(place: Workplace) -> None:
 
 def _tally(folder: AnyPath, column: str) -> Counter[str | None]:
     found = Counter[str | None]()
-    for batch in _batches(folder, [column]):
-        found.update(batch[column].to_pylist())
+    table = open_table(folder.parent, folder.name)
+    for batch in stream(table, [column]) if table is not None else ():
+        found.update({pair["values"]: pair["counts"] for pair in pc.value_counts(batch[column]).to_pylist()})
     return found
 
 
