@@ -7,7 +7,7 @@ DEMO := demo
 LOCK := requirements/dev.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check lint test-spark35 bench bench-model lock clean
+.PHONY: help setup demo test test-slow check lint test-spark35 bench bench-model soak-scale lock clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -47,6 +47,9 @@ bench: setup  ## speed: the kernel, the chain, the seed-style chain, PCA; about 
 
 bench-model: setup  ## fruitnet beside ImageNet's MobileNetV2: how good, how fast; about 20 minutes
 	$(BIN)/python -m benchmarks.model
+
+soak-scale: setup  ## 200,000 photos in one run, 16,480 before and after: speed and memory; 20 minutes
+	$(BIN)/python -m benchmarks.scale build/scale
 
 lock:  ## pin anew what pyproject.toml asks for
 	scripts/lock
