@@ -31,8 +31,8 @@ class Measured:
     list_us: float = 11.0  # of the driver for a photo of a store, found and cut
     dispatch_ms: float = 1.5  # of the driver for a task, in each of three jobs
     open_ms: float = 0.25  # of the driver for a file of a table on disk
-    moments_us: float = 37.0  # of a core for a vector of 1,280
-    project_us: float = 40.0  # not measured: as much again, with reading
+    moments_us: float = 165.0  # of a core for a vector of 1,280, with Spark and reading it
+    project_us: float = 500.0  # the same, with writing
     merge_ms: float = 27.0  # one of eight moments: read, added, its share of writing the sum
     fit_s: float = 1.0
     map_us: float = 4.6  # of the driver for a photo: the report's map and labels
