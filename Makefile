@@ -7,7 +7,7 @@ DEMO := demo
 LOCK := requirements/dev.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check lint test-spark35 bench bench-model soak lock clean
+.PHONY: help setup demo test test-slow check lint test-spark35 bench bench-model soak soak-scale lock clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -50,6 +50,9 @@ bench-model: setup  ## fruitnet beside ImageNet's MobileNetV2: how good, how fas
 
 soak: setup  ## runs killed at random moments, 50 of them, each compared with one left alone; an hour
 	$(BIN)/python -m benchmarks.soak
+
+soak-scale: setup  ## 200,000 photos in one run, 16,480 before and after: speed and memory; 20 minutes
+	$(BIN)/python -m benchmarks.scale build/scale
 
 lock:  ## pin anew what pyproject.toml asks for
 	scripts/lock

@@ -48,8 +48,8 @@ def main() -> None:
         sys.exit("make bench needs MobileNetV2's ImageNet weights: see `verger doctor`")
     with tempfile.TemporaryDirectory(prefix="verger-bench-") as name:
         folder = Path(name)
-        test = _unpack("test", folder) / "Test"
-        training = _unpack("training", folder) / "Training"
+        test = unpack("test", folder) / "Test"
+        training = unpack("training", folder) / "Training"
         lines = [*_features(test, 4120, folder, 0.65), *_features(training, 16480, folder, 0.85)]
         lines += _seed_style(test, folder)
         lines += _reduction(folder / "features-16480" / "features")
@@ -59,7 +59,8 @@ def main() -> None:
     print(table)
 
 
-def _unpack(split: str, folder: Path) -> Path:
+def unpack(split: str, folder: Path) -> Path:
+    """Unpack Fruits-360's "training" or "test" photos; return the folder that holds Training or Test."""
     with tarfile.open(DATA / f"fruits360-{split}.tar") as archive:
         archive.extractall(folder, filter="data")
     return folder / "fruits360"

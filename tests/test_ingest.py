@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import Row, SparkSession
 
 from verger.errors import SourceError
-from verger.ingest import TASK_WEIGHT, Listing, Selection, read_images, with_content, write_listing
+from verger.ingest import TASK_WEIGHT, Cut, Listing, Selection, read_images, with_content, write_listing
 from verger.schema import IMAGES, columns
 
 
@@ -143,6 +143,17 @@ def test_tasks_are_cut_by_bytes_and_count(tmp_path: Path) -> None:
     assert max(weights) - min(weights) <= 2 * 21
     small = write_listing(str(folder), Selection(limit=3), tmp_path / "small", n_cores=2)
     assert small.n_tasks == 3
+
+
+def test_of_millions_of_photos_the_tasks_grow_and_not_their_number(tmp_path: Path) -> None:
+    assert Cut().n_tasks(10**8, 5_000 * 10**8, n_cores=2_000) == 20_000
+    assert Cut().n_tasks(10**6, 5_000 * 10**6, n_cores=16) == 1_344, "still by weight, in whole rounds"
+    assert Cut().n_tasks(10**8, 5_000 * 10**8, n_cores=8_000) == 32_000, "four a core all the same"
+    for i in range(50):
+        (tmp_path / f"{i:02d}.jpg").write_bytes(b"x")
+    cut = Cut(task_weight=1, tasks_per_core=1, max_tasks=10)
+    listing = write_listing(str(tmp_path), Selection(), tmp_path / "listing", n_cores=2, cut=cut)
+    assert [pq.read_table(file).num_rows for file in sorted(listing.folder.iterdir())] == [5] * 10
 
 
 @pytest.mark.core

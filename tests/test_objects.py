@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import socket
@@ -21,6 +22,7 @@ from verger.ingest import Selection, write_listing
 from verger.objects import ObjectPath, object_path
 from verger.objects.stores import failure, store_of
 from verger.publish import publishing
+from verger.report.artefacts import open_table, stream
 from verger.uri import any_path
 
 
@@ -75,6 +77,16 @@ def test_parquet_is_read_by_ranges(place: ObjectPath) -> None:
     with (place / "t.parquet").open() as opened, pq.ParquetFile(opened) as table:
         assert table.num_row_groups == 10
         assert table.read_row_group(9)["a"].to_pylist() == list(range(900, 1000))
+
+
+def test_a_table_of_many_files_is_read_ahead_and_in_order(place: ObjectPath) -> None:
+    for number in range(40):
+        buffer = io.BytesIO()
+        pq.write_table(pa.table({"n": [2 * number, 2 * number + 1]}), buffer)
+        (place / "table" / f"part-{number:05d}.parquet").write_bytes(buffer.getvalue())
+    table = open_table(place, "table")
+    assert table is not None
+    assert [n for batch in stream(table, ["n"]) for n in batch["n"].to_pylist()] == list(range(80))
 
 
 def test_a_tree_goes_with_the_objects_that_stand_for_folders(place: ObjectPath) -> None:

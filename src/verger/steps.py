@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
@@ -30,6 +31,7 @@ from verger.featurize.spark import Counts
 from verger.featurize.spark import featurize as featurize_images
 from verger.featurize.worker import WorkerOptions
 from verger.manifest import Manifest
+from verger.report.artefacts import open_table, stream
 from verger.resume import Earlier, find_earlier, fingerprint, mark
 from verger.uri import AnyPath, parquet_files, remove_tree
 from verger.workplace import FEATURES, LISTING, REJECTED, Workplace
@@ -279,8 +281,9 @@ def _count(place: Workplace) -> None:
 
 def _tally(folder: AnyPath, column: str) -> Counter[Any]:
     found = Counter[Any]()
-    for batch in _batches(folder, [column]):
-        found.update(batch[column].to_pylist())
+    table = open_table(folder.parent, folder.name)
+    for batch in stream(table, [column]) if table is not None else ():
+        found.update({pair["values"]: pair["counts"] for pair in pc.value_counts(batch[column]).to_pylist()})
     return found
 
 

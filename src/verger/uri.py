@@ -26,11 +26,6 @@ def any_path(value: str) -> AnyPath:
     return object_path(value) or local_folder(value)
 
 
-def to_uri(path: str) -> str:
-    """Return an absolute local path as Hadoop's `Path.toString` writes it."""
-    return "file:" + os.path.abspath(path)
-
-
 def scheme_of(uri: str) -> str:
     """Return the scheme in lower case; file for a plain path."""
     match = _SCHEME.match(uri)

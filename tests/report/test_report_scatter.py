@@ -48,6 +48,15 @@ def test_sample_is_the_same_however_the_files_are_cut(tmp_path: Path) -> None:
     np.testing.assert_array_equal(one.axes, many.axes)
 
 
+def test_a_sample_of_a_table_of_many_batches_is_of_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = write_components(tmp_path / "c", numbered(200, 2), n_files=3)
+    whole = take(table, 15).paths
+    monkeypatch.setattr("verger.report.artefacts._ROWS_A_BATCH", 7)
+    assert take(table, 15).paths == whole
+
+
 def test_smaller_samples_are_part_of_larger_ones(tmp_path: Path) -> None:
     table = write_components(tmp_path / "c", numbered(100, 2))
     assert take(table, 40).paths[:15] == take(table, 15).paths

@@ -4,7 +4,8 @@ The listing goes to Parquet files, one a task, as it is walked: neither the driv
 start-up grows with the number of photos. Contents are read by the workers themselves, not by the JVM.
 
 The rule of the cut: a photo weighs 1 + bytes / 250,000 (inference, then decoding); a task weighs at most
-768, which is a few seconds of MobileNetV2, and there are at least four a core.
+768, which is a few seconds of MobileNetV2, and there are at least four a core. Of millions of photos the tasks grow
+instead of their number, which stays at 20,000: each is a file of the listing and one of every table.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from verger.uri import AnyPath
 BYTES_PER_WEIGHT = 250_000
 TASK_WEIGHT = 768
 TASKS_PER_CORE = 4
+MAX_TASKS = 20_000
 
 _ROWS_A_BATCH = 16_384
 _ARROW = pa.schema(
@@ -50,6 +52,20 @@ class Cut:
     bytes_per_weight: float = BYTES_PER_WEIGHT
     task_weight: float = TASK_WEIGHT
     tasks_per_core: int = TASKS_PER_CORE
+    max_tasks: int = MAX_TASKS
+
+    def weight(self, n_photos: int, n_bytes: int) -> float:
+        """Return what photos weigh together."""
+        return self.per_photo * n_photos + n_bytes / self.bytes_per_weight
+
+    def n_tasks(self, n_photos: int, n_bytes: int, n_cores: int) -> int:
+        """Return into how many tasks photos are cut, if there are as many as that."""
+        by_weight = math.ceil(self.weight(n_photos, n_bytes) / self.task_weight)
+        n_tasks = min(max(by_weight, 1), self.max_tasks)
+        if not self.tasks_per_core:
+            return n_tasks
+        # Whole rounds: no core idles in the last one.
+        return math.ceil(max(n_tasks, self.tasks_per_core * n_cores) / n_cores) * n_cores
 
 
 @dataclass(frozen=True)
@@ -86,8 +102,8 @@ def write_listing(
         n_photos, n_bytes, max_bytes = _spool(entries, labeller(selection.label, src), spool)
         if n_photos == 0:
             raise SourceError(f"no photos in {src} that match {', '.join(selection.glob)}{skipped}")
-        weight = _task_weight(n_photos, n_bytes, n_cores or os.cpu_count() or 1, cut)
-        n_tasks = _cut(spool, folder, weight, cut)
+        n_tasks = cut.n_tasks(n_photos, n_bytes, n_cores or os.cpu_count() or 1)
+        n_tasks = _cut(spool, folder, cut.weight(n_photos, n_bytes) / n_tasks, cut)
     return Listing(folder, n_photos, n_bytes, max_bytes, n_tasks)
 
 
@@ -115,15 +131,6 @@ def _spool(entries: Iterator[Entry], label: Labeller, spool: Path) -> tuple[int,
             n_bytes += sum(row[2] for row in rows)
             max_bytes = max(max_bytes, *(row[2] for row in rows))
     return n_photos, n_bytes, max_bytes
-
-
-def _task_weight(n_photos: int, n_bytes: int, n_cores: int, cut: Cut) -> float:
-    total = cut.per_photo * n_photos + n_bytes / cut.bytes_per_weight
-    n_tasks = max(math.ceil(total / cut.task_weight), 1)
-    if cut.tasks_per_core:
-        n_tasks = max(n_tasks, cut.tasks_per_core * n_cores)
-        n_tasks = math.ceil(n_tasks / n_cores) * n_cores  # whole rounds: no core idles in the last one
-    return total / n_tasks
 
 
 def _cut(spool: Path, folder: AnyPath, task_weight: float, cut: Cut) -> int:

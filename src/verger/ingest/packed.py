@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from verger import schema
 from verger.errors import SettingsError
 from verger.ingest.labels import labeller
-from verger.ingest.listing import BYTES_PER_WEIGHT, TASK_WEIGHT, Cut, Selection
+from verger.ingest.listing import BYTES_PER_WEIGHT, MAX_TASKS, TASK_WEIGHT, Cut, Selection
 from verger.publish import MANIFEST
 from verger.settings import PHOTO_GLOBS
 from verger.uri import AnyPath, any_path
@@ -45,6 +45,11 @@ class Packed:
         """The bytes of a row group."""
         return row_group_bytes(self.n_photos, self.n_bytes)
 
+    @property
+    def task_bytes(self) -> int:
+        """The bytes of a task: a row group, or several where there were too many tasks."""
+        return max(self.group_bytes, self.n_bytes // MAX_TASKS)
+
 
 def row_group_bytes(n_photos: int, n_bytes: int) -> int:
     """Return the bytes of so many photos of the mean size as make a task of the chain."""
@@ -73,7 +78,7 @@ def packed_images(spark: SparkSession, packed: Packed, selection: Selection) -> 
     from pyspark.sql.functions import col, udf
 
     set_rows_a_batch(spark, packed.max_bytes)
-    spark.conf.set("spark.sql.files.maxPartitionBytes", str(packed.group_bytes))
+    spark.conf.set("spark.sql.files.maxPartitionBytes", str(packed.task_bytes))
     spark.conf.set("spark.sql.files.openCostInBytes", "0")
     table = spark.read.schema(schema.IMAGES).parquet(str(packed.folder))
     if selection.glob != PHOTO_GLOBS:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from verger.errors import SourceError
 from verger.objects import SCHEMES, ObjectPath, object_path
-from verger.uri import is_local, to_local, to_uri
+from verger.uri import is_local, to_local
 
 IsPhoto = Callable[[str], object]
 
@@ -105,8 +105,8 @@ def _local_entry(entry: os.DirEntry[str]) -> Entry:
     except OSError:  # a dangling link: the worker will say so in `rejected`
         modified_us, length = 0, 0
     # A name that is no UTF-8 cannot be a Spark string: spelt out, it ends in `rejected`, and is not lost.
-    path = os.fsencode(os.path.abspath(entry.path)).decode("utf-8", "backslashreplace")
-    return Entry(path, to_uri(path), modified_us, length)
+    path = os.fsencode(entry.path).decode("utf-8", "backslashreplace")
+    return Entry(path, f"file:{path}", modified_us, length)
 
 
 def _walk_objects(place: ObjectPath, is_photo: IsPhoto, skipped: Skipped) -> Iterator[Entry]:

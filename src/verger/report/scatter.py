@@ -77,7 +77,10 @@ def sample_points(table: Table, limit: int) -> Sample | None:
         batch = batch.filter(pc.and_(pc.is_valid(batch["path"]), pc.is_valid(batch["components"])))
         n_photos += batch.num_rows
         k = max(k, pc.max(pc.list_value_length(batch["components"])).as_py() or 0)
-        both = _with_order(batch) if kept is None else pa.concat_tables([kept, _with_order(batch)])
+        found = _with_order(batch)
+        if kept is not None and kept.num_rows == limit:  # of many photos hardly any will do: nothing to sort
+            found = found.filter(pc.less_equal(found["order"], kept["order"][-1]))
+        both = found if kept is None else pa.concat_tables([kept, found])
         kept = both.sort_by([("order", "ascending"), ("path", "ascending")]).slice(0, limit)
     if kept is None or not kept.num_rows or not k:
         return None

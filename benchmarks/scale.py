@@ -1,0 +1,211 @@
+"""make soak-scale: many photos in one run, and few before and after: whether speed and memory are flat.
+
+    python -m benchmarks.scale FOLDER [N_PHOTOS]
+
+The many are Fruits-360's training photos over and over, each with a comment of its own inside, so that no two
+files have the same bytes. They take 1.3 GB of FOLDER, and are removed at the end. Others may use the machine:
+beside the clock stand the milliseconds of processor that our own processes took for a photo.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+import psutil
+
+from benchmarks.run import cpu_name, unpack
+from verger.featurize.catalog import FRUITNET
+
+RESULTS = Path(__file__).with_name("scale.md")
+N_PHOTOS = 200_000
+N_ROUNDS = 1  # of the few, before and after
+KINDS = ("driver", "JVM", "workers")
+
+_EVERY_S = 1.0
+_TEMP_EVERY = 10
+_START_OF_IMAGE = b"\xff\xd8"
+
+
+@dataclass
+class Watched:
+    """What a run did: its manifest, seconds of clock and processors, memory and temporary bytes by the second."""
+
+    manifest: dict[str, Any] = field(default_factory=dict)
+    clock_s: float = 0
+    busy_s: float = 0  # of all processors, whoever used them
+    own_s: dict[int, float] = field(default_factory=dict)  # of processors, by process
+    at_s: list[float] = field(default_factory=list)
+    memory_mb: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    temp_mb: list[float] = field(default_factory=list)
+
+    @property
+    def n_photos(self) -> int:
+        """How many photos were listed."""
+        return int(self.manifest["counts"]["listed"])
+
+    @property
+    def processor_ms(self) -> float:
+        """Milliseconds of a processor for each photo, all processes of the run together."""
+        return 1000 * sum(self.own_s.values()) / self.n_photos
+
+    @property
+    def others(self) -> float:
+        """How many processors others used meanwhile."""
+        return (self.busy_s - sum(self.own_s.values())) / self.clock_s
+
+    def growth_mb(self, kind: str) -> float:
+        """By how much memory grows in 100,000 photos, fitted over the second half of the featurize stage."""
+        spent = self.manifest["timings_s"]
+        end = sum(spent[stage] for stage in ("list", "convert", "start", "featurize"))
+        times, held = np.array(self.at_s), np.array(self.memory_mb[kind])
+        is_meant = (times > end - spent["featurize"] / 2) & (times < end)
+        slope = np.polyfit(times[is_meant], held[is_meant], 1)[0]
+        return float(slope * 100_000 / self.manifest["photos_per_s"])
+
+
+def main(folder: Path, n_photos: int = N_PHOTOS) -> None:
+    """Run few, many, few; print the table and leave it in benchmarks/scale.md."""
+    folder.mkdir(parents=True, exist_ok=True)
+    few, many = unpack("training", folder) / "Training", folder / "many"
+    try:
+        multiply(few, many, n_photos)
+        before = [watch(few, folder) for _ in range(N_ROUNDS)]
+        found = watch(many, folder)
+        after = [watch(few, folder) for _ in range(N_ROUNDS)]
+    finally:
+        shutil.rmtree(many, ignore_errors=True)
+        shutil.rmtree(few.parent, ignore_errors=True)
+    table = _table(found, [*before, *after])
+    RESULTS.write_text(table)
+    print(table)
+
+
+def multiply(few: Path, many: Path, n_photos: int) -> None:
+    """Write `n_photos` files in folders by label, no two with the same bytes."""
+    originals = sorted(few.glob("*/*.jpg"))
+    for serial in range(n_photos):
+        original = originals[serial % len(originals)]
+        # The serial first: neighbours with equal vectors would make Parquet's files smaller than they are in life.
+        place = many / original.parent.name / f"{serial:06d}-{original.stem}.jpg"
+        if not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(with_comment(original.read_bytes(), f"{serial:06d}" + " " * (serial % 64)))
+
+
+def with_comment(jpeg: bytes, words: str) -> bytes:
+    """Return the same picture in other bytes: with a comment segment after its first marker."""
+    assert jpeg.startswith(_START_OF_IMAGE)
+    comment = words.encode()
+    segment = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
+    return _START_OF_IMAGE + segment + jpeg[len(_START_OF_IMAGE) :]
+
+
+def watch(photos: Path, folder: Path) -> Watched:
+    """Run the chain and look at its processes and temporary files every second."""
+    out, watched = folder / "out", Watched()
+    with tempfile.TemporaryDirectory(dir=folder, prefix="temp-") as temp:
+        command = ["run", str(photos), str(out), "--model", FRUITNET, "--conf", f"spark.local.dir={temp}", "--json"]
+        busy, start = _busy_s(), time.monotonic()
+        run = subprocess.Popen(
+            [sys.executable, "-m", "verger", *command, "--overwrite"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"TMPDIR": temp},
+        )
+        while run.poll() is None:
+            watched.at_s.append(time.monotonic() - start)
+            _sample(watched, run.pid)
+            if len(watched.at_s) % _TEMP_EVERY == 1:
+                watched.temp_mb.append(sum(map(_size_mb, (Path(temp), folder / ".out.verger-staging"))))
+            time.sleep(_EVERY_S)
+        watched.clock_s, watched.busy_s = time.monotonic() - start, _busy_s() - busy
+        assert run.stdout is not None
+        assert run.returncode == 0, "the run failed"
+        watched.manifest = json.load(run.stdout)
+    shutil.rmtree(out)
+    print(_in_words(watched), file=sys.stderr, flush=True)
+    return watched
+
+
+def _sample(watched: Watched, pid: int) -> None:
+    held = dict.fromkeys(KINDS, 0.0)
+    with suppress(psutil.NoSuchProcess):
+        run = psutil.Process(pid)
+        for process in [run, *run.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess, psutil.ZombieProcess, psutil.AccessDenied):
+                # A page that n processes share counts a n-th in each: workers are forks of one another.
+                held[_kind(process, pid)] += process.memory_full_info().pss / 1e6
+                watched.own_s[process.pid] = sum(process.cpu_times()[:2])
+    for kind, mb in held.items():
+        watched.memory_mb[kind].append(mb)
+
+
+def _kind(process: psutil.Process, run_pid: int) -> str:
+    if process.pid == run_pid:
+        return "driver"
+    return "JVM" if process.name() == "java" else "workers"
+
+
+def _busy_s() -> float:
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system)
+
+
+def _size_mb(folder: Path) -> float:
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += os.lstat(os.path.join(place, name)).st_size
+    return total / 1e6
+
+
+def _in_words(run: Watched) -> str:
+    speed = f"{run.manifest['photos_per_s']:.0f} img/s featurizing, {run.n_photos / run.clock_s:.0f} in all"
+    return f"{run.n_photos:,} photos: {speed}, {run.processor_ms:.2f} ms of processor each, others {run.others:.2f}"
+
+
+def _table(many: Watched, few: list[Watched]) -> str:
+    lines = [
+        f"Measured {time.strftime('%Y-%m-%d')} on {len(os.sched_getaffinity(0))} cores of {cpu_name()}; the few "
+        f"photos were run {N_ROUNDS} x before the many and {N_ROUNDS} x after: means, and in brackets the range.",
+        "",
+        f"| | {few[0].n_photos:,} photos | {many.n_photos:,} photos | ratio |",
+        "|---|---|---|---|",
+    ]
+    spent = [[run.manifest["timings_s"] for run in runs] for runs in (few, [many])]
+    rows = {
+        "featurize stage, img/s": ([run.manifest["photos_per_s"] for run in few], many.manifest["photos_per_s"]),
+        "whole run from cold, img/s": ([r.n_photos / r.clock_s for r in few], many.n_photos / many.clock_s),
+        "processor a photo, ms": ([run.processor_ms for run in few], many.processor_ms),
+        "processors that others used": ([run.others for run in few], many.others),
+    }
+    for stage in spent[1][0]:
+        rows[f"{stage}, s"] = ([run[stage] for run in spent[0]], spent[1][0][stage])
+    for what, (values, value) in rows.items():
+        own = f"{mean(values):.3g} ({min(values):.3g} to {max(values):.3g})"
+        lines.append(f"| {what} | {own} | {value:.4g} | {value / mean(values):.2f} |")
+    lines += ["", "| memory, MB (PSS) | peak, few | peak, many | growth in 100,000 photos |", "|---|---|---|---|"]
+    for kind in KINDS:
+        peaks = max(max(run.memory_mb[kind]) for run in few), max(many.memory_mb[kind])
+        lines.append(f"| {kind} | {peaks[0]:.0f} | {peaks[1]:.0f} | {many.growth_mb(kind):+.1f} |")
+    temps = max(max(run.temp_mb) for run in few), max(many.temp_mb)
+    lines.append(f"| temporary files and the staged result, on disk | {temps[0]:,.0f} | {temps[1]:,.0f} | |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:3]))

@@ -1,0 +1,71 @@
+"""What the scale benchmarks claim: their photos differ, and their plan is the chain's own rule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmarks.scale import multiply
+from benchmarks.simulate import (
+    Job,
+    chart,
+    hours,
+    hours_table,
+    shuffle_bytes,
+    stages_s,
+    stages_table,
+    tree_depth,
+    usd,
+)
+from PIL import Image
+
+from tests.photos import encode, paint
+from verger.decode import DEFAULT_MAX_PIXELS, decode_rgb
+from verger.ingest import Selection, write_listing
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def test_multiplied_photos_show_the_same_in_other_bytes(tmp_path: Path) -> None:
+    (tmp_path / "few" / "kiwi").mkdir(parents=True)
+    original = encode(paint(20, 20), "JPEG")
+    (tmp_path / "few" / "kiwi" / "1.jpg").write_bytes(original)
+    multiply(tmp_path / "few", tmp_path / "many", 5)
+    copies = [path.read_bytes() for path in sorted((tmp_path / "many" / "kiwi").iterdir())]
+    assert len({original, *copies}) == 6
+    assert len({len(copy) for copy in copies}) == 5
+    for copy in copies:
+        np.testing.assert_array_equal(
+            decode_rgb(copy, max_pixels=DEFAULT_MAX_PIXELS), decode_rgb(original, max_pixels=DEFAULT_MAX_PIXELS)
+        )
+
+
+def test_the_simulated_tasks_are_those_of_a_listing(tmp_path: Path) -> None:
+    for number in range(30):
+        Image.new("RGB", (4, 4)).save(tmp_path / f"{number}.jpg")
+    n_bytes = (tmp_path / "0.jpg").stat().st_size
+    listing = write_listing(str(tmp_path), Selection(), tmp_path / "listing", n_cores=2)
+    assert listing.n_tasks == Job(30, 2, photo_bytes=n_bytes).n_tasks == 8
+
+
+def test_moments_are_merged_by_eights_until_the_driver_takes_the_last() -> None:
+    assert [tree_depth(n) for n in (1, 8, 9, 64, 65, 2_000)] == [0, 0, 1, 1, 2, 3]
+    assert shuffle_bytes(64) == (64 + 8) * shuffle_bytes(1)
+
+
+def test_cores_help_until_the_driver_is_what_is_left() -> None:
+    few, many = Job(10**8, 64), Job(10**8, 2_000)
+    assert hours(few) > hours(many)
+    assert stages_s(few)["list"] == pytest.approx(stages_s(many)["list"], rel=0.01), "the driver lists alone"
+    packed = replace(many, is_packed=True)
+    assert hours(packed) < hours(many)
+    assert usd(packed)["GET"] < usd(many)["GET"] / 100
+
+
+def test_the_plan_in_the_docs_is_what_the_simulation_says() -> None:
+    told = (DOCS / "scaling.md").read_text()
+    assert hours_table() in told
+    assert stages_table() in told
+    assert (DOCS / "scaling.svg").read_text() == chart()
