@@ -19,11 +19,11 @@ def run(src: str, out: AnyPath, settings: Settings, progress: Progress) -> Manif
 
 def chain(place: Workplace, src: str) -> Manifest:
     """What `run` does, in a workplace that is open."""
-    from verger import reduction, steps
+    from verger import extraction, reduction, sources, steps
 
-    photos = steps.find_photos(place, src)
-    network = steps.prepare(place)
-    features = steps.featurize(place, photos, network)
+    photos = sources.find_photos(place, src)
+    network = extraction.prepare(place)
+    features = extraction.featurize(place, photos, network)
     if place.manifest.counts["features"] >= MIN_TO_REDUCE:
         update = reduction.update_of_result(place, features.additions)
         steps.export(place, reduction.reduce_features(place, features.table, update))
@@ -35,11 +35,11 @@ def chain(place: Workplace, src: str) -> Manifest:
 def features(src: str, out: AnyPath, settings: Settings, progress: Progress) -> Manifest:
     """The first half alone: photos -> features and rejected."""
     with workplace("features", src, out, settings, progress) as place:
-        from verger import steps
+        from verger import extraction, sources, steps
 
-        photos = steps.find_photos(place, src)
-        network = steps.prepare(place)
-        steps.export(place, steps.featurize(place, photos, network).table)
+        photos = sources.find_photos(place, src)
+        network = extraction.prepare(place)
+        steps.export(place, extraction.featurize(place, photos, network).table)
         place.session.release()
         steps.check_parity(place, network)
         return steps.finish(place)
@@ -61,8 +61,8 @@ def reduce(
 def pack(src: str, out: AnyPath, settings: Settings, progress: Progress) -> Manifest:
     """Before all: many small files -> few large ones that `run` takes as its source."""
     with workplace("pack", src, out, settings, progress) as place:
-        from verger import ingest, steps
+        from verger import ingest, sources, steps
 
-        steps.pack(place, steps.list_photos(place, src, ingest.SHARDS))
+        steps.pack(place, sources.list_photos(place, src, ingest.SHARDS))
         place.session.release()
         return steps.finish(place)

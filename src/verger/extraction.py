@@ -1,0 +1,165 @@
+"""The feature extraction of the chain: photos -> features and rejected, less what earlier runs have done."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow.compute as pc
+
+from verger import ingest
+from verger.context import is_connect
+from verger.errors import ResultError, SettingsError
+from verger.export import features_of, write_parquet, write_rejected
+from verger.featurize.device import CPU, prepare_on
+from verger.featurize.journal import COMPUTED, Journal
+from verger.featurize.network import Network
+from verger.featurize.onnx_session import import_runtime
+from verger.featurize.spark import Counts
+from verger.featurize.spark import featurize as featurize_images
+from verger.featurize.worker import WorkerOptions
+from verger.report.artefacts import open_table, stream
+from verger.resume import Earlier, find_earlier, fingerprint, mark
+from verger.sources import Photos, images_of
+from verger.uri import AnyPath
+from verger.workplace import FEATURES, REJECTED, Workplace
+
+PATIENCE_S = 20.0
+NO_EXECUTORS = (
+    "waiting: the cluster has given no executor yet; it is busy, or its workers are smaller than "
+    "--conf spark.executor.memory=1g, Spark's default"
+)
+
+
+def prepare(place: Workplace) -> Network:
+    """Return the network of the settings, converted while Spark starts where it is not in the cache."""
+    place.progress.stage("convert network")
+    with place.manifest.timed("convert"):
+        network = prepare_on(place.spec, place.settings.device, place.settings.batch_size)
+    if network.device != CPU:
+        place.manifest.versions["onnxruntime"] = import_runtime(network.device).__version__
+    return network
+
+
+@dataclass(frozen=True)
+class Featurized:
+    """The features' folder, and where they are those of the result in place and some more, the table of these."""
+
+    table: AnyPath
+    additions: AnyPath | None
+
+
+def featurize(place: Workplace, photos: Photos, network: Network) -> Featurized:
+    """Write `features` and `rejected` from one pass over the photos, less what earlier runs have done."""
+    earlier = _recall(place, network)
+    if earlier is not None:
+        photos = _mark(place, photos, earlier)
+    place.progress.stage("start Spark")
+    with place.manifest.timed("start"):
+        images = images_of(place, photos)
+    # Spark Connect has no accumulators: how far it is, it does not tell.
+    counts = None if is_connect(images.sparkSession) else Counts(images)
+    options = WorkerOptions(place.settings.max_pixels)
+    folder = _open_journal(place, network)
+    journal = Journal(str(folder), earlier.known if earlier else None)
+    outcomes = featurize_images(images, network, options, counts, journal)
+
+    def write() -> None:
+        write_parquet(features_of(outcomes), place.stage / FEATURES)
+        # From the journal: the photos are decoded once, and memory holds none of it.
+        write_rejected(place.session.spark(), folder, place.stage / REJECTED)
+
+    place.progress.stage("featurize", place.manifest.counts["listed"])
+    with place.manifest.timed("featurize"):
+        place.session.run(write, _watch(place, counts) if counts else lambda: None)
+    place.manifest.network = network.describe() | {
+        "spec": asdict(place.spec),
+        "fingerprint": _fingerprint(place, network),
+    }
+    _count(place)
+    place.progress.advance(place.manifest.counts["listed"], place.manifest.counts["rejected"])
+    if earlier is None:
+        return Featurized(place.stage / FEATURES, None)
+    return Featurized(place.stage / FEATURES, _additions(place, folder, earlier))
+
+
+def _fingerprint(place: Workplace, network: Network) -> str:
+    return fingerprint(network, place.settings.max_pixels)
+
+
+def _recall(place: Workplace, network: Network) -> Earlier | None:
+    """Find what earlier runs have done, where this one is to resume."""
+    if not place.settings.resume:
+        return None
+    place.progress.stage("recall")
+    with place.manifest.timed("recall"):
+        return find_earlier(place.out, place.journal, _fingerprint(place, network))
+
+
+def _mark(place: Workplace, photos: Photos, earlier: Earlier) -> Photos:
+    """Mark the photos that are known; those that Spark reads by itself are known by their content alone."""
+    prune = place.settings.prune
+    if not isinstance(photos, ingest.Listing):
+        if earlier.n_published and not prune:
+            raise SettingsError("prune", prune, "true where Spark reads the photos: the result is of these alone")
+        return photos
+    with place.manifest.timed("recall"):
+        marked = mark(photos, earlier, prune=prune)
+    place.manifest.counts |= {"listed": marked.n_photos, "gone": marked.n_photos - photos.n_photos}
+    return marked
+
+
+def _additions(place: Workplace, journal: AnyPath, earlier: Earlier) -> AnyPath | None:
+    """Count what is new; return the journal where it is all that the result in place has not."""
+    counts = place.manifest.counts
+    counts["computed"] = _tally(journal, COMPUTED)[True]
+    counts["reused"] = counts["features"] - counts["computed"]
+    n_unchanged = counts["features"] - _tally(journal, "reason")[None]
+    return journal if 0 < earlier.n_published == n_unchanged else None
+
+
+def _open_journal(place: Workplace, network: Network) -> AnyPath:
+    """Return the folder that takes what the tasks of this run have done."""
+    run = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}"
+    folder = place.journal / _fingerprint(place, network) / run
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _watch(place: Workplace, counts: Counts) -> Callable[[], None]:
+    """Return what tells how far the workers are, and once that there are none, where that lasts."""
+    started, is_told = time.monotonic(), False
+
+    def tick() -> None:
+        nonlocal is_told
+        place.progress.advance(*counts.read())
+        if not is_told and time.monotonic() - started > PATIENCE_S:
+            is_told = True
+            if not place.session.has_executors():
+                place.progress.note(NO_EXECUTORS)
+
+    return tick
+
+
+def _count(place: Workplace) -> None:
+    """Count what was written, and make sure that nothing was lost."""
+    counts = place.manifest.counts
+    labels, reasons = _tally(place.stage / FEATURES, "label"), _tally(place.stage / REJECTED, "reason")
+    counts["features"], counts["rejected"] = labels.total(), reasons.total()
+    counts["rejected_by_reason"] = dict(reasons.most_common())
+    counts["labels"] = len(labels.keys() - {None})
+    if counts["listed"] != counts["features"] + counts["rejected"]:
+        raise ResultError(f"photos were lost on the way: {counts}")
+
+
+def _tally(folder: AnyPath, column: str) -> Counter[Any]:
+    found = Counter[Any]()
+    table = open_table(folder.parent, folder.name)
+    for batch in stream(table, [column]) if table is not None else ():
+        found.update({pair["values"]: pair["counts"] for pair in pc.value_counts(batch[column]).to_pylist()})
+    return found
