@@ -6,6 +6,7 @@ import shutil
 import statistics
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 EVERY = 100
 _FLAGS = ("--components", "100", "--no-report")
@@ -13,23 +14,27 @@ _FLAGS = ("--components", "100", "--no-report")
 Run = Callable[..., float]
 
 
-def time_resume(photos: Path, folder: Path, run: Run, n_rounds: int) -> tuple[float, float, float]:
-    """Return seconds of `run` (verger's words -> seconds) on all photos, of one that resumes, and of one on two.
+class Spent(NamedTuple):
+    """Medians: of a run on all photos, of one that resumes, and of one on two photos, which but starts and ends."""
 
-    Medians; the last one is what starting and ending costs.
-    """
+    full_s: float
+    resumed_s: float
+    start_s: float
+
+
+def time_resume(photos: Path, folder: Path, run: Run, n_rounds: int) -> Spent:
+    """Time `run`, which takes verger's words and returns seconds."""
     held_out = sorted(path for path in photos.rglob("*") if path.is_file())[::EVERY]
-    full, resumed, started = [], [], []
+    rounds = []
     for _ in range(n_rounds):
-        full.append(run("run", photos, folder / "all", "--overwrite", *_FLAGS))
+        full = run("run", photos, folder / "all", "--overwrite", *_FLAGS)
         aside = _move(held_out, photos, folder / "aside")
         run("run", photos, folder / "grown", "--overwrite", *_FLAGS)
         _move(aside, folder / "aside", photos)
-        resumed.append(run("run", photos, folder / "grown", "--resume", *_FLAGS))
-        started.append(
-            run("run", photos, folder / "two", "--limit", 2, "--overwrite", "--components", 1, "--no-report")
-        )
-    return statistics.median(full), statistics.median(resumed), statistics.median(started)
+        resumed = run("run", photos, folder / "grown", "--resume", *_FLAGS)
+        start = run("run", photos, folder / "two", "--limit", 2, "--overwrite", "--components", 1, "--no-report")
+        rounds.append((full, resumed, start))
+    return Spent(*map(statistics.median, zip(*rounds, strict=True)))
 
 
 def _move(paths: list[Path], source: Path, target: Path) -> list[Path]:
