@@ -293,8 +293,11 @@ def test_a_task_takes_the_gpu_that_spark_gives_it() -> None:
         gpu_of(FakeTask(0, ["GPU-0a1b"]))
 
 
-def test_a_cluster_is_asked_for_gpus_and_a_local_master_is_not() -> None:
+def test_a_cluster_is_asked_for_gpus_and_a_local_master_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HADOOP_CONF_DIR", "/etc/hadoop/conf")
+
     def asked(master: str, *conf: str, uses_gpus: bool = True) -> dict[str, str]:
+        conf = ("spark.kubernetes.container.image=verger", *conf)
         settings = spark_settings(SessionOptions(master, conf=conf, uses_gpus=uses_gpus))
         return {key: value for key, value in settings.items() if ".resource." in key}
 
