@@ -45,7 +45,7 @@ test-spark35: .venv-spark35/.done  ## the core tests on the oldest Spark
 bench: setup  ## speed: the kernel, the chain, the seed-style chain, PCA; about 20 minutes
 	$(BIN)/python -m benchmarks.run
 
-bench-model: setup  ## fruitnet beside ImageNet's MobileNetV2: how good, how fast; about 20 minutes
+bench-model: setup  ## fruitnet beside ImageNet's MobileNetV2: how good, how fast; half an hour, without TensorFlow one and a half
 	$(BIN)/python -m benchmarks.model
 
 soak: setup  ## runs killed at random moments, 50 of them, each compared with one left alone; an hour
