@@ -30,6 +30,7 @@ def with_poison(photos: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.core
 @pytest.mark.usefixtures("spark")
+@pytest.mark.slow
 def test_photos_that_kill_their_decoder_are_rejected_and_cost_no_other(
     with_poison: Path, tiny_model: str, tmp_path: Path
 ) -> None:

@@ -121,6 +121,7 @@ def test_a_photo_whose_time_alone_has_changed_is_known_by_its_content(
     check_equals_run_on_everything(source, network)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("first")
 def test_a_photo_that_moved_is_not_computed_again(source: Path, network: tuple[str, ...]) -> None:
     (source / "apple").rename(source / "malus")
@@ -140,6 +141,7 @@ def test_photos_that_are_gone_stay_until_they_are_pruned(source: Path, network: 
     check_equals_run_on_everything(source, network)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("first")
 def test_what_was_rejected_is_tried_again(source: Path, network: tuple[str, ...]) -> None:
     paint(source / "kiwi" / "half.png", 4)
@@ -147,6 +149,7 @@ def test_what_was_rejected_is_tried_again(source: Path, network: tuple[str, ...]
     check_equals_run_on_everything(source, network)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("first")
 def test_another_network_or_limit_computes_everything(
     source: Path, network: tuple[str, ...], tmp_path: Path
@@ -205,12 +208,14 @@ def test_what_a_disturbed_increment_has_done_is_not_lost_and_not_counted_twice(
     check_equals_run_on_everything(source, network)
 
 
+@pytest.mark.slow
 def test_a_run_that_does_not_resume_begins_anew(source: Path, network: tuple[str, ...]) -> None:
     fail_before_reduction(source, network)
     assert "computed" not in run(source, network)["counts"]
     assert beside(source.parent / "out") == []
 
 
+@pytest.mark.slow
 def test_packed_photos_are_known_by_their_content(
     source: Path, network: tuple[str, ...], spark: SparkSession
 ) -> None:
