@@ -236,7 +236,8 @@ def test_photos_that_kill_their_decoder_are_rejected_on_a_cluster_too(
     few = multiplied(photos, tmp_path / "few", 60)
     words = ("--model", tiny_model, "--components", 2, "--no-report")
     healthy = manifest_here("run", few, "healthy", *words, cwd=tmp_path)["counts"]
-    deadly = sorted(few.rglob("*.png"))[::15][:3]
+    good = table(tmp_path / "healthy" / "features")["path"].to_pylist()
+    deadly = [Path(path.removeprefix("file:")) for path in good[::15][:3]]
     for photo, sent in zip(deadly, poison.DEADLY, strict=True):
         poison.spoil(photo, sent)
     (tmp_path / "site").mkdir()
