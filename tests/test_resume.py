@@ -13,7 +13,7 @@ from PIL import Image
 from pyspark.sql import SparkSession
 from typer.testing import CliRunner
 
-from tests.chain import beside, contents, manifest_here, table, verger
+from tests.chain import beside, contents, files, manifest_here, table, verger
 from tests.networks import save_tiny_onnx
 from verger.cli import app
 from verger.errors import ReductionError, SettingsError
@@ -99,7 +99,10 @@ def test_only_new_photos_are_computed_and_folded_into_the_pca(
         return merge(one, other)
 
     monkeypatch.setattr(Moments, "merge", watched)
+    before = files(source.parent / "out" / "features").items()
     assert resume(source, network) == (2, N_FEATURES, N_REJECTED)
+    kept = before & files(source.parent / "out" / "features").items()
+    assert kept >= {(name, rows) for name, rows in before if name.startswith("part-")}, "old files stay as they are"
     assert sum(merged) <= 2 + 1, "the old vectors were not looked at again"
     check_equals_run_on_everything(source, network)
 
@@ -109,6 +112,13 @@ def test_a_changed_photo_replaces_the_old_one(source: Path, network: tuple[str, 
     paint(source / "pear" / "1.png", 3)
     assert resume(source, network) == (1, N_FEATURES - 1, N_REJECTED)
     check_equals_run_on_everything(source, network)
+
+
+@pytest.mark.usefixtures("first")
+def test_labels_are_those_of_the_latest_rule(source: Path, network: tuple[str, ...]) -> None:
+    assert resume(source, network, "--label", "none") == (0, N_FEATURES, N_REJECTED)
+    assert set(table(source.parent / "out" / "features")["label"].to_pylist()) == {None}
+    assert set(table(source.parent / "out" / "components")["label"].to_pylist()) == {None}
 
 
 @pytest.mark.usefixtures("first")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from verger import schema
 from verger.errors import SettingsError
 from verger.objects import ObjectPath
-from verger.uri import AnyPath, remove_tree
+from verger.uri import AnyPath, parquet_files, remove_tree
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -89,5 +89,8 @@ def features_of(outcomes: DataFrame) -> DataFrame:
 
 def write_rejected(spark: SparkSession, journal: AnyPath, folder: AnyPath) -> None:
     """Write the `rejected` table of a run's journal, in one file, in the order of the paths."""
+    if not parquet_files(journal):  # there was nothing to do
+        write_parquet(spark.createDataFrame([], schema.REJECTED), folder, single_file=True)
+        return
     kept = spark.read.schema(schema.REJECTED).parquet(str(journal)).where("reason is not null")
     write_parquet(kept.repartition(1).sortWithinPartitions("path"), folder)

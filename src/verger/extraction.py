@@ -6,6 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -24,10 +25,12 @@ from verger.featurize.spark import Counts
 from verger.featurize.spark import featurize as featurize_images
 from verger.featurize.worker import WorkerOptions
 from verger.report.artefacts import open_table, stream
-from verger.resume import Earlier, find_earlier, fingerprint, mark
+from verger.resume import Earlier, find_earlier, fingerprint, make_plan
 from verger.sources import Photos, images_of
-from verger.uri import AnyPath
-from verger.workplace import FEATURES, REJECTED, Workplace
+from verger.uri import AnyPath, any_path, link_file
+from verger.workplace import FEATURES, PLAN, REJECTED, Workplace
+
+_LINKS_AT_A_TIME = 16
 
 PATIENCE_S = 20.0
 NO_EXECUTORS = (
@@ -57,8 +60,7 @@ class Featurized:
 def featurize(place: Workplace, photos: Photos, network: Network) -> Featurized:
     """Write `features` and `rejected` from one pass over the photos, less what earlier runs have done."""
     earlier = _recall(place, network)
-    if earlier is not None:
-        photos = _mark(place, photos, earlier)
+    photos, kept = (photos, ()) if earlier is None else _plan(place, photos, earlier)
     place.progress.stage("start Spark")
     with place.manifest.timed("start"):
         images = images_of(place, photos)
@@ -73,8 +75,10 @@ def featurize(place: Workplace, photos: Photos, network: Network) -> Featurized:
         write_parquet(features_of(outcomes), place.stage / FEATURES)
         # From the journal: the photos are decoded once, and memory holds none of it.
         write_rejected(place.session.spark(), folder, place.stage / REJECTED)
+        with ThreadPoolExecutor(_LINKS_AT_A_TIME) as pool:
+            list(pool.map(lambda table: link_file(table, place.stage / FEATURES / table.name), kept))
 
-    place.progress.stage("featurize", place.manifest.counts["listed"])
+    place.progress.stage("featurize", _n_todo(place, photos))
     with place.manifest.timed("featurize"):
         place.session.run(write, _watch(place, counts) if counts else lambda: None)
     place.manifest.network = network.describe() | {
@@ -82,7 +86,7 @@ def featurize(place: Workplace, photos: Photos, network: Network) -> Featurized:
         "fingerprint": _fingerprint(place, network),
     }
     _count(place)
-    place.progress.advance(place.manifest.counts["listed"], place.manifest.counts["rejected"])
+    place.progress.advance(_n_todo(place, photos), place.manifest.counts["rejected"])
     if earlier is None:
         return Featurized(place.stage / FEATURES, None)
     return Featurized(place.stage / FEATURES, _additions(place, folder, earlier))
@@ -101,17 +105,25 @@ def _recall(place: Workplace, network: Network) -> Earlier | None:
         return find_earlier(place.out, place.journal, _fingerprint(place, network))
 
 
-def _mark(place: Workplace, photos: Photos, earlier: Earlier) -> Photos:
-    """Mark the photos that are known; those that Spark reads by itself are known by their content alone."""
+def _plan(place: Workplace, photos: Photos, earlier: Earlier) -> tuple[Photos, tuple[AnyPath, ...]]:
+    """Return the photos that need a task, and the tables of the result in place that are kept as they are.
+
+    Photos that Spark reads by itself are known by their content alone.
+    """
     prune = place.settings.prune
     if not isinstance(photos, ingest.Listing):
         if earlier.n_published and not prune:
             raise SettingsError("prune", prune, "true where Spark reads the photos: the result is of these alone")
-        return photos
+        return photos, ()
     with place.manifest.timed("recall"):
-        marked = mark(photos, earlier, prune=prune)
-    place.manifest.counts |= {"listed": marked.n_photos, "gone": marked.n_photos - photos.n_photos}
-    return marked
+        plan = make_plan(photos, earlier, place.stage.with_name(PLAN), prune=prune)
+    n_listed = plan.listing.n_photos
+    place.manifest.counts |= {"listed": n_listed, "gone": n_listed - photos.n_photos}
+    return plan.todo, tuple(any_path(table) for table in plan.kept)
+
+
+def _n_todo(place: Workplace, photos: Photos) -> int:
+    return photos.n_photos if isinstance(photos, ingest.Listing) else int(place.manifest.counts["listed"])
 
 
 def _additions(place: Workplace, journal: AnyPath, earlier: Earlier) -> AnyPath | None:

@@ -2,8 +2,8 @@
 
 A photo is known by its path, time and size, else by its content (sha256) once it has been read. Known are the
 features of the result in place, and what runs that did not end well left in the journal; what was rejected is tried
-again. Vectors stay where they are and are fetched by the workers: the driver holds 50 bytes a known photo, and they
-hold 16 where any photo may be known by its content alone.
+again. A file of the result in place whose photos have all stayed as they were is kept as it is; other vectors are
+fetched by the workers. The driver holds 70 bytes a known photo, and they hold 16.
 """
 
 from __future__ import annotations
@@ -16,30 +16,53 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from verger.columns import booleans
-from verger.featurize.known import NOWHERE, Index, Keys, Known, Places, content_key, place_of
+from verger.featurize.known import NOWHERE, ROW_BITS, Index, Keys, Known, Places, content_key, place_of
 from verger.featurize.network import Network
 from verger.ingest import Listing, task_file, write_task
 from verger.publish import MANIFEST
-from verger.uri import AnyPath, parquet_files
+from verger.uri import AnyPath, parquet_files, remove_tree
 from verger.workplace import FEATURES, LISTING
 
 _EARLIER = "earlier"
 _STAT = ["path", "modificationTime", "length"]
-_KEPT_ROWS_A_TASK = 16_384
+_GONE_ROWS_A_TASK = 16_384
+_SMALL = 4  # so many times as few rows as a task has: such a table is not kept
+
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Earlier:
-    """What is known: `by_stat` (path, time and size) and by content; `listing` is that of the result in place."""
+    """What is known: by path, time and size (`by_stat`), and by content.
+
+    Of the result in place alone: its `listing`, how many features each table has (`n_rows`), and where they lie by
+    path, time, size and label (`by_row`).
+    """
 
     known: Known
     by_stat: Index
-    n_published: int
+    by_row: Index
+    n_rows: Places
     listing: AnyPath
+
+    @property
+    def n_published(self) -> int:
+        """How many features the result in place has."""
+        return int(self.n_rows.sum())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done: `listing` are all photos, `todo` those whose vectors are not in the tables kept."""
+
+    listing: Listing
+    todo: Listing
+    kept: tuple[str, ...]
 
 
 @dataclass
@@ -57,6 +80,13 @@ class _Entries:
         return Index.build(np.concatenate(self.keys), np.concatenate(self.places))
 
 
+@dataclass
+class _Found:
+    stats: _Entries = field(default_factory=_Entries)
+    rows: _Entries = field(default_factory=_Entries)
+    contents: _Entries = field(default_factory=_Entries)
+
+
 def fingerprint(network: Network, max_pixels: int) -> str:
     """Return what must be the same for a vector to be good still."""
     return hashlib.sha256(f"{network.key} {max_pixels}".encode()).hexdigest()[:32]
@@ -66,12 +96,12 @@ def find_earlier(out: AnyPath, journal: AnyPath, fingerprint: str) -> Earlier:
     """Read what the result at `out` and the journal know of vectors with this fingerprint."""
     published = parquet_files(out / FEATURES) if _is_alike(out, fingerprint) else []
     left = [file for run in _runs(journal / fingerprint) for file in parquet_files(run)]
-    stats, contents = _Entries(), _Entries()
-    n_published = _read_published(published, out / LISTING, stats, contents)
-    _read_left(left, len(published), stats, contents)
+    found = _Found()
+    n_rows = _read_published(published, out / LISTING, found)
+    _read_left(left, len(published), found)
     tables = tuple(str(file) for file in (*published, *left))
-    known = Known(tables, len(published), contents.index())
-    return Earlier(known, stats.index(), n_published, out / LISTING)
+    known = Known(tables, len(published), found.contents.index())
+    return Earlier(known, found.stats.index(), found.rows.index(), n_rows, out / LISTING)
 
 
 def _runs(folder: AnyPath) -> list[AnyPath]:
@@ -85,29 +115,32 @@ def _is_alike(out: AnyPath, fingerprint: str) -> bool:
     return network.get("fingerprint") == fingerprint
 
 
-def _read_published(tables: list[AnyPath], listing: AnyPath, stats: _Entries, contents: _Entries) -> int:
-    """Add the features in place; when their photos were written is in the listing. Return how many there are."""
-    if not tables:
-        return 0
-    listed = _Entries()
-    for _, rows in _batches(parquet_files(listing), _STAT):
-        listed.add(_keys(rows["path"].to_pylist()), _stat_keys(rows).view(np.int64))
-    stat_of_path, n_rows = listed.index(), 0
+def _read_published(tables: list[AnyPath], listing: AnyPath, found: _Found) -> Places:
+    """Add the features in place; their photos' times are in the listing. Return the rows of each table."""
+    n_rows = np.zeros(len(tables), np.int64)
+    by_path, by_row = _Entries(), _Entries()
+    for _, rows in _batches(parquet_files(listing) if tables else [], [*_STAT, "label"]):
+        paths = _keys(rows["path"].to_pylist())
+        by_path.add(paths, _stat_keys(rows).view(np.int64))
+        by_row.add(paths, _row_keys(rows).view(np.int64))
+    stat_of, row_of = by_path.index(), by_row.index()
     for places, rows in _batches(tables, ["path", "sha256"]):
-        stat = stat_of_path.find(_keys(rows["path"].to_pylist()))
-        stats.add(stat[stat != NOWHERE].view(np.uint64), places[stat != NOWHERE])
-        contents.add(_content_keys(rows), places)
-        n_rows += rows.num_rows
+        paths = _keys(rows["path"].to_pylist())
+        is_listed = stat_of.find(paths) != NOWHERE
+        found.stats.add(stat_of.find(paths)[is_listed].view(np.uint64), places[is_listed])
+        found.rows.add(row_of.find(paths)[is_listed].view(np.uint64), places[is_listed])
+        found.contents.add(_content_keys(rows), places)
+        n_rows += np.bincount(places >> ROW_BITS, minlength=len(tables))
     return n_rows
 
 
-def _read_left(tables: list[AnyPath], n_before: int, stats: _Entries, contents: _Entries) -> None:
+def _read_left(tables: list[AnyPath], n_before: int, found: _Found) -> None:
     """Add what is in the journal, less the rejected; `n_before` tables are counted before these."""
     for places, rows in _batches(tables, [*_STAT, "sha256"]):
         kept = rows.filter(rows["sha256"].is_valid())
         at = places[rows["sha256"].is_valid().to_numpy(zero_copy_only=False)] + place_of(n_before, 0)
-        stats.add(_stat_keys(kept), at)
-        contents.add(_content_keys(kept), at)
+        found.stats.add(_stat_keys(kept), at)
+        found.contents.add(_content_keys(kept), at)
 
 
 def _batches(tables: list[AnyPath], columns: list[str]) -> Iterator[tuple[Places, pa.RecordBatch]]:
@@ -131,37 +164,92 @@ def _stat_keys(rows: pa.RecordBatch | pa.Table) -> Keys:
     return _keys(f"{path}\n{us}\n{length}" for path, us, length in zip(paths, times_us, lengths, strict=True))
 
 
+def _row_keys(rows: pa.RecordBatch | pa.Table) -> Keys:
+    stats = (
+        f"{key}\n{label}" for key, label in zip(_stat_keys(rows).tolist(), rows["label"].to_pylist(), strict=True)
+    )
+    return _keys(stats)
+
+
 def _content_keys(rows: pa.RecordBatch) -> Keys:
     return np.array([content_key(sha256) for sha256 in rows["sha256"].to_pylist()], np.uint64)
 
 
-def mark(listing: Listing, earlier: Earlier, *, prune: bool) -> Listing:
-    """Add to a listing where the vector of each known photo lies; without `prune` photos that are gone too."""
-    listed = [np.empty(0, np.uint64)]
+def make_plan(listing: Listing, earlier: Earlier, folder: AnyPath, *, prune: bool) -> Plan:
+    """Match a listing with what is known, and write into `folder` what is to be done, as a listing with places.
+
+    Without `prune` photos of the result in place that are gone are added to the listing.
+    """
+    remove_tree(folder)
+    folder.mkdir(parents=True)
+    listed = [_keys(rows["path"].to_pylist()) for rows in _tasks(listing)]
+    gone = _gone(earlier, np.concatenate(listed))
+    for rows in _cut([gone], _GONE_ROWS_A_TASK) if not prune else ():
+        write_task(rows, task_file(listing.folder, listing.n_tasks))
+        listing = replace(listing, n_photos=listing.n_photos + rows.num_rows, n_tasks=listing.n_tasks + 1)
+    is_kept = _kept(listing, earlier)
+    n_todo = listing.n_photos - int(earlier.n_rows[is_kept].sum())
+    # Where nothing is kept the tasks stay as they are: a result does not depend on what was known.
+    rows_a_task = -(-n_todo // listing.n_tasks) if is_kept.any() else None
+    n_tasks = 0
+    for rows in _cut((_todo(rows, earlier, is_kept) for rows in _tasks(listing)), rows_a_task):
+        write_task(rows, task_file(folder, n_tasks))
+        n_tasks += 1
+    todo = replace(listing, folder=folder, n_photos=n_todo, n_tasks=n_tasks)
+    return Plan(listing, todo, tuple(earlier.known.tables[number] for number in np.flatnonzero(is_kept)))
+
+
+def _tasks(listing: Listing) -> Iterator[pa.Table]:
     for file in parquet_files(listing.folder):
         with file.open("rb") as opened:
-            rows = pq.read_table(opened)
-        listed.append(_keys(rows["path"].to_pylist()))
-        write_task(rows.append_column(_EARLIER, _nullable(earlier.by_stat.find(_stat_keys(rows)))), file)
-    gone = _gone(earlier, np.concatenate(listed))
-    if prune or not gone.num_rows:
-        return listing
-    starts = range(0, gone.num_rows, _KEPT_ROWS_A_TASK)
-    for number, start in enumerate(starts, listing.n_tasks):
-        write_task(gone.slice(start, _KEPT_ROWS_A_TASK), task_file(listing.folder, number))
-    return replace(listing, n_photos=listing.n_photos + gone.num_rows, n_tasks=listing.n_tasks + len(starts))
+            yield pq.read_table(opened)
+
+
+def _kept(listing: Listing, earlier: Earlier) -> Bools:
+    """Tell which tables of the result in place stay: all rows are listed as they were, and these are not few.
+
+    Small ones, of earlier increments, are put together with what is new, so that they do not pile up.
+    """
+    n_found = np.zeros(len(earlier.n_rows), np.int64)
+    for rows in _tasks(listing):
+        places = earlier.by_row.find(_row_keys(rows))
+        n_found += np.bincount(places[places != NOWHERE] >> ROW_BITS, minlength=len(n_found))
+    is_small = earlier.n_rows * _SMALL < listing.n_photos / listing.n_tasks
+    is_kept: Bools = (n_found == earlier.n_rows) & ~is_small
+    return is_kept
+
+
+def _todo(rows: pa.Table, earlier: Earlier, is_kept: Bools) -> pa.Table:
+    """Leave out the rows of tables that are kept, and say of the others where their vectors are known to lie."""
+    at = earlier.by_row.find(_row_keys(rows))
+    is_todo = (at == NOWHERE) | ~np.append(is_kept, False)[np.where(at == NOWHERE, -1, at >> ROW_BITS)]
+    places = earlier.by_stat.find(_stat_keys(rows))
+    marked = rows.append_column(_EARLIER, pa.array(places, mask=places == NOWHERE))
+    return marked.filter(booleans(is_todo.tolist()))
+
+
+def _cut(tables: Iterable[pa.Table], rows_each: int | None) -> Iterator[pa.Table]:
+    """Yield the tables, or their rows so many at a time."""
+    if rows_each is None:
+        yield from tables
+        return
+    held, n_held = list[pa.Table](), 0
+    for rows in tables:
+        held.append(rows)
+        n_held += rows.num_rows
+        while n_held >= rows_each:
+            joined = pa.concat_tables(held)
+            yield joined.slice(0, rows_each)
+            held, n_held = [joined.slice(rows_each)], n_held - rows_each
+    if n_held:
+        yield pa.concat_tables(held)
 
 
 def _gone(earlier: Earlier, listed: Keys) -> pa.Table:
-    """Return the photos of the result in place whose paths are not listed any more, with their places."""
+    """Return the photos of the result in place whose paths are not listed any more."""
     found = []
-    for _, rows in _batches(parquet_files(earlier.listing) if earlier.n_published else [], [*_STAT, "label"]):
-        places = earlier.by_stat.find(_stat_keys(rows))
-        is_gone = ~np.isin(_keys(rows["path"].to_pylist()), listed) & (places != NOWHERE)
-        marked = pa.Table.from_batches([rows]).append_column(_EARLIER, _nullable(places))
-        found.append(marked.filter(booleans(is_gone.tolist())))
+    for _, rows in _batches(parquet_files(earlier.listing) if len(earlier.n_rows) else [], [*_STAT, "label"]):
+        is_gone = ~np.isin(_keys(rows["path"].to_pylist()), listed)
+        has_features = earlier.by_row.find(_row_keys(rows)) != NOWHERE
+        found.append(pa.Table.from_batches([rows]).filter(booleans((is_gone & has_features).tolist())))
     return pa.concat_tables(found) if found else pa.table({})
-
-
-def _nullable(places: Places) -> pa.Array:
-    return pa.array(places, mask=places == NOWHERE)

@@ -40,6 +40,8 @@ def images_of(place: Workplace, photos: Photos) -> DataFrame:
     spark = place.session.spark()
     if isinstance(photos, ingest.Listing):
         columns = schema.MARKED_LISTING if place.settings.resume else schema.LISTING
+        if not photos.n_photos:
+            return spark.createDataFrame([], columns)
         return place.session.run(lambda: ingest.images(spark, photos, columns))
     if isinstance(photos, ingest.HadoopFolder):
         found = place.session.run(lambda: ingest.hadoop_images(spark, photos, _selection(place)))

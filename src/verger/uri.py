@@ -66,3 +66,14 @@ def remove_tree(folder: AnyPath) -> None:
         folder.remove_tree()
     else:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def link_file(source: AnyPath, target: AnyPath) -> None:
+    """Let a file be in a second place: a link where the disk has such, a copy elsewhere."""
+    if isinstance(source, ObjectPath) and isinstance(target, ObjectPath):
+        source.copy_to(target)
+    elif isinstance(source, Path) and isinstance(target, Path):
+        try:
+            os.link(source, target)
+        except OSError:
+            shutil.copyfile(source, target)

@@ -28,6 +28,9 @@ FEATURES, COMPONENTS, REJECTED, MODEL = "features", "components", "rejected", "m
 # What was found, beside them: a later run knows by it which photos have not changed.
 LISTING = "listing"
 
+# Beside the staged result: the photos that a run which resumes has still something to do for.
+PLAN = "plan"
+
 KEPT = "what was done is kept: the same command with --resume goes on from there"
 
 # What a worker needs to featurize; imported while the JVM starts.

@@ -19,7 +19,7 @@ from verger.featurize.runtime import PhotoFeatures
 from verger.uri import any_path
 
 _COLUMNS = ["path", "sha256", "width", "height", "features"]
-_ROW_BITS = 32
+ROW_BITS = 32
 
 NOWHERE = -1
 
@@ -29,7 +29,7 @@ Places = npt.NDArray[np.int64]
 
 def place_of(table: int, row: int) -> int:
     """Return the place of a row."""
-    return table << _ROW_BITS | row
+    return table << ROW_BITS | row
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Known:
         found = self._read(place)
         if _text(*found, "path") != path:
             return None
-        return _features(*found, is_unchanged=place >> _ROW_BITS < self.n_published)
+        return _features(*found, is_unchanged=place >> ROW_BITS < self.n_published)
 
     def of_content(self, sha256: str) -> KnownFeatures | None:
         """Return the vector of a photo with these bytes, or None."""
@@ -88,7 +88,7 @@ class Known:
 
     def _read(self, place: int) -> tuple[pa.RecordBatch, int]:
         """Return a part of the table that holds the row, and its number there."""
-        table, row = self.tables[place >> _ROW_BITS], place & ((1 << _ROW_BITS) - 1)
+        table, row = self.tables[place >> ROW_BITS], place & ((1 << ROW_BITS) - 1)
         ends = _ends(table)
         group = bisect_right(ends, row)
         return _read_group(table, group), row - (ends[group - 1] if group else 0)
