@@ -88,16 +88,12 @@ def workplace(
     if command not in ("run", "features"):
         options = replace(options, preload=(), computes_in_jvm=command == "train")
     written = [out.parent] if isinstance(out, Path) else []
-    with (
-        publishing(out, overwrite=settings.overwrite, resume=settings.resume) as stage,
-        session(options) as starting,
-        minding_space([*written, *options.scratch_folders]),
-    ):
-        place = Workplace(settings, spec, out, stage, starting, manifest, progress, started)
+    with publishing(out, overwrite=settings.overwrite, resume=settings.resume) as stage:
         try:
-            yield place
+            with session(options) as starting, minding_space([*written, *options.scratch_folders]):
+                yield Workplace(settings, spec, out, stage, starting, manifest, progress, started)
         except BaseException:
-            if has_journal(stage):
+            if has_journal(stage):  # now that no task is running any more
                 progress.note(KEPT)
             raise
 
