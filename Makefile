@@ -42,7 +42,7 @@ test-spark35: .venv-spark35/.done  ## the core tests on the oldest Spark
 	scripts/setup $(PYTHON) .venv-spark35 requirements/spark35.lock
 	@touch $@
 
-bench: setup  ## speed: the kernel, the chain, the seed-style chain, PCA; about 20 minutes
+bench: setup  ## speed: the kernel, the chain, the seed-style chain, PCA, stores, clusters, --resume; 45 minutes
 	$(BIN)/python -m benchmarks.run
 
 bench-model: setup  ## fruitnet beside ImageNet's MobileNetV2: how good, how fast; half an hour, without TensorFlow one and a half
