@@ -84,6 +84,14 @@ def test_where_nothing_is_new_nothing_is_computed(
     check_equals_run_on_everything(source, network)
 
 
+def test_where_nothing_is_left_to_do_at_all_the_result_is_the_same(source: Path, network: tuple[str, ...]) -> None:
+    for broken in ("pear/empty.jpg", "pear/words.jpeg", "kiwi/half.png"):  # those are tried again each time
+        (source / broken).unlink()
+    run(source, network)
+    assert resume(source, network) == (0, N_FEATURES, 0)
+    check_equals_run_on_everything(source, network)
+
+
 @pytest.mark.core
 @pytest.mark.usefixtures("first")
 def test_only_new_photos_are_computed_and_folded_into_the_pca(

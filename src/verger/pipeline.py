@@ -52,7 +52,7 @@ def reduce(
     with workplace("reduce", str(features), out, settings, progress) as place:
         from verger import reduction, steps
 
-        update = None if state is None else reduction.Update(state, features)
+        update = None if state is None else reduction.Update(state)
         steps.export(place, reduction.reduce_features(place, features, update))
         place.session.release()
         return steps.finish(place)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from verger.errors import SourceError
-from verger.export import write_parquet
+from verger.export import read_journal, write_parquet
 from verger.publish import table_folder
 from verger.reduce.moments import Moments
 from verger.reduce.pca import Criterion
@@ -21,10 +21,10 @@ SPECTRUM = "spectrum.csv"
 
 @dataclass(frozen=True)
 class Update:
-    """An earlier PCA's state, and the table of the vectors that it has not seen."""
+    """An earlier PCA's state, and the journal of the vectors that it has not seen; None: it has seen none."""
 
     state: AnyPath
-    additions: AnyPath
+    additions: AnyPath | None = None
 
 
 def update_of_result(place: Workplace, additions: AnyPath | None) -> Update | None:
@@ -47,7 +47,9 @@ def reduce_features(place: Workplace, features: AnyPath, update: Update | None =
 
     def fit_and_write() -> PCAModel:
         table = spark.read.parquet(str(table_folder(features, FEATURES)))
-        unseen = table if update is None else spark.read.parquet(str(table_folder(update.additions, FEATURES)))
+        unseen = table
+        if update is not None and update.additions is not None:
+            unseen = read_journal(spark, update.additions, f"{FEATURES} array<float>")
         found, moments = fit_projection(
             unseen, FEATURES, criterion, standardize=settings.standardize, update=earlier
         )

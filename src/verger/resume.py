@@ -21,14 +21,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from verger.columns import booleans
-from verger.featurize.known import NOWHERE, ROW_BITS, Index, Keys, Known, Places, content_key, place_of
+from verger.featurize.known import EARLIER, NOWHERE, ROW_BITS, Index, Keys, Known, Places, content_key, place_of
 from verger.featurize.network import Network
 from verger.ingest import Listing, task_file, write_task
 from verger.publish import MANIFEST
 from verger.uri import AnyPath, parquet_files, remove_tree
 from verger.workplace import FEATURES, LISTING
 
-_EARLIER = "earlier"
 _STAT = ["path", "modificationTime", "length"]
 _GONE_ROWS_A_TASK = 16_384
 _SMALL = 4  # so many times as few rows as a task has: such a table is not kept
@@ -126,9 +125,10 @@ def _read_published(tables: list[AnyPath], listing: AnyPath, found: _Found) -> P
     stat_of, row_of = by_path.index(), by_row.index()
     for places, rows in _batches(tables, ["path", "sha256"]):
         paths = _keys(rows["path"].to_pylist())
-        is_listed = stat_of.find(paths) != NOWHERE
-        found.stats.add(stat_of.find(paths)[is_listed].view(np.uint64), places[is_listed])
-        found.rows.add(row_of.find(paths)[is_listed].view(np.uint64), places[is_listed])
+        stat, row = stat_of.find(paths), row_of.find(paths)
+        is_listed = stat != NOWHERE
+        found.stats.add(stat[is_listed].view(np.uint64), places[is_listed])
+        found.rows.add(row[is_listed].view(np.uint64), places[is_listed])
         found.contents.add(_content_keys(rows), places)
         n_rows += np.bincount(places >> ROW_BITS, minlength=len(tables))
     return n_rows
@@ -190,7 +190,7 @@ def make_plan(listing: Listing, earlier: Earlier, folder: AnyPath, *, prune: boo
     is_kept = _kept(listing, earlier)
     n_todo = listing.n_photos - int(earlier.n_rows[is_kept].sum())
     # Where nothing is kept the tasks stay as they are: a result does not depend on what was known.
-    rows_a_task = -(-n_todo // listing.n_tasks) if is_kept.any() else None
+    rows_a_task = max(1, -(-n_todo // listing.n_tasks)) if is_kept.any() else None
     n_tasks = 0
     for rows in _cut((_todo(rows, earlier, is_kept) for rows in _tasks(listing)), rows_a_task):
         write_task(rows, task_file(folder, n_tasks))
@@ -224,7 +224,7 @@ def _todo(rows: pa.Table, earlier: Earlier, is_kept: Bools) -> pa.Table:
     at = earlier.by_row.find(_row_keys(rows))
     is_todo = (at == NOWHERE) | ~np.append(is_kept, False)[np.where(at == NOWHERE, -1, at >> ROW_BITS)]
     places = earlier.by_stat.find(_stat_keys(rows))
-    marked = rows.append_column(_EARLIER, pa.array(places, mask=places == NOWHERE))
+    marked = rows.append_column(EARLIER, pa.array(places, mask=places == NOWHERE))
     return marked.filter(booleans(is_todo.tolist()))
 
 

@@ -21,6 +21,8 @@ from verger.uri import any_path
 _COLUMNS = ["path", "sha256", "width", "height", "features"]
 ROW_BITS = 32
 
+# The column of a listing that tells a photo's place.
+EARLIER = "earlier"
 NOWHERE = -1
 
 Keys = npt.NDArray[np.uint64]

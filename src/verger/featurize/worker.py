@@ -18,7 +18,7 @@ from verger.decode import Content, decode_image, read_photos
 from verger.errors import DecodeError, Reason
 from verger.featurize.decoder import Decoder
 from verger.featurize.journal import Journal
-from verger.featurize.known import Known, KnownFeatures
+from verger.featurize.known import EARLIER, Known, KnownFeatures
 from verger.featurize.runtime import Decode, Extractor, PhotoFeatures, PreparedPhoto, infer_photos, prepare_photo
 
 # Rows handed to Spark at a time; wide vectors go in smaller batches.
@@ -27,7 +27,6 @@ _MAX_BYTES_OUT = 4 << 20
 
 CONTENT = "content"
 PATH = "path"
-EARLIER = "earlier"
 
 
 @dataclass(frozen=True)
