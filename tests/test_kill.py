@@ -26,6 +26,7 @@ from tests.chain import (
     wait_until,
     wait_until_gone,
 )
+from verger.session.run import JVM_GONE
 
 N_PHOTOS = 600
 ORPHANS_END_WITHIN_S = 15.0
@@ -187,6 +188,6 @@ def test_a_run_whose_jvm_is_killed_says_so_and_keeps_the_old_result(
     jvm.kill()
     _, told = run.communicate(timeout=60)
     assert run.returncode == 1
-    assert "error: " in told and "Traceback" not in told, told
+    assert JVM_GONE in told and "Traceback" not in told, told
     assert files(tmp_path / "out") == files(undisturbed)
     assert wait_until_gone(below, ORPHANS_END_WITHIN_S) == []

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow.parquet as pq
+
 from verger import schema
 from verger.errors import SettingsError
 from verger.objects import ObjectPath
@@ -28,6 +30,15 @@ def write_parquet(table: DataFrame, folder: AnyPath, *, single_file: bool = Fals
     rows = table.coalesce(1) if single_file else table
     # Float vectors hardly repeat: a dictionary of them costs time and saves nothing.
     rows.write.option("parquet.enable.dictionary", "false").parquet(str(folder))
+
+
+def remove_empty(folder: AnyPath) -> None:
+    """Remove a table's file without rows: Spark's first task writes one even then, the others do not."""
+    for file in parquet_files(folder)[:1]:
+        with file.open("rb") as opened:
+            has_rows = pq.read_metadata(opened).num_rows > 0
+        if not has_rows:
+            file.unlink()
 
 
 def write_copies(table: DataFrame, vectors: str, folder: AnyPath, options: ExportOptions) -> list[str]:

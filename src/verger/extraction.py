@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from verger import ingest
 from verger.context import is_connect
 from verger.errors import ResultError, SettingsError
-from verger.export import features_of, write_parquet, write_rejected
+from verger.export import features_of, remove_empty, write_parquet, write_rejected
 from verger.featurize.device import CPU, prepare_on
 from verger.featurize.journal import COMPUTED, Journal
 from verger.featurize.network import Network
@@ -73,6 +73,8 @@ def featurize(place: Workplace, photos: Photos, network: Network) -> Featurized:
 
     def write() -> None:
         write_parquet(features_of(outcomes), place.stage / FEATURES)
+        if kept:
+            remove_empty(place.stage / FEATURES)
         # From the journal: the photos are decoded once, and memory holds none of it.
         write_rejected(place.session.spark(), folder, place.stage / REJECTED)
         with ThreadPoolExecutor(_LINKS_AT_A_TIME) as pool:

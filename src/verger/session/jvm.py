@@ -7,8 +7,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,8 @@ def start(options: SessionOptions) -> SparkSession:
         conf.set(key, value)
     gateway = _launch_quietly(conf, options.log) if options.log else None
     context = SparkContext(conf=conf, gateway=gateway)
+    if (accumulators := getattr(context, "_accumulatorServer", None)) is not None:
+        accumulators.handle_error = lambda request, address: None  # the JVM hangs up first, however it ends
     if options.preload:
         _preload(context, options)
     from pyspark.sql import SparkSession
@@ -110,11 +112,23 @@ def stop(spark: SparkSession) -> None:
     logging.getLogger().addFilter(_is_not_py4j)
     try:
         _forget_accumulators(spark.sparkContext)
-        spark.stop()
+        with unless_killed():
+            spark.stop()
     finally:
         if gateway is not None:
             _end_jvm(gateway)
             SparkContext._gateway = SparkContext._jvm = None
+
+
+@contextmanager
+def unless_killed() -> Iterator[None]:
+    """Pass over what the JVM does not answer any more: who waits for its work is told of that anyway."""
+    from py4j.protocol import Py4JError
+
+    try:
+        yield
+    except (OSError, Py4JError) as error:
+        logger.debug("Spark's JVM does not answer: %s", error)
 
 
 def _is_not_py4j(record: logging.LogRecord) -> bool:
@@ -126,7 +140,6 @@ def _forget_accumulators(context: SparkContext) -> None:
     server = getattr(context, "_accumulatorServer", None)
     if server is not None:
         context._accumulatorServer = None  # type: ignore[assignment]
-        server.handle_error = lambda request, address: None  # the JVM hangs up first
         threading.Thread(target=server.shutdown, name="verger-accumulators", daemon=True).start()
 
 
@@ -141,6 +154,14 @@ def _end_jvm(gateway: Any) -> None:
     if process.poll() is None:
         process.kill()
         process.wait()
+
+
+def has_ended() -> bool:
+    """Tell whether the JVM that `start` started has gone."""
+    from pyspark import SparkContext
+
+    process = getattr(SparkContext._gateway, "proc", None)
+    return process is not None and process.poll() is not None
 
 
 def jvms_below() -> list[psutil.Process]:

@@ -20,7 +20,7 @@ from verger.disks import FULL
 from verger.errors import JobError, SetupError, StorageError, VergerError
 from verger.master import check_master
 from verger.session.connect import connect
-from verger.session.jvm import borrow, jvms_below, start, stop
+from verger.session.jvm import borrow, has_ended, jvms_below, start, stop, unless_killed
 from verger.session.options import SessionOptions
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 _CANCEL_S = 5.0
 _TICK_S = 0.2
+
+JVM_GONE = "Spark's JVM has ended; the system may have killed it for want of memory (see --driver-memory)"
 
 
 class Session:
@@ -99,7 +101,7 @@ class Session:
     def _job_error(self, text: str) -> JobError:
         in_python = re.findall(r"^\w[\w.]*(?:Error|Exception|Interrupt)\b.*$", text, re.MULTILINE)
         in_java = re.findall(r"^(?:Caused by)?: (.+)$", text, re.MULTILINE)
-        words = (in_python or in_java or text.strip().splitlines()[:1])[-1]
+        words = JVM_GONE if has_ended() else (in_python or in_java or text.strip().splitlines()[:1])[-1]
         where = f"; the whole story: {self.options.log}" if self.options.log else ""
         logger.debug("the Spark job failed: %s", text)
         return JobError(f"a Spark job failed: {words}{where}")
@@ -136,7 +138,8 @@ class Session:
     def _end(self) -> None:
         spark = self._starting.result()
         try:
-            self._cancel(spark)
+            with unless_killed():
+                self._cancel(spark)
             if self._running is not None:  # it is told of its end by a JVM that is still there
                 wait([self._running], timeout=_CANCEL_S)
         finally:
