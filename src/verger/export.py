@@ -98,14 +98,10 @@ def features_of(outcomes: DataFrame) -> DataFrame:
     return outcomes.where("reason is null").select(*schema.columns(schema.FEATURES))
 
 
-def read_journal(spark: SparkSession, journal: AnyPath, columns: str) -> DataFrame:
-    """Return what a run has kept of its tasks; no rows where there was nothing to do."""
-    if not parquet_files(journal):
-        return spark.createDataFrame([], columns)
-    return spark.read.schema(columns).parquet(str(journal))
-
-
 def write_rejected(spark: SparkSession, journal: AnyPath, folder: AnyPath) -> None:
     """Write the `rejected` table of a run's journal, in one file, in the order of the paths."""
-    kept = read_journal(spark, journal, schema.REJECTED).where("reason is not null")
+    if not parquet_files(journal):  # there was nothing to do
+        write_parquet(spark.createDataFrame([], schema.REJECTED), folder, single_file=True)
+        return
+    kept = spark.read.schema(schema.REJECTED).parquet(str(journal)).where("reason is not null")
     write_parquet(kept.repartition(1).sortWithinPartitions("path"), folder)

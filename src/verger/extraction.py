@@ -118,7 +118,8 @@ def _plan(place: Workplace, photos: Photos, earlier: Earlier) -> tuple[Photos, t
             raise SettingsError("prune", prune, "true where Spark reads the photos: the result is of these alone")
         return photos, ()
     with place.manifest.timed("recall"):
-        plan = make_plan(photos, earlier, place.stage.with_name(PLAN), prune=prune)
+        folder = place.stage.with_name(PLAN)
+        plan = make_plan(photos, earlier, folder, prune=prune, n_cores=place.session.n_cores)
     n_listed = plan.listing.n_photos
     place.manifest.counts |= {"listed": n_listed, "gone": n_listed - photos.n_photos}
     return plan.todo, tuple(any_path(table) for table in plan.kept)

@@ -1,18 +1,20 @@
-"""The reduction step of the chain. A module of its own: it needs pandas and pyspark.ml, slow to import."""
+"""The reduction step of the chain. A module of its own: it needs pyspark.ml, slow to import."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from verger.errors import SourceError
-from verger.export import read_journal, write_parquet
+from verger.export import write_parquet
 from verger.publish import table_folder
 from verger.reduce.moments import Moments
 from verger.reduce.pca import Criterion
-from verger.reduce.spark import PCAModel, fit_projection
-from verger.uri import AnyPath
+from verger.reduce.spark import PCAModel, Vectors, fit_projection, project_files
+from verger.uri import AnyPath, any_path, parquet_files_by_size
 from verger.workplace import COMPONENTS, FEATURES, MODEL, Workplace
 
 STATE = "state.npz"
@@ -45,17 +47,15 @@ def reduce_features(place: Workplace, features: AnyPath, update: Update | None =
     criterion = Criterion(settings.components, settings.variance_kept)
     earlier = None if update is None else _read_state(update.state)
 
+    files = _files(features)
+    unseen = files if update is None or update.additions is None else _names(update.additions)
+
     def fit_and_write() -> PCAModel:
-        table = spark.read.parquet(str(table_folder(features, FEATURES)))
-        unseen = table
-        if update is not None and update.additions is not None:
-            unseen = read_journal(spark, update.additions, f"{FEATURES} array<float>")
-        found, moments = fit_projection(
-            unseen, FEATURES, criterion, standardize=settings.standardize, update=earlier
-        )
+        vectors = Vectors.in_files(spark, unseen, FEATURES)
+        found, moments = fit_projection(vectors, criterion, standardize=settings.standardize, update=earlier)
         model = PCAModel(found, moments)
         model.write().save(str(place.stage / MODEL / "pca"))
-        components = model.transform(table).select("path", "label", COMPONENTS)
+        components = project_files(spark, files, found, FEATURES)
         write_parquet(components, place.stage / COMPONENTS, single_file=settings.single_file)
         return model
 
@@ -63,6 +63,23 @@ def reduce_features(place: Workplace, features: AnyPath, update: Update | None =
         model = place.session.run(fit_and_write)
     _note_reduction(place, model, criterion)
     return place.stage / COMPONENTS
+
+
+def _names(table: AnyPath) -> list[str]:
+    return [str(file) for file in parquet_files_by_size(table)]
+
+
+def _files(features: AnyPath) -> list[str]:
+    """Return the files of a table of features; raises SourceError where they are none."""
+    files = _names(table_folder(features, FEATURES))
+    with any_path(files[0]).open("rb") as opened:
+        columns = {field.name: field.type for field in pq.read_schema(opened)}
+    missing = {"path", "label", FEATURES} - columns.keys()
+    if missing:
+        raise SourceError(f"{files[0]} has no column {', '.join(sorted(missing))}: expected features of verger's")
+    if not pa.types.is_list(columns[FEATURES]):
+        raise SourceError(f"{files[0]}: features are {columns[FEATURES]}; expected arrays of float or double")
+    return files
 
 
 def _read_state(path: AnyPath) -> Moments:

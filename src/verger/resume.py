@@ -3,7 +3,7 @@
 A photo is known by its path, time and size, else by its content (sha256) once it has been read. Known are the
 features of the result in place, and what runs that did not end well left in the journal; what was rejected is tried
 again. A file of the result in place whose photos have all stayed as they were is kept as it is; other vectors are
-fetched by the workers. The driver holds 70 bytes a known photo, and they hold 16.
+fetched by the workers. The driver holds 70 bytes a known photo and 24 a listed one; they hold 16.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from verger.columns import booleans
 from verger.featurize.known import EARLIER, NOWHERE, ROW_BITS, Index, Keys, Known, Places, content_key, place_of
 from verger.featurize.network import Network
-from verger.ingest import Listing, task_file, write_task
+from verger.ingest import Cut, Listing, task_file, write_task
 from verger.publish import MANIFEST
 from verger.uri import AnyPath, parquet_files, remove_tree
 from verger.workplace import FEATURES, LISTING
@@ -119,9 +119,9 @@ def _read_published(tables: list[AnyPath], listing: AnyPath, found: _Found) -> P
     n_rows = np.zeros(len(tables), np.int64)
     by_path, by_row = _Entries(), _Entries()
     for _, rows in _batches(parquet_files(listing) if tables else [], [*_STAT, "label"]):
-        paths = _keys(rows["path"].to_pylist())
-        by_path.add(paths, _stat_keys(rows).view(np.int64))
-        by_row.add(paths, _row_keys(rows).view(np.int64))
+        paths, stats = _keys(rows["path"].to_pylist()), _stat_keys(rows)
+        by_path.add(paths, stats.view(np.int64))
+        by_row.add(paths, _row_keys(stats, rows["label"]).view(np.int64))
     stat_of, row_of = by_path.index(), by_row.index()
     for places, rows in _batches(tables, ["path", "sha256"]):
         paths = _keys(rows["path"].to_pylist())
@@ -164,39 +164,42 @@ def _stat_keys(rows: pa.RecordBatch | pa.Table) -> Keys:
     return _keys(f"{path}\n{us}\n{length}" for path, us, length in zip(paths, times_us, lengths, strict=True))
 
 
-def _row_keys(rows: pa.RecordBatch | pa.Table) -> Keys:
-    stats = (
-        f"{key}\n{label}" for key, label in zip(_stat_keys(rows).tolist(), rows["label"].to_pylist(), strict=True)
-    )
-    return _keys(stats)
+def _row_keys(stat_keys: Keys, labels: pa.Array | pa.ChunkedArray) -> Keys:
+    told = labels.to_pylist()
+    key_of = {label: _keys([f"{label}"])[0] for label in set(told)}
+    return stat_keys ^ np.array([key_of[label] for label in told], np.uint64)
 
 
 def _content_keys(rows: pa.RecordBatch) -> Keys:
     return np.array([content_key(sha256) for sha256 in rows["sha256"].to_pylist()], np.uint64)
 
 
-def make_plan(listing: Listing, earlier: Earlier, folder: AnyPath, *, prune: bool) -> Plan:
+def make_plan(listing: Listing, earlier: Earlier, folder: AnyPath, *, prune: bool, n_cores: int) -> Plan:
     """Match a listing with what is known, and write into `folder` what is to be done, as a listing with places.
 
     Without `prune` photos of the result in place that are gone are added to the listing.
     """
     remove_tree(folder)
     folder.mkdir(parents=True)
-    listed = [_keys(rows["path"].to_pylist()) for rows in _tasks(listing)]
-    gone = _gone(earlier, np.concatenate(listed))
+    matches = [_Match.of(rows, earlier) for rows in _tasks(listing)]
+    gone = _gone(earlier, np.concatenate([match.paths for match in matches]))
     for rows in _cut([gone], _GONE_ROWS_A_TASK) if not prune else ():
         write_task(rows, task_file(listing.folder, listing.n_tasks))
         listing = replace(listing, n_photos=listing.n_photos + rows.num_rows, n_tasks=listing.n_tasks + 1)
-    is_kept = _kept(listing, earlier)
+        matches.append(_Match.of(rows, earlier))
+    is_kept = _kept(listing, matches, earlier)
     n_todo = listing.n_photos - int(earlier.n_rows[is_kept].sum())
+    n_bytes = listing.n_bytes * n_todo // listing.n_photos  # about
+    todo = replace(listing, folder=folder, n_photos=n_todo, n_bytes=n_bytes)
     # Where nothing is kept the tasks stay as they are: a result does not depend on what was known.
-    rows_a_task = max(1, -(-n_todo // listing.n_tasks)) if is_kept.any() else None
+    rows_a_task = _rows_a_task(todo, n_cores) if is_kept.any() else None
     n_tasks = 0
-    for rows in _cut((_todo(rows, earlier, is_kept) for rows in _tasks(listing)), rows_a_task):
+    marked = (_todo(rows, match, is_kept) for rows, match in zip(_tasks(listing), matches, strict=True))
+    for rows in _cut(marked, rows_a_task):
         write_task(rows, task_file(folder, n_tasks))
         n_tasks += 1
-    todo = replace(listing, folder=folder, n_photos=n_todo, n_tasks=n_tasks)
-    return Plan(listing, todo, tuple(earlier.known.tables[number] for number in np.flatnonzero(is_kept)))
+    kept = tuple(earlier.known.tables[number] for number in np.flatnonzero(is_kept))
+    return Plan(listing, replace(todo, n_tasks=n_tasks), kept)
 
 
 def _tasks(listing: Listing) -> Iterator[pa.Table]:
@@ -205,26 +208,45 @@ def _tasks(listing: Listing) -> Iterator[pa.Table]:
             yield pq.read_table(opened)
 
 
-def _kept(listing: Listing, earlier: Earlier) -> Bools:
+@dataclass(frozen=True)
+class _Match:
+    """The rows of a task: the keys of their paths, and their places by path, time and size, and by label too."""
+
+    paths: Keys
+    by_stat: Places
+    by_row: Places
+
+    @classmethod
+    def of(cls, rows: pa.Table, earlier: Earlier) -> _Match:
+        stats = _stat_keys(rows)
+        by_row = earlier.by_row.find(_row_keys(stats, rows["label"]))
+        return cls(_keys(rows["path"].to_pylist()), earlier.by_stat.find(stats), by_row)
+
+
+def _kept(listing: Listing, matches: list[_Match], earlier: Earlier) -> Bools:
     """Tell which tables of the result in place stay: all rows are listed as they were, and these are not few.
 
     Small ones, of earlier increments, are put together with what is new, so that they do not pile up.
     """
     n_found = np.zeros(len(earlier.n_rows), np.int64)
-    for rows in _tasks(listing):
-        places = earlier.by_row.find(_row_keys(rows))
-        n_found += np.bincount(places[places != NOWHERE] >> ROW_BITS, minlength=len(n_found))
+    for match in matches:
+        n_found += np.bincount(match.by_row[match.by_row != NOWHERE] >> ROW_BITS, minlength=len(n_found))
     is_small = earlier.n_rows * _SMALL < listing.n_photos / listing.n_tasks
     is_kept: Bools = (n_found == earlier.n_rows) & ~is_small
     return is_kept
 
 
-def _todo(rows: pa.Table, earlier: Earlier, is_kept: Bools) -> pa.Table:
+def _rows_a_task(todo: Listing, n_cores: int) -> int:
+    """Return how many photos a task has where they are cut anew, by the rule of the listing."""
+    n_tasks = Cut().n_tasks(todo.n_photos, todo.n_bytes, n_cores)
+    return max(1, -(-todo.n_photos // n_tasks))
+
+
+def _todo(rows: pa.Table, match: _Match, is_kept: Bools) -> pa.Table:
     """Leave out the rows of tables that are kept, and say of the others where their vectors are known to lie."""
-    at = earlier.by_row.find(_row_keys(rows))
-    is_todo = (at == NOWHERE) | ~np.append(is_kept, False)[np.where(at == NOWHERE, -1, at >> ROW_BITS)]
-    places = earlier.by_stat.find(_stat_keys(rows))
-    marked = rows.append_column(EARLIER, pa.array(places, mask=places == NOWHERE))
+    is_new = match.by_row == NOWHERE
+    is_todo = is_new | ~np.append(is_kept, False)[np.where(is_new, -1, match.by_row >> ROW_BITS)]
+    marked = rows.append_column(EARLIER, pa.array(match.by_stat, mask=match.by_stat == NOWHERE))
     return marked.filter(booleans(is_todo.tolist()))
 
 
@@ -250,6 +272,6 @@ def _gone(earlier: Earlier, listed: Keys) -> pa.Table:
     found = []
     for _, rows in _batches(parquet_files(earlier.listing) if len(earlier.n_rows) else [], [*_STAT, "label"]):
         is_gone = ~np.isin(_keys(rows["path"].to_pylist()), listed)
-        has_features = earlier.by_row.find(_row_keys(rows)) != NOWHERE
+        has_features = earlier.by_row.find(_row_keys(_stat_keys(rows), rows["label"])) != NOWHERE
         found.append(pa.Table.from_batches([rows]).filter(booleans((is_gone & has_features).tolist())))
     return pa.concat_tables(found) if found else pa.table({})

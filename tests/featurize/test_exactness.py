@@ -34,7 +34,7 @@ def cosines(ours: Vectors, theirs: Vectors) -> npt.NDArray[np.float64]:
 def test_the_reference_vectors_come_out_of_spark(spark: SparkSession, shared: Path, travels: str) -> None:
     """100 real photos: TensorFlow's vectors equal ours, read by the workers or through the JVM."""
     reference = np.load(shared / "reference" / "sample_mobilenetv2_imagenet_avg.npz")
-    images = read_images(spark, str(shared / "data" / "sample"))
+    images = read_images(spark, str(shared.resolve() / "data" / "sample"))
     if travels == "content":
         images = with_content(images)
     rows = ImageFeaturizer(weights="imagenet").transform(images).select("path", "features").collect()

@@ -22,7 +22,7 @@ from verger.classify.options import TrainOptions
 from verger.errors import ClassifierError
 from verger.progress import Progress
 from verger.reduce.pca import Criterion, Projection
-from verger.reduce.spark import fit_projection, project
+from verger.reduce.spark import Vectors, fit_projection, project
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,7 +59,7 @@ def train(
     counts = _count_labels(table)
     labels = tuple(sorted(counts))
     progress.stage("turn")
-    projection, _ = fit_projection(table, column, Criterion(variance=1.0), standardize=True)
+    projection, _ = fit_projection(Vectors.of(table, column), Criterion(variance=1.0), standardize=True)
     projection = replace(projection, directions=projection.directions[: options.n_directions])
     n_slots = table.sparkSession.sparkContext.defaultParallelism
     rows = _prepared(table, column, projection, counts, options).coalesce(n_slots).persist()

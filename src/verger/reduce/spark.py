@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,12 +29,21 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql.functions import floor
 from pyspark.sql.pandas.functions import pandas_udf
 
+from verger import schema
 from verger.context import is_connect, n_slots, share
 from verger.errors import ReductionError
 from verger.reduce.moments import MAX_EXACT_FEATURES, Array, Moments, merge_all
 from verger.reduce.pca import Criterion, Projection, fit_exact
 from verger.reduce.sketch import fit_randomized
-from verger.reduce.worker import PART, components_of, merged_groups, moments_of_batches, product_of_batches
+from verger.reduce.worker import (
+    PART,
+    components_of,
+    merged_groups,
+    moments_of_batches,
+    product_of_batches,
+    read_tables,
+    replace_by_components,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,25 +51,45 @@ if TYPE_CHECKING:
 # So many partial results are merged by one task, and at last by the driver.
 FAN_IN = 8
 
+# Of the features' files, which are tasks of the featurization, so many are projected by one task.
+FILES_A_TASK = 8
+
 _STORED = "projection binary, moments binary"
 
-Partial = Callable[[Iterable["pa.RecordBatch"]], Iterator["pa.RecordBatch"]]
+Batches = Iterable["pa.RecordBatch"]
+Partial = Callable[[Batches], Iterator["pa.RecordBatch"]]
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Vectors for the fit: tasks of `frame`, whose batches `read` makes into batches of one column of arrays."""
+
+    frame: DataFrame
+    read: Callable[[Batches], Batches]
+
+    @classmethod
+    def of(cls, table: DataFrame, column: str) -> Vectors:
+        """Return the array or vector column of a DataFrame; nulls are passed over."""
+        return cls(table.select(_as_array(table, column).alias("vector")), lambda batches: batches)
+
+    @classmethod
+    def in_files(cls, spark: SparkSession, files: Sequence[str], column: str) -> Vectors:
+        """Return an array column of Parquet files, which the workers read by themselves: sooner (docs/adr/0012)."""
+        return cls(_numbers(spark, files), partial(read_tables, files=files, names=[column]))
 
 
 def fit_projection(
-    features: DataFrame,
-    column: str,
+    vectors: Vectors,
     criterion: Criterion,
     *,
     standardize: bool = False,
     update: Moments | None = None,
 ) -> tuple[Projection, Moments]:
-    """Fit PCA on an array or vector column; return it with the moments it came from.
+    """Fit PCA on vectors; return it with the moments it came from.
 
     `update` adds the moments of vectors seen before. Vectors over 8,192 columns are fitted by a random
     sketch, in several passes, and cannot be updated. Raises ReductionError.
     """
-    vectors = _vectors(features, column)
     moments = _merged(update, sum_moments(vectors))
     if moments.is_wide:
         return _fit_wide(vectors, moments, criterion, standardize=standardize), moments
@@ -76,8 +107,8 @@ def _merged(earlier: Moments | None, moments: Moments | None) -> Moments:
     return earlier.merge(moments)
 
 
-def sum_moments(vectors: DataFrame) -> Moments | None:
-    """Return the moments of a one-column DataFrame of arrays; None where there are none."""
+def sum_moments(vectors: Vectors) -> Moments | None:
+    """Return the moments of vectors; None where there are none."""
 
     def merge(parts: list[bytes]) -> bytes:
         return merge_all([Moments.from_bytes(part) for part in parts]).to_bytes()
@@ -86,14 +117,14 @@ def sum_moments(vectors: DataFrame) -> Moments | None:
     return Moments.from_bytes(merge(parts)) if parts else None
 
 
-def _fit_wide(vectors: DataFrame, moments: Moments, criterion: Criterion, *, standardize: bool) -> Projection:
+def _fit_wide(vectors: Vectors, moments: Moments, criterion: Criterion, *, standardize: bool) -> Projection:
     def product(mean: Array, scale: Array, basis: Array) -> Array:
-        shared = share(vectors.sparkSession, (mean, scale, basis))
+        shared = share(vectors.frame.sparkSession, (mean, scale, basis))
 
-        def partial(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        def of_batches(batches: Batches) -> Iterator[pa.RecordBatch]:
             return product_of_batches(batches, *shared.value)
 
-        total = _sum(_collect_tree(vectors, partial, _sum))
+        total = _sum(_collect_tree(vectors, of_batches, _sum))
         shared.destroy()
         return np.frombuffer(total).reshape(basis.shape)
 
@@ -105,18 +136,37 @@ def _sum(parts: list[bytes]) -> bytes:
     return total.tobytes()
 
 
-def _collect_tree(vectors: DataFrame, partial: Partial, merge: Callable[[list[bytes]], bytes]) -> list[bytes]:
+def _collect_tree(vectors: Vectors, of_batches: Partial, merge: Callable[[list[bytes]], bytes]) -> list[bytes]:
     """Return partial results in a fixed order: merged on the cluster until few enough for the driver."""
-    n_parts = n_slots(vectors.sparkSession)
-    parts = vectors.coalesce(n_parts).mapInArrow(partial, PART)
+    n_parts, read = n_slots(vectors.frame.sparkSession), vectors.read
+    parts = vectors.frame.coalesce(n_parts).mapInArrow(lambda batches: of_batches(read(batches)), PART)
 
-    def merge_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def merge_groups(batches: Batches) -> Iterator[pa.RecordBatch]:
         return merged_groups(batches, FAN_IN, merge)
 
     while n_parts > FAN_IN:
         n_parts = -(-n_parts // FAN_IN)
         parts = parts.repartition(n_parts, floor(parts["number"] / FAN_IN)).mapInArrow(merge_groups, PART)
     return [bytes(part) for _, part in sorted(parts.collect())]
+
+
+def _numbers(spark: SparkSession, files: Sequence[str]) -> DataFrame:
+    """Return the numbers of files, each in a partition of its own."""
+    return spark.range(0, len(files), 1, max(1, len(files)))
+
+
+def project_files(spark: SparkSession, files: Sequence[str], projection: Projection, column: str) -> DataFrame:
+    """Return schema.COMPONENTS of the array column `column` of Parquet files, which the workers read."""
+    shared = share(spark, projection)
+    columns = ["path", "label", column]
+
+    def run(batches: Batches) -> Iterator[pa.RecordBatch]:
+        for batch in read_tables(batches, files, columns):
+            yield replace_by_components(batch, shared.value, column)
+
+    n_parts = n_slots(spark)
+    n_rounds = -(-len(files) // (FILES_A_TASK * n_parts))
+    return _numbers(spark, files).coalesce(n_rounds * n_parts).mapInArrow(run, schema.COMPONENTS)
 
 
 def project(vectors: DataFrame, projection: Projection, source: str, target: str) -> DataFrame:
@@ -134,10 +184,6 @@ def project(vectors: DataFrame, projection: Projection, source: str, target: str
 def _as_array(frame: DataFrame, column: str) -> Column:
     is_vector = isinstance(frame.schema[column].dataType, VectorUDT)
     return vector_to_array(frame[column]) if is_vector else frame[column]
-
-
-def _vectors(frame: DataFrame, column: str) -> DataFrame:
-    return frame.where(frame[column].isNotNull()).select(_as_array(frame, column).alias("vector"))
 
 
 class _PCAParams(HasInputCol, HasOutputCol):
@@ -180,8 +226,9 @@ class PCA(Estimator["PCAModel"], _PCAParams, DefaultParamsReadable["PCA"], Defau
         self._set(**self._input_kwargs)  # type: ignore[attr-defined]  # keyword_only's
 
     def _fit(self, dataset: DataFrame) -> PCAModel:
+        vectors = Vectors.of(dataset, self.getInputCol())
         projection, moments = fit_projection(
-            dataset, self.getInputCol(), self.criterion(), standardize=self.getOrDefault(self.standardize)
+            vectors, self.criterion(), standardize=self.getOrDefault(self.standardize)
         )
         model = PCAModel(projection, moments)
         return self._copyValues(model)
