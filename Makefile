@@ -42,8 +42,8 @@ test-spark35: .venv-spark35/.done  ## the core tests on the oldest Spark
 	scripts/setup $(PYTHON) .venv-spark35 requirements/spark35.lock
 	@touch $@
 
-bench: setup  ## speed: the kernel, the chain, the seed-style chain, PCA, stores, clusters, --resume; 45 minutes
-	$(BIN)/python -m benchmarks.run
+bench: setup  ## speed: chain seed reduction store packed listing cluster resume; an hour, or a few of them: PARTS="chain seed"
+	$(BIN)/python -m benchmarks.run $(PARTS)
 
 bench-model: setup  ## fruitnet beside ImageNet's MobileNetV2: how good, how fast; half an hour, without TensorFlow one and a half
 	$(BIN)/python -m benchmarks.model

@@ -1,13 +1,15 @@
 """make bench: every speed that the README names, measured in one go.
 
 The machine may be shared and is never twice the same: what counts are the ratios, taken between runs that
-stand next to each other. Prints a table, and leaves it in benchmarks/results.md.
+stand next to each other. Prints a table a part, and leaves it in benchmarks/results.md.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -15,7 +17,9 @@ import tarfile
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from benchmarks.listing import LATENCY_S, N_OBJECTS, time_listing
@@ -43,22 +47,51 @@ class Line:
     target: str = ""
 
 
+class Bench:
+    """Where the parts work: a folder that is gone afterwards, and photos, unpacked when they are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @cached_property
+    def test(self) -> Path:
+        """Fruits-360's test photos, 4,120 of them."""
+        return unpack("test", self.folder) / "Test"
+
+    @cached_property
+    def training(self) -> Path:
+        """Fruits-360's training photos, 16,480 of them."""
+        return unpack("training", self.folder) / "Training"
+
+
 def main() -> None:
-    """Run everything and print the table."""
+    """Measure the parts that are named, or all; print the table of each as it comes, and keep it."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all where none is named")
+    parts = parser.parse_args().parts or list(PARTS)
+    if unknown := set(parts) - PARTS.keys():
+        parser.error(f"no part {', '.join(sorted(unknown))}: choose of {', '.join(PARTS)}")
     if not imagenet_file().is_file():
         sys.exit("make bench needs MobileNetV2's ImageNet weights: see `verger doctor`")
     with tempfile.TemporaryDirectory(prefix="verger-bench-") as name:
-        folder = Path(name)
-        test = unpack("test", folder) / "Test"
-        training = unpack("training", folder) / "Training"
-        lines = [*_features(test, 4120, folder, 0.65), *_features(training, 16480, folder, 0.85)]
-        lines += _seed_style(test, folder)
-        lines += _reduction(folder / "features-16480" / "features")
-        lines += [*_store(test, folder / "store"), *_listing(), *_cluster(test, folder / "cluster")]
-        lines += _resume(training, folder / "resume")
-    table = _table(lines)
-    RESULTS.write_text(table)
-    print(table)
+        bench = Bench(Path(name))
+        for part in parts:
+            table = _table(PARTS[part](bench))
+            keep(part, table, RESULTS)
+            print(f"## {part}\n\n{table}", flush=True)
+
+
+def keep(part: str, table: str, results: Path) -> None:
+    """Put the table of a part in its place in the file, and leave the others as they are."""
+    sections = _sections(results.read_text()) if results.is_file() else {}
+    sections[part] = table
+    known = [name for name in PARTS if name in sections]
+    results.write_text("\n".join(f"## {name}\n\n{sections[name]}" for name in known))
+
+
+def _sections(text: str) -> dict[str, str]:
+    parts = re.split(r"^## (\w+)\n\n", text, flags=re.MULTILINE)[1:]
+    return {name: table.strip() + "\n" for name, table in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def unpack(split: str, folder: Path) -> Path:
@@ -66,6 +99,11 @@ def unpack(split: str, folder: Path) -> Path:
     with tarfile.open(DATA / f"fruits360-{split}.tar") as archive:
         archive.extractall(folder, filter="data")
     return folder / "fruits360"
+
+
+def _chain(bench: Bench) -> list[Line]:
+    few = _features(bench.test, 4120, bench.folder, 0.65)
+    return few + _features(bench.training, 16480, bench.folder, 0.85)
 
 
 def _features(photos: Path, n_photos: int, folder: Path, target: float) -> list[Line]:
@@ -94,10 +132,11 @@ def _kernel(photos: Path) -> float:
     return found
 
 
-def _seed_style(photos: Path, folder: Path) -> list[Line]:
+def _seed_style(bench: Bench) -> list[Line]:
     """The whole chain, scale + PCA included, both from cold on the same photos."""
-    ours = _time_cli("run", str(photos), str(folder / "run"), *_MODEL, *_AS_SEED)
-    seed = _time([sys.executable, "-m", "benchmarks.seed_style", str(photos), str(folder / "seed")])
+    photos = str(bench.test)
+    ours = _time_cli("run", photos, str(bench.folder / "run"), *_MODEL, *_AS_SEED)
+    seed = _time([sys.executable, "-m", "benchmarks.seed_style", photos, str(bench.folder / "seed")])
     return [
         Line("`verger run` from cold, 4,120 photos", f"{ours:.0f} s"),
         Line("seed-style chain, the same photos", f"{seed:.0f} s"),
@@ -105,8 +144,11 @@ def _seed_style(photos: Path, folder: Path) -> list[Line]:
     ]
 
 
-def _reduction(features: Path) -> list[Line]:
-    found = time_reduction(features)
+def _reduction(bench: Bench) -> list[Line]:
+    features = bench.folder / "features-16480"
+    if not features.is_dir():  # the chain's own
+        _time_cli("features", str(bench.training), str(features), *_MODEL, "--no-report")
+    found = time_reduction(features / "features")
     _say(f"reduction: ours {found.ours_s:.2f} s, Spark ML {found.spark_ml_s:.2f} s")
     return [
         Line(f"scale + PCA fit, {found.n_vectors:,} x 1,280: ours", f"{found.ours_s:.2f} s"),
@@ -115,20 +157,25 @@ def _reduction(features: Path) -> list[Line]:
     ]
 
 
-def _store(photos: Path, folder: Path) -> list[Line]:
-    """From and to S3, and what packing saves there."""
-    spent = time_store(photos, folder / "run")
-    packed = time_packed(photos, folder / "packed")
-    asked = count_requests(folder / "packed")
+def _store(bench: Bench) -> list[Line]:
+    spent = time_store(bench.test, bench.folder / "store")
+    return [_against("`verger run`, fruitnet, 4,120 photos: S3 against disk", spent, "store", "local")]
+
+
+def _packed(bench: Bench) -> list[Line]:
+    folder = bench.folder / "packed"
+    spent = time_packed(bench.test, folder)
+    asked = count_requests(folder)
     requests = " against ".join(_requests(asked[src]) for src in ("packed", "photos"))
     return [
-        _against("`verger run`, fruitnet, 4,120 photos: S3 against disk", spent, "store", "local"),
-        _against("`verger features` from S3: packed against loose photos", packed, "packed", "loose"),
+        _against(
+            "`verger features` from S3, fruitnet, 4,120 photos: packed against loose", spent, "packed", "loose"
+        ),
         Line("requests for that", requests),
     ]
 
 
-def _listing() -> list[Line]:
+def _listing(bench: Bench) -> list[Line]:
     found = time_listing()
     return [
         Line(
@@ -139,11 +186,10 @@ def _listing() -> list[Line]:
     ]
 
 
-def _cluster(photos: Path, folder: Path) -> list[Line]:
-    spent = time_cluster(photos, folder)
-    return [
-        _against("`verger run`, 2 workers with a core each against `local[2]`", spent, "cluster", "here", ">= 0.9")
-    ]
+def _cluster(bench: Bench) -> list[Line]:
+    spent = time_cluster(bench.training, bench.folder / "cluster", *_MODEL)
+    what = "`verger run`, 16,480 photos: 2 workers with a core each against `local[2]`"
+    return [_against(what, spent, "cluster", "here", ">= 0.9")]
 
 
 def _against(what: str, spent: Seconds, ours: str, other: str, target: str = "") -> Line:
@@ -158,9 +204,11 @@ def _requests(counted: Counter[str]) -> str:
     return ", ".join(f"{n:,} {kind}" for kind, n in counted.most_common())
 
 
-def _resume(photos: Path, folder: Path) -> list[Line]:
+def _resume(bench: Bench) -> list[Line]:
     """One photo in a hundred is new: what that costs beyond starting and ending."""
-    found = time_resume(photos, folder, lambda *words: _time_cli(*map(str, words), *_MODEL), N_ROUNDS)
+    found = time_resume(
+        bench.training, bench.folder / "resume", lambda *words: _time_cli(*map(str, words), *_MODEL), N_ROUNDS
+    )
     share = (found.resumed_s - found.start_s) / found.full_s
     return [
         Line("`verger run` from cold, 16,480 photos", f"{found.full_s:.0f} s"),
@@ -168,6 +216,18 @@ def _resume(photos: Path, folder: Path) -> list[Line]:
         Line("the same on two photos: start and end", f"{found.start_s:.1f} s"),
         Line("what is left of it, of a full run", f"{share:.1%}", "< 5 %"),
     ]
+
+
+PARTS: dict[str, Callable[[Bench], list[Line]]] = {
+    "chain": _chain,
+    "seed": _seed_style,
+    "reduction": _reduction,
+    "store": _store,
+    "packed": _packed,
+    "listing": _listing,
+    "cluster": _cluster,
+    "resume": _resume,
+}
 
 
 def _time_cli(*arguments: str) -> float:

@@ -1,7 +1,7 @@
 """What a store and a cluster cost: the same photos from S3 and from disk, packed and loose, on a cluster and here.
 
 The store is S3Proxy on loopback, a process that shares the cores with verger: a real store is further away, and
-has cores of its own. The network is fruitnet, so that there is little else to wait for. Runs that are compared
+has cores of its own. Its network is fruitnet, so that there is little else to wait for. Runs that are compared
 stand next to each other, all from cold.
 """
 
@@ -58,15 +58,19 @@ def count_requests(folder: Path) -> dict[str, Counter[str]]:
     return counted
 
 
-def time_cluster(photos: Path, folder: Path) -> Seconds:
-    """Return the seconds of `verger run` on a cluster of two workers with a core each, and on two cores here."""
+def time_cluster(photos: Path, folder: Path, *network: str) -> Seconds:
+    """Return the seconds of `verger run` on a cluster of two workers with a core each, and on two cores here.
+
+    By a `network` that takes its time: an executor's start is some seconds, whatever there is to do.
+    """
     state = {"VERGER_STATE": str(folder / "cluster")}
     _verger("cluster", "up", "--workers", "2", "--cores", "1", **state)
     try:
         master = _master(state)
+        flags = (*network, "--no-report", "--overwrite")
         return _in_turn(
-            here=lambda: _verger("run", photos, folder / "out", *_FLAGS, "--master", "local[2]"),
-            cluster=lambda: _verger("run", photos, folder / "out", *_FLAGS, "--master", master, **state),
+            here=lambda: _verger("run", photos, folder / "out", *flags, "--master", "local[2]"),
+            cluster=lambda: _verger("run", photos, folder / "out", *flags, "--master", master, **state),
         )
     finally:
         _verger("cluster", "down", **state)

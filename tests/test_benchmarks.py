@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.run import keep
 from benchmarks.scale import multiply
 from benchmarks.simulate import (
     Job,
@@ -69,3 +70,10 @@ def test_the_plan_in_the_docs_is_what_the_simulation_says() -> None:
     assert hours_table() in told
     assert stages_table() in told
     assert (DOCS / "scaling.svg").read_text() == chart()
+
+
+def test_a_part_that_is_measured_again_takes_its_place_and_leaves_the_others(tmp_path: Path) -> None:
+    results = tmp_path / "results.md"
+    for part, table in (("resume", "| 1 |\n"), ("chain", "| 2 |\n"), ("resume", "| 3 |\n")):
+        keep(part, table, results)
+    assert results.read_text() == "## chain\n\n| 2 |\n\n## resume\n\n| 3 |\n"
