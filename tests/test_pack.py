@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from pyspark.sql import SparkSession
 
-from tests.chain import manifest_here, table
+from tests.chain import manifest_here, table, verger
 from tests.networks import save_tiny_onnx
 from verger.errors import SettingsError
 from verger.ingest import Selection, find_packed, packed_images, row_group_bytes
@@ -53,6 +53,15 @@ def test_packed_photos_are_selected_and_labelled(photos: Path, tmp_path: Path, s
     assert 0 < len(labels(Selection(sample=0.5))) < 14
     with pytest.raises(SettingsError, match="packed"):
         labels(Selection(label="csv:x.csv"))
+
+
+@pytest.mark.usefixtures("spark")
+def test_a_resume_set_for_runs_is_not_for_packing(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VERGER_RESUME", "true")
+    assert manifest_here("pack", photos, "packed", cwd=tmp_path)["counts"]["listed"] == 14
+    assert "--overwrite" in verger("pack", photos, "packed", cwd=tmp_path).stderr
 
 
 def test_photos_or_a_result_are_not_packed_photos(photos: Path) -> None:

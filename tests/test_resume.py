@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -156,6 +157,7 @@ def test_photos_that_are_gone_stay_until_they_are_pruned(source: Path, network: 
     assert table(source.parent / "out" / "features").equals(before)
     assert resume(source, network) == (0, N_FEATURES, N_REJECTED - 1), "they are known to the next run too"
     assert resume(source, network, "--prune") == (0, N_FEATURES - 1, N_REJECTED - 1)
+    assert json.loads((source.parent / "out" / "manifest.json").read_text())["counts"]["gone"] == 1
     check_equals_run_on_everything(source, network)
 
 

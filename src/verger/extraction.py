@@ -120,8 +120,7 @@ def _plan(place: Workplace, photos: Photos, earlier: Earlier) -> tuple[Photos, t
     with place.manifest.timed("recall"):
         folder = place.stage.with_name(PLAN)
         plan = make_plan(photos, earlier, folder, prune=prune, n_cores=place.session.n_cores)
-    n_listed = plan.listing.n_photos
-    place.manifest.counts |= {"listed": n_listed, "gone": n_listed - photos.n_photos}
+    place.manifest.counts |= {"listed": plan.listing.n_photos, "gone": plan.n_gone}
     return plan.todo, tuple(any_path(table) for table in plan.kept)
 
 

@@ -57,11 +57,15 @@ class Earlier:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done: `listing` are all photos, `todo` those whose vectors are not in the tables kept."""
+    """What is to be done: `listing` are all photos, `todo` those whose vectors are not in the tables kept.
+
+    n_gone: photos of the result in place that the source has no more, in the listing or pruned.
+    """
 
     listing: Listing
     todo: Listing
     kept: tuple[str, ...]
+    n_gone: int
 
 
 @dataclass
@@ -199,7 +203,7 @@ def make_plan(listing: Listing, earlier: Earlier, folder: AnyPath, *, prune: boo
         write_task(rows, task_file(folder, n_tasks))
         n_tasks += 1
     kept = tuple(earlier.known.tables[number] for number in np.flatnonzero(is_kept))
-    return Plan(listing, replace(todo, n_tasks=n_tasks), kept)
+    return Plan(listing, replace(todo, n_tasks=n_tasks), kept, gone.num_rows)
 
 
 def _tasks(listing: Listing) -> Iterator[pa.Table]:

@@ -77,15 +77,18 @@ def workplace(
     `archive` takes the classes that Spark's JVM loads (see `java.class_archive`).
     """
     started = time.monotonic()
+    featurizes = command in ("run", "features")
+    if not featurizes:  # a setting of the environment, say, that is for these two
+        settings = settings.model_copy(update={"resume": False, "prune": False})
     spec = network_spec(settings)
-    if settings.model == AUTO and settings.weights is None and command in ("run", "features"):
+    if settings.model == AUTO and settings.weights is None and featurizes:
         progress.note(_chosen(spec))
     manifest = Manifest(command, src, settings.model_dump(mode="json"))
     options = replace(session_options(settings), archive_classes_to=archive)
     if not options.is_connect:  # that has its own connectors, or not
         stores = spark_settings({scheme_of(src), scheme_of(str(out))}, settings.conf, progress.note)
         options = replace(options, stores=tuple(stores.items()))
-    if command not in ("run", "features"):
+    if not featurizes:
         options = replace(options, preload=(), computes_in_jvm=command == "train")
     written = [out.parent] if isinstance(out, Path) else []
     with publishing(out, overwrite=settings.overwrite, resume=settings.resume) as stage:
