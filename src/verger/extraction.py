@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -49,16 +49,11 @@ def prepare(place: Workplace) -> Network:
     return network
 
 
-@dataclass(frozen=True)
-class Featurized:
-    """The features' folder, and where they are those of the result in place and some more, the table of these."""
+def featurize(place: Workplace, photos: Photos, network: Network) -> AnyPath | None:
+    """Write `features` and `rejected` from one pass over the photos, less what earlier runs have done.
 
-    table: AnyPath
-    additions: AnyPath | None
-
-
-def featurize(place: Workplace, photos: Photos, network: Network) -> Featurized:
-    """Write `features` and `rejected` from one pass over the photos, less what earlier runs have done."""
+    Where the features are those of the result in place and some more, return the journal that holds these.
+    """
     earlier = _recall(place, network)
     photos, kept = (photos, ()) if earlier is None else _plan(place, photos, earlier)
     place.progress.stage("start Spark")
@@ -89,9 +84,7 @@ def featurize(place: Workplace, photos: Photos, network: Network) -> Featurized:
     }
     _count(place)
     place.progress.advance(_n_todo(place, photos), place.manifest.counts["rejected"])
-    if earlier is None:
-        return Featurized(place.stage / FEATURES, None)
-    return Featurized(place.stage / FEATURES, _additions(place, folder, earlier))
+    return None if earlier is None else _additions(place, folder, earlier)
 
 
 def _fingerprint(place: Workplace, network: Network) -> str:

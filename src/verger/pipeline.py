@@ -6,7 +6,7 @@ from verger.manifest import MIN_TO_REDUCE, Manifest
 from verger.progress import Progress
 from verger.settings import Settings
 from verger.uri import AnyPath
-from verger.workplace import Workplace, workplace
+from verger.workplace import FEATURES, Workplace, workplace
 
 # The steps are imported inside: that takes a second or two, in which the JVM is already starting.
 
@@ -23,10 +23,10 @@ def chain(place: Workplace, src: str) -> Manifest:
 
     photos = sources.find_photos(place, src)
     network = extraction.prepare(place)
-    features = extraction.featurize(place, photos, network)
+    additions = extraction.featurize(place, photos, network)
     if place.manifest.counts["features"] >= MIN_TO_REDUCE:
-        update = reduction.update_of_result(place, features.additions)
-        steps.export(place, reduction.reduce_features(place, features.table, update))
+        update = reduction.update_of_result(place, additions)
+        steps.export(place, reduction.reduce_features(place, place.stage / FEATURES, update))
     place.session.release()
     steps.check_parity(place, network)
     return steps.finish(place)
@@ -39,7 +39,8 @@ def features(src: str, out: AnyPath, settings: Settings, progress: Progress) -> 
 
         photos = sources.find_photos(place, src)
         network = extraction.prepare(place)
-        steps.export(place, extraction.featurize(place, photos, network).table)
+        extraction.featurize(place, photos, network)
+        steps.export(place, place.stage / FEATURES)
         place.session.release()
         steps.check_parity(place, network)
         return steps.finish(place)
