@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +15,13 @@ from verger.publish import table_folder
 from verger.reduce.moments import Moments
 from verger.reduce.pca import Criterion
 from verger.reduce.spark import PCAModel, Vectors, fit_projection, project_files
-from verger.uri import AnyPath, any_path, parquet_files_by_size
+from verger.uri import AnyPath, any_path, parquet_files
 from verger.workplace import COMPONENTS, FEATURES, MODEL, Workplace
 
 STATE = "state.npz"
 SPECTRUM = "spectrum.csv"
+
+_AT_A_TIME = 16
 
 
 @dataclass(frozen=True)
@@ -66,20 +69,34 @@ def reduce_features(place: Workplace, features: AnyPath, update: Update | None =
 
 
 def _names(table: AnyPath) -> list[str]:
-    return [str(file) for file in parquet_files_by_size(table)]
+    return [str(file) for file in parquet_files(table)]
 
 
 def _files(features: AnyPath) -> list[str]:
-    """Return the files of a table of features; raises SourceError where they are none."""
+    """Return the files of a table of features in the order of their photos; raises SourceError where they are none.
+
+    Spark numbers its files by chance, and PCA is to be the same to the bit however they came about.
+    """
     files = _names(table_folder(features, FEATURES))
-    with any_path(files[0]).open("rb") as opened:
-        columns = {field.name: field.type for field in pq.read_schema(opened)}
-    missing = {"path", "label", FEATURES} - columns.keys()
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        first_paths = list(pool.map(_first_path, files))
+    return [file for _, file in sorted(zip(first_paths, files, strict=True))]
+
+
+def _first_path(file: str) -> str:
+    """Check a file's columns; return the first of its paths, as its footer tells, or nothing where it does not."""
+    with any_path(file).open("rb") as opened:
+        about = pq.read_metadata(opened)
+    schema = about.schema.to_arrow_schema()
+    missing = {"path", "label", FEATURES} - set(schema.names)
     if missing:
-        raise SourceError(f"{files[0]} has no column {', '.join(sorted(missing))}: expected features of verger's")
-    if not pa.types.is_list(columns[FEATURES]):
-        raise SourceError(f"{files[0]}: features are {columns[FEATURES]}; expected arrays of float or double")
-    return files
+        raise SourceError(f"{file} has no column {', '.join(sorted(missing))}: expected features of verger's")
+    if not pa.types.is_list(schema.field(FEATURES).type):
+        raise SourceError(f"{file}: features are {schema.field(FEATURES).type}; expected arrays of float or double")
+    if not about.num_row_groups:
+        return ""
+    told = about.row_group(0).column(about.schema.names.index("path")).statistics
+    return str(told.min) if told is not None and told.has_min_max else ""
 
 
 def _read_state(path: AnyPath) -> Moments:

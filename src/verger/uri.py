@@ -60,18 +60,6 @@ def parquet_files(folder: AnyPath) -> list[AnyPath]:
     return sorted(folder.glob("*.parquet"), key=str)
 
 
-def parquet_files_by_size(folder: AnyPath) -> list[AnyPath]:
-    """Return the files of a table, the largest first: in their names there is chance, in their sizes hardly any."""
-    sizes: dict[AnyPath, int]
-    if isinstance(folder, ObjectPath):
-        sizes = {ObjectPath(folder.root, found.key): found.length for found in folder.children()[0]}
-    else:
-        sizes = {path: path.stat().st_size for path in folder.iterdir()}
-    return sorted(
-        (path for path in sizes if path.name.endswith(".parquet")), key=lambda path: (-sizes[path], str(path))
-    )
-
-
 def remove_tree(folder: AnyPath) -> None:
     """Remove a folder and all that is in it, if it is there."""
     if isinstance(folder, ObjectPath):
