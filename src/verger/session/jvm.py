@@ -108,8 +108,7 @@ def stop(spark: SparkSession) -> None:
     from pyspark import SparkContext
 
     gateway = SparkContext._gateway
-    # Python may drop an object of the JVM's at any time; where that has gone py4j tells the root logger.
-    logging.getLogger().addFilter(_is_not_py4j)
+    hush_py4j()
     try:
         _forget_accumulators(spark.sparkContext)
         with unless_killed():
@@ -118,6 +117,12 @@ def stop(spark: SparkSession) -> None:
         if gateway is not None:
             _end_jvm(gateway)
             SparkContext._gateway = SparkContext._jvm = None
+
+
+def hush_py4j() -> None:
+    """Let py4j say nothing of a JVM that is going: it logs every word lost on it, by the root logger or its own."""
+    logging.getLogger().addFilter(_is_not_py4j)
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from verger.disks import FULL
 from verger.errors import JobError, SetupError, StorageError, VergerError
 from verger.master import check_master
 from verger.session.connect import connect
-from verger.session.jvm import borrow, has_ended, jvms_below, start, stop, unless_killed
+from verger.session.jvm import borrow, has_ended, hush_py4j, jvms_below, start, stop, unless_killed
 from verger.session.options import SessionOptions
 
 if TYPE_CHECKING:
@@ -128,6 +128,7 @@ class Session:
 
     def _abandon(self) -> None:
         """End a JVM that nobody will use before it has started: an error should not take seconds to be told."""
+        hush_py4j()
         while not self._starting.done():
             for process in jvms_below():
                 process.terminate()
