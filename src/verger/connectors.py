@@ -37,6 +37,8 @@ _SDK_1 = {"3.3.4": "1.12.262", "3.3.6": "1.12.367"}
 _SDK_1_MODULES = ("s3", "dynamodb", "sts")
 _GCS_CONNECTOR = "hadoop3-2.2.26"
 
+_AZURE_KEY = "AZURE_STORAGE_ACCOUNT_KEY"
+
 # What says that a cluster has connectors of its own.
 _PLATFORM_VARIABLES = ("DATABRICKS_RUNTIME_VERSION", "DATAPROC_IMAGE_VERSION")
 _PLATFORM_FOLDERS = ("/etc/google-dataproc", "/usr/share/aws/emr", "/emr/instance-controller")
@@ -100,7 +102,8 @@ def spark_settings(schemes: Iterable[str], conf: tuple[str, ...], say: Callable[
     ivy_settings = dict(pair.partition("=")[::2] for pair in conf).get(IVY_SETTINGS)
     jars = [jar for kind in missing for jar in fetch(kind, say, ivy_settings)]
     settings = {"spark.jars": ",".join(map(str, jars))} if jars else {}
-    return settings | (_s3a_settings() if "s3a" in missing else {})
+    settings |= _s3a_settings() if "s3a" in missing else {}
+    return settings | (_abfss_settings() if "abfss" in missing else {})
 
 
 def is_provided(kind: str) -> bool:
@@ -235,6 +238,13 @@ def _s3a_settings() -> dict[str, str]:
             ),
         }
     )
+
+
+def _abfss_settings() -> dict[str, str]:
+    """The account's key as Python has it: each JVM takes it from its own environment, it is in no setting."""
+    if _AZURE_KEY not in os.environ:
+        return {}
+    return {"spark.hadoop.fs.azure.account.key": f"${{env.{_AZURE_KEY}}}"}
 
 
 def _session_providers() -> tuple[str, ...]:

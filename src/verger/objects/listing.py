@@ -44,6 +44,12 @@ def walk(root: str, folder: str) -> Iterator[Found]:
     return _without_marks(folder, objects)
 
 
+def keys_below(root: str, folder: str) -> list[str]:
+    """Return the keys of all objects below a folder, those that stand for folders too; the deepest come first."""
+    keys = {found.key for page in _pages(root, folder) for found in page}
+    return sorted(keys, key=lambda key: (-key.count("/"), key))
+
+
 def is_empty(root: str, folder: str) -> bool:
     """Tell whether there is no object below a folder."""
     pages = _pages(root, folder, size=2)  # one may be the folder's own mark

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SCHEMES = ("s3a", "s3", "s3n", "gs", "abfss", "abfs")
 _S3 = ("s3a", "s3", "s3n")
+_AZURE = ("abfss://", "abfs://")
 _URI = re.compile(rf"^({'|'.join(SCHEMES)})://([^/]+)/*(.*)$", re.IGNORECASE | re.DOTALL)
 
 _AT_A_TIME = 16
@@ -144,25 +145,41 @@ class ObjectPath:
         """Do nothing: folders are there as soon as something is in them."""
 
     def unlink(self, *, missing_ok: bool = True) -> None:
-        """Delete the object."""
+        """Delete the object; of one that is not there S3 says nothing, and other stores do."""
         import obstore
 
-        self._ask(lambda store: obstore.delete(store, [self.key]))
+        try:
+            self._ask(lambda store: obstore.delete(store, self.key))
+        except FileNotFoundError:
+            if not missing_ok:
+                raise
 
     def remove_tree(self) -> None:
         """Delete every object below, and those that Spark's connectors leave to stand for folders."""
+        if self.root.startswith(_AZURE):
+            self._remove_azure_tree()
+        else:
+            self._remove_tree_and_marks()
+
+    def _remove_azure_tree(self) -> None:
+        """There a mark's name ends in no slash: obstore can name it, and knows every way to say who asks."""
+        for key in listing.keys_below(self.root, self.key):
+            ObjectPath(self.root, key).unlink()
+
+    def _remove_tree_and_marks(self) -> None:
+        import pyarrow as pa
         from pyarrow import fs
 
         scheme, _, bucket = self.root.partition("://")
-        if scheme == "s3a":
-            store, folder = file_system(), f"{bucket}/{self.key}"
-        else:
-            store, folder = fs.FileSystem.from_uri(str(self))
         try:
-            store.delete_dir(folder)
+            if scheme == "s3a":
+                file_system().delete_dir(f"{bucket}/{self.key}")
+            else:
+                store, folder = fs.FileSystem.from_uri(str(self))
+                store.delete_dir(folder)
         except FileNotFoundError:
             return
-        except OSError as error:
+        except (OSError, pa.ArrowException) as error:
             raise failure(str(self), error) from None
 
     def copy_to(self, target: ObjectPath) -> None:
