@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from verger.ingest import Cut
-from verger.reduce.spark import FAN_IN
+from verger.reduce.spark import FAN_IN, n_projecting_tasks
 
 PHOTOS = (10**4, 10**5, 10**6, 10**7, 10**8)
 CORES = (8, 64, 512, 2_000)
@@ -84,6 +84,11 @@ class Job:
         return self.n_photos / self.n_tasks * self.photo_ms / 1000
 
     @property
+    def n_projecting(self) -> int:
+        """Tasks that project the vectors: as many files of components."""
+        return n_projecting_tasks(self.n_tasks, self.n_cores)
+
+    @property
     def gets(self) -> float:
         """Requests for photos: one each, or a footer and a row group's column chunks for each packed task."""
         return 4.0 * self.n_tasks if self.is_packed else self.n_photos
@@ -98,7 +103,7 @@ def stages_s(job: Job) -> dict[str, float]:
         "count": _opening_s(job),
         "reduce": _reducing_s(job),
         "report": 2 * _opening_s(job) + job.n_photos * MEASURED.map_us / 1e6,
-        "publish": 2 * job.n_tasks * ASSUMED.request_ms / ASSUMED.copies_at_a_time / 1000,
+        "publish": (job.n_tasks + job.n_projecting) * ASSUMED.request_ms / ASSUMED.copies_at_a_time / 1000,
     }
 
 
@@ -142,8 +147,9 @@ def _opening_s(job: Job) -> float:
 
 def _reducing_s(job: Job) -> float:
     each_us = MEASURED.moments_us + MEASURED.project_us
-    computing = job.n_photos * each_us / 1e6 / min(job.n_cores, job.n_tasks)
-    return max(computing, _dispatching_s(job, n_jobs=1)) + _merging_s(job.n_cores) + MEASURED.fit_s
+    computing = job.n_photos * each_us / 1e6 / min(job.n_cores, job.n_projecting)
+    dispatching = job.n_projecting * MEASURED.dispatch_ms / 1000
+    return _opening_s(job) + max(computing, dispatching) + _merging_s(job.n_cores) + MEASURED.fit_s
 
 
 def tree_depth(n_parts: int) -> int:
@@ -172,8 +178,8 @@ def usd(job: Job) -> dict[str, float]:
     """Return what the run costs, by what is paid for."""
     lists = 0 if job.is_packed else job.n_photos / 1000
     # The listing, the journal and two tables, which are written and then copied to their place.
-    puts = job.n_tasks * (1 + 1 + 2 * 2) + lists
-    gets = job.gets + job.n_tasks * (2 + 3 * 2)
+    puts = job.n_tasks * (1 + 1 + 2) + 2 * job.n_projecting + lists
+    gets = job.gets + job.n_tasks * (2 + 3 * 2 + 1)
     return {
         "GET": gets / 1000 * ASSUMED.usd_per_1000_gets,
         "PUT, LIST": puts / 1000 * ASSUMED.usd_per_1000_puts,

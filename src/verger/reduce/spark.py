@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -155,6 +156,11 @@ def _numbers(spark: SparkSession, files: Sequence[str]) -> DataFrame:
     return spark.range(0, len(files), 1, max(1, len(files)))
 
 
+def n_projecting_tasks(n_files: int, n_slots: int) -> int:
+    """Return how many tasks project so many files: whole rounds, so that no core idles in the last one."""
+    return max(1, min(n_files, n_slots * math.ceil(n_files / (FILES_A_TASK * n_slots))))
+
+
 def project_files(spark: SparkSession, files: Sequence[str], projection: Projection, column: str) -> DataFrame:
     """Return schema.COMPONENTS of the array column `column` of Parquet files, which the workers read."""
     shared = share(spark, projection)
@@ -164,9 +170,8 @@ def project_files(spark: SparkSession, files: Sequence[str], projection: Project
         for batch in read_tables(batches, files, columns):
             yield replace_by_components(batch, shared.value, column)
 
-    n_parts = n_slots(spark)
-    n_rounds = -(-len(files) // (FILES_A_TASK * n_parts))
-    return _numbers(spark, files).coalesce(n_rounds * n_parts).mapInArrow(run, schema.COMPONENTS)
+    n_tasks = n_projecting_tasks(len(files), n_slots(spark))
+    return _numbers(spark, files).coalesce(n_tasks).mapInArrow(run, schema.COMPONENTS)
 
 
 def project(vectors: DataFrame, projection: Projection, source: str, target: str) -> DataFrame:
