@@ -170,7 +170,7 @@ def _stat_keys(rows: pa.RecordBatch | pa.Table) -> Keys:
 
 def _row_keys(stat_keys: Keys, labels: pa.Array | pa.ChunkedArray) -> Keys:
     told = labels.to_pylist()
-    key_of = {label: _keys([f"{label}"])[0] for label in set(told)}
+    key_of = {label: _keys([repr(label)])[0] for label in set(told)}
     return stat_keys ^ np.array([key_of[label] for label in told], np.uint64)
 
 

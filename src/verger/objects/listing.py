@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
 from verger.objects.ranges import Found, list_ranges
@@ -44,10 +44,15 @@ def walk(root: str, folder: str) -> Iterator[Found]:
     return _without_marks(folder, objects)
 
 
-def keys_below(root: str, folder: str) -> list[str]:
-    """Return the keys of all objects below a folder, those that stand for folders too; the deepest come first."""
+def keys_below(root: str, folder: str) -> list[list[str]]:
+    """Return the keys of all objects below a folder, those that stand for folders too, the deepest level first."""
     keys = {found.key for page in _pages(root, folder) for found in page}
-    return sorted(keys, key=lambda key: (-key.count("/"), key))
+    by_depth = sorted(keys, key=_depth, reverse=True)
+    return [list(level) for _, level in groupby(by_depth, _depth)]
+
+
+def _depth(key: str) -> int:
+    return key.count("/")
 
 
 def is_empty(root: str, folder: str) -> bool:

@@ -163,8 +163,9 @@ class ObjectPath:
 
     def _remove_azure_tree(self) -> None:
         """There a mark's name ends in no slash: obstore can name it, and knows every way to say who asks."""
-        for key in listing.keys_below(self.root, self.key):
-            ObjectPath(self.root, key).unlink()
+        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+            for level in listing.keys_below(self.root, self.key):
+                list(pool.map(lambda key: ObjectPath(self.root, key).unlink(), level))
 
     def _remove_tree_and_marks(self) -> None:
         import pyarrow as pa
