@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_HANGS_UP_BEFORE_S = 1.0
 _JVM_EXIT_S = 60.0  # an archive of classes takes a while to write
 _LOG_KEPT_S = 7 * 24 * 3600.0
 
@@ -162,11 +164,15 @@ def _end_jvm(gateway: Any) -> None:
 
 
 def has_ended() -> bool:
-    """Tell whether the JVM that `start` started has gone."""
+    """Tell whether the JVM that `start` started has gone; one that is killed hangs up a little before."""
     from pyspark import SparkContext
 
     process = getattr(SparkContext._gateway, "proc", None)
-    return process is not None and process.poll() is not None
+    if process is None:
+        return False
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=_HANGS_UP_BEFORE_S)
+    return process.poll() is not None
 
 
 def jvms_below() -> list[psutil.Process]:
