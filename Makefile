@@ -48,10 +48,10 @@ bench: setup  ## speed: chain seed reduction store packed listing cluster resume
 bench-model: setup  ## fruitnet beside ImageNet's MobileNetV2: how good, how fast; half an hour, without TensorFlow one and a half
 	$(BIN)/python -m benchmarks.model
 
-soak: setup  ## runs killed at random moments, 50 of them, each compared with one left alone; an hour
+soak: setup  ## runs killed at random moments, 50 of them, each compared with one left alone; half an hour
 	$(BIN)/python -m benchmarks.soak
 
-soak-scale: setup  ## 200,000 photos in one run, 16,480 before and after: speed and memory; 20 minutes
+soak-scale: setup  ## 200,000 photos in one run, 16,480 before and after: speed and memory; ten minutes
 	$(BIN)/python -m benchmarks.scale build/scale
 
 lock:  ## pin anew what pyproject.toml asks for
