@@ -68,7 +68,7 @@ def wait_for(folder: Path, run: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.core
-@pytest.mark.parametrize("way", ["Ctrl-C", "kill -INT", "kill"])
+@pytest.mark.parametrize("way", ["Ctrl-C", pytest.param("kill -INT", marks=pytest.mark.slow), "kill"])
 def test_an_interrupted_run_leaves_nothing_but_what_can_be_resumed(
     many_photos: Path, tmp_path: Path, way: str
 ) -> None:
@@ -106,6 +106,7 @@ def test_an_interrupt_while_spark_starts_is_heeded(many_photos: Path, tmp_path: 
     assert wait_until_gone(below, ORPHANS_END_WITHIN_S) == []
 
 
+@pytest.mark.slow
 def test_an_interrupted_overwrite_keeps_the_old_result(
     many_photos: Path, undisturbed: Path, tmp_path: Path
 ) -> None:

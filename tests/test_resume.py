@@ -116,6 +116,7 @@ def test_only_new_photos_are_computed_and_folded_into_the_pca(
     check_equals_run_on_everything(source, network)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("first")
 def test_a_changed_photo_replaces_the_old_one(source: Path, network: tuple[str, ...]) -> None:
     paint(source / "pear" / "1.png", 3)
@@ -123,6 +124,7 @@ def test_a_changed_photo_replaces_the_old_one(source: Path, network: tuple[str, 
     check_equals_run_on_everything(source, network)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("first")
 def test_labels_are_those_of_the_latest_rule(source: Path, network: tuple[str, ...]) -> None:
     assert resume(source, network, "--label", "none") == (0, N_FEATURES, N_REJECTED)
@@ -130,6 +132,7 @@ def test_labels_are_those_of_the_latest_rule(source: Path, network: tuple[str, .
     assert set(table(source.parent / "out" / "components")["label"].to_pylist()) == {None}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("first")
 def test_a_photo_whose_time_alone_has_changed_is_known_by_its_content(
     source: Path, network: tuple[str, ...]
@@ -179,6 +182,7 @@ def test_another_network_or_limit_computes_everything(
     assert resume(source, network, "--max-megapixels", "0.0001") == (0, 0, N_FEATURES + N_REJECTED)
 
 
+@pytest.mark.slow
 def test_without_an_earlier_run_it_is_a_run(source: Path, network: tuple[str, ...]) -> None:
     assert resume(source, network) == (N_FEATURES, 0, N_REJECTED)
     assert beside(source.parent / "out") == []
@@ -217,6 +221,7 @@ def test_a_disturbed_run_costs_the_unfinished_tasks_and_the_result_is_the_same_t
         assert contents(source.parent / "out" / name) == contents(source.parent / "anew" / name), name
 
 
+@pytest.mark.slow
 def test_what_a_disturbed_increment_has_done_is_not_lost_and_not_counted_twice(
     source: Path, network: tuple[str, ...], first: dict[str, Any]
 ) -> None:
