@@ -9,16 +9,18 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from typer.testing import CliRunner
 
 from verger.cli import app
+from verger.objects.stores import store_of
 
 Done = subprocess.CompletedProcess[str]
 
@@ -76,6 +78,19 @@ def multiplied(photos: Path, folder: Path, n_photos: int) -> Path:
 def same_tables(one: Path, other: Path) -> bool:
     """Tell whether two results of `verger run` hold the same rows, to the last bit."""
     return all(table(one / name).equals(table(other / name)) for name in ("features", "rejected", "components"))
+
+
+@contextlib.contextmanager
+def store_at(prefix: str, environment: Mapping[str, str]) -> Iterator[None]:
+    """Let object stores be asked where `environment` says, and by no other variable that starts with `prefix`."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(prefix)]:
+            patch.delenv(name)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        store_of.cache_clear()
+        yield
+    store_of.cache_clear()
 
 
 def wait_until(is_so: Callable[[], bool], timeout_s: float = 120) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests import azurite
-from tests.chain import manifest_of, verger
+from tests.chain import manifest_of, store_at, verger
 from tests.test_s3 import table
 from verger.objects import ObjectPath, object_path
-from verger.objects.stores import store_of
 from verger.places import cache_dir
 
 pytestmark = [
@@ -23,16 +21,10 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def server(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[azurite.Server]:
-    with azurite.serving(tmp_path_factory.mktemp("azurite")) as server, pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("AZURE_")]:
-            patch.delenv(name)
-        for name, value in server.environment.items():
-            patch.setenv(name, value)
-        store_of.cache_clear()
+    with azurite.serving(tmp_path_factory.mktemp("azurite")) as server, store_at("AZURE_", server.environment):
         for photo in (path for path in photos.rglob("*") if path.is_file()):
             (place("photos") / str(photo.relative_to(photos))).write_bytes(photo.read_bytes())
         yield server
-    store_of.cache_clear()
 
 
 def place(key: str) -> ObjectPath:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import s3proxy
-from tests.chain import Done, manifest_of, verger
+from tests.chain import Done, manifest_of, store_at, verger
 from tests.test_s3 import table
 from verger.objects import ObjectPath, object_path
 from verger.objects.stores import store_of
@@ -24,15 +23,9 @@ S3 = f"s3a://{s3proxy.BUCKET}"
 
 @pytest.fixture(scope="module", autouse=True)
 def server(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3proxy.Server]:
-    with s3proxy.serving(tmp_path_factory.mktemp("s3proxy")) as server, pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            patch.delenv(name)
-        for name, value in server.environment.items():
-            patch.setenv(name, value)
+    with s3proxy.serving(tmp_path_factory.mktemp("s3proxy")) as server, store_at("AWS_", server.environment):
         shutil.copytree(photos, server.folder / "photos")
-        store_of.cache_clear()
         yield server
-    store_of.cache_clear()
 
 
 def result(out: str) -> ObjectPath:
