@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import Row, SparkSession
 
+from verger.context import is_local
 from verger.errors import SourceError
 from verger.ingest import TASK_WEIGHT, Cut, Listing, Selection, read_images, with_content, write_listing
+from verger.ingest.images import images, sent_along
 from verger.schema import IMAGES, columns
 
 
@@ -168,6 +171,17 @@ def test_images_keep_spark_binary_file_columns_and_one_partition_a_task(spark: S
     # Spark passes over names that begin with _, as cameras give them; we do not.
     assert {row for row in ours if "_MG_" not in row[0]} == theirs
     assert [f.dataType for f in full.schema][:4] == [f.dataType for f in binary.schema]
+
+
+@pytest.mark.core
+def test_a_cluster_that_sees_no_folder_of_ours_gets_the_listing_sent(spark: SparkSession, tree: Path) -> None:
+    folder = tree.parent / "listing"
+    listing = write_listing(str(tree), Selection(), folder)
+    here, sent = images(spark, listing), sent_along(spark, listing)
+    shutil.rmtree(folder)
+    assert sent.rdd.getNumPartitions() == listing.n_tasks
+    assert sorted(sent.collect()) == sorted(read_images(spark, str(tree)).collect())
+    assert is_local(spark) and here.columns == sent.columns
 
 
 def _values(row: Row) -> tuple[Any, ...]:

@@ -18,6 +18,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -166,11 +167,10 @@ def decode_image(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.
     """Return the upright RGB Pillow image, or raise DecodeError saying why."""
     if not data:
         raise DecodeError(Reason.EMPTY, "the file has zero bytes")
-    found = _FIRST_BYTES.match(data)
-    if found is None or found.lastgroup is None:
+    found = photo_format(data)
+    if found is None:
         raise DecodeError(Reason.NOT_AN_IMAGE, f"starts with {data[:16]!r}")
-    reader = _READERS[found.lastgroup]
-    _loosen_pillow(max_pixels)
+    reader = _READERS[found]
     try:
         return _read(data, reader, max_pixels)
     except DecodeError:
@@ -182,6 +182,25 @@ def decode_image(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.
         raise DecodeError(_reason_of(error, data, reader), f"{type(error).__name__}: {error}"[:500]) from error
 
 
+def photo_format(data: bytes) -> str | None:
+    """Return JPEG, PNG, WEBP, GIF, TIFF or BMP by the first bytes, None for anything else."""
+    found = _FIRST_BYTES.match(data)
+    return None if found is None else found.lastgroup
+
+
+def read_orientation(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> int | None:
+    """Return the orientation, 2 to 8, that `decode_image` turns a photo by; None where it stays as it is.
+
+    Raises DecodeError where there are too many pixels to say. A PNG's pixels are decoded, no others.
+    """
+    try:
+        return _orientation(_open(data, _READERS[photo_format(data) or ""], max_pixels))
+    except DecodeError:
+        raise
+    except Exception:  # what cannot be decoded has no way up
+        return None
+
+
 def _loosen_pillow(max_pixels: int) -> None:
     """Raise Pillow's own limit to the user's.
 
@@ -191,11 +210,17 @@ def _loosen_pillow(max_pixels: int) -> None:
         Image.MAX_IMAGE_PIXELS = max_pixels
 
 
-def _read(data: bytes, reader: Reader, max_pixels: int) -> Image.Image:
+def _open(data: bytes, reader: Reader, max_pixels: int) -> ImageFile.ImageFile:
+    _loosen_pillow(max_pixels)
     if reader is WebPImageFile:
         _check_size(_webp_size(data), max_pixels)
     image = reader(io.BytesIO(data))
     _check_size(image.size, max_pixels)
+    return image
+
+
+def _read(data: bytes, reader: Reader, max_pixels: int) -> Image.Image:
+    image = _open(data, reader, max_pixels)
     if isinstance(image, TiffImageFile):
         _check_tiles(image, max_pixels)
     if isinstance(image, JpegImageFile) and "progressive" in image.info:
@@ -288,12 +313,17 @@ def _is_cut_off(data: bytes, reader: Reader) -> bool:
     return source.ran_out
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _orientation(image: Image.Image) -> int | None:
     try:
-        turn = _TURNS.get(image.getexif().get(_ORIENTATION_TAG))
+        told: Any = image.getexif().get(_ORIENTATION_TAG)
+        return int(told) if told in _TURNS else None
     except Exception:  # a broken EXIF block must not cost a good picture
-        return image
-    return image if turn is None else image.transpose(turn)
+        return None
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    orientation = _orientation(image)
+    return image if orientation is None else image.transpose(_TURNS[orientation])
 
 
 def _scale_transparency(image: PngImageFile, depth: int) -> None:

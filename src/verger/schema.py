@@ -9,6 +9,8 @@ LISTING = "path string, modificationTime timestamp, length long, label string"
 IMAGES = "path string, modificationTime timestamp, length long, content binary, label string"
 # A listing of a run that resumes: where in an earlier one's tables the vector lies (`featurize.known`).
 MARKED_LISTING = f"{LISTING}, earlier long"
+# What `verger pack` writes; `metadata` says what became of a photo's: see ingest.images.
+PACKED = f"{IMAGES}, metadata string"
 FEATURES = "path string, label string, sha256 string, width int, height int, features array<float>"
 REJECTED = "path string, length long, reason string, detail string"
 COMPONENTS = "path string, label string, components array<float>"

@@ -12,7 +12,7 @@ from verger.cli.chain import chain_command
 from verger.console import watching
 from verger.manifest import Manifest
 from verger.progress import Progress
-from verger.settings import EXPORT, NETWORK, PHOTOS, REDUCTION, RESULT, RESUME, SPARK, Settings
+from verger.settings import EXPORT, NETWORK, PHOTOS, PRIVACY, REDUCTION, RESULT, RESUME, SPARK, Settings
 from verger.uri import any_path, local_folder
 
 
@@ -47,9 +47,11 @@ def features(src: Source, out: Result, settings: Settings, watch: Progress) -> M
     return pipeline.features(src, any_path(out), settings, watch)
 
 
-@chain_command(PHOTOS, RESULT, SPARK)
+@chain_command(PHOTOS, PRIVACY, RESULT, SPARK)
 def pack(src: Source, out: Result, settings: Settings, watch: Progress) -> Manifest:
     """Many small photos -> Parquet shards of some 256 MB, which `run` and `features` take as their source.
+
+    What the files tell beside the picture (GPS, camera, names, times) is left out; no pixel changes.
 
     \b
     verger pack s3a://bucket/photos s3a://bucket/packed    # a request a shard instead of one a photo

@@ -1,7 +1,7 @@
 """Photos to the `images` table: find (`walk`), label, cut into tasks (`listing`), hand to Spark."""
 
 from verger.ingest.hadoop import HadoopFolder, find_hadoop, hadoop_images
-from verger.ingest.images import images, read_images, with_content
+from verger.ingest.images import SET_ASIDE, images, read_images, with_content, without_metadata
 from verger.ingest.listing import TASK_WEIGHT, Cut, Listing, Selection, task_file, write_listing, write_task
 from verger.ingest.packed import (
     IMAGES,
@@ -15,6 +15,7 @@ from verger.ingest.packed import (
 
 __all__ = [
     "IMAGES",
+    "SET_ASIDE",
     "SHARDS",
     "TASK_WEIGHT",
     "Cut",
@@ -31,6 +32,7 @@ __all__ = [
     "row_group_bytes",
     "task_file",
     "with_content",
+    "without_metadata",
     "write_listing",
     "write_shards",
     "write_task",

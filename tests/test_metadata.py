@@ -1,0 +1,287 @@
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import shutil
+import subprocess
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
+
+from tests.chain import manifest_here, table, verger
+from tests.networks import save_tiny_onnx
+from tests.photos import EXIF_TURNED, build_png, encode, hostile_photos, paint, png_chunk
+from verger.augment.run import AugmentOptions, write_views
+from verger.decode import decode_rgb, read_orientation
+from verger.errors import DecodeError, Reason
+from verger.metadata import strip_metadata
+from verger.progress import Silent
+from verger.report.thumbnails import make_thumbnails
+
+pytestmark = pytest.mark.filterwarnings(r"ignore:::PIL\.")
+
+# What must not be found in a stripped file, in any of the ways that it may be written down.
+NAME, SERIAL, PLACE = "Ada Person", "SN-4711", (48.0, 51.0, 29.0)
+SECRETS = [NAME.encode(), NAME.encode("utf-16-le"), SERIAL.encode(), b"2026:11:22", b"GPS", b"Paris"]
+XMP = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><dc:creator>{NAME}</dc:creator><exif:GPS>Paris</exif:GPS></x:xmpmeta>'
+IPTC = b"Photoshop 3.0\x008BIM\x04\x04\x00\x00\x00\x00\x00\x10\x1c\x02\x50\x00\x0aAda Person\x00"
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+FORMATS = ["JPEG", "progressive", "CMYK", "PNG", "palette", "grey16", "WEBP", "lossless", "GIF", "TIFF", "deflated"]
+
+
+def personal_exif(orientation: int = 1) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    exif[0x010F], exif[0x0110], exif[0x0132], exif[0x013B] = "Maker", "Camera", "2026:11:22 08:00:00", NAME
+    exif[0x9C9D] = NAME.encode("utf-16-le")
+    exif.get_ifd(0x8769).update({0x9003: "2026:11:22 08:00:00", 0xA431: SERIAL, 0x927C: b"GPS " + SERIAL.encode()})
+    exif.get_ifd(0x8825).update({1: "N", 2: PLACE, 3: "E", 4: PLACE, 29: "2026:11:22"})
+    return exif
+
+
+def personal_photo(kind: str, image: Image.Image, orientation: int = 1) -> bytes:
+    """A photo as cameras, phones and apps write it: the more they tell, the better."""
+    exif = personal_exif(orientation)
+    if kind in ("JPEG", "progressive", "CMYK"):
+        picture = image.convert("CMYK") if kind == "CMYK" else image
+        how = {"progressive": kind == "progressive", "icc_profile": PROFILE}
+        jpeg = encode(picture, "JPEG", exif=exif, comment=NAME, xmp=XMP.encode(), **how)
+        app13 = b"\xff\xed" + (len(IPTC) + 2).to_bytes(2) + IPTC
+        return jpeg[:2] + app13 + jpeg[2:] + b"a film of Paris"
+    if kind in ("PNG", "palette", "grey16"):
+        info = PngImagePlugin.PngInfo()
+        info.add_text("Author", NAME)
+        info.add_text("Comment", "Paris", zip=True)
+        info.add_itxt("XML:com.adobe.xmp", XMP)
+        info.add(b"tIME", b"\x07\xea\x0b\x16\x08\x00\x00")
+        picture = {"palette": image.quantize(64), "grey16": image.convert("I;16")}.get(kind, image)
+        return encode(picture, "PNG", exif=exif, pnginfo=info, icc_profile=PROFILE) + b"a film of Paris"
+    if kind in ("WEBP", "lossless"):
+        options = {"exif": exif, "xmp": XMP.encode(), "icc_profile": PROFILE}
+        return encode(image, "WEBP", lossless=kind == "lossless", **options)
+    if kind == "GIF":
+        frames = {"save_all": True, "append_images": [image.rotate(90)], "loop": 0}
+        return encode(image, "GIF", comment=NAME, xmp=XMP.encode(), **frames) + b"a film of Paris"
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    for tag, value in exif.items():
+        tags[tag] = value
+    tags[700], tags[33723], tags[270] = XMP.encode(), IPTC, f"Paris by {NAME}"
+    if kind == "deflated":  # by libtiff, which writes no directories into directories
+        return encode(image, "TIFF", tiffinfo=tags, compression="tiff_adobe_deflate", icc_profile=PROFILE)
+    tags[0x8769], tags[0x8825] = dict(exif.get_ifd(0x8769)), dict(exif.get_ifd(0x8825))
+    return encode(image, "TIFF", tiffinfo=tags, icc_profile=PROFILE)
+
+
+def exif_of(data: bytes) -> dict[int, Any]:
+    """All EXIF that Pillow finds, but how the pixels of a TIFF are laid out."""
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        exif = image.getexif()
+        inner = [*exif.get_ifd(0x8769), *exif.get_ifd(0x8825)]
+        layout = set() if image.format != "TIFF" else {*range(254, 340), 34675} - {270, 271, 272, 305, 306, 315}
+    assert not inner
+    return {tag: value for tag, value in exif.items() if tag not in layout}
+
+
+def test_the_photos_of_these_tests_are_personal() -> None:
+    for kind in FORMATS:
+        data = personal_photo(kind, paint(40, 30), 6)
+        assert any(secret in data for secret in SECRETS), kind
+        if kind not in ("GIF", "deflated"):
+            with Image.open(io.BytesIO(data)) as image:
+                assert image.getexif().get_ifd(0x8825)[1] == "N", kind
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@settings(deadline=None, max_examples=30)
+@given(
+    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    orientation=st.integers(1, 8),
+    seed=st.integers(0, 99),
+)
+def test_pixels_and_their_way_up_stay_and_nothing_else(
+    kind: str, size: tuple[int, int], orientation: int, seed: int
+) -> None:
+    data = personal_photo(kind, paint(*size, seed), orientation)
+    stripped = strip_metadata(data)
+    assert np.array_equal(decode_rgb(stripped), decode_rgb(data))
+    assert not [secret for secret in SECRETS if secret in stripped]
+    assert set(exif_of(stripped)) <= {0x0112}
+    if kind not in ("GIF", "TIFF", "deflated"):  # a TIFF's is a part of its layout
+        assert exif_of(stripped) == ({0x0112: orientation} if orientation > 1 else {})
+    assert strip_metadata(stripped) is stripped, "there is nothing left to take out"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "CMYK", "PNG", "WEBP", "TIFF"])
+def test_colours_are_meant_as_before(kind: str) -> None:
+    with Image.open(io.BytesIO(strip_metadata(personal_photo(kind, paint(20, 20))))) as image:
+        assert image.info["icc_profile"] == PROFILE
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_animations_still_move(kind: str) -> None:
+    moving = encode(paint(20, 20), kind, save_all=True, append_images=[paint(20, 20, 1)], duration=70, loop=0)
+    with Image.open(io.BytesIO(strip_metadata(moving))) as image:
+        image.seek(1)
+        assert image.load() is not None and image.info["duration"] == 70
+
+
+def test_a_photo_without_metadata_is_passed_on_as_it_is() -> None:
+    for kind in ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"):
+        data = encode(paint(20, 20), kind)
+        assert strip_metadata(data) is data, kind
+
+
+def test_what_hides_in_strange_places_goes_too() -> None:
+    jpeg = encode(paint(20, 20), "JPEG")
+    in_jfif = b"\xff\xe0\x00\x1cJFIF\0\x01\x01\0\0\x01\0\x01\x02\x02" + (NAME.encode() + b"xx")
+    between_scans = encode(paint(20, 20), "JPEG", progressive=True)
+    at = between_scans.index(b"\xff\xda") + 20
+    at = between_scans.index(b"\xff\xc4", at)
+    note = b"\xff\xfe" + (2 + len(NAME)).to_bytes(2) + NAME.encode()
+    for data in (
+        jpeg[:2] + in_jfif + jpeg[20:],
+        between_scans[:at] + note + between_scans[at:],
+        jpeg + jpeg[:2] + note + jpeg[2:],  # a second picture
+        jpeg[:2] + note * 3 + b"\xff\xff" + jpeg[2:],
+        build_png((1, 1), 8, 0, b"\0\x80", after=png_chunk(b"eXIf", personal_exif().tobytes()[6:])),
+    ):
+        assert NAME.encode() in data
+        assert NAME.encode() not in strip_metadata(data)
+        assert np.array_equal(decode_rgb(strip_metadata(data)), decode_rgb(data))
+
+
+@pytest.mark.parametrize(
+    "turned",
+    [
+        encode(paint(30, 20), "JPEG", xmp=b'<x tiff:Orientation="6" dc:creator="Ada Person"/>'),
+        build_png((2, 1), 8, 0, b"\0\x80\x10", after=png_chunk(b"eXIf", EXIF_TURNED[6:])),
+        encode(paint(30, 20), "WEBP", exif=EXIF_TURNED),
+    ],
+    ids=["JPEG by XMP", "PNG behind its pixels", "WEBP"],
+)
+def test_the_way_up_is_kept_wherever_it_was_told(turned: bytes) -> None:
+    stripped = strip_metadata(turned)
+    assert read_orientation(stripped) == 6
+    assert np.array_equal(decode_rgb(stripped), decode_rgb(turned))
+
+
+def test_files_that_are_no_photos_are_refused() -> None:
+    for data in (b"", b"words", b"\0\0\0\x18ftypheic" + NAME.encode(), b"II*\0\xff\xff\xff\xff", b"GIF89a"):
+        with pytest.raises(DecodeError):
+            strip_metadata(data)
+    with pytest.raises(DecodeError) as refused:
+        strip_metadata(personal_photo("WEBP", paint(40, 40)), max_pixels=100)
+    assert refused.value.reason == Reason.TOO_MANY_PIXELS, "its way up could not be told"
+
+
+def test_hostile_files_are_taken_apart_or_refused_and_no_pixel_changes() -> None:
+    outcomes = Counter(_outcome(data) for _, data in hostile_photos(2000, seed=7))
+    assert outcomes["other pixels"] == 0
+    assert outcomes["lost"] <= 2 < 400 < outcomes["same pixels"], outcomes
+
+
+def _outcome(data: bytes) -> str:
+    try:
+        before = decode_rgb(data, max_pixels=4_000_000)
+    except DecodeError:
+        before = None
+    try:
+        stripped = strip_metadata(data, max_pixels=4_000_000)
+        after = decode_rgb(stripped, max_pixels=4_000_000)
+    except DecodeError:
+        after = None
+    if before is None or after is None:
+        return "broken" if before is None else "lost"
+    return "same pixels" if np.array_equal(before, after) else "other pixels"
+
+
+def _exiftool() -> list[str]:
+    """Debian's libimage-exiftool-perl, or what EXIFTOOL names; it knows more places than Pillow."""
+    return (os.environ.get("EXIFTOOL") or shutil.which("exiftool") or "").split()
+
+
+@pytest.mark.skipif(not _exiftool(), reason="needs exiftool (Debian: libimage-exiftool-perl)")
+def test_exiftool_finds_nothing_either(tmp_path: Path) -> None:
+    for kind in FORMATS:
+        data = personal_photo(kind, paint(40, 30), 6)
+        (tmp_path / f"before-{kind}").write_bytes(data)
+        (tmp_path / f"after-{kind}").write_bytes(strip_metadata(data))
+    command = [*_exiftool(), "-j", "-G0", "-ee", "-a", *map(str, tmp_path.iterdir())]
+    done = subprocess.run(command, capture_output=True, check=True)
+    told = {Path(file["SourceFile"]).name: file for file in json.loads(done.stdout)}
+    for kind in FORMATS:
+        personal = ("XMP:", "IPTC:", "Photoshop:", "MakerNotes:", "Trailer:")
+        assert NAME in str(told[f"before-{kind}"]), kind
+        assert not [key for key in told[f"after-{kind}"] if key.startswith(personal)], kind
+        layout = ("Orientation", "ExifByteOrder", "YCbCrPositioning")
+        exif = [key for key in told[f"after-{kind}"] if key.startswith("EXIF:") and not key.endswith(layout)]
+        assert kind in ("TIFF", "deflated") or not exif, kind
+        outside = ("SourceFile", "File:File", "ICC_Profile:")
+        rest = [str(value) for key, value in told[f"after-{kind}"].items() if not key.startswith(outside)]
+        assert not [value for value in rest if NAME in value or "2026" in value]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    for i, kind in enumerate(FORMATS):
+        name = {"CMYK": "jpg", "JPEG": "jpg", "progressive": "jpg", "WEBP": "webp", "GIF": "gif"}.get(kind, "png")
+        (folder / "kiwi").mkdir(parents=True, exist_ok=True)
+        (folder / "kiwi" / f"{i}.{name}").write_bytes(personal_photo(kind, paint(40, 30, i), i % 8 + 1))
+    (folder / "kiwi" / "phone.jpg").write_bytes(b"\0\0\0\x18ftypheic" + NAME.encode())
+    (folder / "kiwi" / "plain.jpg").write_bytes(encode(paint(20, 20), "JPEG"))
+    return folder
+
+
+@pytest.mark.usefixtures("spark")
+def test_packed_photos_are_without_metadata_and_give_the_same_features(photos: Path, tmp_path: Path) -> None:
+    save_tiny_onnx(tmp_path / "tiny.onnx")
+    told = manifest_here("pack", photos, "packed", cwd=tmp_path)
+    assert told["counts"]["metadata"] == {"removed": len(FORMATS), "set-aside": 1, "none": 1}
+    shards = b"".join(file.read_bytes() for file in (tmp_path / "packed" / "images").glob("*.parquet"))
+    assert not [secret for secret in SECRETS if secret in shards]
+    for src, out in (("packed", "a"), (photos, "b")):
+        manifest_here("features", src, out, "--model", "tiny.onnx", "--no-report", cwd=tmp_path)
+    features = [table(tmp_path / out / "features") for out in ("a", "b")]
+    assert features[0].drop_columns(["sha256"]).equals(features[1].drop_columns(["sha256"]))
+    same = np.array(features[0]["sha256"]) == np.array(features[1]["sha256"])
+    assert same.sum() == 1, "the hash is of the bytes that were read"
+    rejected = [table(tmp_path / out / "rejected") for out in ("a", "b")]
+    assert rejected[0].equals(rejected[1]), "for the same reason"
+    assert rejected[0]["path"].to_pylist()[0].endswith("phone.jpg")
+
+
+@pytest.mark.usefixtures("spark")
+def test_metadata_are_kept_on_request(photos: Path, tmp_path: Path) -> None:
+    told = manifest_here("pack", photos, "packed", "--keep-metadata", cwd=tmp_path)
+    assert "metadata" not in told["counts"]
+    packed = pq.read_table(tmp_path / "packed" / "images").to_pylist()
+    assert {row["content"] for row in packed} == {file.read_bytes() for file in photos.rglob("*.*")}
+
+
+@pytest.mark.usefixtures("spark")
+def test_packing_says_what_it_has_set_aside(photos: Path, tmp_path: Path) -> None:
+    told = verger("pack", photos, "packed", cwd=tmp_path).stdout
+    assert "removed 11" in told and "1 files are set aside" in told and "--keep-metadata" in told
+
+
+def test_neither_views_nor_thumbnails_hold_metadata(photos: Path, tmp_path: Path) -> None:
+    write_views(str(photos), tmp_path / "views", AugmentOptions(per_photo=1, size_px=32), Silent())
+    views = [file.read_bytes() for file in (tmp_path / "views").rglob("*.jpg")]
+    thumbnails = make_thumbnails([str(file) for file in photos.rglob("*.*")])
+    pictures = [base64.b64decode(uri.partition(",")[2]) for uri in thumbnails if uri]
+    assert len(views) == 2 * len(pictures) == 2 * (len(FORMATS) + 1)
+    for data in views + pictures:
+        assert strip_metadata(data) is data
+        assert not exif_of(data)
