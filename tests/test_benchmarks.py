@@ -9,22 +9,14 @@ import numpy as np
 import pytest
 from benchmarks.run import keep
 from benchmarks.scale import multiply
-from benchmarks.simulate import (
-    Job,
-    chart,
-    hours,
-    hours_table,
-    shuffle_bytes,
-    stages_s,
-    stages_table,
-    tree_depth,
-    usd,
-)
+from benchmarks.simulate import chart, hours_table, shuffle_bytes, stages_table, usd
 from PIL import Image
 
 from tests.photos import encode, paint
+from verger.cloud.timing import Job, hours, stages_s
 from verger.decode import DEFAULT_MAX_PIXELS, decode_rgb
 from verger.ingest import Selection, write_listing
+from verger.reduce.tree import tree_depth
 
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -28,6 +28,13 @@ def by_path(frame: DataFrame) -> Rows:
     return {row["path"]: row.asDict() for row in frame.collect()}
 
 
+def test_the_network_can_be_looked_at_before_it_travels(tiny_model: str) -> None:
+    network = ImageFeaturizer(model=tiny_model).network()
+    told = network.describe()
+    assert told["n_features"] == 4 and told["size_px"] == (8, 8) and len(str(told["weights_sha256"])) == 64
+    assert 0 < network.n_bytes < 100_000
+
+
 def test_the_defaults_are_those_of_the_command_line() -> None:
     stage = ImageFeaturizer()
     assert (stage.getInputCol(), stage.getOutputCol()) == ("content", "features")

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from tests import s3
 from tests.chain import manifest_here, verger
+from verger.errors import WeightsError
+from verger.objects.stores import store_of
 from verger.sample import SampleOptions, render_sample
 from verger.settings import load_settings
 from verger.workplace import network_spec
@@ -53,3 +56,18 @@ def test_the_first_run_of_a_machine_without_weights_says_which_network_it_takes(
     assert manifest["counts"]["features"] == 20 and manifest["parity"]["min_cosine"] > 0.9999
     done = verger("features", "photos", "out2", "--limit", "2", "--no-report", cwd=tmp_path)
     assert done.returncode == 0 and "network: fruitnet, bundled with verger" in done.stderr
+
+
+def test_a_network_of_an_object_store_is_brought_here_and_again_when_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VERGER_CACHE", str(tmp_path))
+    with s3.serving():
+        store_of.cache_clear()
+        for content in (b"one", b"another"):
+            s3.put("nets/own.onnx", content)
+            spec = network_spec(load_settings(model=f"s3://{s3.BUCKET}/nets/own.onnx"))
+            assert Path(spec.model).name == "own.onnx" and Path(spec.model).read_bytes() == content
+        with pytest.raises(WeightsError, match=r"nets/none\.h5: there is no such object"):
+            network_spec(load_settings(model="VGG16", weights=f"s3://{s3.BUCKET}/nets/none.h5"))
+    store_of.cache_clear()

@@ -1,7 +1,8 @@
-"""What a person sees while a run goes on: a progress bar on a terminal, nothing elsewhere."""
+"""What a person sees while a run goes on: a progress bar on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -53,19 +54,40 @@ class Bar:
 
 
 class Lines(Silent):
-    """Says in plain lines what must be said where there is no terminal."""
+    """Says in plain lines what must be said where there is no terminal, and every `every_s` how far it is."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, every_s: float = 30.0) -> None:
         self._console = console
+        self._every_s = every_s
+        self._told = time.monotonic()
+        self.stage("")
+
+    def stage(self, name: str, n_photos: int | None = None) -> None:
+        """Remember the stage."""
+        self._stage, self._n_photos, self._began = name, n_photos, time.monotonic()
+        self._tell(name)
 
     def note(self, words: str) -> None:
         """Print a line."""
         self._console.print(words, highlight=False, soft_wrap=True)
 
+    def advance(self, n_done: int, n_rejected: int) -> None:
+        """Print how far it is, once the last line is old enough."""
+        spent = max(time.monotonic() - self._began, 1e-9)
+        of_all = f" of {self._n_photos:,}" if self._n_photos else ""
+        rejected = f", {n_rejected:,} rejected" * bool(n_rejected)
+        self._tell(f"{self._stage}: {n_done:,}{of_all} photos, {n_done / spent:.0f} img/s{rejected}")
+
+    def _tell(self, words: str) -> None:
+        """A log is read later, and need not hold every second of it."""
+        if time.monotonic() - self._told >= self._every_s:
+            self._told = time.monotonic()
+            self.note(words)
+
 
 @contextmanager
 def watching(console: Console) -> Iterator[Progress]:
-    """Yield a progress bar on a terminal, and one that only prints notes elsewhere."""
+    """Yield a progress bar on a terminal, and what prints a line now and then elsewhere."""
     if not console.is_terminal:
         yield Lines(console)
         return

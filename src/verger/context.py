@@ -26,6 +26,11 @@ def is_connect(spark: SparkSession) -> bool:
     return type(spark).__module__.startswith("pyspark.sql.connect.")
 
 
+def is_local(spark: SparkSession) -> bool:
+    """Tell whether the workers are on this machine: they see its folders."""
+    return not is_connect(spark) and str(spark.sparkContext.master).startswith("local")
+
+
 def n_slots(spark: SparkSession) -> int:
     """Return how many tasks run at a time."""
     if not is_connect(spark):

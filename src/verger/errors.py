@@ -9,6 +9,7 @@ VergerError                 everything verger raises on purpose; cli prints it w
 +-- ReductionError          PCA cannot be fitted as asked; says what to ask instead
 +-- ClassifierError         a classifier cannot be trained, read or used on these features
 +-- ClusterError            the cluster of `verger cluster` cannot be started, or is not well
++-- CloudError              a cloud refuses, or what is asked of it may not be: says what to do
 +-- SetupError              the machine lacks something (Java, an extra); says which command mends it
 +-- JobError                a Spark job failed for a reason verger does not know: says where the log is
 +-- SpaceError              a disk is full: says how much is free where
@@ -67,6 +68,10 @@ class ClassifierError(VergerError):
 
 class ClusterError(VergerError):
     """The cluster on this machine cannot be started, or is not well."""
+
+
+class CloudError(VergerError):
+    """A cloud refuses what is asked of it, or verger does: outside the EU, over the budget, not there."""
 
 
 class SetupError(VergerError):

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
-
-import pyarrow.compute as pc
 
 from verger import ingest
 from verger.context import is_connect
@@ -24,7 +20,7 @@ from verger.featurize.onnx_session import import_runtime
 from verger.featurize.spark import Counts
 from verger.featurize.spark import featurize as featurize_images
 from verger.featurize.worker import WorkerOptions
-from verger.report.artefacts import open_table, stream
+from verger.report.artefacts import tally
 from verger.resume import Earlier, find_earlier, fingerprint, make_plan
 from verger.sources import Photos, images_of
 from verger.uri import AnyPath, any_path, link_file
@@ -124,9 +120,9 @@ def _n_todo(place: Workplace, photos: Photos) -> int:
 def _additions(place: Workplace, journal: AnyPath, earlier: Earlier) -> AnyPath | None:
     """Count what is new; return the journal where it is all that the result in place has not."""
     counts = place.manifest.counts
-    counts["computed"] = _tally(journal, COMPUTED)[True]
+    counts["computed"] = tally(journal, COMPUTED)[True]
     counts["reused"] = counts["features"] - counts["computed"]
-    n_unchanged = counts["features"] - _tally(journal, "reason")[None]
+    n_unchanged = counts["features"] - tally(journal, "reason")[None]
     return journal if 0 < earlier.n_published == n_unchanged else None
 
 
@@ -156,17 +152,9 @@ def _watch(place: Workplace, counts: Counts) -> Callable[[], None]:
 def _count(place: Workplace) -> None:
     """Count what was written, and make sure that nothing was lost."""
     counts = place.manifest.counts
-    labels, reasons = _tally(place.stage / FEATURES, "label"), _tally(place.stage / REJECTED, "reason")
+    labels, reasons = tally(place.stage / FEATURES, "label"), tally(place.stage / REJECTED, "reason")
     counts["features"], counts["rejected"] = labels.total(), reasons.total()
     counts["rejected_by_reason"] = dict(reasons.most_common())
     counts["labels"] = len(labels.keys() - {None})
     if counts["listed"] != counts["features"] + counts["rejected"]:
         raise ResultError(f"photos were lost on the way: {counts}")
-
-
-def _tally(folder: AnyPath, column: str) -> Counter[Any]:
-    found = Counter[Any]()
-    table = open_table(folder.parent, folder.name)
-    for batch in stream(table, [column]) if table is not None else ():
-        found.update({pair["values"]: pair["counts"] for pair in pc.value_counts(batch[column]).to_pylist()})
-    return found

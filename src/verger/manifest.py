@@ -18,7 +18,7 @@ from verger.uri import AnyPath
 # One vector has no variance: a run that reads fewer photos ends without components, and keeps the rest.
 MIN_TO_REDUCE = 2
 
-_PACKAGES = ("pyspark", "keras", "openvino", "numpy", "pillow", "pyarrow")
+_PACKAGES = ("keras", "openvino", "numpy", "pillow", "pyarrow")
 
 
 @dataclass
@@ -52,6 +52,11 @@ class Manifest:
         weights = str((self.network or {}).get("weights_from", ""))
         if weights.startswith("random:"):
             told.append(f"weights = {weights}: the vectors say nothing about the fruit; the chain was only tried")
+        if n_set_aside := self.counts.get("metadata", {}).get("set-aside"):
+            told.append(
+                f"{n_set_aside} files are set aside, with their first bytes alone: what they hold cannot be told "
+                "(`metadata` in images/ says which; --keep-metadata packs all as they are)"
+            )
         n_features = self.counts.get("features", 0)
         if self.command == "run" and n_features < MIN_TO_REDUCE:
             told.append(f"no components: PCA needs two photos that can be read, and there are {n_features}")
@@ -74,4 +79,7 @@ class Manifest:
 
 def software_versions() -> dict[str, str]:
     """Return the versions of Python and of what decides the numbers."""
-    return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+    from pyspark import __version__ as pyspark  # not here by pip where it is a cluster's own
+
+    found = {"python": platform.python_version(), "pyspark": pyspark}
+    return found | {name: version(name) for name in _PACKAGES}

@@ -55,7 +55,7 @@ Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Pairs = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_pairs)]
 
 PHOTOS, NETWORK, REDUCTION, SPARK = "Photos", "Network", "Reduction", "Spark"
-EXPORT, RESULT, RESUME = "Export", "Result", "Resume"
+EXPORT, RESULT, RESUME, PRIVACY = "Export", "Result", "Resume", "Privacy"
 
 # benchmarks/precision.py: MobileNetV2, 1,030 photos of fruits360-test, a processor with AVX-512 BF16
 BF16_FIDELITY = "1.7 times as fast, not exact (cosine to f32: mean 0.978, lowest 0.921)"
@@ -126,6 +126,12 @@ class Settings(BaseSettings):
         "compute only new and changed photos, and what a run that did not end well had not done",
     )
     prune: bool = _setting(RESUME, False, "with --resume: drop photos that the source has no more")
+
+    keep_metadata: bool = _setting(
+        PRIVACY,
+        False,
+        "pack photos as they are, with the place, time, camera and names in their files (docs/privacy.md)",
+    )
 
     master: str = _setting(
         SPARK, "local[*]", "where Spark runs: local[*], local[N], spark://HOST:PORT, yarn or k8s://URL"

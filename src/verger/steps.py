@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
+from pyspark.sql import DataFrame
 
 from verger import ingest
 from verger.decode import read_photo
@@ -16,7 +17,7 @@ from verger.featurize.device import CPU
 from verger.featurize.network import Network
 from verger.featurize.runtime import Extractor, featurize_photo
 from verger.manifest import Manifest
-from verger.report.artefacts import open_table, stream
+from verger.report.artefacts import open_table, stream, tally
 from verger.sources import images_of
 from verger.uri import AnyPath, remove_tree
 from verger.workplace import FEATURES, LISTING, Workplace
@@ -25,7 +26,7 @@ _N_PARITY_PHOTOS = 16
 
 
 def pack(place: Workplace, listing: ingest.Listing) -> None:
-    """Write the photos with their bytes into shards."""
+    """Write the photos with their bytes into shards: without their metadata, unless these are asked for."""
     place.progress.stage("start Spark")
     with place.manifest.timed("start"):
         images = images_of(place, listing)
@@ -34,8 +35,16 @@ def pack(place: Workplace, listing: ingest.Listing) -> None:
     folder = place.stage / ingest.IMAGES
     place.progress.stage("pack", listing.n_photos)
     with place.manifest.timed("pack"):
-        place.session.run(lambda: ingest.write_shards(ingest.with_content(images), folder, group_bytes))
+        place.session.run(lambda: ingest.write_shards(_contents(place, images), folder, group_bytes))
+    if not place.settings.keep_metadata:
+        place.manifest.counts["metadata"] = dict(tally(folder, "metadata").most_common())
     place.progress.advance(listing.n_photos, 0)
+
+
+def _contents(place: Workplace, images: DataFrame) -> DataFrame:
+    if place.settings.keep_metadata:
+        return ingest.with_content(images)
+    return ingest.without_metadata(images, place.settings.max_pixels)
 
 
 def export(place: Workplace, table: AnyPath) -> None:

@@ -35,7 +35,8 @@ def _counts(manifest: Manifest) -> list[tuple[str, str]]:
     counts = manifest.counts
     if manifest.command == "pack":
         size = f"{counts['bytes'] / 1e6:,.0f} MB in {counts['shards']:,} shards"
-        return [("photos", f"{counts['listed']:,}"), ("size", size)]
+        metadata = ", ".join(f"{word} {n:,}" for word, n in counts.get("metadata", {}).items())
+        return [("photos", f"{counts['listed']:,}"), ("size", size), ("metadata", metadata or "kept")]
     if "listed" not in counts:
         return []
     rejected = f"{counts['rejected']:,}"

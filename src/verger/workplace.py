@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Iterator
@@ -11,10 +12,12 @@ from pathlib import Path
 
 from verger.connectors import spark_settings
 from verger.disks import minding_space
+from verger.errors import WeightsError
 from verger.export import ExportOptions
-from verger.featurize.catalog import AUTO, FRUITNET, OWN_GRAPH_SUFFIXES, NetworkSpec
+from verger.featurize.catalog import AUTO, FRUITNET, JOIN, OWN_GRAPH_SUFFIXES, NetworkSpec
 from verger.featurize.network import imagenet_file
 from verger.manifest import Manifest
+from verger.objects import object_path
 from verger.places import cache_dir
 from verger.progress import Progress
 from verger.publish import has_journal, journal_of, publishing
@@ -94,6 +97,7 @@ def workplace(
     with publishing(out, overwrite=settings.overwrite, resume=settings.resume) as stage:
         try:
             with session(options) as starting, minding_space([*written, *options.scratch_folders]):
+                manifest.settings["master"] = starting.options.master  # a borrowed Spark has one of its own
                 yield Workplace(settings, spec, out, stage, starting, manifest, progress, started)
         except BaseException:
             if has_journal(stage):  # now that no task is running any more
@@ -105,7 +109,28 @@ def network_spec(settings: Settings) -> NetworkSpec:
     """Return the network that the settings ask for; raises SettingsError."""
     s = settings
     model = _automatic_model(s) if s.model == AUTO else s.model
-    return NetworkSpec(model, s.weights, s.pooling, s.precision, s.preprocessing, s.views)
+    weights = _brought_here(s.weights) if s.weights else None
+    model = JOIN.join(_brought_here(part) for part in model.split(JOIN))
+    return NetworkSpec(model, weights, s.pooling, s.precision, s.preprocessing, s.views)
+
+
+def _brought_here(file: str) -> str:
+    """Return the local copy of a file that lies in an object store: Keras reads no others. What is none stays."""
+    place = object_path(file)
+    if place is None:
+        return file
+    try:
+        found = place.find()
+    except FileNotFoundError as error:
+        raise WeightsError(str(error)) from None
+    version = hashlib.sha256(f"{place} {found.length} {found.modified_us}".encode()).hexdigest()[:32]
+    copy = cache_dir() / "weights" / version / place.name
+    if not copy.is_file():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        beside = copy.with_name(f".{os.getpid()}")
+        beside.write_bytes(place.read_bytes())
+        beside.replace(copy)
+    return str(copy)
 
 
 def _automatic_model(settings: Settings) -> str:

@@ -68,6 +68,11 @@ class Network:
         return sum(graph.n_features for graph in self.graphs)
 
     @property
+    def n_bytes(self) -> int:
+        """The bytes of the graphs, weights and all: what travels to the workers."""
+        return sum(len(part) for graph in self.graphs for part in (graph.xml, graph.weights, graph.onnx))
+
+    @property
     def size_px(self) -> tuple[int, int]:
         """Width and height of what the first graph sees."""
         return self.graphs[0].size_px

@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame
 from verger.decode import DEFAULT_MAX_PIXELS
 from verger.featurize.catalog import NetworkSpec
 from verger.featurize.device import CPU, prepare_on
+from verger.featurize.network import Network
 from verger.featurize.spark import featurize
 from verger.featurize.worker import WorkerOptions
 
@@ -88,6 +89,11 @@ class ImageFeaturizer(
         names = ("model", "weights", "pooling", "precision", "preprocessing", "views")
         return NetworkSpec(**{name: self.getOrDefault(name) for name in names if self.isDefined(name)})
 
+    def network(self) -> Network:
+        """Return the network itself, as it travels to the workers; raises WeightsError, SettingsError."""
+        batch_size = self.getOrDefault(self.batchSize) if self.isDefined(self.batchSize) else None
+        return prepare_on(self.spec(), self.getOrDefault(self.device), batch_size)
+
     def _transform(self, dataset: DataFrame) -> DataFrame:
         options = WorkerOptions(
             max_pixels=self.getOrDefault(self.maxPixels),
@@ -95,6 +101,4 @@ class ImageFeaturizer(
             path_column=self.getOrDefault(self.pathCol),
             output_column=self.getOutputCol(),
         )
-        batch_size = self.getOrDefault(self.batchSize) if self.isDefined(self.batchSize) else None
-        network = prepare_on(self.spec(), self.getOrDefault(self.device), batch_size)
-        return featurize(dataset, network, options)
+        return featurize(dataset, self.network(), options)

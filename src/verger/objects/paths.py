@@ -17,9 +17,8 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from verger.objects import listing
+from verger.objects import gcs, listing, s3
 from verger.objects.ranges import Found
-from verger.objects.s3 import file_system
 from verger.objects.stores import T, ask, failure
 
 if TYPE_CHECKING:
@@ -169,15 +168,11 @@ class ObjectPath:
 
     def _remove_tree_and_marks(self) -> None:
         import pyarrow as pa
-        from pyarrow import fs
 
         scheme, _, bucket = self.root.partition("://")
+        store = s3.file_system() if scheme == "s3a" else gcs.file_system()
         try:
-            if scheme == "s3a":
-                file_system().delete_dir(f"{bucket}/{self.key}")
-            else:
-                store, folder = fs.FileSystem.from_uri(str(self))
-                store.delete_dir(folder)
+            store.delete_dir(f"{bucket}/{self.key}")
         except FileNotFoundError:
             return
         except (OSError, pa.ArrowException) as error:

@@ -10,12 +10,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from verger.errors import StorageError
+from verger.objects.gcs import emulator, emulator_account
 from verger.objects.s3 import profile_credentials, s3_endpoint, s3_region
 
 if TYPE_CHECKING:
-    from obstore.store import ClientConfig, ObjectStore, RetryConfig, S3Config
+    from obstore.store import ClientConfig, GCSConfig, ObjectStore, RetryConfig, S3Config
 
-_INSTANCE_METADATA = "169.254.169.254"
+# An instance's own service, which is asked last, and is not there elsewhere.
+_INSTANCE_METADATA = ("169.254.169.254", "metadata.google.internal")
+_NO_GOOGLE_CREDENTIALS = "gcloud auth application-default login, or GOOGLE_APPLICATION_CREDENTIALS"
 
 _RETRIES = 10
 _RETRY_FOR = timedelta(seconds=60)
@@ -62,6 +65,8 @@ def failure(path: str, error: Exception) -> StorageError:
         is_callers_fault = any(code in str(error) for code in _BAD_CREDENTIALS)
         words = f"{path}: access is refused{_code(error)}; {_who(path)}"
         return StorageError(words, is_refusal=not is_callers_fault)
+    if any(host in str(error) for host in _INSTANCE_METADATA):
+        return StorageError(f"{path}: no credentials: {_none_of(path)}, and this is no instance")
     return StorageError(f"{path}: {_first_words(error)}")
 
 
@@ -73,13 +78,19 @@ def _code(error: Exception) -> str:
 
 def _first_words(error: Exception) -> str:
     """The first sentence: what follows may hold whole answers of the store, keys among them."""
-    if _INSTANCE_METADATA in str(error):
-        return "no credentials: AWS_ACCESS_KEY_ID and its kin are not set, nor AWS_PROFILE, and this is no instance"
     said = re.sub(r"\s+", " ", str(error).split("\n\nDebug source")[0].split("<?xml")[0])
     return f"{said[:300].strip(' :')}{_code(error)}"
 
 
+def _none_of(path: str) -> str:
+    if path.startswith("gs:"):
+        return f"none by {_NO_GOOGLE_CREDENTIALS}"
+    return "AWS_ACCESS_KEY_ID and its kin are not set, nor AWS_PROFILE"
+
+
 def _who(path: str) -> str:
+    if path.startswith("gs:"):
+        return f"credentials: {_NO_GOOGLE_CREDENTIALS}, or the instance's service account"
     if not path.startswith("s3a:"):
         return "the store's usual credentials are used"
     name = os.environ.get("AWS_PROFILE")
@@ -93,6 +104,11 @@ def store_of(root: str) -> ObjectStore:
 
     retries: RetryConfig = {"max_retries": _RETRIES, "retry_timeout": _RETRY_FOR}
     client: ClientConfig = {"read_timeout": _SILENCE, "connect_timeout": _SILENCE, "timeout": timedelta(minutes=10)}
+    url = emulator() if root.startswith("gs:") else None
+    if url:
+        client["allow_http"] = True
+        account: GCSConfig = {"service_account_key": emulator_account(url)}
+        return from_url(root, config=account, retry_config=retries, client_options=client)
     if not root.startswith("s3a:"):
         return from_url(root, retry_config=retries, client_options=client)
     endpoint = s3_endpoint()

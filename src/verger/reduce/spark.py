@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -36,6 +35,7 @@ from verger.errors import ReductionError
 from verger.reduce.moments import MAX_EXACT_FEATURES, Array, Moments, merge_all
 from verger.reduce.pca import Criterion, Projection, fit_exact
 from verger.reduce.sketch import fit_randomized
+from verger.reduce.tree import FAN_IN, n_projecting_tasks
 from verger.reduce.worker import (
     PART,
     components_of,
@@ -48,12 +48,6 @@ from verger.reduce.worker import (
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-# So many partial results are merged by one task, and at last by the driver.
-FAN_IN = 8
-
-# Of the features' files, which are tasks of the featurization, so many are projected by one task.
-FILES_A_TASK = 8
 
 _STORED = "projection binary, moments binary"
 
@@ -154,11 +148,6 @@ def _collect_tree(vectors: Vectors, of_batches: Partial, merge: Callable[[list[b
 def _numbers(spark: SparkSession, files: Sequence[str]) -> DataFrame:
     """Return the numbers of files, each in a partition of its own."""
     return spark.range(0, len(files), 1, max(1, len(files)))
-
-
-def n_projecting_tasks(n_files: int, n_slots: int) -> int:
-    """Return how many tasks project so many files: whole rounds, so that no core idles in the last one."""
-    return max(1, min(n_files, n_slots * math.ceil(n_files / (FILES_A_TASK * n_slots))))
 
 
 def project_files(spark: SparkSession, files: Sequence[str], projection: Projection, column: str) -> DataFrame:

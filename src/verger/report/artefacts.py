@@ -10,16 +10,18 @@ import csv
 import io
 import json
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from verger.errors import ResultError
@@ -140,6 +142,15 @@ def stream(table: Table, columns: Sequence[str]) -> Iterator[pa.Table]:
                 yield from opening.popleft().result()
         while opening:
             yield from opening.popleft().result()
+
+
+def tally(folder: AnyPath, column: str) -> Counter[Any]:
+    """Return how often a column of a table has each value; nothing where there is no table."""
+    found = Counter[Any]()
+    table = open_table(folder.parent, folder.name)
+    for batch in stream(table, [column]) if table is not None else ():
+        found.update({pair["values"]: pair["counts"] for pair in pc.value_counts(batch[column]).to_pylist()})
+    return found
 
 
 def _open_batches(path: AnyPath, columns: Sequence[str]) -> Iterator[pa.Table]:

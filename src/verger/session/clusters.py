@@ -2,8 +2,9 @@
 
 How many cores a cluster has cannot be asked before executors have come, which is too late to cut the photos
 into tasks for them. The rule, in this order: `spark.default.parallelism` of the caller's settings;
-`spark.cores.max`; `spark.executor.instances` times `spark.executor.cores`; what `verger cluster up` started;
-else ASSUMED_CORES. It becomes Spark's own `spark.default.parallelism`, which everything else goes by.
+`spark.cores.max`; `spark.dynamicAllocation.maxExecutors`, where these come and go, or else
+`spark.executor.instances`, times `spark.executor.cores`; what `verger cluster up` started; else ASSUMED_CORES.
+It becomes Spark's own `spark.default.parallelism`, which everything else goes by.
 """
 
 from __future__ import annotations
@@ -21,10 +22,13 @@ from verger.master import is_standalone, standalone_nodes
 # Too many small tasks cost milliseconds each, too few leave cores idle.
 ASSUMED_CORES = 32
 
+# So many executors at most is how a platform says that there is no limit (Dataproc: 10,000).
+_UNLIMITED = 1000
+
 _ANSWER_S = 5.0
 
 # Spark's own least for its JVM, and what a Python worker may take.
-_JVM_MB, _WORKER_MB = 384, 600
+JVM_MB, WORKER_MB = 384, 600
 _IMAGES = ("spark.kubernetes.container.image", "spark.kubernetes.executor.container.image")
 
 
@@ -62,7 +66,7 @@ def _managed_settings(master: str, given: Mapping[str, str]) -> dict[str, str]:
     with suppress(KeyError, ValueError):
         n_workers = max(1, int(given["spark.executor.cores"]))
     # A container that outgrows what was asked for is killed, and the Python workers are beside the heap.
-    return {"spark.executor.memoryOverhead": f"{_JVM_MB + n_workers * _WORKER_MB}m"}
+    return {"spark.executor.memoryOverhead": f"{JVM_MB + n_workers * WORKER_MB}m"}
 
 
 def cluster_cores(master: str, given: Mapping[str, str]) -> int:
@@ -70,10 +74,19 @@ def cluster_cores(master: str, given: Mapping[str, str]) -> int:
     for key in ("spark.default.parallelism", "spark.cores.max"):
         with suppress(KeyError, ValueError):
             return max(1, int(given[key]))
+    executors = _most_executors(given)
     with suppress(KeyError, ValueError):
-        return max(1, int(given["spark.executor.instances"])) * max(1, int(given["spark.executor.cores"]))
+        return max(1, int(given[executors])) * max(1, int(given["spark.executor.cores"]))
     own = running_cluster(master)
     return own.n_cores if own else ASSUMED_CORES
+
+
+def _most_executors(given: Mapping[str, str]) -> str:
+    """Return the setting that says how many executors there will be at most."""
+    most = "spark.dynamicAllocation.maxExecutors"
+    is_dynamic = given.get("spark.dynamicAllocation.enabled", "").lower() == "true"
+    is_limited = given.get(most, "").isdecimal() and int(given[most]) < _UNLIMITED
+    return most if is_dynamic and is_limited else "spark.executor.instances"
 
 
 def address_shown_to(master: str) -> str:
