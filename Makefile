@@ -7,7 +7,7 @@ DEMO := demo
 LOCK := requirements/dev.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check lint test-spark35 bench bench-model soak soak-scale lock clean
+.PHONY: help setup demo test test-slow test-cloud scan check lint test-spark35 notebook bench bench-model soak soak-scale pictures lock clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -22,10 +22,22 @@ demo: setup  ## set up, render photos, run the chain on them
 	@scripts/demo $(BIN) $(DEMO)
 
 test: setup  ## the everyday tests: minutes
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow and not cloud"
 
 test-slow: setup  ## the others: real data, memory, kills, two thousand hostile photos
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m "slow and not cloud"
+
+test-cloud: setup scan .venv-spark35/.done  ## deployment to clouds, on their stand-ins: needs Terraform; minutes
+	$(BIN)/pytest -m cloud -n 2 --dist loadfile  # they wait more than they compute
+
+# Whether a dependency has a known hole is asked of a service on the internet: pip-audit, in .github/workflows.
+scan: .venv-scan/.done  ## what checkov finds in infra/ and .github, offline
+	.venv-scan/bin/checkov --directory infra --directory .github --skip-download --quiet --compact
+
+.venv-scan/.done: requirements/scan.lock
+	$(PYTHON) -m venv .venv-scan
+	.venv-scan/bin/pip install --quiet --disable-pip-version-check --retries 5 --require-hashes -r $<
+	@touch $@
 
 lint: setup  ## style, types, layers
 	$(BIN)/ruff check .
@@ -33,7 +45,7 @@ lint: setup  ## style, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check: lint test test-slow  ## lint, then every test
+check: lint test test-slow test-cloud  ## lint, then every test
 
 test-spark35: .venv-spark35/.done  ## the core tests on the oldest Spark
 	.venv-spark35/bin/pytest -m "core and not slow"
@@ -41,6 +53,9 @@ test-spark35: .venv-spark35/.done  ## the core tests on the oldest Spark
 .venv-spark35/.done: requirements/spark35.lock pyproject.toml scripts/setup
 	scripts/setup $(PYTHON) .venv-spark35 requirements/spark35.lock
 	@touch $@
+
+notebook: setup  ## execute notebooks/verger.ipynb anew, on renders
+	$(BIN)/python -m notebooks.execute
 
 bench: setup  ## speed: chain seed reduction store packed listing cluster resume; an hour, or a few of them: PARTS="chain seed"
 	$(BIN)/python -m benchmarks.run $(PARTS)
@@ -54,8 +69,13 @@ soak: setup  ## runs killed at random moments, 50 of them, each compared with on
 soak-scale: setup  ## 200,000 photos in one run, 16,480 before and after: speed and memory; ten minutes
 	$(BIN)/python -m benchmarks.scale build/scale
 
+pictures: $(patsubst %.dot,%.svg,$(wildcard docs/pictures/*.dot))  ## the drawings of docs/, by Graphviz
+
+docs/pictures/%.svg: docs/pictures/%.dot
+	dot -Tsvg $< -o $@
+
 lock:  ## pin anew what pyproject.toml asks for
 	scripts/lock
 
 clean:  ## remove what can be made again
-	rm -rf $(VENV) .venv-spark35 $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-spark35 .venv-scan $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

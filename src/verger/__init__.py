@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from verger.decode import decode_rgb as decode_rgb
     from verger.featurize.transformer import ImageFeaturizer as ImageFeaturizer
     from verger.ingest import read_images as read_images
     from verger.reduce.spark import PCA as PCA
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ImageFeaturizer": "verger.featurize.transformer",
+    "decode_rgb": "verger.decode",
     "PCA": "verger.reduce.spark",
     "PCAModel": "verger.reduce.spark",
     "read_images": "verger.ingest",

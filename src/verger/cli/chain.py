@@ -30,6 +30,10 @@ _EXTRA_FLAGS = {
 }
 
 
+# The groups of settings that each command takes.
+GROUPS: dict[str, tuple[str, ...]] = {}
+
+
 def chain_command(*groups: str) -> Callable[[Job], Callable[..., None]]:
     """Make a job a command that has a flag for each setting of these groups, and prints its manifest.
 
@@ -37,12 +41,13 @@ def chain_command(*groups: str) -> Callable[[Job], Callable[..., None]]:
     """
 
     def decorate(job: Job) -> Callable[..., None]:
-        own = [p for p in inspect.signature(job, eval_str=True).parameters.values() if p.name not in _GIVEN]
-        flags = [_flag(name) for name, field in Settings.model_fields.items() if _group(field) in groups]
+        own = [p for p in inspect.signature(job, eval_str=True).parameters.values() if p.name not in _HANDED_OVER]
+        flags = _flags(groups)
+        GROUPS[job.__name__] = groups
         extra = [_keyword(name, kind, False) for name, kind in _EXTRA_FLAGS.items()]
 
         def command(*, as_json: bool, show_settings: bool, **values: Any) -> None:
-            given = {flag.name: _joined(values.pop(flag.name)) for flag in flags}
+            given = _given(flags, values)
             settings = load_settings(**given)
             if show_settings:
                 console.print(tables.settings_table(settings, origins(**given)))
@@ -62,7 +67,35 @@ def chain_command(*groups: str) -> Callable[[Job], Callable[..., None]]:
     return decorate
 
 
-_GIVEN = ("settings", "watch")
+_HANDED_OVER = ("settings", "watch")
+
+
+def with_settings(*groups: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command a flag for each setting of these groups; it gets them as `given`, None for one not given."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "given"]
+        flags = _flags(groups)
+
+        def with_flags(**values: Any) -> None:
+            given = _given(flags, values)
+            command(**values, given=given)
+
+        with_flags.__name__, with_flags.__doc__ = command.__name__, command.__doc__
+        keywords = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+        with_flags.__signature__ = inspect.Signature([*keywords, *flags])  # type: ignore[attr-defined]
+        return with_flags
+
+    return decorate
+
+
+def _flags(groups: tuple[str, ...]) -> list[inspect.Parameter]:
+    return [_flag(name) for name, field in Settings.model_fields.items() if _group(field) in groups]
+
+
+def _given(flags: list[inspect.Parameter], values: dict[str, Any]) -> dict[str, Any]:
+    """Take what the flags were given out of `values`."""
+    return {flag.name: _joined(values.pop(flag.name)) for flag in flags}
 
 
 def _group(field: Any) -> str:

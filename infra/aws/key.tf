@@ -1,0 +1,36 @@
+# One key for what is kept: the bucket, the nodes' disks, the messages.
+
+resource "aws_kms_key" "data" {
+  description             = "verger ${var.name}: photos, results, disks and messages"
+  enable_key_rotation     = true
+  deletion_window_in_days = 7
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        # Without it nobody could ever change the key again; who may use it is said by IAM (roles.tf).
+        Sid       = "AccountGovernsByIAM"
+        Effect    = "Allow"
+        Principal = { AWS = "arn:aws:iam::${local.account}:root" }
+        Action    = "kms:*"
+        Resource  = "*"
+      },
+      {
+        # An alarm writes into an encrypted topic only where the key lets CloudWatch:
+        # docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
+        Sid       = "AlarmsAreEncrypted"
+        Effect    = "Allow"
+        Principal = { Service = "cloudwatch.amazonaws.com" }
+        Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+        Resource  = "*"
+        Condition = { StringEquals = { "aws:SourceAccount" = local.account } }
+      },
+    ]
+  })
+}
+
+resource "aws_kms_alias" "data" {
+  name          = "alias/verger-${var.name}"
+  target_key_id = aws_kms_key.data.key_id
+}

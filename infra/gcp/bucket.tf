@@ -1,0 +1,82 @@
+# raw/ packed/ results/ packages/ logs/ events/ tmp/: everything that outlives the machines.
+
+resource "google_storage_bucket" "data" {
+  #checkov:skip=CKV_GCP_62:Access logs would need a second bucket, and be larger than the photos: a line for each small object. Who read what is Cloud Audit's matter.
+  name                        = "${local.title}-${var.project}"
+  location                    = upper(var.region)
+  storage_class               = "STANDARD"
+  uniform_bucket_level_access = true
+  public_access_prevention    = "enforced"
+  force_destroy               = var.force_destroy
+  depends_on                  = [google_project_service.used]
+
+  versioning {
+    enabled = true
+  }
+
+  # Versions are kept already, for 30 days: Google would keep what is deleted for another seven, and bill it.
+  soft_delete_policy {
+    retention_duration_seconds = 0
+  }
+
+  dynamic "encryption" {
+    for_each = var.kms_key == null ? [] : [var.kms_key]
+
+    content {
+      default_kms_key_name = encryption.value
+    }
+  }
+
+  # Photos are read often at first, and kept for long.
+  dynamic "lifecycle_rule" {
+    for_each = { NEARLINE = 30, ARCHIVE = 365 }
+
+    content {
+      action {
+        type          = "SetStorageClass"
+        storage_class = lifecycle_rule.key
+      }
+
+      condition {
+        age            = lifecycle_rule.value
+        matches_prefix = ["raw/", "packed/"]
+      }
+    }
+  }
+
+  # Dataproc keeps what drivers write under a name of its own.
+  dynamic "lifecycle_rule" {
+    for_each = { "tmp/" = 7, "logs/" = 90, "events/" = 90, "google-cloud-dataproc-metainfo/" = 90 }
+
+    content {
+      action {
+        type = "Delete"
+      }
+
+      condition {
+        age            = lifecycle_rule.value
+        matches_prefix = [lifecycle_rule.key]
+      }
+    }
+  }
+
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+
+    condition {
+      days_since_noncurrent_time = 30
+    }
+  }
+
+  lifecycle_rule {
+    action {
+      type = "AbortIncompleteMultipartUpload"
+    }
+
+    condition {
+      age = 2
+    }
+  }
+}

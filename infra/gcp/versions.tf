@@ -1,0 +1,51 @@
+# What lasts of a deployment of verger on Google's cloud, inside the European Union. The machines, which cost, come
+# and go by Google's client (src/verger/cloud/gcp). `verger cloud up` runs this in a copy of its own; by hand:
+# terraform init && terraform apply -var name=orchard -var project=my-project-123456
+
+terraform {
+  required_version = ">= 1.11"
+
+  required_providers {
+    google = {
+      source  = "hashicorp/google"
+      version = "6.50.0"
+    }
+  }
+}
+
+provider "google" {
+  project               = var.project
+  region                = var.region
+  default_labels        = local.labels
+  user_project_override = true # budgets ask whose quota it is
+  billing_project       = var.project
+}
+
+locals {
+  title    = "verger-${var.name}"
+  labels   = merge(var.labels, { project = "verger", deployment = var.name })
+  computes = var.engine != "none"
+  grows    = var.engine == "dataproc" && coalesce(var.max_workers, var.workers) > var.workers
+
+  # The project's own, serviceusage, has to be on already: it turns on the others.
+  services = toset([
+    "cloudresourcemanager.googleapis.com", "compute.googleapis.com", "dataproc.googleapis.com",
+    "iam.googleapis.com", "storage.googleapis.com",
+  ])
+  alerting = toset(var.email == null ? [] : ["billingbudgets.googleapis.com", "monitoring.googleapis.com"])
+}
+
+# Whose billing account pays, which only a budget asks.
+data "google_project" "this" {
+  count = var.email == null ? 0 : 1
+
+  project_id = var.project
+  depends_on = [google_project_service.used]
+}
+
+resource "google_project_service" "used" {
+  for_each = setunion(local.services, local.alerting)
+
+  service            = each.value
+  disable_on_destroy = false # others of the project may use them
+}

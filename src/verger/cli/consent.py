@@ -1,0 +1,94 @@
+"""What a person is told before something is made or removed, and the question whether to."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import typer
+
+from verger.cli.app import EXIT_ERROR, console, messages
+from verger.cloud import deployment_tables
+from verger.cloud.provider import Deployment, Provider
+from verger.errors import CloudError
+
+
+def say(line: str) -> None:
+    """Tell how far it is."""
+    messages.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def tell(line: str) -> None:
+    """Print a line that is as wide as it is."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A run that a price is asked for: so many photos, of so many kB each; and what it may cost at most."""
+
+    photos: float | None = None
+    mean_kb: float | None = None
+    max_eur: float | None = None
+
+
+def show_plan(provider: Provider, wanted: Deployment, asked: Asked) -> None:
+    """Print what would exist and what it costs; raises CloudError where that is more than is allowed."""
+    tell(deployment_tables.deployment_line(wanted))
+    console.print(deployment_tables.resource_table(provider.plan(wanted)))
+    hourly_eur = tell_hourly(wanted)
+    if asked.photos is not None:
+        _show_estimate(wanted, asked)
+    elif asked.max_eur is not None and hourly_eur * wanted.max_hours > asked.max_eur:
+        raise CloudError(
+            f"{wanted.max_hours} hours of it cost {hourly_eur * wanted.max_hours:.2f} EUR, more than --max-eur "
+            f"{asked.max_eur:g}: fewer or smaller machines (--shape), or fewer --max-hours"
+        )
+
+
+def _show_estimate(wanted: Deployment, asked: Asked) -> None:
+    from verger.cloud.calibration import load_calibration
+    from verger.cloud.cost import Photos, check_budget, estimate
+    from verger.cloud.prices import load_prices
+    from verger.cloud.tables import cost_table
+
+    calibration, prices = load_calibration(), load_prices()
+    mean_bytes = calibration.mean_bytes if asked.mean_kb is None else asked.mean_kb * 1000
+    estimated = estimate(wanted, Photos(int(asked.photos or 0), mean_bytes), calibration, prices)
+    console.print(cost_table(estimated, calibration, prices))
+    if asked.max_eur is not None:
+        check_budget(estimated, asked.max_eur)
+
+
+def tell_hourly(here: Deployment) -> float:
+    """Print what a deployment costs while it is up, and return it."""
+    from verger.cloud.cost import hourly
+    from verger.cloud.prices import load_prices
+
+    prices = load_prices()
+    eur = sum(line.usd for line in hourly(here, prices)) * prices.eur_per_usd
+    tell(f"{eur:.2f} EUR an hour while it is up, in {here.region}; it ends after {here.idle_minutes} idle minutes")
+    return eur
+
+
+def ask(question: str, *, is_agreed: bool) -> None:
+    """Go on where the answer is yes. Raises CloudError where there is nobody to ask."""
+    if is_agreed:
+        return
+    if not sys.stdin.isatty():
+        raise CloudError(f"{question} There is no terminal to ask on: say --yes, if that is what you want")
+    if not typer.confirm(question):
+        console.print("nothing was changed")
+        raise typer.Exit(EXIT_ERROR)
+
+
+@contextmanager
+def telling_what_to_do_next() -> Iterator[None]:
+    """Where it is interrupted, say that what exists is known."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("`verger cloud status` tells what there is, `verger cloud up` goes on, `verger cloud down` removes it")
+        raise

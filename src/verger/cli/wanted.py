@@ -1,0 +1,82 @@
+"""The flags that describe a deployment, which several commands of `verger cloud` take."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from verger.cloud.deployments import check_name
+from verger.cloud.provider import Deployment
+from verger.cloud.providers import check_engine, check_processor, cloud_of
+from verger.cloud.region import DEFAULT_REGIONS, check_region
+from verger.cloud.shapes import parse_shape
+from verger.errors import SettingsError
+
+Name = Annotated[str | None, typer.Option(help="of the deployment; the only one by default")]
+
+
+def wanted_deployment(
+    provider: Annotated[str, typer.Option(help="aws, gcp or databricks")] = "aws",
+    region: Annotated[str | None, typer.Option(help="in the EU; Paris by default")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="emr or serverless (aws), dataproc or batch (gcp), job (databricks)")
+    ] = None,
+    shape: Annotated[
+        str | None, typer.Option(help="workers: 4xm5.xlarge, or 2..8xm5.xlarge where there may be more")
+    ] = None,
+    primary: Annotated[str | None, typer.Option(help="the machine that leads; as the workers by default")] = None,
+    spot: Annotated[bool, typer.Option(help="added workers are spot machines, cheaper and taken back")] = True,
+    idle_minutes: Annotated[int, typer.Option(help="without work for so long, the machines end")] = 15,
+    max_hours: Annotated[int, typer.Option(help="an alarm for machines that live longer")] = 4,
+    budget_eur: Annotated[float, typer.Option(help="a month; alerts at 50, 90 and 100 % of it")] = 10.0,
+    email: Annotated[str | None, typer.Option(help="who gets the alerts; nobody by default")] = None,
+    name: Annotated[str, typer.Option(help="begins the name of everything that is made")] = "verger",
+    notebook: Annotated[bool, typer.Option("--notebook", help="JupyterHub on the cluster too (emr)")] = False,
+    image: Annotated[str | None, typer.Option(help="of the workers, with verger in it (serverless)")] = None,
+    project: Annotated[str | None, typer.Option(help="of Google's cloud (gcp)")] = None,
+    workspace: Annotated[str | None, typer.Option(help="its address (databricks)")] = None,
+) -> Deployment:
+    """Return what the flags describe. The region is looked at first: nothing outside the EU goes any further."""
+    cloud = cloud_of(provider)
+    checked = check_region(provider, region or DEFAULT_REGIONS[provider])
+    for key, value in (("idle_minutes", idle_minutes), ("max_hours", max_hours), ("budget_eur", budget_eur)):
+        if value <= 0:
+            raise SettingsError(key, value, "more than 0")
+    machines = parse_shape(shape or cloud.shape, primary, spot=spot)
+    for machine in (machines.machine, machines.primary):
+        check_processor(provider, machine)
+    checked_engine = check_engine(provider, engine)
+    if image is not None and checked_engine != "serverless":
+        raise SettingsError("image", image, f"none with the engine {checked_engine}: serverless alone has one")
+    return Deployment(
+        name=check_name(name),
+        provider=provider,
+        region=checked,
+        engine=checked_engine,
+        shape=machines,
+        email=email,
+        budget_eur=budget_eur,
+        idle_minutes=idle_minutes,
+        max_hours=max_hours,
+        project=project,
+        workspace=workspace,
+        notebook=notebook,
+        image=image,
+    )
+
+
+def with_deployment(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the flags that describe a deployment; it gets what they describe as `wanted`."""
+    flags = list(inspect.signature(wanted_deployment, eval_str=True).parameters.values())
+    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "wanted"]
+
+    def with_flags(**values: Any) -> None:
+        command(wanted=wanted_deployment(**{flag.name: values.pop(flag.name) for flag in flags}), **values)
+
+    with_flags.__name__, with_flags.__doc__ = command.__name__, command.__doc__
+    keywords = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in [*own, *flags]]
+    with_flags.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
+    return with_flags

@@ -1,0 +1,140 @@
+"""AWS: a bucket, a private network, and EMR on EC2 or EMR Serverless.
+
+`stack` is what Terraform makes (infra/aws); `emr` and `serverless` run jobs there, `places` says where these read
+and write, `guard` looks at what exists, `leftovers` at what should not. boto3 does the asking (`clients`).
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from verger.cloud.aws import emr, serverless
+from verger.cloud.aws.clients import check_credentials
+from verger.cloud.aws.guard import guard
+from verger.cloud.aws.leftovers import find_leftovers
+from verger.cloud.aws.places import carry, resolve, resolve_out, store_in
+from verger.cloud.aws.resources import planned
+from verger.cloud.aws.stack import briefly, change, prepare, read_stack, terraform_of
+from verger.cloud.prices import load_prices
+from verger.cloud.provider import Deployment, Finding, Job, Leftover, Resource, Say, Status
+from verger.cloud.terraform import find_program
+from verger.cloud.transfer import fetch_tree
+from verger.errors import CloudError, StorageError
+from verger.objects import object_path
+
+_BUCKET = "aws_s3_bucket.data"
+
+_NO_LOGS = (
+    "there are no lines of {job} yet: EMR copies them to the bucket every five minutes, and once more at the end; "
+    "`verger cloud status` knows more"
+)
+
+
+class Aws:
+    """See `provider.Provider`."""
+
+    def plan(self, wanted: Deployment) -> list[Resource]:
+        """Return what Terraform would make."""
+        return planned(wanted)
+
+    def check(self, wanted: Deployment) -> None:
+        """Look for Serverless' image and for Terraform, and ask AWS who is asking."""
+        if wanted.engine == "serverless":
+            serverless.check_image(wanted)
+        find_program()
+        check_credentials(wanted.region)
+
+    def up(self, wanted: Deployment, package: Path, say: Say) -> None:
+        """Apply infra/aws; a cluster that has ended is made anew."""
+        budget_usd = wanted.budget_eur / load_prices().eur_per_usd
+        prepare(wanted, package, budget_usd).apply(briefly(say))
+
+    def submit(self, here: Deployment, job: Job) -> str:
+        """Start a step, or a job of the application."""
+        check_credentials(here.region)
+        stack = read_stack(here)
+        src, out = resolve(here, stack.bucket, job.src), resolve_out(stack.bucket, job.out)
+        flags = job.flags
+        for file in job.files:
+            uri = carry(here, stack.bucket, Path(file))
+            flags = tuple(flag.replace(file, uri) for flag in flags)
+        submitted: str = _engine(here).submit(here, stack, replace(job, src=src, out=out, flags=flags))
+        return submitted
+
+    def status(self, here: Deployment) -> Status:
+        """Ask EMR. What is not whole yet, or was interrupted, is told as that."""
+        check_credentials(here.region)
+        try:
+            stack = read_stack(here)
+        except CloudError as error:
+            n_made = len(terraform_of(here).addresses())
+            return Status(f"{error} (of it {n_made} things exist)", is_billable=n_made > 0)
+        found: Status = _engine(here).status(here, stack)
+        return found
+
+    def logs(self, here: Deployment, job_id: str) -> Iterator[str]:
+        """Yield what the job's driver has written, as far as it has been copied to the bucket."""
+        check_credentials(here.region)
+        stack = read_stack(here)
+        with store_in(here.region):
+            for folder in _engine(here).log_folders(stack, job_id):
+                lines = list(_read_logs(folder))
+                if lines:
+                    yield from lines
+                    return
+        raise CloudError(_NO_LOGS.format(job=job_id))
+
+    def fetch(self, here: Deployment, out: str, folder: Path, say: Say) -> None:
+        """Copy a result from the bucket."""
+        check_credentials(here.region)
+        source = object_path(resolve(here, read_stack(here).bucket, out))
+        assert source is not None
+        with store_in(here.region):
+            fetch_tree(source, folder, say)
+
+    def down(self, here: Deployment, say: Say, *, keep_data: bool) -> list[Leftover]:
+        """Let Terraform remove what it made; then ask AWS itself what is left."""
+        find_program()
+        check_credentials(here.region)
+        terraform = terraform_of(here)
+        made = terraform.addresses()
+        if application_id := terraform.output().get("application_id") if made else None:
+            serverless.stop(here, application_id, say)
+        if keep_data and made:
+            change(here, engine="none").apply(briefly(say))
+        elif made:
+            terraform = change(here, force_destroy=True)
+            if _BUCKET in made:  # it may go with what is in it: so it is asked, before it is asked to go
+                terraform.apply(briefly(say), only=_BUCKET)
+            terraform.destroy(briefly(say))
+        return [found for found in find_leftovers(here) if not (keep_data and found.kind in ("bucket", "key"))]
+
+    def guard(self, here: Deployment) -> list[Finding]:
+        """Ask AWS how bucket, key, machines, network and budget are set."""
+        check_credentials(here.region)
+        return guard(here, read_stack(here))
+
+
+def _engine(here: Deployment) -> Any:
+    engines: dict[str, ModuleType] = {"emr": emr, "serverless": serverless}
+    return engines[here.engine]
+
+
+def _read_logs(folder: str) -> Iterator[str]:
+    """Yield the lines of stdout, then of stderr, each under its name."""
+    for name in ("stdout", "stderr"):
+        file = object_path(f"{folder}/{name}.gz")
+        assert file is not None
+        try:
+            text = gzip.decompress(file.read_bytes()).decode(errors="replace")
+        except FileNotFoundError:
+            continue
+        except (OSError, EOFError) as error:
+            raise StorageError(f"{file}: cannot be unpacked ({error})") from error
+        yield f"-- {name} --"
+        yield from text.splitlines()

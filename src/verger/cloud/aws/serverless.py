@@ -1,0 +1,164 @@
+"""Jobs on EMR Serverless: an application that is there, and costs only while jobs run.
+
+Its workers have verger from an image (infra/aws/serverless/Dockerfile), and nothing from the bucket's packages/.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from typing import Any
+
+from verger.cloud.aws.clients import client, in_words
+from verger.cloud.aws.stack import Stack
+from verger.cloud.provider import Deployment, Job, JobStatus, Say, Status
+from verger.cloud.terraform import infra_folder
+from verger.errors import CloudError
+
+_NO_IMAGE = """\
+engine = 'serverless' needs --image: its workers have verger from an image in your own registry, made by
+  verger cloud package build/package
+  docker build -f {dockerfile} -t {image} build/package
+  docker push {image}
+then: verger cloud up --engine serverless --image {image}"""
+
+# Where the image has them.
+_MAIN = "local:///opt/verger/main.py"
+_PYTHON = "/opt/verger/bin/python"
+_JOB_STATES = {
+    "SUBMITTED": "waiting",
+    "PENDING": "waiting",
+    "SCHEDULED": "waiting",
+    "QUEUED": "waiting",
+    "RUNNING": "running",
+    "SUCCESS": "done",
+    "FAILED": "failed",
+    "CANCELLING": "stopped",
+    "CANCELLED": "stopped",
+}
+_ENDED = ("SUCCESS", "FAILED", "CANCELLED")
+_NO_APPLICATION = "there is no application, only the bucket and its key"
+_STARTED = ("STARTING", "STARTED")
+_AT_WORK = (*_STARTED, "STOPPING")
+_UNDERWAY = ("waiting", "running")
+_PATIENCE_S, _PAUSE_S = 600, 5
+
+
+def check_image(wanted: Deployment) -> None:
+    """Raise CloudError where no image is named: without, no worker could import verger."""
+    if wanted.image is None:
+        image = f"ACCOUNT.dkr.ecr.{wanted.region}.amazonaws.com/verger:{version('verger')}"
+        dockerfile = infra_folder("aws") / "serverless" / "Dockerfile"
+        raise CloudError(_NO_IMAGE.format(dockerfile=dockerfile, image=image))
+
+
+def submit(here: Deployment, stack: Stack, job: Job) -> str:
+    """Start a job, which starts the application too; it is ended after the deployment's `max_hours`."""
+    if stack.application_id is None:
+        raise CloudError(f"{_NO_APPLICATION}: `verger cloud up` makes one")
+    serverless = client("emr-serverless", here.region)
+    logs = {"logUri": stack.log_uri, "encryptionKeyArn": stack.kms_key_arn}
+    with in_words():
+        started = serverless.start_job_run(
+            applicationId=stack.application_id,
+            executionRoleArn=stack.job_role_arn,
+            name=f"verger {job.command}",
+            executionTimeoutMinutes=here.max_hours * 60,
+            jobDriver={
+                "sparkSubmit": {
+                    "entryPoint": _MAIN,
+                    "entryPointArguments": [job.command, job.src, job.out, *job.flags],
+                    "sparkSubmitParameters": _parameters(here.region),
+                }
+            },
+            configurationOverrides={"monitoringConfiguration": {"s3MonitoringConfiguration": logs}},
+            tags={"project": "verger", "deployment": here.name},
+        )
+    return str(started["jobRunId"])
+
+
+def status(here: Deployment, stack: Stack) -> Status:
+    """Return the application's state and its jobs, newest first; it costs where a job is on its way."""
+    if stack.application_id is None:
+        return Status(_NO_APPLICATION, is_billable=False)
+    serverless = client("emr-serverless", here.region)
+    with in_words():
+        found = serverless.get_application(applicationId=stack.application_id)["application"]
+        jobs = _jobs(serverless, stack.application_id)
+    is_billable = found["state"] in _AT_WORK and any(job.state in _UNDERWAY for job in jobs)
+    return Status(f"application {stack.application_id} is {found['state']}", is_billable, jobs)
+
+
+def log_folders(stack: Stack, job_id: str) -> Iterator[str]:
+    """Yield where the lines of a job's driver lie."""
+    yield f"{stack.log_uri.rstrip('/')}/applications/{stack.application_id}/jobs/{job_id}/SPARK_DRIVER"
+
+
+def stop(here: Deployment, application_id: str, say: Say) -> None:
+    """Cancel an application's jobs, and stop it: AWS removes none that is started, and Terraform stops none."""
+    serverless = client("emr-serverless", here.region)
+
+    def state() -> str:
+        try:
+            return str(serverless.get_application(applicationId=application_id)["application"]["state"])
+        except serverless.exceptions.ResourceNotFoundException:
+            return "TERMINATED"
+
+    with in_words():
+        if state() not in _AT_WORK:
+            return
+        say(f"stopping application {application_id}")
+        for job in _jobs(serverless, application_id):
+            if job.state in _UNDERWAY:
+                serverless.cancel_job_run(applicationId=application_id, jobRunId=job.id)
+        _wait(lambda: not _is_busy(serverless, application_id), f"the jobs of application {application_id}")
+        if state() in _STARTED:
+            serverless.stop_application(applicationId=application_id)
+        _wait(lambda: state() not in _AT_WORK, f"application {application_id}")
+
+
+def _parameters(region: str) -> str:
+    """Return what spark-submit is told: driver and workers start with the environment that is named here.
+
+    Here those are of infra/aws/serverless/Dockerfile; the region: as in `emr`.
+    """
+    settings = {
+        "spark.pyspark.python": _PYTHON,
+        "spark.emr-serverless.driverEnv.PYSPARK_PYTHON": _PYTHON,
+        "spark.executorEnv.PYSPARK_PYTHON": _PYTHON,
+        "spark.executorEnv.AWS_REGION": region,
+    }
+    return " ".join(f"--conf {key}={value}" for key, value in settings.items())
+
+
+def _runs(serverless: Any, application_id: str) -> list[dict[str, Any]]:
+    pages = serverless.get_paginator("list_job_runs").paginate(applicationId=application_id)
+    return [run for page in pages for run in page["jobRuns"]]
+
+
+def _jobs(serverless: Any, application_id: str) -> tuple[JobStatus, ...]:
+    """Return the application's jobs, newest first."""
+    runs = sorted(_runs(serverless, application_id), key=lambda run: run["createdAt"], reverse=True)
+    return tuple(map(_job, runs))
+
+
+def _is_busy(serverless: Any, application_id: str) -> bool:
+    """Tell whether a job still runs, or is being cancelled: the application cannot be stopped as long."""
+    return any(run["state"] not in _ENDED for run in _runs(serverless, application_id))
+
+
+def _wait(is_over: Callable[[], bool], whom: str) -> None:
+    """Wait until something has ended, which boto3 has no waiter for."""
+    for _ in range(_PATIENCE_S // _PAUSE_S):
+        if is_over():
+            return
+        time.sleep(_PAUSE_S)
+    raise CloudError(f"{whom} did not end within {_PATIENCE_S // 60} minutes: try again, or look at AWS's console")
+
+
+def _job(run: dict[str, Any]) -> JobStatus:
+    began, changed = (run[name].strftime("%Y-%m-%d %H:%M") for name in ("createdAt", "updatedAt"))
+    state = _JOB_STATES.get(run["state"], run["state"].lower())
+    ended = changed if state in ("done", "failed", "stopped") else ""
+    return JobStatus(run["id"], state, run.get("stateDetails") or "", began, ended)

@@ -1,0 +1,111 @@
+"""What Terraform makes of a deployment on AWS: its variables go in, its outputs come out."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from verger.cloud.deployments import folder_of
+from verger.cloud.provider import Deployment, Say
+from verger.cloud.terraform import Terraform, infra_folder
+from verger.errors import CloudError
+
+# Of some seventy things these; `still` begins the lines on what takes minutes.
+_TOLD = re.compile(
+    r"^still|aws_(budgets_budget|emr_cluster|emrserverless_application|kms_key|s3_bucket|vpc|vpc_endpoint)\."
+)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What exists of a deployment; log_uri and package_uri are folders of the bucket."""
+
+    bucket: str
+    kms_key_arn: str
+    job_role_arn: str
+    log_uri: str
+    package_uri: str
+    vpc_id: str
+    cluster_id: str | None = None
+    application_id: str | None = None
+
+
+def terraform_of(here: Deployment) -> Terraform:
+    """Return Terraform in the deployment's folder."""
+    return Terraform(folder_of(here.name) / "terraform")
+
+
+def read_stack(here: Deployment) -> Stack:
+    """Return what has been made. Raises CloudError where nothing has, or not all."""
+    terraform = terraform_of(here)
+    told = terraform.output() if terraform.has_state else {}
+    try:
+        return Stack(**{field.name: told[field.name] for field in fields(Stack) if field.name in told})
+    except TypeError:  # Terraform notes the outputs last, and none that is null
+        raise CloudError(
+            f"the deployment {here.name!r} is not whole: `verger cloud up` goes on, `verger cloud down` removes it"
+        ) from None
+
+
+def prepare(wanted: Deployment, package: Path, budget_usd: float) -> Terraform:
+    """Bring the module and the variables into the deployment's folder."""
+    terraform = terraform_of(wanted)
+    terraform.prepare(infra_folder("aws"), _variables(wanted, package, budget_usd), _override())
+    return terraform
+
+
+def change(here: Deployment, **changed: object) -> Terraform:
+    """Prepare it anew, as it was but for these variables."""
+    terraform = terraform_of(here)
+    variables = terraform.variables() | changed
+    if not Path(variables.get("package_dir") or "").is_dir():
+        variables["package_dir"] = None
+    terraform.prepare(infra_folder("aws"), variables, _override())
+    return terraform
+
+
+def _variables(wanted: Deployment, package: Path, budget_usd: float) -> dict[str, Any]:
+    """Return Terraform's variables. A bucket with photos in it is not let go: `down` says so when it is asked."""
+    shape = wanted.shape
+    return {
+        "name": wanted.name,
+        "region": wanted.region,
+        "engine": wanted.engine,
+        "primary_machine": shape.primary,
+        "machine": shape.machine,
+        "workers": shape.workers,
+        "max_workers": shape.max_workers or shape.workers,
+        "spot": shape.spot,
+        "idle_minutes": wanted.idle_minutes,
+        "max_hours": wanted.max_hours,
+        "budget": round(budget_usd, 2),
+        "email": wanted.email,
+        "package_dir": str(package.absolute()),
+        "notebook": wanted.notebook,
+        "image": wanted.image,
+        "force_destroy": False,
+    }
+
+
+def briefly(say: Say) -> Say:
+    """Return what says of all that is made and removed only the things that are known by name, or wait."""
+    return lambda line: say(line) if _TOLD.search(line) else None
+
+
+def _override() -> dict[str, Any] | None:
+    """Return what lets Terraform's provider talk to an emulator, where AWS_ENDPOINT_URL names one.
+
+    The provider takes the address from there itself; but it would look for Amazon's own names and metadata.
+    """
+    if "AWS_ENDPOINT_URL" not in os.environ:
+        return None
+    relaxed = {
+        "skip_credentials_validation": True,
+        "skip_metadata_api_check": True,
+        "s3_use_path_style": True,
+        "max_retries": 2,
+    }
+    return {"provider": {"aws": relaxed}}

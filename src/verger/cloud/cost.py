@@ -1,0 +1,184 @@
+"""What a run costs, before a cent is spent: arithmetic on prices, a calibration and the plan of its time.
+
+Nothing here has been compared with a bill. What nobody could know beforehand is a range, and stands below in words.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from verger.cloud.bill import BILLS, Line, Spent, cores_a_worker
+from verger.cloud.calibration import Calibration
+from verger.cloud.prices import Prices, Range, price_of
+from verger.cloud.provider import Deployment
+from verger.cloud.providers import CLOUDS
+from verger.cloud.timing import MEASURED, Job, hours
+from verger.errors import CloudError, SettingsError
+
+ENGINES = {name: cloud.engines for name, cloud in CLOUDS.items()}
+
+# How many times as long as a core of the calibration one of theirs takes for a photo: the processor's own speed,
+# two threads on one core, a cluster (benchmarks/results.md: 0.93 of the speed), photos from a store (0.61, with the
+# store on the same cores). Assumed: no cloud's machine was ever measured, and no ARM at all.
+SLOWNESS = {"x86_64": Range(0.65, 1.15, 2.0), "aarch64": Range(0.65, 1.3, 2.8)}
+
+# Minutes from the order to the first task, which are paid: machines, software, verger's own wheels. Assumed.
+START_MINUTES = {
+    "emr": Range(6, 8, 12),
+    "serverless": Range(1, 2, 4),
+    "dataproc": Range(2, 4, 8),
+    "batch": Range(1, 2, 4),
+    "job": Range(4, 6, 10),
+}
+
+# The share of the work that is done again because the cloud took spot machines back. Assumed.
+REDONE = Range(0, 0.05, 0.25)
+
+# Engines whose machines stay when the work is done, until they have idled long enough.
+LINGERING = ("emr", "dataproc")
+
+# A bucket's own key asks KMS once for many objects: for up to 99 % fewer requests, says Amazon.
+KEY_REQUESTS_A_REQUEST = 0.01
+SHARD_BYTES = 256_000_000  # ingest/packed.py, which needs Spark
+ALARMS = 1  # infra/aws/alerts.tf: a cluster that lives long
+
+CASES = ("low", "typical", "high")
+
+
+@dataclass(frozen=True)
+class Photos:
+    """So many photos of so many bytes; packed ones (`verger pack`) take a request a shard instead of one each."""
+
+    count: int
+    mean_bytes: float
+    is_packed: bool = False
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """hours: from the order to the result; eur: all that is paid for it; lines: the typical case, in USD.
+
+    eur_a_month: what stays to be paid while photos and results lie in the bucket.
+    eur_once: the requests that bring the photos there.
+    """
+
+    deployment: Deployment
+    photos: Photos
+    hours: Range
+    eur: Range
+    lines: tuple[Line, ...]
+    eur_a_month: float
+    eur_once: float
+
+
+def estimate(
+    deployment: Deployment,
+    photos: Photos,
+    calibration: Calibration,
+    prices: Prices,
+    standing_h: float = 0.0,
+) -> Estimate:
+    """Return what it costs to start the machines, run the chain once, and let them stand for so long after it."""
+    _check(deployment, photos)
+    job = _job(deployment, photos, calibration, prices)
+    spent = {case: _spent(deployment, job, prices, standing_h, case) for case in CASES}
+    lines = {case: _lines(deployment, job, calibration, prices, spent[case]) for case in CASES}
+    eur = (prices.eur_per_usd * sum(line.usd for line in lines[case]) for case in CASES)
+    waited = (spent[case].start + spent[case].run for case in CASES)
+    month = prices.eur_per_usd * usd_a_month(deployment, photos, calibration, prices)
+    once = prices.eur_per_usd * _usd_once(deployment, photos, prices)
+    return Estimate(deployment, photos, Range(*waited), Range(*eur), tuple(lines["typical"]), month, once)
+
+
+def hourly(deployment: Deployment, prices: Prices) -> tuple[Line, ...]:
+    """Return what an hour costs in which it is up, at its smallest, and nothing runs."""
+    _check(deployment)
+    idle = Spent(start=0, run=0, idle=1, spot=1)
+    return tuple(line for line in BILLS[deployment.engine](deployment, idle, prices) if line.quantity)
+
+
+def usd_a_month(deployment: Deployment, photos: Photos, calibration: Calibration, prices: Prices) -> float:
+    """Return what photos, results, their key and the alarms cost a month, whether anything runs or not."""
+    _, region = prices.below(deployment.provider, deployment.region)
+    stored_gb = photos.count * (photos.mean_bytes + result_bytes(calibration)) / 1e9
+    usd = stored_gb * price_of(region.rate, "store-gb-month", "rate")
+    usd += price_of(region.rate, "key-month", "rate")
+    if "alarm-month" in region.rate:
+        usd += ALARMS * region.rate["alarm-month"].usd
+    return usd
+
+
+def _usd_once(deployment: Deployment, photos: Photos, prices: Prices) -> float:
+    """A request for each photo, or shard, that is brought into the bucket; the bytes are free."""
+    _, region = prices.below(deployment.provider, deployment.region)
+    n_shards = math.ceil(photos.count * photos.mean_bytes / SHARD_BYTES)
+    puts = n_shards if photos.is_packed else photos.count
+    return puts / 1000 * price_of(region.rate, "put-1000", "rate")
+
+
+def result_bytes(calibration: Calibration) -> float:
+    """Return the bytes of a photo's features and components: four a feature, and what docs/scaling.md measured."""
+    beside = MEASURED.feature_bytes - 4 * 1280
+    return 4 * calibration.n_features + beside + MEASURED.component_bytes
+
+
+def check_budget(estimated: Estimate, max_eur: float, fitting: str = "") -> None:
+    """Raise CloudError where a run may cost more; `fitting` says what would not."""
+    if estimated.eur.high > max_eur:
+        eur = estimated.eur
+        raise CloudError(
+            f"{estimated.photos.count:,} photos may cost up to {eur.high:,.2f} EUR (likely {eur.typical:,.2f}), "
+            f"and {max_eur:,.2f} EUR are allowed{'; ' * bool(fitting)}{fitting}"
+        )
+
+
+def _check(deployment: Deployment, photos: Photos | None = None) -> None:
+    engines = ENGINES.get(deployment.provider)
+    if engines is None:
+        raise SettingsError("provider", deployment.provider, ENGINES)
+    if deployment.engine not in engines:
+        raise SettingsError("engine", deployment.engine, engines)
+    if photos is not None and photos.count < 1:
+        raise SettingsError("photos", photos.count, "one at least")
+
+
+def _job(deployment: Deployment, photos: Photos, calibration: Calibration, prices: Prices) -> Job:
+    shape = deployment.shape
+    each = cores_a_worker(deployment.engine, prices.machine(shape.machine))
+    n_cores = (shape.max_workers or shape.workers) * each
+    photo_ms = calibration.photo_ms(photos.mean_bytes)
+    return Job(photos.count, n_cores, photo_ms, round(photos.mean_bytes), photos.is_packed)
+
+
+def _spent(deployment: Deployment, job: Job, prices: Prices, standing_h: float, case: str) -> Spent:
+    """How long each phase takes in the best, the likely and the worst case."""
+    shape = deployment.shape
+    slowness = getattr(SLOWNESS[prices.machine(shape.machine).arch], case)
+    run = hours(Job(job.n_photos, job.n_cores, job.photo_ms * slowness, job.photo_bytes, job.is_packed))
+    cloud, _ = prices.below(deployment.provider, deployment.region)
+    spot = 1.0
+    if shape.max_workers and shape.spot:
+        spot = getattr(prices.spot[cloud], case)
+        run *= 1 + getattr(REDONE, case)
+    idle = deployment.idle_minutes / 60 + standing_h if deployment.engine in LINGERING else 0.0
+    return Spent(getattr(START_MINUTES[deployment.engine], case) / 60, run, idle, spot)
+
+
+def _lines(deployment: Deployment, job: Job, calibration: Calibration, prices: Prices, spent: Spent) -> list[Line]:
+    """What the machines cost, then what the store does."""
+    _, region = prices.below(deployment.provider, deployment.region)
+    results_gb = job.n_photos * result_bytes(calibration) / 1e9
+    key_requests = KEY_REQUESTS_A_REQUEST * (job.all_gets + job.all_puts)
+
+    def line(what: str, quantity: float, unit: str, rate: str) -> Line:
+        return Line(what, quantity, unit, price_of(region.rate, rate, "rate"))
+
+    store = [
+        line("GET", job.all_gets / 1000, "1,000 requests", "get-1000"),
+        line("PUT, LIST", job.all_puts / 1000, "1,000 requests", "put-1000"),
+        line("key asked", key_requests / 10_000, "10,000 requests", "key-10000"),
+        line("results fetched", results_gb, "GB", "out-gb"),
+    ]
+    machines = BILLS[deployment.engine](deployment, spent, prices)
+    return [line for line in [*machines, *store] if line.quantity]

@@ -1,0 +1,159 @@
+"""Databricks by its own SDK: files in a Unity Catalog volume, a cluster policy, a job whose clusters end with it.
+
+Nothing is up between jobs: `up` uploads and registers, the machines come with `submit`. Who asks is found as
+Databricks' own tools find it (DATABRICKS_TOKEN, a profile in ~/.databrickscfg, a login of the CLI).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from verger.cloud.databricks import job as ask
+from verger.cloud.databricks.guard import findings
+from verger.cloud.databricks.workspace import VOLUME, asking, open_workspace
+from verger.cloud.package import check_package
+from verger.cloud.provider import Deployment, Finding, Job, JobStatus, Leftover, Resource, Say, Status
+from verger.cloud.providers import target_of
+from verger.cloud.region import check_region
+from verger.cloud.transfer import fetch_tree
+from verger.errors import CloudError
+from verger.objects import object_path
+
+if TYPE_CHECKING:
+    from databricks.sdk import WorkspaceClient
+    from databricks.sdk.service.jobs import BaseRun
+
+_RUNS_SHOWN = 25
+
+_STATES = {
+    "BLOCKED": "waiting",
+    "PENDING": "waiting",
+    "QUEUED": "waiting",
+    "WAITING": "waiting",
+    "RUNNING": "running",
+    "TERMINATING": "running",
+}
+
+
+class Databricks:
+    """A workspace in the EU, whichever cloud it lies on."""
+
+    def plan(self, wanted: Deployment) -> list[Resource]:
+        """Return what `up` would make."""
+        check_region("databricks", wanted.region)
+        title, schema = ask.title(wanted.name), ask.schema_name(wanted.name)
+        most = wanted.shape.max_workers or wanted.shape.workers
+        return [
+            Resource("schema", schema, "holds the volume"),
+            Resource("volume", f"{schema}.{VOLUME}", "verger's package, results and logs"),
+            Resource("cluster policy", title, f"idle clusters end after {wanted.idle_minutes} minutes; tags"),
+            Resource("job", title, f"a cluster of {wanted.shape.workers} to {most} workers for each run"),
+        ]
+
+    def check(self, wanted: Deployment) -> None:
+        """Ask the workspace where it lies."""
+        with asking("say where the workspace lies"):
+            _check_workspace(open_workspace(wanted).client, wanted)
+
+    def up(self, wanted: Deployment, package: Path, say: Say) -> None:
+        """Upload the package; make the policy and the job, or bring them to what is wanted."""
+        check_package(package, target_of(wanted))
+        with asking("make the deployment"):
+            workspace = open_workspace(wanted)
+            _check_workspace(workspace.client, wanted)
+            workspace.make_volume()
+            workspace.upload(package, say)
+            policy = workspace.make_policy(wanted)
+            say(f"cluster policy {ask.title(wanted.name)}")
+            workspace.make_job(wanted, policy)
+            say(f"job {ask.title(wanted.name)}")
+
+    def submit(self, here: Deployment, job: Job) -> str:
+        """Start a run of the job with the words of `verger`."""
+        with asking("start a run"):
+            workspace = open_workspace(here)
+            words = [job.command, workspace.resolve(job.src), workspace.resolve(job.out), *job.flags]
+            started = workspace.client.jobs.run_now(workspace.job_id(), python_params=words)
+            return str(started.run_id)
+
+    def status(self, here: Deployment) -> Status:
+        """Return the runs, newest first; a cluster costs while one is not over."""
+        with asking("list runs"):
+            workspace = open_workspace(here)
+            job = workspace.find_job()
+            if job is None:
+                return Status("there is no such job: verger cloud up makes it", is_billable=False)
+            listed = workspace.client.jobs.list_runs(job_id=job, limit=_RUNS_SHOWN)
+            runs = [run for run, _ in zip(listed, range(_RUNS_SHOWN), strict=False)]
+            clusters = workspace.clusters()
+        jobs = tuple(_job_status(run) for run in runs)
+        is_busy = any(job.state in ("waiting", "running") for job in jobs)
+        state = f"clusters: {len(clusters)}" if is_busy or clusters else "ready: machines come with a run"
+        return Status(state, is_busy or bool(clusters), jobs)
+
+    def logs(self, here: Deployment, job_id: str) -> Iterator[str]:
+        """Yield what a run has written (Databricks keeps the last 5 MB), and its error."""
+        with asking(f"read the output of run {job_id}"):
+            jobs = open_workspace(here).client.jobs
+            for task in jobs.get_run(int(job_id)).tasks or ():
+                assert task.run_id is not None
+                output = jobs.get_run_output(task.run_id)
+                for text in (output.logs, output.error, output.error_trace):
+                    yield from (text or "").splitlines()
+
+    def fetch(self, here: Deployment, out: str, folder: Path, say: Say) -> None:
+        """Copy a result here, out of a volume or an object store."""
+        if (source := object_path(out)) is not None:
+            fetch_tree(source, folder, say)
+            return
+        with asking(f"read {out}"):
+            workspace = open_workspace(here)
+            workspace.download(workspace.resolve(out), folder, say)
+
+    def down(self, here: Deployment, say: Say, *, keep_data: bool) -> list[Leftover]:
+        """Stop the runs, remove job, policy and files; return what the workspace still lists."""
+        with asking("take the deployment down"):
+            workspace = open_workspace(here)
+            workspace.remove_job(say)
+            workspace.remove_policy(say)
+            workspace.remove_files(say, keep_data=keep_data)
+            return workspace.leftovers(keep_data=keep_data)
+
+    def guard(self, here: Deployment) -> list[Finding]:
+        """Check the workspace's region, the policy's rules and the job's cluster."""
+        with asking("look at the deployment"):
+            workspace = open_workspace(here)
+            job = workspace.find_job()
+            settings = workspace.client.jobs.get(job).settings if job is not None else None
+            return findings(
+                here,
+                region=workspace.client.metastores.summary().region or "unknown",
+                policy=workspace.policy_definition(),
+                job=settings,
+                clusters=workspace.clusters(),
+            )
+
+
+def _check_workspace(client: WorkspaceClient, wanted: Deployment) -> None:
+    """Raise CloudError unless the workspace lies in the region that is asked for, and that in the EU."""
+    check_region("databricks", wanted.region)
+    found = client.metastores.summary().region or "unknown"
+    check_region("databricks", found)
+    if found != wanted.region:
+        raise CloudError(f"the workspace lies in {found}, not in {wanted.region}: say --region {found}")
+
+
+def _job_status(run: BaseRun) -> JobStatus:
+    state = run.status.state.value if run.status and run.status.state else ""
+    ending = run.status.termination_details if run.status else None
+    code = ending.code.value if ending and ending.code else ""
+    over = "done" if code == "SUCCESS" else "stopped" if code in ("CANCELED", "USER_CANCELED") else "failed"
+    told = ending.message or code if ending and over == "failed" else ""
+    return JobStatus(str(run.run_id), _STATES.get(state, over), told, _time(run.start_time), _time(run.end_time))
+
+
+def _time(milliseconds: int | None) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds") if milliseconds else ""

@@ -1,0 +1,113 @@
+"""What a Databricks workspace is asked for: a cluster policy and a job, as plain data.
+
+infra/databricks holds the same as an asset bundle, for those who deploy with Databricks' own tool; a test compares
+the two.
+"""
+
+from __future__ import annotations
+
+from verger.cloud.provider import Deployment
+from verger.cloud.region import EU_REGIONS
+
+# Databricks' release notes: 17.3 LTS is Spark 4.0.0 with Scala 2.13 alone, supported until October 2028. 16.4 LTS,
+# the last of Spark 3.5, has pandas 1.5, for which verger is too new. `providers` knows its Python and Spark.
+RUNTIME = "17.3.x-scala2.13"
+# The chain broadcasts and reads partitions: a shared cluster ("USER_ISOLATION") forbids that.
+SECURITY_MODE = "SINGLE_USER"
+
+_KEY = "verger"  # of the one task, and of its cluster
+_SPOT = {
+    "aws_attributes": {"availability": "SPOT_WITH_FALLBACK", "first_on_demand": 1},
+    "azure_attributes": {"availability": "SPOT_WITH_FALLBACK_AZURE", "first_on_demand": 1},
+    "gcp_attributes": {"availability": "PREEMPTIBLE_WITH_FALLBACK_GCP", "first_on_demand": 1},
+}
+_STEADY = {
+    "aws_attributes": {"availability": "ON_DEMAND"},
+    "azure_attributes": {"availability": "ON_DEMAND_AZURE"},
+    "gcp_attributes": {"availability": "ON_DEMAND_GCP"},
+}
+
+Json = dict[str, object]
+
+
+def title(name: str) -> str:
+    """Return what the policy and the job of a deployment are called."""
+    return f"verger-{name}"
+
+
+def schema_name(name: str) -> str:
+    """Return the schema of a deployment: no hyphens, which SQL would want quoted."""
+    return f"verger_{name.replace('-', '_')}"
+
+
+def tags(name: str) -> dict[str, str]:
+    """Return what every machine is marked with, in the workspace's cloud too."""
+    return {"project": "verger", "deployment": name}
+
+
+def policy_definition(wanted: Deployment) -> Json:
+    """Return the rules of every cluster: it ends when idle, is marked, and is no larger than asked for."""
+    shape = wanted.shape
+    rules: Json = {
+        "autotermination_minutes": {"type": "fixed", "value": wanted.idle_minutes, "hidden": True},
+        "data_security_mode": {"type": "fixed", "value": SECURITY_MODE},
+        "spark_version": {"type": "fixed", "value": RUNTIME},
+        "node_type_id": {"type": "allowlist", "values": [shape.machine, shape.primary]},
+        "driver_node_type_id": {"type": "allowlist", "values": [shape.machine, shape.primary]},
+    }
+    most = shape.max_workers or shape.workers
+    size = "autoscale.max_workers" if shape.max_workers else "num_workers"
+    rules[size] = {"type": "range", "maxValue": most}
+    return rules | {
+        f"custom_tags.{key}": {"type": "fixed", "value": value} for key, value in tags(wanted.name).items()
+    }
+
+
+def job_settings(wanted: Deployment, policy_id: str, volume: str) -> Json:
+    """Return the job: main.py of the package on a cluster that lives as long as a run.
+
+    volume: the folder of the deployment's files, /Volumes/CATALOG/SCHEMA/files.
+    """
+    task: Json = {
+        "task_key": _KEY,
+        "job_cluster_key": _KEY,
+        "spark_python_task": {"python_file": f"{volume}/packages/main.py", "source": "WORKSPACE"},
+        "timeout_seconds": wanted.max_hours * 3600,
+    }
+    settings: Json = {
+        "name": title(wanted.name),
+        "tags": tags(wanted.name),
+        "max_concurrent_runs": 1,
+        "queue": {"enabled": True},
+        "tasks": [task],
+        "job_clusters": [{"job_cluster_key": _KEY, "new_cluster": _cluster(wanted, policy_id, volume)}],
+    }
+    if wanted.email:
+        settings["email_notifications"] = {"on_failure": [wanted.email]}
+    return settings
+
+
+def _cluster(wanted: Deployment, policy_id: str, volume: str) -> Json:
+    shape = wanted.shape
+    size: Json = {"num_workers": shape.workers}
+    if shape.max_workers:
+        size = {"autoscale": {"min_workers": shape.workers, "max_workers": shape.max_workers}}
+    attributes = f"{cloud_of(wanted.region)}_attributes"
+    return {
+        **size,
+        "spark_version": RUNTIME,
+        "node_type_id": shape.machine,
+        "driver_node_type_id": shape.primary,
+        "data_security_mode": SECURITY_MODE,
+        "policy_id": policy_id,
+        attributes: (_SPOT if shape.spot else _STEADY)[attributes],
+        "custom_tags": tags(wanted.name),
+        "init_scripts": [{"volumes": {"destination": f"{volume}/packages/init.sh"}}],
+        "spark_env_vars": {"VERGER_PACKAGE": f"{volume}/packages"},
+        "cluster_log_conf": {"volumes": {"destination": f"{volume}/logs"}},
+    }
+
+
+def cloud_of(region: str) -> str:
+    """Return the cloud below a workspace of this region: aws, gcp or azure."""
+    return next((cloud for cloud in ("aws", "gcp") if region in EU_REGIONS[cloud]), "azure")

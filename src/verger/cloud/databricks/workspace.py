@@ -1,0 +1,219 @@
+"""A Databricks workspace, and where in it a deployment's things are."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from verger.cloud.databricks import job as ask
+from verger.cloud.provider import Deployment, Leftover, Say
+from verger.errors import CloudError, SetupError
+from verger.objects import object_path
+from verger.uri import scheme_of
+
+if TYPE_CHECKING:
+    from databricks.sdk import WorkspaceClient
+
+VOLUME = "files"
+_STOPPING = timedelta(minutes=10)
+_MISSING = "Databricks needs its SDK: pip install 'verger[databricks]'"
+
+
+@contextlib.contextmanager
+def asking(what: str) -> Iterator[None]:
+    """Say in words what Databricks refuses."""
+    try:
+        from databricks.sdk.errors.base import DatabricksError
+    except ImportError as error:
+        raise SetupError(_MISSING) from error
+    try:
+        yield
+    except DatabricksError as error:
+        raise CloudError(f"Databricks does not {what}: {str(error).splitlines()[0]}") from None
+
+
+def open_workspace(here: Deployment) -> Workspace:
+    """Log in as Databricks' own tools do; raises SetupError where nothing says as whom."""
+    try:
+        from databricks.sdk import WorkspaceClient
+    except ImportError as error:
+        raise SetupError(_MISSING) from error
+    try:
+        client = WorkspaceClient(host=here.workspace, product="verger")
+    except ValueError as error:
+        raise SetupError(
+            "no credentials for Databricks: set DATABRICKS_HOST and DATABRICKS_TOKEN, or run "
+            f"`databricks auth login --host {here.workspace or 'https://WORKSPACE'}` ({str(error).splitlines()[0]})"
+        ) from None
+    return Workspace(client, here.name, client.metastores.current().default_catalog_name or "main")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The SDK's client, and where in the workspace a deployment's things are."""
+
+    client: WorkspaceClient
+    name: str
+    catalog: str
+
+    @property
+    def schema(self) -> str:
+        """The schema's full name, CATALOG.SCHEMA."""
+        return f"{self.catalog}.{ask.schema_name(self.name)}"
+
+    @property
+    def volume(self) -> str:
+        """The folder of the volume."""
+        return f"/Volumes/{self.schema.replace('.', '/')}/{VOLUME}"
+
+    def resolve(self, place: str) -> str:
+        """Return a place as the machines see it: a relative one is of the volume. Raises CloudError."""
+        if place.startswith("/Volumes/") or object_path(place) is not None:
+            return place.rstrip("/")
+        if scheme_of(place) != "file" or place.startswith(("/", "~", "..", "file:")):
+            raise CloudError(
+                f"{place}: the machines see volumes and object stores alone. Name a folder of the deployment's "
+                f"volume (raw/), /Volumes/... or s3://...; photos get there by: "
+                f"databricks fs cp -r FOLDER dbfs:{self.volume}/raw"
+            )
+        return f"{self.volume}/{place.strip('/').removeprefix('./')}"
+
+    def make_volume(self) -> None:
+        """Make the schema and the volume, where they are not there."""
+        from databricks.sdk.service.catalog import VolumeType
+
+        schema = ask.schema_name(self.name)
+        if self.schema not in self._schemas():
+            self.client.schemas.create(schema, self.catalog, comment="verger")
+        if VOLUME not in {volume.name for volume in self.client.volumes.list(self.catalog, schema)}:
+            self.client.volumes.create(self.catalog, schema, VOLUME, VolumeType.MANAGED)
+
+    def upload(self, package: Path, say: Say) -> None:
+        """Copy the package into the volume, in the place of an older one."""
+        files = sorted(file for file in package.rglob("*") if file.is_file())
+        for file in files:
+            target = f"{self.volume}/packages/{file.relative_to(package).as_posix()}"
+            with file.open("rb") as content:
+                self.client.files.upload(target, content, overwrite=True)
+        say(f"{len(files)} files of the package in {self.volume}/packages")
+
+    def download(self, source: str, folder: Path, say: Say) -> None:
+        """Copy a folder of the volume here."""
+        for entry in self.client.files.list_directory_contents(source):
+            assert entry.path is not None
+            here = folder / posixpath.basename(entry.path)
+            if entry.is_directory:
+                self.download(entry.path, here, say)
+                continue
+            folder.mkdir(parents=True, exist_ok=True)
+            self.client.files.download_to(entry.path, str(here), overwrite=True)
+            say(str(here))
+
+    def find_policy(self) -> str | None:
+        """Return the id of the cluster policy; None where there is none."""
+        title = ask.title(self.name)
+        found = (policy.policy_id for policy in self.client.cluster_policies.list() if policy.name == title)
+        return next(found, None)
+
+    def policy_definition(self) -> str | None:
+        """Return the policy's rules, as JSON."""
+        policy = self.find_policy()
+        return self.client.cluster_policies.get(policy).definition if policy else None
+
+    def make_policy(self, wanted: Deployment) -> str:
+        """Make the policy, or bring it to what is wanted; return its id."""
+        definition = json.dumps(ask.policy_definition(wanted), indent=2)
+        policies, title = self.client.cluster_policies, ask.title(self.name)
+        policy = self.find_policy()
+        if policy is not None:
+            policies.edit(policy, name=title, definition=definition)
+            return policy
+        made = policies.create(name=title, definition=definition).policy_id
+        assert made is not None
+        return made
+
+    def find_job(self) -> int | None:
+        """Return the id of the job; None where there is none."""
+        return next((job.job_id for job in self.client.jobs.list(name=ask.title(self.name))), None)
+
+    def job_id(self) -> int:
+        """Return the id of the job; raises CloudError where there is none."""
+        job = self.find_job()
+        if job is None:
+            raise CloudError(f"there is no job {ask.title(self.name)}: verger cloud up makes it")
+        return job
+
+    def make_job(self, wanted: Deployment, policy: str) -> None:
+        """Make the job, or bring it to what is wanted."""
+        from databricks.sdk.service.jobs import JobSettings
+
+        settings = JobSettings.from_dict(ask.job_settings(wanted, policy, self.volume))
+        job = self.find_job()
+        if job is None:
+            # The client's own `create` takes every field as an argument; those that are not set are empty.
+            self.client.jobs.create(**{key: value for key, value in vars(settings).items() if value})
+        else:
+            self.client.jobs.reset(job, settings)
+
+    def clusters(self) -> list[str]:
+        """Return the clusters that are not over and carry this deployment's tags."""
+        marks = ask.tags(self.name).items()
+        found = self.client.clusters.list()
+        return [
+            str(cluster.cluster_id)
+            for cluster in found
+            if marks <= (cluster.custom_tags or {}).items() and getattr(cluster.state, "value", "") != "TERMINATED"
+        ]
+
+    def remove_job(self, say: Say) -> None:
+        """Stop its runs and wait for that, remove it, and clusters that somebody has made by the policy."""
+        job = self.find_job()
+        if job is not None:
+            for run in self.client.jobs.list_runs(job_id=job, active_only=True):
+                assert run.run_id is not None
+                self.client.jobs.cancel_run(run.run_id).result(timeout=_STOPPING)
+                say(f"stopped run {run.run_id}")
+            self.client.jobs.delete(job)
+            say(f"removed job {ask.title(self.name)}")
+        for cluster in self.clusters():
+            self.client.clusters.permanent_delete(cluster)
+            say(f"removed cluster {cluster}")
+
+    def remove_policy(self, say: Say) -> None:
+        """Remove the cluster policy."""
+        policy = self.find_policy()
+        if policy is not None:
+            self.client.cluster_policies.delete(policy)
+            say(f"removed cluster policy {ask.title(self.name)}")
+
+    def remove_files(self, say: Say, *, keep_data: bool) -> None:
+        """Remove the volume and its schema; what lies in a managed volume goes with it."""
+        from databricks.sdk.errors import NotFound
+
+        if keep_data:
+            say(f"kept {self.volume}")
+            return
+        with contextlib.suppress(NotFound):
+            self.client.volumes.delete(f"{self.schema}.{VOLUME}")
+            say(f"removed volume {self.schema}.{VOLUME}")
+        with contextlib.suppress(NotFound):
+            self.client.schemas.delete(self.schema)
+            say(f"removed schema {self.schema}")
+
+    def leftovers(self, *, keep_data: bool) -> list[Leftover]:
+        """Return what the workspace still lists of the deployment."""
+        left = [Leftover("cluster", cluster) for cluster in self.clusters()]
+        if (job := self.find_job()) is not None:
+            left.append(Leftover("job", str(job)))
+        if not keep_data and self.schema in self._schemas():
+            left.append(Leftover("schema", self.schema))
+        return left
+
+    def _schemas(self) -> set[str | None]:
+        return {schema.full_name for schema in self.client.schemas.list(self.catalog)}

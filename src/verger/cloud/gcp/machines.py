@@ -1,0 +1,202 @@
+"""The machines of a deployment: a cluster that Google ends, jobs on it, and batches that bring their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from google.api_core.exceptions import NotFound
+from google.cloud import dataproc_v1 as dataproc
+
+from verger.cloud.gcp import requests
+from verger.cloud.gcp.clients import Clients
+from verger.cloud.gcp.names import Names
+from verger.cloud.provider import Deployment, Job, JobStatus, Leftover, Say, Status
+from verger.cloud.region import EU_REGIONS
+from verger.errors import CloudError
+from verger.objects import object_path
+
+_START_S = 1800
+# Google's page of bucket locations: member states alone; EUR4 is Finland and the Netherlands. EUR5, EUR7 and EUR8
+# have a part in London or Zurich.
+_EU_MULTI_REGIONS = ("EU", "EUR4")
+_SHOWN = 25
+
+_CLUSTER = dataproc.ClusterStatus.State
+_JOB = dataproc.JobStatus.State
+_BATCH = dataproc.Batch.State
+_JOB_STATES = {
+    _JOB.PENDING: "waiting",
+    _JOB.SETUP_DONE: "waiting",
+    _JOB.RUNNING: "running",
+    _JOB.DONE: "done",
+    _JOB.ERROR: "failed",
+    _JOB.ATTEMPT_FAILURE: "failed",
+    _JOB.CANCEL_PENDING: "stopped",
+    _JOB.CANCEL_STARTED: "stopped",
+    _JOB.CANCELLED: "stopped",
+}
+_BATCH_STATES = {
+    _BATCH.PENDING: "waiting",
+    _BATCH.RUNNING: "running",
+    _BATCH.SUCCEEDED: "done",
+    _BATCH.FAILED: "failed",
+    _BATCH.CANCELLING: "stopped",
+    _BATCH.CANCELLED: "stopped",
+}
+
+
+def start(clients: Clients, wanted: Deployment, names: Names, say: Say) -> None:
+    """Make the cluster and wait until it runs; one that is there stays as it is, unless it failed."""
+    there = find(clients, names)
+    if there is not None and there.status.state == _CLUSTER.ERROR:
+        _wait(clients.clusters.delete_cluster(request=_cluster(names)))
+        say(f"removed cluster {names.title}, which had failed: {there.status.detail}")
+    elif there is not None:
+        say(f"cluster {names.title} is {there.status.state.name}: it stays as it is")
+        return
+    say(f"cluster {names.title} starts: some three minutes")
+    asked = {"project_id": names.project, "region": names.region, "cluster": requests.cluster(wanted, names)}
+    _wait(clients.clusters.create_cluster(request=asked))
+    say(f"cluster {names.title} runs")
+
+
+def find(clients: Clients, names: Names) -> dataproc.Cluster | None:
+    """Return the cluster; None where there is none."""
+    try:
+        return clients.clusters.get_cluster(request=_cluster(names))
+    except NotFound:
+        return None
+
+
+def submit(clients: Clients, here: Deployment, names: Names, job: Job) -> str:
+    """Start a job, or a batch; return its id."""
+    if here.engine == "batch":
+        asked = {"parent": names.location, "batch": requests.batch(here, names, job)}
+        operation = clients.batches.create_batch(request=asked)
+        return str(operation.metadata.batch).rpartition("/")[2]
+    there = find(clients, names)
+    if there is None or there.status.state != _CLUSTER.RUNNING:
+        told = there.status.state.name if there else "not there: Google ends it when it is idle"
+        raise CloudError(f"the cluster {names.title} is {told}; `verger cloud up` starts it, with the same bucket")
+    started = clients.jobs.submit_job(
+        request={"project_id": names.project, "region": names.region, "job": requests.job(names, job)}
+    )
+    return started.reference.job_id
+
+
+def check_buckets(clients: Clients, names: Names, job: Job) -> None:
+    """Raise CloudError where a bucket that is not the deployment's own lies outside the EU."""
+    for uri in (job.src, job.out):
+        bucket = uri.removeprefix("gs://").partition("/")[0]
+        if bucket != names.bucket:
+            place = str(clients.storage.get_bucket(bucket).location)
+            if place.upper() not in _EU_MULTI_REGIONS and place.lower() not in EU_REGIONS["gcp"]:
+                raise CloudError(f"the bucket {bucket} lies in {place}, which is not in the European Union alone")
+
+
+def status(clients: Clients, here: Deployment, names: Names) -> Status:
+    """Return what runs: a cluster costs while it is there, a batch until it is over."""
+    if here.engine == "batch":
+        batches = tuple(map(_batch_status, _batches(clients, names)))
+        is_busy = any(batch.state in ("waiting", "running") for batch in batches)
+        return Status("batches run" if is_busy else "ready: machines come with a job", is_busy, batches[:_SHOWN])
+    there = find(clients, names)
+    jobs = tuple(map(_job_status, _jobs(clients, names)))[:_SHOWN]
+    if there is None:
+        return Status("there is no cluster: it was idle, or is not up", is_billable=False, jobs=jobs)
+    return Status(f"cluster {names.title} is {there.status.state.name}", is_billable=True, jobs=jobs)
+
+
+def output_of(clients: Clients, here: Deployment, names: Names, job_id: str) -> str:
+    """Return what the names of a driver's output begin with; raises CloudError where there is none yet."""
+    if here.engine == "batch":
+        batch = clients.batches.get_batch(request={"name": f"{names.location}/batches/{job_id}"})
+        uri = batch.runtime_info.output_uri
+    else:
+        asked = {"project_id": names.project, "region": names.region, "job_id": job_id}
+        uri = clients.jobs.get_job(request=asked).driver_output_resource_uri
+    if not uri:
+        raise CloudError(f"job {job_id} has written nothing yet; `verger cloud status` says what it does")
+    return uri
+
+
+def read_output(clients: Clients, uri: str) -> Iterator[str]:
+    """Yield a driver's output, part by part: driveroutput.000000000 and on."""
+    place = object_path(uri)
+    assert place is not None
+    bucket = place.root.removeprefix("gs://")
+    for blob in clients.storage.list_blobs(bucket, prefix=place.key):
+        yield blob.download_as_bytes().decode(errors="replace")
+
+
+def end(clients: Clients, names: Names, say: Say) -> None:
+    """End the cluster, with the jobs on it, and the batches that run."""
+    for batch in _batches(clients, names):
+        if _batch_status(batch).state in ("waiting", "running"):
+            clients.batches.cancel_operation({"name": batch.operation})
+            say(f"stopped batch {batch.name.rpartition('/')[2]}")
+    there = find(clients, names)
+    if there is not None and there.status.state != _CLUSTER.DELETING:
+        _wait(clients.clusters.delete_cluster(request=_cluster(names)))
+        say(f"removed cluster {names.title}")
+
+
+def leftovers(clients: Clients, names: Names, *, keep_data: bool) -> list[Leftover]:
+    """Return what Google still lists of the deployment and would bill, down to machines and disks."""
+    asked = {"project_id": names.project, "region": names.region, "filter": _filter(names)}
+    left = [Leftover("cluster", found.cluster_name) for found in clients.clusters.list_clusters(request=asked)]
+    left += [
+        Leftover("batch", found.name)
+        for found in _batches(clients, names)
+        if _batch_status(found).state in ("waiting", "running")
+    ]
+    marked = f"labels.goog-dataproc-cluster-name={names.title}"  # Dataproc's own mark on machines and disks
+    for kind in ("instances", "disks"):
+        zones = clients.compute(f"aggregated/{kind}", filter=marked).get("items", {}).values()
+        left += [Leftover(kind.removesuffix("s"), thing["name"]) for zone in zones for thing in zone.get(kind, ())]
+    if not keep_data and clients.storage.lookup_bucket(names.bucket) is not None:
+        left.append(Leftover("bucket", names.bucket))
+    return left
+
+
+def _wait(operation: Any) -> None:
+    operation.result(timeout=_START_S)
+
+
+def _cluster(names: Names) -> dict[str, str]:
+    return {"project_id": names.project, "region": names.region, "cluster_name": names.title}
+
+
+def _filter(names: Names) -> str:
+    return " AND ".join(f"labels.{key} = {value}" for key, value in names.labels.items())
+
+
+def _jobs(clients: Clients, names: Names) -> list[dataproc.Job]:
+    asked = {"project_id": names.project, "region": names.region, "filter": _filter(names)}
+    found = clients.jobs.list_jobs(request=asked)
+    return sorted(found, key=lambda job: job.status.state_start_time, reverse=True)
+
+
+def _batches(clients: Clients, names: Names) -> list[dataproc.Batch]:
+    asked = {"parent": names.location, "filter": _filter(names)}
+    return sorted(clients.batches.list_batches(request=asked), key=lambda batch: batch.create_time, reverse=True)
+
+
+def _job_status(job: dataproc.Job) -> JobStatus:
+    began = next((past.state_start_time for past in job.status_history), job.status.state_start_time)
+    state = _JOB_STATES.get(job.status.state, job.status.state.name.lower())
+    ended = job.status.state_start_time if state in ("done", "failed", "stopped") else None
+    return JobStatus(job.reference.job_id, state, job.status.details, _time(began), _time(ended))
+
+
+def _batch_status(batch: dataproc.Batch) -> JobStatus:
+    state = _BATCH_STATES.get(batch.state, batch.state.name.lower())
+    ended = batch.state_time if state in ("done", "failed", "stopped") else None
+    name = batch.name.rpartition("/")[2]
+    return JobStatus(name, state, batch.state_message, _time(batch.create_time), _time(ended))
+
+
+def _time(moment: object) -> str:
+    """Return a time as people read it; nothing where there is none."""
+    return f"{moment:%Y-%m-%d %H:%M}" if moment else ""

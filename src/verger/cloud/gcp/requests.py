@@ -1,0 +1,134 @@
+"""What Dataproc is asked for, in the types of Google's own client: a cluster, a job on it, a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from google.cloud import dataproc_v1 as dataproc
+from google.protobuf.duration_pb2 import Duration
+
+from verger.cloud.gcp.names import Names, n_added, n_kept
+from verger.cloud.provider import Deployment, Job, Shape
+
+# Dataproc's page of image versions: 2.3 is supported until June 2027; its Spark is 3.5, its Python 3.11.
+IMAGE = "2.3-debian12"
+# The page of serverless runtimes: 3.0 is Spark 4.0, Python 3.12, Java 21.
+RUNTIME = "3.0"
+SITE = "site.tar.gz"  # the package as an archive, for batches
+
+_PYTHON = "/opt/verger/bin/python"
+_DISK_GB = 100
+_MINUTE_S = 60
+_HOUR_S = 3600
+_INSTALL_S = 600
+
+
+def cluster(wanted: Deployment, names: Names) -> dataproc.Cluster:
+    """Return the cluster: private, marked, and ended by Google when idle or old."""
+    shape = wanted.shape
+    config = dataproc.ClusterConfig(
+        config_bucket=names.bucket,
+        temp_bucket=names.bucket,
+        gce_cluster_config=_machines(names),
+        master_config=_group(1, shape.primary),
+        worker_config=_group(n_kept(shape), shape.machine),
+        software_config=dataproc.SoftwareConfig(image_version=IMAGE, properties=_properties(names)),
+        initialization_actions=[
+            dataproc.NodeInitializationAction(
+                executable_file=f"{names.package}/init.sh", execution_timeout=Duration(seconds=_INSTALL_S)
+            )
+        ],
+        lifecycle_config=dataproc.LifecycleConfig(
+            idle_delete_ttl=Duration(seconds=wanted.idle_minutes * _MINUTE_S),
+            auto_delete_ttl=Duration(seconds=wanted.max_hours * _HOUR_S),
+        ),
+        endpoint_config=dataproc.EndpointConfig(enable_http_port_access=True),
+    )
+    if wanted.notebook:
+        config.software_config.optional_components.append(dataproc.Component(dataproc.Component.JUPYTER))
+    if n_added(shape):
+        config.autoscaling_config = dataproc.AutoscalingConfig(policy_uri=names.autoscaling)
+        config.secondary_worker_config = _added(shape)
+    return dataproc.Cluster(project_id=names.project, cluster_name=names.title, labels=names.labels, config=config)
+
+
+def job(names: Names, asked: Job) -> dataproc.Job:
+    """Return the job: main.py of the package on the cluster."""
+    return dataproc.Job(
+        placement=dataproc.JobPlacement(cluster_name=names.title),
+        pyspark_job=dataproc.PySparkJob(main_python_file_uri=f"{names.package}/main.py", args=_words(asked)),
+        labels=names.labels,
+    )
+
+
+def batch(here: Deployment, names: Names, asked: Job) -> dataproc.Batch:
+    """Return the batch: it brings its machines, and they go with it.
+
+    There is no initialization action: verger comes as an archive that Spark unpacks beside every worker.
+    """
+    shape = here.shape
+    properties = {
+        "spark.executorEnv.PYTHONPATH": "./site",
+        "spark.dataproc.driverEnv.PYTHONPATH": "./site",
+        "spark.dynamicAllocation.maxExecutors": str(n_kept(shape) + n_added(shape)),
+    }
+    return dataproc.Batch(
+        labels=names.labels,
+        pyspark_batch=dataproc.PySparkBatch(
+            main_python_file_uri=f"{names.package}/main.py",
+            args=_words(asked),
+            archive_uris=[f"{names.package}/{SITE}#site"],
+        ),
+        runtime_config=dataproc.RuntimeConfig(version=RUNTIME, properties=properties),
+        environment_config=dataproc.EnvironmentConfig(
+            execution_config=dataproc.ExecutionConfig(
+                service_account=names.service_account,
+                subnetwork_uri=names.subnetwork,
+                network_tags=[names.title],
+                staging_bucket=names.bucket,
+                ttl=Duration(seconds=here.max_hours * _HOUR_S),
+            )
+        ),
+    )
+
+
+def _words(asked: Job) -> list[str]:
+    return [asked.command, asked.src, asked.out, *asked.flags]
+
+
+def _machines(names: Names) -> dataproc.GceClusterConfig:
+    return dataproc.GceClusterConfig(
+        subnetwork_uri=names.subnetwork,
+        internal_ip_only=True,
+        service_account=names.service_account,
+        service_account_scopes=["https://www.googleapis.com/auth/cloud-platform"],
+        tags=[names.title],
+        metadata={"verger-package": names.package, "block-project-ssh-keys": "true"},
+        shielded_instance_config=dataproc.ShieldedInstanceConfig(
+            enable_secure_boot=True, enable_vtpm=True, enable_integrity_monitoring=True
+        ),
+    )
+
+
+def _properties(names: Names) -> Mapping[str, str]:
+    events = f"gs://{names.bucket}/events"
+    return {
+        "spark:spark.pyspark.python": _PYTHON,
+        "spark:spark.pyspark.driver.python": _PYTHON,
+        "spark:spark.eventLog.enabled": "true",
+        "spark:spark.eventLog.dir": events,
+        "spark:spark.history.fs.logDirectory": events,
+    }
+
+
+def _group(n_machines: int, machine: str) -> dataproc.InstanceGroupConfig:
+    disk = dataproc.DiskConfig(boot_disk_type="pd-balanced", boot_disk_size_gb=_DISK_GB)
+    return dataproc.InstanceGroupConfig(num_instances=n_machines, machine_type_uri=machine, disk_config=disk)
+
+
+def _added(shape: Shape) -> dataproc.InstanceGroupConfig:
+    """The workers that autoscaling adds: none at first."""
+    kinds = dataproc.InstanceGroupConfig.Preemptibility
+    added = _group(0, shape.machine)
+    added.preemptibility = kinds(kinds.SPOT if shape.spot else kinds.NON_PREEMPTIBLE)
+    return added

@@ -1,0 +1,45 @@
+"""What lasts of a deployment on Google's cloud, made by Terraform: bucket, network, service account, budget.
+
+The machines, which cost, come and go by Google's own client (`requests`): Terraform need not be asked when Google
+has ended an idle cluster, and each request is of that client's types, which the tests' stand-in reads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from verger.cloud.deployments import folder_of
+from verger.cloud.gcp.names import Names, n_added, n_kept
+from verger.cloud.provider import Deployment
+from verger.cloud.terraform import Terraform, infra_folder
+
+NOTHING = "none"  # the engine of a deployment that keeps its data alone
+
+
+def terraform_of(here: Deployment) -> Terraform:
+    """Return Terraform in the deployment's folder."""
+    return Terraform(folder_of(here.name) / "terraform")
+
+
+def prepare(wanted: Deployment, *, engine: str | None = None, force_destroy: bool = False) -> Terraform:
+    """Bring the module and the variables into the deployment's folder."""
+    terraform = terraform_of(wanted)
+    told = variables(wanted) | {"engine": engine or wanted.engine, "force_destroy": force_destroy}
+    terraform.prepare(infra_folder("gcp"), told)
+    return terraform
+
+
+def variables(wanted: Deployment) -> dict[str, Any]:
+    """Return Terraform's variables. The bucket is not let go with photos in it, but where `down` is told to."""
+    shape = wanted.shape
+    return {
+        "name": wanted.name,
+        "project": Names.of(wanted).project,
+        "region": wanted.region,
+        "engine": wanted.engine,
+        "workers": n_kept(shape),
+        "max_workers": n_kept(shape) + n_added(shape),
+        "budget": wanted.budget_eur,
+        "email": wanted.email,
+        "force_destroy": False,
+    }

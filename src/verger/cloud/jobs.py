@@ -1,0 +1,82 @@
+"""A run's settings as the words of a command line: what is sent to a cluster is what would have run here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from verger.errors import CloudError, SettingsError
+from verger.featurize.catalog import CATALOG, FRUITNET, IMAGENET, JOIN, NetworkSpec
+from verger.featurize.network import imagenet_file
+from verger.objects import object_path
+from verger.settings import SPARK, Settings
+
+_FILE_ENDINGS = (".h5", ".keras", ".onnx")
+
+
+def flags_of(settings: Settings, told_by: Mapping[str, str], groups: Collection[str]) -> tuple[str, ...]:
+    """Return the flags that give a job these settings: all that are not defaults, wherever they come from.
+
+    told_by: for each setting flag, environment, verger.toml or default (`settings.origins`).
+    groups: those of the job's command; a flag of another one is a SettingsError. Raises CloudError for files of
+    this machine.
+    """
+    words = []
+    for name, origin in told_by.items():
+        if origin == "default":
+            continue
+        value = getattr(settings, name)
+        if _group(name) not in groups or _group(name) == SPARK:  # how Spark is started is the cluster's affair
+            if origin == "flag":
+                raise SettingsError(name, value, "to be left out: this command has no such setting")
+            continue
+        _check_is_no_file(name, value)
+        words += _words(name.replace("_", "-"), value)
+    return tuple(words)
+
+
+def _group(name: str) -> str:
+    extra = Settings.model_fields[name].json_schema_extra
+    assert isinstance(extra, dict)
+    return str(extra["group"])
+
+
+def _words(flag: str, value: object) -> list[str]:
+    if isinstance(value, bool):
+        return [f"--{'' if value else 'no-'}{flag}"]
+    if value is None:
+        return []
+    return [f"--{flag}", ",".join(value) if isinstance(value, tuple) else str(value)]
+
+
+def is_of_a_store(settings: Settings) -> bool:
+    """Tell whether a part of the network lies in an object store, which the machines will ask, not this one."""
+    return any(object_path(name) is not None for name in (*settings.model.split(JOIN), settings.weights or ""))
+
+
+def carried_files(settings: Settings) -> tuple[str, ...]:
+    """Return the files of this machine that the network is made of."""
+    named = [*settings.model.split(JOIN), settings.weights or ""]
+    return tuple(name for name in named if name.endswith(_FILE_ENDINGS) and object_path(name) is None)
+
+
+def with_weights(settings: Settings) -> Settings:
+    """Return the settings with MobileNetV2's ImageNet weights as a file: machines have no way to Keras' server.
+
+    Raises CloudError where the network's weights are of ImageNet and not at hand.
+    """
+    networks = [name for name in settings.model.split(JOIN) if name in CATALOG and name != FRUITNET]
+    if not networks or settings.weights not in (None, IMAGENET):
+        return settings
+    file = imagenet_file()
+    if settings.model == NetworkSpec.model and file.is_file():
+        return settings.model_copy(update={"weights": str(file)})
+    raise CloudError(
+        f"the machines have no way to the ImageNet weights of {networks[0]}: name them by --weights FILE.h5 (Keras "
+        f"keeps those that it has fetched in {file.parent}), or take --model {FRUITNET}"
+    )
+
+
+def _check_is_no_file(name: str, value: object) -> None:
+    """Raise CloudError where labels are in a file of this machine, which a cluster has not."""
+    if name == "label" and str(value).startswith("csv:"):
+        raise CloudError(f"label = {value!r} names a file of this machine, which a cluster has not")

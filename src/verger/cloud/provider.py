@@ -1,0 +1,155 @@
+"""What every cloud can do for verger: one protocol, one file for each that does it.
+
+`plan` says what would exist, `up` makes it, `submit` runs a job, `status`, `logs` and `fetch` follow it, `down`
+removes everything and proves it, `guard` checks a set-up that exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The machines of a cluster: `workers` of `machine`, one more of `primary` that leads them.
+
+    max_workers: managed scaling may add up to so many; None keeps the number.
+    spot: the added ones are spot machines, which the cloud may take back.
+    """
+
+    workers: int
+    machine: str
+    primary: str
+    max_workers: int | None = None
+    spot: bool = True
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What is asked of a cloud, and remembered on this machine under its name.
+
+    name: begins the name of everything that is made.
+    engine: aws: emr or serverless; gcp: dataproc or batch; databricks: job.
+    idle_minutes: without work for so long, the machines end by themselves.
+    max_hours: an alarm for a cluster that lives longer.
+    budget_eur: a month; alerts at 50, 90 and 100 % go to `email`.
+    """
+
+    name: str
+    provider: str
+    region: str
+    engine: str
+    shape: Shape
+    email: str | None = None
+    budget_eur: float = 10.0
+    idle_minutes: int = 15
+    max_hours: int = 4
+    project: str | None = None  # of Google's cloud
+    workspace: str | None = None  # the address of a Databricks workspace
+    notebook: bool = False  # JupyterHub on the cluster, where the provider has one
+    image: str | None = None  # of EMR Serverless' workers, with verger in it
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One thing that would exist: its kind in the provider's words, name, and what it is for."""
+
+    kind: str
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """`verger run` (or another command of the chain) with its source, result and flags.
+
+    files: of this machine, that the flags name: the machines must be given them.
+    """
+
+    command: str
+    src: str
+    out: str
+    flags: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """A job as the cloud has it; state: waiting, running, done, failed or stopped."""
+
+    id: str
+    state: str
+    told: str = ""
+    began: str = ""
+    ended: str = ""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What runs: machines in the cloud's words, whether they cost something now, and the jobs, newest first."""
+
+    state: str
+    is_billable: bool
+    jobs: tuple[JobStatus, ...] = ()
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Something billable that is still there after `down`."""
+
+    kind: str
+    id: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check of `guard`: what was looked at, whether it is as it should be, what was found."""
+
+    check: str
+    is_ok: bool
+    told: str
+
+
+class Provider(Protocol):
+    """A cloud. Methods raise CloudError, or SetupError where a program, an extra or credentials lack."""
+
+    def plan(self, wanted: Deployment) -> list[Resource]:
+        """Return what `up` would make, without asking the cloud for anything."""
+        ...
+
+    def check(self, wanted: Deployment) -> None:
+        """Raise SetupError where a program, an extra or credentials lack: before anything long is begun."""
+        ...
+
+    def up(self, wanted: Deployment, package: Path, say: Say) -> None:
+        """Make it, or bring what is there to what is wanted; `package`: the folder of `verger cloud package`."""
+        ...
+
+    def submit(self, here: Deployment, job: Job) -> str:
+        """Start a job, and return its id."""
+        ...
+
+    def status(self, here: Deployment) -> Status:
+        """Return what runs now."""
+        ...
+
+    def logs(self, here: Deployment, job_id: str) -> Iterator[str]:
+        """Yield the lines that a job has written."""
+        ...
+
+    def fetch(self, here: Deployment, out: str, folder: Path, say: Say) -> None:
+        """Copy a result here."""
+        ...
+
+    def down(self, here: Deployment, say: Say, *, keep_data: bool) -> list[Leftover]:
+        """Remove everything (with keep_data all but the bucket), and return what is still there and costs."""
+        ...
+
+    def guard(self, here: Deployment) -> list[Finding]:
+        """Check region, encryption, public access, idle stop and tags of what exists."""
+        ...

@@ -1,0 +1,77 @@
+"""Where photos may lie and be computed on: the regions of each cloud that are in the European Union.
+
+A region's prefix says nothing: eu-west-2 is London, eu-central-2 Zurich, europe-west2 and europe-west6 likewise.
+Hence lists, and no pattern. Terraform's variables and the policies in infra/ hold the same lists; a test
+compares them.
+"""
+
+from __future__ import annotations
+
+from verger.errors import CloudError, SettingsError
+
+# Checked against the providers' pages of regions, 2026-11-22.
+EU_REGIONS: dict[str, dict[str, str]] = {
+    "aws": {
+        "eu-central-1": "Frankfurt",
+        "eu-north-1": "Stockholm",
+        "eu-south-1": "Milan",
+        "eu-south-2": "Aragon",
+        "eu-west-1": "Dublin",
+        "eu-west-3": "Paris",
+    },
+    "gcp": {
+        "europe-central2": "Warsaw",
+        "europe-north1": "Hamina",
+        "europe-north2": "Stockholm",
+        "europe-southwest1": "Madrid",
+        "europe-west1": "St. Ghislain",
+        "europe-west10": "Berlin",
+        "europe-west12": "Turin",
+        "europe-west3": "Frankfurt",
+        "europe-west4": "Eemshaven",
+        "europe-west8": "Milan",
+        "europe-west9": "Paris",
+    },
+}
+# A workspace of Databricks lies in a region of the cloud below it.
+EU_REGIONS["databricks"] = (
+    EU_REGIONS["aws"]
+    | EU_REGIONS["gcp"]
+    | {
+        "francecentral": "Paris",
+        "germanywestcentral": "Frankfurt",
+        "italynorth": "Milan",
+        "northeurope": "Dublin",
+        "polandcentral": "Warsaw",
+        "spaincentral": "Madrid",
+        "swedencentral": "Gävle",
+        "westeurope": "Amsterdam",
+    }
+)
+
+# In Europe, and not in the Union: what people take for it.
+_NEIGHBOURS = {
+    "eu-west-2": "London",
+    "eu-central-2": "Zurich",
+    "europe-west2": "London",
+    "europe-west6": "Zurich",
+    "uksouth": "London",
+    "ukwest": "Cardiff",
+    "switzerlandnorth": "Zurich",
+    "switzerlandwest": "Geneva",
+    "norwayeast": "Oslo",
+}
+
+DEFAULT_REGIONS = {"aws": "eu-west-3", "gcp": "europe-west9", "databricks": "eu-west-3"}
+
+
+def check_region(provider: str, region: str) -> str:
+    """Return the region; raises CloudError where it is not in the EU, SettingsError for an unknown provider."""
+    if provider not in EU_REGIONS:
+        raise SettingsError("provider", provider, EU_REGIONS)
+    allowed = EU_REGIONS[provider]
+    if region in allowed:
+        return region
+    where = f" ({_NEIGHBOURS[region]})" if region in _NEIGHBOURS else ""
+    listed = ", ".join(f"{name} ({city})" for name, city in allowed.items())
+    raise CloudError(f"region {region}{where} is not in the European Union; allowed on {provider}: {listed}")

@@ -1,0 +1,133 @@
+"""A Dataproc of our own, as far as verger asks one; requests are read, and answers written, by Google's own types.
+
+A field that those types do not know is an error there, and fails the test.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from google.cloud import dataproc_v1 as dataproc
+from google.protobuf import json_format
+
+from tests.cloud.stub import Asked, RefusedError, Routes
+
+_BEGAN = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
+_TYPES = "type.googleapis.com/google.cloud.dataproc.v1"
+
+
+@dataclass
+class Dataproc:
+    """Clusters, jobs, batches and operations; what a job becomes is for a test to say."""
+
+    clusters: dict[str, dataproc.Cluster] = field(default_factory=dict)
+    jobs: dict[str, dataproc.Job] = field(default_factory=dict)
+    batches: dict[str, dataproc.Batch] = field(default_factory=dict)
+    machines: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {"instances": [], "disks": []})
+    ids: Any = field(default_factory=lambda: itertools.count(1))
+
+    @property
+    def routes(self) -> Routes:
+        region, location = r"/v1/(projects/[^/]+/regions/[^/]+)", r"/v1/(projects/[^/]+/locations/[^/]+)"
+        return {
+            rf"POST {region}/clusters": self._make_cluster,
+            rf"GET {region}/clusters": lambda asked: _listed("clusters", self.clusters, asked),
+            rf"GET {region}/clusters/(.+)": lambda asked: _json(_found(self.clusters, asked)),
+            rf"DELETE {region}/clusters/(.+)": self._delete_cluster,
+            rf"POST {region}/jobs:submit": self._submit,
+            rf"GET {region}/jobs": lambda asked: _listed("jobs", self.jobs, asked),
+            rf"GET {region}/jobs/(.+)": lambda asked: _json(_found(self.jobs, asked)),
+            rf"POST {location}/batches": self._make_batch,
+            rf"GET {location}/batches": lambda asked: _listed("batches", self.batches, asked),
+            rf"GET {location}/batches/(.+)": lambda asked: _json(_found(self.batches, asked)),
+            r"POST /v1/(projects/.+/operations)/(.+):cancel": self._cancel,
+            r"GET /compute/v1/projects/[^/]+/aggregated/(instances|disks)": self._machines,
+        }
+
+    def finish_job(self, job: str, state: str, output: str = "", details: str = "") -> None:
+        """Let a job end."""
+        there = self.jobs[job]
+        there.status_history.append(there.status)
+        ended = _BEGAN + timedelta(minutes=30)
+        told = {"state": state, "stateStartTime": ended.isoformat(), "details": details}
+        there.status = dataproc.JobStatus.from_json(json.dumps(told))
+        there.driver_output_resource_uri = output
+
+    def _make_cluster(self, asked: Asked) -> object:
+        cluster = dataproc.Cluster.from_json(asked.body)
+        if cluster.cluster_name in self.clusters:
+            raise _refused(409, "ALREADY_EXISTS", f"Already exists: cluster {cluster.cluster_name}")
+        cluster.status = dataproc.ClusterStatus(state=dataproc.ClusterStatus.State.RUNNING, state_start_time=_BEGAN)
+        self.clusters[cluster.cluster_name] = cluster
+        return self._done(asked.groups[0], "Cluster", _json(cluster))
+
+    def _delete_cluster(self, asked: Asked) -> object:
+        _found(self.clusters, asked)
+        del self.clusters[asked.groups[1]]
+        return self._done(asked.groups[0], "", {})
+
+    def _submit(self, asked: Asked) -> object:
+        job = dataproc.SubmitJobRequest.from_json(asked.body).job
+        cluster = self.clusters[job.placement.cluster_name]
+        job.reference.job_id = f"job-{next(self.ids)}"
+        job.placement.cluster_uuid = f"uuid-of-{cluster.cluster_name}"
+        job.status = dataproc.JobStatus(state=dataproc.JobStatus.State.PENDING, state_start_time=_BEGAN)
+        self.jobs[job.reference.job_id] = job
+        return _json(job)
+
+    def _make_batch(self, asked: Asked) -> object:
+        batch = dataproc.Batch.from_json(asked.body)
+        name = asked.query.get("batchId") or f"batch-{next(self.ids)}"
+        region = asked.groups[0].replace("/locations/", "/regions/")
+        batch.name = f"{asked.groups[0]}/batches/{name}"
+        batch.operation = f"{region}/operations/of-{name}"
+        batch.state = dataproc.Batch.State(dataproc.Batch.State.PENDING)
+        batch.create_time = _BEGAN
+        self.batches[name] = batch
+        told = {"@type": f"{_TYPES}.BatchOperationMetadata", "batch": batch.name}
+        return {"name": batch.operation, "metadata": told, "done": False}
+
+    def _cancel(self, asked: Asked) -> object:
+        batch = self.batches[asked.groups[1].removeprefix("of-")]
+        batch.state = dataproc.Batch.State(dataproc.Batch.State.CANCELLED)
+        batch.state_time = _BEGAN
+        return {}
+
+    def _machines(self, asked: Asked) -> object:
+        (kind,) = asked.groups
+        label, _, value = asked.query["filter"].removeprefix("labels.").partition("=")
+        found = [thing for thing in self.machines[kind] if thing["labels"].get(label) == value]
+        return {"items": {"zones/europe-west9-a": {kind: found}, "zones/europe-west9-b": {"warning": {}}}}
+
+    def _done(self, region: str, kind: str, answer: Mapping[str, Any]) -> object:
+        """An operation that is over at once."""
+        told = f"{_TYPES}.{kind}" if kind else "type.googleapis.com/google.protobuf.Empty"
+        response = {"@type": told, **answer}
+        return {"name": f"{region}/operations/{next(self.ids)}", "done": True, "response": response}
+
+
+def _json(message: Any) -> dict[str, Any]:
+    told: dict[str, Any] = json_format.MessageToDict(type(message).pb(message))
+    return told
+
+
+def _found(things: Mapping[str, Any], asked: Asked) -> Any:
+    name = asked.groups[1]
+    if name not in things:
+        raise _refused(404, "NOT_FOUND", f"Not found: {name}")
+    return things[name]
+
+
+def _listed(key: str, things: Mapping[str, Any], asked: Asked) -> object:
+    """List what has the labels of the filter, in Dataproc's words: labels.a = b AND labels.c = d."""
+    marks = dict(mark.strip().removeprefix("labels.").split(" = ") for mark in asked.query["filter"].split(" AND "))
+    return {key: [_json(thing) for thing in things.values() if marks.items() <= dict(thing.labels).items()]}
+
+
+def _refused(status: int, word: str, message: str) -> RefusedError:
+    return RefusedError(status, {"error": {"code": status, "status": word, "message": message}})

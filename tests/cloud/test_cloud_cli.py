@@ -1,0 +1,189 @@
+"""What `verger cloud` says and refuses before any cloud is asked."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from verger.cli import app
+from verger.cloud import deployments
+from verger.cloud.aws import Aws
+from verger.cloud.provider import Deployment, Shape
+from verger.cloud.region import EU_REGIONS
+from verger.cloud.terraform import infra_folder
+from verger.errors import CloudError, SettingsError, SetupError
+
+
+@pytest.fixture(autouse=True)
+def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No state, no credentials, no configuration, and nobody who answers."""
+    monkeypatch.setenv("VERGER_STATE", str(tmp_path / "state"))
+    for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.chdir(tmp_path)
+
+
+def cloud(*words: str) -> Result:
+    return CliRunner().invoke(app, ["cloud", *words], env={"COLUMNS": "200"})
+
+
+def refused(*words: str) -> str:
+    done = cloud(*words)
+    assert isinstance(done.exception, CloudError | SettingsError | SetupError), done.output
+    return str(done.exception)
+
+
+def orchard() -> Deployment:
+    return Deployment("orchard", "aws", "eu-west-3", "emr", Shape(2, "m5.xlarge", "m5.xlarge"))
+
+
+def test_a_plan_needs_no_account_and_says_where_what_and_how_much() -> None:
+    told = cloud("plan", "--shape", "2..4xm5.xlarge", "--photos", "22688").output
+    for words in ("eu-west-3 (Paris)", "EMR cluster", "S3 bucket", "budget", "spot", "EUR an hour", "22,688"):
+        assert words in told, words
+    assert not deployments.is_known(), "a plan is not remembered"
+
+
+@pytest.mark.parametrize(
+    "provider",
+    [("aws", "eu-west-2", "London"), ("gcp", "europe-west6", "Zurich"), ("databricks", "uksouth", "London")],
+)
+@pytest.mark.parametrize("command", ["plan", "up"])
+def test_what_is_not_in_the_union_is_refused_with_the_list(command: str, provider: tuple[str, str, str]) -> None:
+    name, region, city = provider
+    told = refused(command, "--provider", name, "--region", region)
+    assert f"{region} ({city}) is not in the European Union" in told
+    assert all(allowed in told for allowed in EU_REGIONS[name])
+
+
+@pytest.mark.parametrize("command", ["plan", "up"])
+def test_what_costs_more_than_allowed_is_refused(command: str) -> None:
+    assert "more than --max-eur 1" in refused(command, "--max-eur", "1", "--shape", "9xm5.xlarge")
+    assert "1.00 EUR are allowed" in refused(command, "--max-eur", "1", "--photos", "1e8")
+    assert not deployments.is_known()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--shape", "four"), "shape = 'four'"),
+        (("--shape", "2xm7g.xlarge"), "m7g.xlarge is a Graviton machine"),
+        (("--primary", "c7g.2xlarge"), "c7g.2xlarge is a Graviton machine"),
+        (("--engine", "dataproc"), "engine = 'dataproc' is not valid: expected one of emr, serverless"),
+        (("--provider", "azure"), "provider = 'azure' is not valid: expected one of aws, gcp, databricks"),
+        (("--name", "My Orchard"), "name = 'My Orchard'"),
+        (("--idle-minutes", "0"), "idle_minutes = 0"),
+    ],
+)
+def test_flags_are_refused_by_name_and_value(words: tuple[str, str], told: str) -> None:
+    assert told in refused("up", *words)
+
+
+def test_serverless_needs_an_image_and_says_how_one_is_made(tmp_path: Path) -> None:
+    planned = cloud("plan", "--engine", "serverless")
+    assert planned.exit_code == 0 and "needs --image" in " ".join(planned.output.split())
+    told = refused("up", "--engine", "serverless", "--region", "eu-west-1", "--yes")
+    image = "ACCOUNT.dkr.ecr.eu-west-1.amazonaws.com/verger:"
+    steps = ("--image", "verger cloud package", "serverless/Dockerfile", f"-t {image}", f"docker push {image}")
+    assert all(step in told for step in steps), told
+    assert not deployments.is_known()
+
+    named = ("--image", "orchard/verger:1")
+    assert "orchard/verger:1" in cloud("plan", "--engine", "serverless", *named).output
+    assert "no credentials for AWS" in refused("up", "--engine", "serverless", *named, "--yes")
+    for other in ((), ("--provider", "gcp"), ("--provider", "gcp", "--engine", "batch")):
+        assert "image = 'orchard/verger:1' is not valid" in refused("plan", *named, *other)
+
+
+def test_without_a_terminal_nothing_is_made_removed_or_started_unasked() -> None:
+    assert "say --yes" in refused("up")
+    assert not deployments.is_known()
+    deployments.remember(orchard())
+    assert "say --yes" in refused("down")
+    assert "say --yes" in refused("submit", "raw/", "results/a")
+    assert deployments.recall() == orchard()
+
+
+def test_missing_credentials_are_said_before_anything_is_noted(tmp_path: Path) -> None:
+    assert "there are no credentials for AWS: `aws configure sso`" in refused("up", "--yes")
+    assert not deployments.is_known()
+    deployments.remember(orchard())
+    for words in (("status",), ("logs", "s-1"), ("fetch", "results/a", "out"), ("guard",), ("down", "--yes")):
+        assert "there are no credentials for AWS" in refused(*words)
+
+
+def test_missing_terraform_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "Terraform is not on PATH" in refused("up", "--yes")
+
+
+def test_an_interrupted_up_can_be_seen_and_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Aws, "check", lambda *_: None)
+    monkeypatch.setattr(Aws, "up", interrupted)
+    done = cloud("up", "--yes", "--package", ".", "--name", "orchard")
+    assert done.exit_code == 130 and "`verger cloud down` removes it" in done.output
+    assert deployments.recall().name == "orchard"
+
+
+def test_a_typo_is_refused_here_and_not_on_the_cluster() -> None:
+    deployments.remember(orchard())
+    assert "model = 'MobilNet'" in refused("submit", "raw/", "results/a", "--model", "MobilNet", "--yes")
+    assert "components = 'many'" in refused("submit", "raw/", "results/a", "--components", "many", "--yes")
+    assert cloud("submit", "raw/", "results/a", "--componets", "3", "--yes").exit_code == 2
+
+
+def test_a_second_down_says_that_there_is_nothing() -> None:
+    done = cloud("down", "--yes")
+    assert done.exit_code == 0 and "nothing to remove" in done.output
+
+
+def test_one_name_is_not_made_twice_in_two_places() -> None:
+    deployments.remember(orchard())
+    assert "another --name" in refused("up", "--name", "orchard", "--region", "eu-west-1", "--yes")
+    assert json.loads((deployments.folder_of("orchard") / deployments.FILE).read_text())["region"] == "eu-west-3"
+
+
+# The beginnings of Terraform's kinds, and what the plan calls them, or what they belong to.
+TOLD_AS = {
+    "aws_budgets": "budget",
+    "aws_cloudwatch": "CloudWatch alarm",
+    "aws_default_security_group": "VPC",
+    "aws_emr_cluster": "EMR cluster",
+    "aws_emr_instance_fleet": "managed scaling",
+    "aws_emr_managed_scaling": "managed scaling",
+    "aws_emr_security": "EMR cluster",
+    "aws_emrserverless": "EMR Serverless application",
+    "aws_iam": "IAM roles",
+    "aws_kms": "KMS key",
+    "aws_route": "VPC",
+    "aws_s3": "S3 bucket",
+    "aws_security_group": "VPC",
+    "aws_sns": "SNS topic",
+    "aws_subnet": "VPC",
+    "aws_vpc_endpoint": "interface endpoint",
+    "aws_vpc": "VPC",
+}
+
+
+def test_the_plan_tells_everything_that_terraform_would_make() -> None:
+    fullest = Shape(2, "m5.xlarge", "m5.xlarge", max_workers=4)
+    made = [
+        replace(orchard(), email="me@example.org", shape=fullest, engine=engine) for engine in ("emr", "serverless")
+    ]
+    told = {resource.kind for wanted in made for resource in Aws().plan(wanted)}
+    for file in infra_folder("aws").glob("*.tf"):
+        for kind in re.findall(r'^resource "(\w+)"', file.read_text(), re.MULTILINE):
+            begins = next((each for each in TOLD_AS if kind.startswith(each)), None)
+            assert begins and TOLD_AS[begins] in told, f"{file.name}: {kind}"

@@ -1,0 +1,93 @@
+"""infra/databricks, the asset bundle: it says what `verger cloud up` makes, in keys that Databricks' SDK knows."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from databricks.sdk.service import catalog, jobs
+
+from verger.cloud.databricks import job as ask
+from verger.cloud.provider import Deployment, Shape
+from verger.cloud.terraform import infra_folder
+
+pytestmark = pytest.mark.cloud
+
+FOLDER = infra_folder("databricks")
+HERE = Deployment(
+    "orchard",
+    "databricks",
+    "eu-west-3",
+    "job",
+    Shape(2, "m5.xlarge", "m5.xlarge", max_workers=8),
+    email="orchard@example.org",
+)
+VOLUME = "/Volumes/main/verger_orchard/files"
+# The keys of a bundle and of its variables and targets: docs.databricks.com/dev-tools/bundles/settings
+TOP = {"bundle", "include", "variables", "targets"}
+
+
+@pytest.fixture(scope="module")
+def bundle() -> dict[str, Any]:
+    return read(FOLDER / "databricks.yml")
+
+
+@pytest.fixture(scope="module")
+def resources(bundle: dict[str, Any]) -> dict[str, Any]:
+    """What the bundle makes, with the defaults of its variables put in."""
+    (pattern,) = bundle["include"]
+    (file,) = FOLDER.glob(pattern)
+    values = {name: told["default"] for name, told in bundle["variables"].items()}
+    resolved: dict[str, Any] = put_in(read(file)["resources"], values)
+    return resolved
+
+
+def read(file: Path) -> dict[str, Any]:
+    told: dict[str, Any] = yaml.safe_load(file.read_text())
+    return told
+
+
+def put_in(told: Any, values: dict[str, Any]) -> Any:
+    if isinstance(told, dict):
+        return {key: put_in(value, values) for key, value in told.items()}
+    if isinstance(told, list):
+        return [put_in(value, values) for value in told]
+    if isinstance(told, str) and (alone := re.fullmatch(r"\$\{var\.(\w+)\}", told)):
+        return values[alone[1]]
+    return re.sub(r"\$\{var\.(\w+)\}", lambda found: str(values[found[1]]), told) if isinstance(told, str) else told
+
+
+def test_the_job_is_the_one_that_verger_makes(resources: dict[str, Any]) -> None:
+    assert resources["jobs"]["verger"] == ask.job_settings(HERE, "${resources.cluster_policies.verger.id}", VOLUME)
+
+
+def test_the_policy_is_the_one_that_verger_makes(resources: dict[str, Any]) -> None:
+    policy = resources["cluster_policies"]["verger"]
+    assert policy == {"name": ask.title(HERE.name), "definition": ask.policy_definition(HERE)}
+
+
+def test_every_key_is_one_of_databricks(bundle: dict[str, Any], resources: dict[str, Any]) -> None:
+    assert bundle.keys() == TOP and resources.keys() == {"schemas", "volumes", "cluster_policies", "jobs"}
+    job = resources["jobs"]["verger"]
+    assert jobs.JobSettings.from_dict(job).as_dict() == job
+    schema, volume = resources["schemas"]["verger"], resources["volumes"]["files"]
+    assert catalog.SchemaInfo.from_dict(schema).as_dict() == schema
+    assert catalog.VolumeInfo.from_dict(volume).as_dict() == volume
+
+
+def test_no_variable_is_unknown_or_unused(bundle: dict[str, Any]) -> None:
+    text = "".join(file.read_text() for file in FOLDER.rglob("*.yml"))
+    assert set(re.findall(r"\$\{var\.(\w+)\}", text)) == set(bundle["variables"])
+    for target in bundle["targets"].values():
+        assert target.get("variables", {}).keys() <= bundle["variables"].keys()
+
+
+@pytest.mark.parametrize("region", ["eu-west-3", "europe-west9", "francecentral"])
+def test_the_job_suits_the_cloud_below_the_workspace(region: str) -> None:
+    here = Deployment("orchard", "databricks", region, "job", Shape(2, "m", "m"))
+    (told,) = jobs.JobSettings.from_dict(ask.job_settings(here, "p", VOLUME)).as_dict()["job_clusters"]
+    clouds = {key for key in told["new_cluster"] if key.endswith("_attributes")}
+    assert clouds == {f"{ask.cloud_of(region)}_attributes"}

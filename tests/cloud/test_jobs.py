@@ -1,0 +1,67 @@
+"""What a job is sent: the settings that would have held here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from verger.cli.chain import GROUPS
+from verger.cloud.jobs import carried_files, flags_of, with_weights
+from verger.errors import CloudError, SettingsError
+from verger.featurize.network import imagenet_file
+from verger.settings import load_settings, origins
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def flags(command: str = "run", **given: Any) -> tuple[str, ...]:
+    return flags_of(load_settings(**given), origins(**given), GROUPS[command])
+
+
+def test_flags_give_the_same_settings_again() -> None:
+    words = flags(variance="0.95", overwrite=True, report=False, export="csv,json", sample="5%")
+    assert words == (
+        *("--sample", "0.05", "--variance", "0.95", "--export", "csv,json", "--overwrite", "--no-report"),
+    )
+
+
+def test_the_file_and_the_environment_go_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "verger.toml").write_text('model = "VGG16"\nmaster = "local[1]"\n')
+    monkeypatch.setenv("VERGER_POOLING", "max")
+    assert flags(limit="5") == ("--limit", "5", "--model", "VGG16", "--pooling", "max")
+
+
+def test_what_the_command_does_not_have_is_refused_where_it_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match=r"variance = 0\.5"):
+        flags("pack", variance="0.5")
+    monkeypatch.setenv("VERGER_VARIANCE", "0.5")
+    assert flags("pack", limit="3") == ("--limit", "3")
+
+
+def test_labels_in_a_file_of_this_machine_are_refused() -> None:
+    with pytest.raises(CloudError, match="a file of this machine"):
+        flags(label="csv:labels.csv")
+
+
+def test_a_network_of_files_is_carried_and_that_of_a_store_is_not() -> None:
+    assert carried_files(load_settings(model="own.onnx+fruitnet")) == ("own.onnx",)
+    assert carried_files(load_settings(model="VGG16", weights="w.h5")) == ("w.h5",)
+    assert carried_files(load_settings(model="VGG16", weights="s3://bucket/w.h5")) == ()
+    assert carried_files(load_settings()) == ()
+
+
+def test_imagenet_weights_go_along_where_they_are_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    for model in ("MobileNetV2", "VGG16", "MobileNetV2+fruitnet"):
+        with pytest.raises(CloudError, match=r"ImageNet weights of \w+: name them by --weights"):
+            with_weights(load_settings(model=model))
+    imagenet_file().parent.mkdir()
+    imagenet_file().touch()
+    assert with_weights(load_settings(model="MobileNetV2")).weights == str(imagenet_file())
+    for given in ({"model": "fruitnet"}, {"model": "VGG16", "weights": "w.h5"}, {}):
+        assert with_weights(load_settings(**given)) == load_settings(**given)

@@ -1,0 +1,126 @@
+"""Jobs on EMR Serverless: an application on moto's server, and a state of Terraform that knows of it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from tests.cloud.iam_simulate import ACCOUNT
+from tests.cloud.moto_server import serving
+from verger.cloud.aws import Aws, serverless
+from verger.cloud.aws.clients import client
+from verger.cloud.aws.stack import Stack, terraform_of
+from verger.cloud.provider import Deployment, Job, Shape
+from verger.errors import CloudError
+
+pytestmark = [
+    pytest.mark.cloud,
+    pytest.mark.skipif(shutil.which("terraform") is None, reason="Terraform is not on PATH"),
+]
+
+REGION = "eu-west-3"
+BUCKET = "orchard-1"
+HERE = Deployment("orchard", "aws", REGION, "serverless", Shape(2, "m5.xlarge", "m5.xlarge"))
+JOB = Job("run", "raw/", "results/first", ("--components", "2"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def service() -> Iterator[Any]:
+    client.cache_clear()
+    with serving():
+        place = {"LocationConstraint": REGION}
+        boto3.client("s3", region_name=REGION).create_bucket(Bucket=BUCKET, CreateBucketConfiguration=place)
+        yield boto3.client("emr-serverless", region_name=REGION)
+    client.cache_clear()
+
+
+@pytest.fixture
+def application(service: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("VERGER_STATE", str(tmp_path))
+    made = service.create_application(name="orchard", releaseLabel="emr-7.13.0", type="spark", clientToken="once")
+    told = {
+        "bucket": BUCKET,
+        "kms_key_arn": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1",
+        "job_role_arn": f"arn:aws:iam::{ACCOUNT}:role/orchard-job",
+        "log_uri": f"s3://{BUCKET}/logs/",
+        "package_uri": f"s3://{BUCKET}/packages/",
+        "vpc_id": "vpc-1",
+        "application_id": made["applicationId"],
+    }
+    outputs = {name: {"value": value, "type": "string"} for name, value in told.items()}
+    state = {"version": 4, "terraform_version": "1.11.0", "serial": 1, "lineage": "orchard", "outputs": outputs}
+    folder = terraform_of(HERE).folder
+    folder.mkdir(parents=True)
+    (folder / "terraform.tfstate").write_text(json.dumps(state | {"resources": []}))
+    return str(made["applicationId"])
+
+
+def run_of(application: str, job: str) -> Any:
+    """Return the job as moto keeps it."""
+    from moto.emrserverless.models import emrserverless_backends
+
+    return emrserverless_backends[ACCOUNT][REGION].get_job_run(application, job)
+
+
+def test_a_job_runs_the_image_s_verger_with_the_image_s_python(service: Any, application: str) -> None:
+    job = Aws().submit(HERE, JOB)
+    run = service.get_job_run(applicationId=application, jobRunId=job)["jobRun"]
+    submitted = run["jobDriver"]["sparkSubmit"]
+    assert submitted["entryPoint"] == "local:///opt/verger/main.py"
+    assert submitted["entryPointArguments"] == [
+        "run", f"s3://{BUCKET}/raw", f"s3://{BUCKET}/results/first", "--components", "2",
+    ]  # fmt: skip
+    python = "/opt/verger/bin/python"
+    assert submitted["sparkSubmitParameters"].split("--conf ")[1:] == [
+        f"spark.pyspark.python={python} ",
+        f"spark.emr-serverless.driverEnv.PYSPARK_PYTHON={python} ",
+        f"spark.executorEnv.PYSPARK_PYTHON={python} ",
+        f"spark.executorEnv.AWS_REGION={REGION}",
+    ]
+    assert run["executionRole"].endswith("role/orchard-job")
+    assert run_of(application, job).execution_timeout_minutes == HERE.max_hours * 60
+
+
+def test_status_and_logs_follow_a_job(application: str) -> None:
+    assert Aws().status(HERE).jobs == ()
+    job = Aws().submit(HERE, JOB)
+    for state, told, is_billable in (("SCHEDULED", "waiting", True), ("RUNNING", "running", True)):
+        run_of(application, job).state = state
+        found = Aws().status(HERE)
+        assert (found.jobs[0].id, found.jobs[0].state, found.is_billable) == (job, told, is_billable)
+    with pytest.raises(CloudError, match=f"no lines of {job} yet"):
+        list(Aws().logs(HERE, job))
+
+    run_of(application, job).state = "SUCCESS"
+    key = f"logs/applications/{application}/jobs/{job}/SPARK_DRIVER/stdout.gz"
+    boto3.client("s3", region_name=REGION).put_object(Bucket=BUCKET, Key=key, Body=gzip.compress(b"12 photos\n"))
+    found = Aws().status(HERE)
+    assert found.jobs[0].state == "done" and not found.is_billable
+    assert list(Aws().logs(HERE, job)) == ["-- stdout --", "12 photos"]
+
+
+def test_an_application_at_work_is_stopped_before_it_is_removed(service: Any, application: str) -> None:
+    first, second = Aws().submit(HERE, JOB), Aws().submit(HERE, JOB)
+    run_of(application, first).state = "RUNNING"
+    with pytest.raises(service.exceptions.ValidationException, match="CREATED, STOPPED"):
+        service.delete_application(applicationId=application)
+
+    serverless.stop(HERE, application, lambda line: None)
+    assert {told.id: told.state for told in Aws().status(HERE).jobs} == {first: "stopped", second: "done"}
+    service.delete_application(applicationId=application)
+    serverless.stop(HERE, application, lambda line: None)
+    serverless.stop(HERE, "of-another-account", lambda line: None)
+
+
+def test_without_an_application_nothing_is_started() -> None:
+    stack = Stack(BUCKET, "key", "role", f"s3://{BUCKET}/logs/", f"s3://{BUCKET}/packages/", "vpc-1")
+    with pytest.raises(CloudError, match="`verger cloud up` makes one"):
+        serverless.submit(HERE, stack, JOB)
+    assert not serverless.status(HERE, stack).is_billable

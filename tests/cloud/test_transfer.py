@@ -1,0 +1,83 @@
+"""Results brought home from a store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import s3
+from verger.cloud.transfer import fetch_tree
+from verger.errors import CloudError
+from verger.objects import ObjectPath
+from verger.objects.stores import store_of
+
+RESULT = ObjectPath(f"s3a://{s3.BUCKET}", "results/out")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def endpoint() -> Iterator[str]:
+    with s3.serving() as endpoint:
+        yield endpoint
+    store_of.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def result() -> None:
+    RESULT.parent.remove_tree()
+    for name in ("manifest.json", "features/a.parquet", "features/b.parquet", "empty"):
+        s3.put(f"results/out/{name}", b"" if name == "empty" else name.encode())
+    s3.put("results/out2/other", b"not of this result")
+
+
+def fetched(folder: Path) -> dict[str, str]:
+    return {str(file.relative_to(folder)): file.read_text() for file in sorted(folder.rglob("*")) if file.is_file()}
+
+
+def test_a_result_comes_whole_and_the_second_time_only_what_has_changed(tmp_path: Path) -> None:
+    said: list[str] = []
+    fetch_tree(RESULT, tmp_path / "out", said.append)
+    assert fetched(tmp_path / "out") == {
+        "manifest.json": "manifest.json",
+        "features/a.parquet": "features/a.parquet",
+        "features/b.parquet": "features/b.parquet",
+        "empty": "",
+    }
+    assert said[0] == "fetching 4 files, 0.0 MB" and said[-1] == "4 of 4 files"
+
+    (tmp_path / "out" / "manifest.json").write_text("of other content")
+    kept = (tmp_path / "out" / "features" / "a.parquet").stat()
+    said.clear()
+    fetch_tree(RESULT, tmp_path / "out", said.append)
+    assert said[:2] == ["3 of 4 files are here already", "fetching 1 files, 0.0 MB"]
+    assert (tmp_path / "out" / "manifest.json").read_text() == "manifest.json"
+    assert (tmp_path / "out" / "features" / "a.parquet").stat().st_ino == kept.st_ino
+
+    said.clear()
+    fetch_tree(RESULT, tmp_path / "out", said.append)
+    assert said == ["4 of 4 files are here already"]
+
+
+def test_one_of_the_same_size_and_another_time_is_fetched_again(tmp_path: Path) -> None:
+    fetch_tree(RESULT, tmp_path, lambda line: None)
+    file = tmp_path / "manifest.json"
+    file.write_text("manifest.jsoN")
+    os.utime(file, (0, 0))
+    fetch_tree(RESULT, tmp_path, lambda line: None)
+    assert file.read_text() == "manifest.json"
+
+
+def test_files_of_another_result_would_be_read_as_a_part_of_this_one(tmp_path: Path) -> None:
+    (tmp_path / "features").mkdir()
+    (tmp_path / "features" / "old.parquet").touch()
+    with pytest.raises(CloudError, match=r"features/old\.parquet"):
+        fetch_tree(RESULT, tmp_path, lambda line: None)
+    assert fetched(tmp_path) == {"features/old.parquet": ""}
+
+
+def test_nothing_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(CloudError, match="nothing there"):
+        fetch_tree(RESULT.with_name("none"), tmp_path, lambda line: None)
+    assert not list(tmp_path.iterdir())
