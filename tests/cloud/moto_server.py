@@ -26,6 +26,7 @@ from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket, FakeDeleteMarker
 from moto.server import ThreadedMotoServer
 from moto.utilities.tagging_service import TaggingService
+from werkzeug.wrappers import Response
 
 
 @contextmanager
@@ -77,12 +78,23 @@ def provider(endpoint: str) -> dict[str, object]:
 
 
 def _one_at_a_time(app: Any) -> Any:
-    """Let requests wait for each other: moto lists what another thread deletes, and fails."""
+    """Let requests wait for each other: moto lists what another thread deletes, and fails.
+
+    An SDK that has lost an answer sends its request again, under the same invocation id; it is told the same answer,
+    as what was made once cannot be made twice.
+    """
     lock = threading.Lock()
+    answered: dict[str, Response] = {}
 
     def answer(environ: Any, start: Any) -> Any:
+        invocation = environ.get("HTTP_AMZ_SDK_INVOCATION_ID")
         with lock:
-            return app(environ, start)
+            if environ["REQUEST_METHOD"] != "POST" or not invocation:
+                return app(environ, start)
+            told = answered.get(invocation) or Response.from_app(app, environ, buffered=True)
+            if told.status_code < 500:
+                answered[invocation] = told
+            return told(environ, start)
 
     return answer
 
