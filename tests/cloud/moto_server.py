@@ -80,7 +80,7 @@ def provider(endpoint: str) -> dict[str, object]:
 def _one_at_a_time(app: Any) -> Any:
     """Let requests wait for each other: moto lists what another thread deletes, and fails.
 
-    An SDK that has lost an answer sends its request again, under the same invocation id; it is told the same answer,
+    An SDK that has lost an answer sends its request again, under the same invocation id: it is told the same answer
     as what was made once cannot be made twice.
     """
     lock = threading.Lock()
