@@ -36,7 +36,7 @@ scan: .venv-scan/.done  ## what checkov finds in infra/ and .github, offline
 
 .venv-scan/.done: requirements/scan.lock
 	$(PYTHON) -m venv .venv-scan
-	.venv-scan/bin/pip install --quiet --disable-pip-version-check --retries 5 --require-hashes -r $<
+	.venv-scan/bin/pip install --quiet --no-compile --disable-pip-version-check --retries 5 --require-hashes -r $<
 	@touch $@
 
 lint: setup  ## style, types, layers

@@ -1,21 +1,18 @@
 """infra/gcp, which no provider has seen here: its form, its words, its regions.
 
-google_schema.json holds the arguments of the resources that it uses, as the provider's bindings for Python (of its
-version 6.50.0) tell them: what `terraform validate` would ask of names.
+google_schema.py tells the arguments of its resources, as the provider's bindings for Python have them.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.cloud.google_schema import VERSION, Schema, read_schema
 from tests.cloud.hcl import Block, read_blocks
 from verger.cloud.gcp.names import Names
 from verger.cloud.gcp.stack import variables
@@ -24,7 +21,6 @@ from verger.cloud.region import EU_REGIONS
 from verger.cloud.terraform import infra_folder
 
 FOLDER = infra_folder("gcp")
-SCHEMA: dict[str, Any] = json.loads(Path(__file__).with_name("google_schema.json").read_text())
 META = {"count", "for_each", "depends_on", "provider"}
 HERE = Deployment(
     "apples", "gcp", "europe-west9", "dataproc", Shape(2, "n2-standard-4", "n2-standard-4"), project="orchard-eu"
@@ -46,22 +42,26 @@ def test_it_is_formatted() -> None:
     subprocess.run(["terraform", "fmt", "-check", "-diff", FOLDER], check=True)
 
 
+@pytest.mark.cloud
 def test_every_argument_is_one_of_the_providers(blocks: list[Block]) -> None:
     things = [block for block in blocks if block.word in ("resource", "data", "provider")]
     assert len(things) > 10
-    wrong = [error for block in things for error in misspelt(block, SCHEMA[f"{block.word}.{block.labels[0]}"])]
+    wrong = [error for block in things for error in misspelt(block, read_schema(block.word, block.labels[0]))]
     assert not wrong
+    assert f'version = "{VERSION}"' in (FOLDER / "versions.tf").read_text().replace("  ", " ")
 
 
-def misspelt(block: Block, schema: dict[str, Any]) -> Iterator[str]:
+def misspelt(block: Block, schema: Schema) -> Iterator[str]:
     """Yield the arguments that a schema does not know, and those that it misses."""
     where = ".".join((block.word, *block.labels))
     inner = [(word, body) for word, body in map(unwrapped, block.blocks) if word != "lifecycle"]
     told = set(block.arguments) - META | {word for word, _ in inner}
-    yield from (f"{where}: {name} is unknown" for name in told - {*schema["required"], *schema["optional"]})
-    yield from (f"{where}: {name} is missing" for name in set(schema["required"]) - told)
+    unknown = told - schema.required - schema.optional
+    yield from (f"{where}: {name} is unknown" for name in unknown)
+    yield from (f"{where}: {name} is missing" for name in schema.required - told)
     for word, body in inner:
-        yield from misspelt(body, schema.get("blocks", {})[word])
+        if word not in unknown:
+            yield from misspelt(body, schema.block(word))
 
 
 def unwrapped(block: Block) -> tuple[str, Block]:
@@ -72,21 +72,18 @@ def unwrapped(block: Block) -> tuple[str, Block]:
     return block.labels[0], content
 
 
+@pytest.mark.cloud
 def test_every_reference_is_to_what_there_is(blocks: list[Block]) -> None:
     resources, data = of_word(blocks, "resource"), of_word(blocks, "data")
     text = "\n".join(file.read_text() for file in FOLDER.glob("*.tf"))
     for kind, name, attribute in re.findall(r"\b(?<!data\.)(google_\w+)\.(\w+)(?:\[[^]]\])?(?:\.(\w+))?", text):
         assert f"{kind}.{name}" in resources
-        assert not attribute or attribute in known(SCHEMA[f"resource.{kind}"]), (kind, attribute)
+        assert not attribute or attribute in read_schema("resource", kind).attributes, (kind, attribute)
     for kind, name, attribute in re.findall(r"\bdata\.(google_\w+)\.(\w+)(?:\[[^]]\])?\.(\w+)", text):
-        assert f"{kind}.{name}" in data and attribute in known(SCHEMA[f"data.{kind}"])
+        assert f"{kind}.{name}" in data and attribute in read_schema("data", kind).attributes
     assert set(re.findall(r"\bvar\.(\w+)", text)) == set(of_word(blocks, "variable")), "none unknown, none unused"
     (named,) = (block for block in blocks if block.word == "locals")
     assert set(re.findall(r"\blocal\.(\w+)", text)) == set(named.arguments)
-
-
-def known(schema: dict[str, Any]) -> set[str]:
-    return {*schema["required"], *schema["optional"], *schema["attributes"]}
 
 
 def test_the_regions_are_those_of_the_eu(blocks: list[Block]) -> None:
