@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 commands = typer.Typer(invoke_without_command=True, rich_markup_mode="rich")
 app.add_typer(commands, name="cost")
 
-MOST_PHOTOS = 10**10
 SHAPES = {name: cloud.shape for name, cloud in CLOUDS.items()}
 
 
@@ -162,6 +161,8 @@ def _today() -> date:
 
 
 def _count(photos: str | None) -> int:
+    from verger.cloud.cost import MOST_PHOTOS
+
     try:
         count = float(photos or "")
     except ValueError:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from verger.cloud.bill import cores_a_worker
-from verger.cloud.cost import ENGINES, LINGERING, Estimate
+from verger.cloud.cost import ENGINES, LINGERING, MOST_PHOTOS, Estimate
 from verger.cloud.prices import Prices
 from verger.cloud.provider import Deployment, Shape
 from verger.cloud.region import DEFAULT_REGIONS
@@ -21,8 +21,6 @@ COMPARED = {
     "batch": ("n2-standard-4",),
     "job": ("m5.xlarge",),
 }
-
-MOST_PHOTOS = 10**10
 
 Estimating = Callable[[Deployment], Estimate]
 

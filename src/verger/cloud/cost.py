@@ -16,6 +16,8 @@ from verger.cloud.providers import CLOUDS
 from verger.cloud.timing import MEASURED, Job, hours
 from verger.errors import CloudError, SettingsError
 
+MOST_PHOTOS = 10**10  # a search for how many are paid by a sum ends there
+
 ENGINES = {name: cloud.engines for name, cloud in CLOUDS.items()}
 
 # How many times as long as a core of the calibration one of theirs takes for a photo: the processor's own speed,
