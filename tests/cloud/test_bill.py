@@ -64,11 +64,18 @@ def test_dataproc_takes_a_fee_for_every_vcpu() -> None:
     }
 
 
-def test_a_batch_has_two_executors_at_least() -> None:
-    # One is asked for, and a driver: (1 + 2 x 4) vCPUs x 0.6 + (4 + 2 x 16) GB x 0.1 = 9 DCU for 1.25 hours.
-    found = bill("gcp", "europe-west9", "batch", Shape(1, "big", "small"))
-    assert found["batch"] == round(9 * 1.25 * 0.1, 6)
-    assert found["disks"] == round(9 * 100 * 1.25 * 0.0073 / 730, 6)
+def test_dataproc_has_two_workers_at_least() -> None:
+    one, two = (bill("gcp", "europe-west9", "dataproc", Shape(n, "big", "small")) for n in (1, 2))
+    assert one == two
+    grown = bill("gcp", "europe-west9", "dataproc", Shape(1, "big", "small", max_workers=3))
+    assert (grown["workers big"], grown["added, spot big"]) == (2 * 2 * 4, 1 * 4 * 0.5)
+
+
+def test_a_batch_has_two_executors_at_least_of_four_vcpus_whatever_machine_is_named() -> None:
+    # One is asked for, and a driver: 3 x (4 vCPUs x 0.6 + 16 GB x 0.1) = 12 DCU for 1.25 hours.
+    found = bill("gcp", "europe-west9", "batch", Shape(1, "small", "small"))
+    assert found["batch"] == round(12 * 1.25 * 0.1, 6)
+    assert found["disks"] == round(12 * 100 * 1.25 * 0.0073 / 730, 6)
 
 
 def test_databricks_takes_its_units_beside_the_machines_of_the_cloud_below() -> None:

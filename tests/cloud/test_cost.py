@@ -96,9 +96,15 @@ def test_what_ends_with_its_job_costs_nothing_while_nothing_runs() -> None:
     assert hourly(Deployment("demo", "databricks", "eu-west-3", "job", SMALL.shape), PRICES) == ()
 
 
-def test_a_worker_of_serverless_has_four_cores_whatever_machine_names_its_processor() -> None:
-    shapes = [Shape(2, machine, machine) for machine in ("m5.xlarge", "m5.2xlarge")]
-    made = [replace(DEMO, engine="serverless", shape=shape) for shape in shapes]
+@pytest.mark.parametrize(
+    ("engine", "machines"),
+    [("serverless", ("m5.xlarge", "m5.2xlarge")), ("batch", ("n2-standard-4", "n2-standard-8"))],
+)
+def test_a_worker_without_a_machine_has_four_cores_whatever_is_named(
+    engine: str, machines: tuple[str, str]
+) -> None:
+    place = {"serverless": ("aws", "eu-west-3"), "batch": ("gcp", "europe-west9")}[engine]
+    made = [Deployment("demo", *place, engine, Shape(2, machine, machine)) for machine in machines]
     same, twice = (estimate(each, Photos(10**6, 5_000), CALIBRATION, BUNDLED) for each in made)
     assert (same.hours, same.eur) == (twice.hours, twice.eur)
 
@@ -191,6 +197,17 @@ def test_the_docs_have_the_assumptions_as_they_are_used() -> None:
     told = DOCS.read_text()
     for of in (*SLOWNESS.values(), *START_MINUTES.values()):
         assert f"| {of.low:g} | {of.typical:g} | {of.high:.1f} |".replace(".0 |", " |") in told.replace(
+def test_dataproc_is_not_compared_on_fewer_workers_than_it_has() -> None:
+    small, large = (
+        list(alternatives(replace(DEMO, shape=parse_shape(text)), BUNDLED))
+        for text in ("2xm5.xlarge", "4xm5.xlarge")
+    )
+    kept = {(each.shape.workers, each.shape.max_workers) for each in small if each.engine == "dataproc"}
+    assert kept == {(2, None)}
+    kept = {(each.shape.workers, each.shape.max_workers) for each in large if each.engine == "dataproc"}
+    assert kept == {(4, None), (2, 4)}
+
+
             ".0 |", " |"
         )
 

@@ -196,6 +196,11 @@ def test_batches_bring_their_machines(dataproc_: Dataproc, store: Store, tmp_pat
     (archive,) = batch.pyspark_batch.archive_uris
     assert archive.partition("#")[0].removeprefix(f"gs://{BUCKET}/") in store.keys(BUCKET)
     assert batch.environment_config.execution_config.ttl == timedelta(hours=4)
+    asked = batch.runtime_config.properties
+    for side in ("driver", "executor"):  # what `verger cost` counts: 4 vCPUs and 16 GB
+        told = [asked[f"spark.{side}.{what}"] for what in ("cores", "memory", "memoryOverhead")]
+        assert told == ["4", "10g", "6g"]
+    assert asked["spark.dynamicAllocation.maxExecutors"] == "6"
     assert batch.environment_config.execution_config.service_account.startswith("verger-apples@")
     assert [told.state for told in cloud.status(here).jobs] == ["waiting"] and cloud.status(here).is_billable
 

@@ -18,11 +18,12 @@ EMR_DISK_GB_A_VCPU, EMR_ROOT_GB, DISK_GB = 16, 40, 100
 # One interface endpoint, to KMS, in one zone: infra/aws/network.tf. The one to S3 is free.
 ENDPOINTS = 1
 
-# What infra/aws/serverless.tf allows for, workers and driver alike; 20 GB of disk each are free.
+# What infra/aws/serverless.tf allows for and gcp/requests.py asks for a batch, workers and driver alike, whatever
+# machine the shape names. On AWS 20 GB of disk each are free.
 SERVERLESS_VCPUS, SERVERLESS_GB = 4, 16
 
 # How Google counts a worker of a batch, and the disk for shuffling that it gives one by default.
-DCU_A_VCPU, DCU_A_GB, SHUFFLE_GB_A_VCPU, LEAST_EXECUTORS = 0.6, 0.1, 100, 2
+DCU_A_VCPU, DCU_A_GB, SHUFFLE_GB_A_VCPU = 0.6, 0.1, 100
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def emr(wanted: Deployment, spent: Spent, prices: Prices) -> list[Line]:
 def serverless(wanted: Deployment, spent: Spent, prices: Prices) -> list[Line]:
     """EMR Serverless: vCPUs and GB of driver and workers, all of one size; the machine tells the processor."""
     region = prices.region(wanted.provider, wanted.region)
-    worker_h = (1 + _most(wanted.shape)) * spent.working
+    worker_h = _worker_hours(wanted.shape, spent)
     arch = prices.machine(wanted.shape.machine).arch
 
     def line(what: str, quantity: float, unit: str, rate: str) -> Line:
@@ -107,11 +108,11 @@ def dataproc(wanted: Deployment, spent: Spent, prices: Prices) -> list[Line]:
 
 
 def batch(wanted: Deployment, spent: Spent, prices: Prices) -> list[Line]:
-    """Dataproc Serverless: data compute units of workers like the machines of the shape, and their disks."""
+    """Dataproc Serverless: data compute units of driver and workers, all of one size, and their disks."""
     region = prices.region(wanted.provider, wanted.region)
-    vcpu_h, gb_h = _sums(wanted.shape, spent, prices, least=LEAST_EXECUTORS)
-    shuffled = vcpu_h * SHUFFLE_GB_A_VCPU / HOURS_A_MONTH
-    dcu_h = DCU_A_VCPU * vcpu_h + DCU_A_GB * gb_h
+    worker_h = _worker_hours(wanted.shape, spent)
+    shuffled = worker_h * SERVERLESS_VCPUS * SHUFFLE_GB_A_VCPU / HOURS_A_MONTH
+    dcu_h = worker_h * (DCU_A_VCPU * SERVERLESS_VCPUS + DCU_A_GB * SERVERLESS_GB)
     return [
         Line("batch", dcu_h, "DCU and hour", price_of(region.rate, "batch-dcu", "rate")),
         Line("disks", shuffled, "GB and month", price_of(region.rate, "batch-shuffle-gb-month", "rate")),
@@ -161,15 +162,12 @@ def _machine_lines(shape: Shape, region: Region, up: float, spent: Spent) -> lis
 
 def cores_a_worker(engine: str, machine: Machine) -> int:
     """Return how many tasks a worker runs at a time."""
-    return SERVERLESS_VCPUS if engine == "serverless" else machine.vcpus
+    return SERVERLESS_VCPUS if engine in ("serverless", "batch") else machine.vcpus
 
 
-def _sums(shape: Shape, spent: Spent, prices: Prices, least: int) -> tuple[float, float]:
-    """Hours of vCPUs and of GB, of workers that are there only while the job is: a driver, and all the others."""
-    driver, worker = prices.machine(shape.primary), prices.machine(shape.machine)
-    count = max(least, _most(shape))
-    vcpus, gib = driver.vcpus + count * worker.vcpus, driver.gib + count * worker.gib
-    return vcpus * spent.working, gib * spent.working
+def _worker_hours(shape: Shape, spent: Spent) -> float:
+    """Hours of a driver and all workers, that are there only while the job is."""
+    return (1 + _most(shape)) * spent.working
 
 
 def _most(shape: Shape) -> int:

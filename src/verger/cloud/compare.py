@@ -8,7 +8,7 @@ from dataclasses import replace
 from verger.cloud.bill import cores_a_worker
 from verger.cloud.cost import ENGINES, LINGERING, MOST_PHOTOS, Estimate
 from verger.cloud.prices import Prices
-from verger.cloud.provider import Deployment, Shape
+from verger.cloud.provider import LEAST_WORKERS, Deployment, Shape
 from verger.cloud.region import DEFAULT_REGIONS
 from verger.cloud.shapes import shape_text
 from verger.errors import CloudError
@@ -75,8 +75,9 @@ def photos_within(max_eur: float, of_count: Callable[[int], Estimate]) -> int:
 
 def _shapes(machine: str, workers: int, engine: str, *, spot: bool) -> Iterator[Shape]:
     yield Shape(workers, machine, machine, spot=spot)
-    if engine in LINGERING and workers > 1:
-        yield Shape(1, machine, machine, workers, spot=True)
+    least = LEAST_WORKERS.get(engine, 1)
+    if engine in LINGERING and workers > least:
+        yield Shape(least, machine, machine, workers, spot=True)
 
 
 def _machines(asked: Deployment, provider: str, engine: str, prices: Prices) -> list[str]:

@@ -18,7 +18,7 @@ _STYLES = {"done": "green", "failed": "bold red", "stopped": "yellow"}
 def deployment_line(here: Deployment) -> str:
     """Return what a deployment is, in a line."""
     city = EU_REGIONS[here.provider].get(here.region, "")
-    spot = ", the added ones spot" if here.shape.max_workers and here.shape.spot else ""
+    spot = ", the added ones spot" if here.has_spot else ""
     machines = f"{shape_text(here.shape)} and {here.shape.primary}{spot}"
     return f"{here.name}: {here.engine} on {here.provider}, {here.region} ({city}), {machines}"
 

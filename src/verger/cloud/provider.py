@@ -7,11 +7,17 @@ removes everything and proves it, `guard` checks a set-up that exists.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 Say = Callable[[str], None]
+
+# Dataproc has no cluster, and no batch, of fewer workers.
+LEAST_WORKERS = {"dataproc": 2, "batch": 2}
+
+# Engines whose added machines may be spot machines: others have none to choose.
+_HAVE_SPOT = ("emr", "dataproc", "job")
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,12 @@ class Shape:
     max_workers: int | None = None
     spot: bool = True
 
+    def at_least(self, workers: int) -> Shape:
+        """Return the shape with so many workers at least."""
+        kept = max(workers, self.workers)
+        most = max(kept, self.max_workers or 0)
+        return replace(self, workers=kept, max_workers=most if most > kept else None)
+
 
 @dataclass(frozen=True)
 class Deployment:
@@ -35,6 +47,7 @@ class Deployment:
 
     name: begins the name of everything that is made.
     engine: aws: emr or serverless; gcp: dataproc or batch; databricks: job.
+    shape: one that the engine has: with fewer workers than LEAST_WORKERS it becomes the next.
     idle_minutes: without work for so long, the machines end by themselves.
     max_hours: an alarm for a cluster that lives longer.
     budget_eur: a month; alerts at 50, 90 and 100 % go to `email`.
@@ -53,6 +66,15 @@ class Deployment:
     workspace: str | None = None  # the address of a Databricks workspace
     notebook: bool = False  # JupyterHub on the cluster, where the provider has one
     image: str | None = None  # of EMR Serverless' workers, with verger in it
+
+    def __post_init__(self) -> None:
+        """Keep the shape that is made, so that it is also the one that is told and priced."""
+        object.__setattr__(self, "shape", self.shape.at_least(LEAST_WORKERS.get(self.engine, 1)))
+
+    @property
+    def has_spot(self) -> bool:
+        """Whether machines may be added that the cloud takes back."""
+        return bool(self.shape.max_workers and self.shape.spot and self.engine in _HAVE_SPOT)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
-"""What the things of a deployment are called, and how many: infra/gcp has it so too, and nothing is remembered."""
+"""What the things of a deployment are called: infra/gcp has it so too, and nothing is remembered."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from verger.cloud.provider import Deployment, Shape
+from verger.cloud.provider import Deployment
 from verger.errors import CloudError
 from verger.objects import object_path
 from verger.uri import scheme_of
@@ -83,13 +83,3 @@ class Names:
                 f"(raw/) or a gs:// URI; photos get there by: gcloud storage rsync -r FOLDER gs://{self.bucket}/raw"
             )
         return f"gs://{self.bucket}/{place.strip('/').removeprefix('./')}"
-
-
-def n_kept(shape: Shape) -> int:
-    """Return how many workers a cluster keeps: Dataproc has two at least."""
-    return max(2, shape.workers)
-
-
-def n_added(shape: Shape) -> int:
-    """Return how many workers autoscaling may add."""
-    return max(0, (shape.max_workers or 0) - n_kept(shape))

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from google.cloud import dataproc_v1 as dataproc
 from google.protobuf.duration_pb2 import Duration
 
-from verger.cloud.gcp.names import Names, n_added, n_kept
+from verger.cloud.bill import SERVERLESS_GB, SERVERLESS_VCPUS
+from verger.cloud.gcp.names import Names
 from verger.cloud.provider import Deployment, Job, Shape
 
 # Dataproc's page of image versions: 2.3 is supported until June 2027; its Spark is 3.5, its Python 3.11.
@@ -18,6 +19,7 @@ SITE = "site.tar.gz"  # the package as an archive, for batches
 
 _PYTHON = "/opt/verger/bin/python"
 _DISK_GB = 100
+_BESIDE_HEAP_GB = 6  # for Python, which does the work, of a worker of a batch
 _MINUTE_S = 60
 _HOUR_S = 3600
 _INSTALL_S = 600
@@ -31,7 +33,7 @@ def cluster(wanted: Deployment, names: Names) -> dataproc.Cluster:
         temp_bucket=names.bucket,
         gce_cluster_config=_machines(names),
         master_config=_group(1, shape.primary),
-        worker_config=_group(n_kept(shape), shape.machine),
+        worker_config=_group(shape.workers, shape.machine),
         software_config=dataproc.SoftwareConfig(image_version=IMAGE, properties=_properties(names)),
         initialization_actions=[
             dataproc.NodeInitializationAction(
@@ -46,7 +48,7 @@ def cluster(wanted: Deployment, names: Names) -> dataproc.Cluster:
     )
     if wanted.notebook:
         config.software_config.optional_components.append(dataproc.Component(dataproc.Component.JUPYTER))
-    if n_added(shape):
+    if shape.max_workers:
         config.autoscaling_config = dataproc.AutoscalingConfig(policy_uri=names.autoscaling)
         config.secondary_worker_config = _added(shape)
     return dataproc.Cluster(project_id=names.project, cluster_name=names.title, labels=names.labels, config=config)
@@ -66,12 +68,17 @@ def batch(here: Deployment, names: Names, asked: Job) -> dataproc.Batch:
 
     There is no initialization action: verger comes as an archive that Spark unpacks beside every worker.
     """
-    shape = here.shape
     properties = {
         "spark.executorEnv.PYTHONPATH": "./site",
         "spark.dataproc.driverEnv.PYTHONPATH": "./site",
-        "spark.dynamicAllocation.maxExecutors": str(n_kept(shape) + n_added(shape)),
+        "spark.dynamicAllocation.maxExecutors": str(here.shape.max_workers or here.shape.workers),
     }
+    for side in ("driver", "executor"):
+        properties |= {
+            f"spark.{side}.cores": str(SERVERLESS_VCPUS),
+            f"spark.{side}.memory": f"{SERVERLESS_GB - _BESIDE_HEAP_GB}g",
+            f"spark.{side}.memoryOverhead": f"{_BESIDE_HEAP_GB}g",
+        }
     return dataproc.Batch(
         labels=names.labels,
         pyspark_batch=dataproc.PySparkBatch(

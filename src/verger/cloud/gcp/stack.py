@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from verger.cloud.deployments import folder_of
-from verger.cloud.gcp.names import Names, n_added, n_kept
+from verger.cloud.gcp.names import Names
 from verger.cloud.provider import Deployment
 from verger.cloud.terraform import Terraform, infra_folder
 
@@ -37,8 +37,8 @@ def variables(wanted: Deployment) -> dict[str, Any]:
         "project": Names.of(wanted).project,
         "region": wanted.region,
         "engine": wanted.engine,
-        "workers": n_kept(shape),
-        "max_workers": n_kept(shape) + n_added(shape),
+        "workers": shape.workers,
+        "max_workers": shape.max_workers or shape.workers,
         "budget": wanted.budget_eur,
         "email": wanted.email,
         "force_destroy": False,
