@@ -118,6 +118,7 @@ def refresh(
     """Print a table of prices in which AWS's own price list has replaced what we knew of a region.
 
     The files are those of AWS's public price list: AmazonEC2, ElasticMapReduce, AmazonS3, awskms and AmazonVPC.
+    The table's date stays that of the prices that they do not replace.
 
     \b
     verger cost refresh ec2.json emr.json s3.json --region eu-west-3 > prices.json
@@ -126,7 +127,7 @@ def refresh(
     from verger.cloud.offers import refreshed
     from verger.cloud.prices import load_prices
 
-    print(refreshed(load_prices(prices), region, offer).model_dump_json(indent=1))
+    print(refreshed(load_prices(prices), region, offer, _today()).model_dump_json(indent=1))
 
 
 def _check(wanted: Deployment, max_eur: float, table: Prices, estimating: Callable[..., Estimate]) -> None:
@@ -149,7 +150,8 @@ def _load_prices(file: Path | None) -> Prices:
     days = table.age_days(_today())
     if days > STALE_DAYS:
         messages.print(
-            f"prices were read {days} days ago ({table.read}): look them up anew, or `verger cost refresh`",
+            f"prices, or some of them, were read {days} days ago ({table.read}): look them up anew, or let "
+            "`verger cost refresh` take Amazon's",
             style="yellow",
             highlight=False,
         )

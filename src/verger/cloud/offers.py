@@ -6,6 +6,7 @@ Which attribute says what was read in public code that reads these files, not in
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
@@ -15,7 +16,8 @@ from verger.cloud.prices import Price, Prices, Region, Source
 from verger.cloud.region import check_region
 from verger.errors import CloudError, SettingsError
 
-# Of each service: how a usage type ends, which rate it is, and how many of its units make one of ours.
+# Of each service: a usage type less the region it begins with, which rate it is, and how many of its units make one
+# of ours.
 _USAGE: dict[str, dict[str, tuple[str, int]]] = {
     "AmazonEC2": {"EBS:VolumeUsage.gp3": ("disk-gb-month", 1)},
     "ElasticMapReduce": {
@@ -41,14 +43,17 @@ _LINUX = {"operatingSystem": "Linux", "tenancy": "Shared", "preInstalledSw": "NA
 _EMR = {"softwareType": "EMR"}
 
 
-def refreshed(prices: Prices, region: str, files: Sequence[Path]) -> Prices:
-    """Return the table with what the files say of a region; raises CloudError where one says nothing of it."""
+def refreshed(prices: Prices, region: str, files: Sequence[Path], today: date) -> Prices:
+    """Return the table with what the files say of a region; raises CloudError where one says nothing of it.
+
+    The table was read `today` where they replace all that is in it; else it is as old as what they leave.
+    """
     check_region("aws", region)
     found: dict[str, dict[str, Price]] = {"machine": {}, "emr": {}, "rate": {}}
-    sources, dates = dict(prices.sources), []
+    sources: dict[str, Source] = {}
     for path in files:
         offer = _read(path)
-        name = f"aws-price-list-{offer['offerCode']}"
+        name = f"aws-price-list-{offer['offerCode']}-{region}"
         published = str(offer["publicationDate"])[:10]
         taken = list(_prices(offer, region, prices))
         if not taken:
@@ -57,11 +62,12 @@ def refreshed(prices: Prices, region: str, files: Sequence[Path]) -> Prices:
         for group, what, usd in taken:
             found[group][what] = Price(usd=usd, source=name)
         sources[name] = Source(page=f"AWS's price list, {offer['offerCode']}, of {published}", sure="verified")
-        dates.append(date.fromisoformat(published))
     regions = {provider: dict(table) for provider, table in prices.regions.items()}
     before = regions.setdefault("aws", {}).get(region, Region())
     regions["aws"][region] = Region(**{group: getattr(before, group) | found[group] for group in found})
-    return prices.model_copy(update={"read": min(dates), "sources": sources, "regions": regions})
+    table = prices.model_copy(update={"sources": prices.sources | sources, "regions": regions})
+    is_all_new = all(price.source in sources for _, _, price in table.every())
+    return table.model_copy(update={"read": today}) if is_all_new else table
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -78,14 +84,14 @@ def _prices(offer: dict[str, Any], region: str, prices: Prices) -> Iterator[tupl
         attributes = product["attributes"]
         if attributes.get("regionCode") != region:
             continue
-        named = _named(offer["offerCode"], product, prices)
+        named = _named(offer["offerCode"], product, region, prices)
         usd = _on_demand_usd(offer["terms"].get("OnDemand", {}).get(sku, {}))
         if named is not None and usd is not None:
             group, what, units = named
             yield group, what, usd * units
 
 
-def _named(code: str, product: dict[str, Any], prices: Prices) -> tuple[str, str, int] | None:
+def _named(code: str, product: dict[str, Any], region: str, prices: Prices) -> tuple[str, str, int] | None:
     attributes = product["attributes"]
     machine = attributes.get("instanceType")
     if machine in prices.machines:
@@ -93,11 +99,10 @@ def _named(code: str, product: dict[str, Any], prices: Prices) -> tuple[str, str
             return "machine", machine, 1
         if code == "ElasticMapReduce" and attributes.items() >= _EMR.items():
             return "emr", machine, 1
-    usage = str(attributes.get("usagetype", ""))
-    for ending, (rate, units) in _USAGE.get(code, {}).items():
-        if usage == ending or usage.endswith(f"-{ending}"):
-            return "rate", rate, units
-    return None
+    # EUW3-TimedStorage-ByteHrs, eu-west-3-KMS-Keys; EUW3-Tables-TimedStorage-ByteHrs is of another product.
+    usage = re.sub(rf"^(EU[A-Z]?\d*|{region})-", "", str(attributes.get("usagetype", "")))
+    rate = _USAGE.get(code, {}).get(usage)
+    return ("rate", *rate) if rate else None
 
 
 def _on_demand_usd(offers: dict[str, Any]) -> float | None:
