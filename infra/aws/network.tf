@@ -74,7 +74,8 @@ resource "aws_vpc_endpoint" "s3" {
   })
 }
 
-# Each costs by the hour, hence only while something computes, and in one zone: the others reach it too.
+# Each costs by the hour until the deployment is taken down, also when the cluster has ended by itself. Hence only with
+# an engine, and in one zone: the others reach it too.
 # kms: nodes encrypt their disks with keys that they ask it for
 #      (docs.aws.amazon.com/kms/latest/developerguide/services-emr.html).
 # emr: how nodes of emr-spark-8 and the EMR service talk. EMR 7 brings a network interface of its own.

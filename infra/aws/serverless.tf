@@ -1,5 +1,5 @@
-# EMR Serverless: nothing runs, and nothing is paid, between jobs. Its disks are encrypted by AWS's own key: version
-# 5.100 of the provider cannot say another yet.
+# EMR Serverless: nothing runs between jobs, and nothing but the endpoint (network.tf) is paid. Its disks are encrypted
+# by AWS's own key: version 5.100 of the provider cannot say another yet.
 
 resource "aws_emrserverless_application" "this" {
   count = local.on_serverless ? 1 : 0

@@ -73,6 +73,42 @@ def test_what_costs_more_than_allowed_is_refused(command: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "max_eur"),
+    [
+        ("--shape 2..20xm5.xlarge", 6),  # 0.77 EUR an hour while nothing runs
+        ("--engine serverless --shape 2..20xm5.xlarge", 6),
+        ("--provider gcp --engine batch", 3),
+        ("--provider databricks", 3),
+    ],
+)
+def test_the_limit_is_held_against_all_workers_at_work(words: str, max_eur: int) -> None:
+    told = refused("plan", *words.split(), "--max-eur", str(max_eur))
+    most = re.search(r"4 hours with all workers may cost ([\d.]+) EUR, more than --max-eur", told)
+    assert most and float(most[1]) > max_eur, told
+    assert cloud("plan", *words.split(), "--max-eur", str(float(most[1]) + 0.01)).exit_code == 0
+
+
+def test_what_is_paid_until_it_is_taken_down_is_told() -> None:
+    for engine, ends in (
+        ("emr", "machines end after 15 idle minutes"),
+        ("serverless", "machines end with each job"),
+    ):
+        told = cloud("plan", "--engine", engine).output
+        assert f"{ends}; the network's endpoint costs 6.91 EUR a month until `verger cloud down`" in told
+    assert "until `verger cloud down`" not in cloud("plan", "--provider", "gcp").output
+
+
+def test_a_plan_tells_the_machines_that_dataproc_makes() -> None:
+    one, two = (cloud("plan", "--provider", "gcp", "--shape", f"{n}xn2-standard-4").output for n in (1, 2))
+    assert "2xn2-standard-4 and n2-standard-4" in one and one == two
+
+
+@pytest.mark.parametrize("photos", ["inf", "nan", "-3", "0.2"])
+def test_photos_that_nobody_can_count_are_refused(photos: str) -> None:
+    assert "photos = " in refused("plan", "--photos", photos)
+
+
+@pytest.mark.parametrize(
     ("words", "told"),
     [
         (("--shape", "four"), "shape = 'four'"),

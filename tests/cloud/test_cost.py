@@ -18,6 +18,7 @@ from verger.cloud.cost import (
     Estimate,
     Photos,
     check_budget,
+    dearest_hour,
     estimate,
     hourly,
 )
@@ -84,10 +85,48 @@ def test_packed_photos_are_brought_there_a_shard_at_a_time() -> None:
     assert packed.eur_once < 0.001
 
 
+def test_the_endpoint_is_paid_for_until_it_is_taken_down_on_every_engine_of_aws() -> None:
+    for engine in ENGINES["aws"]:
+        found = estimate(replace(SMALL, engine=engine), Photos(10, 5_000), CALIBRATION, PRICES)
+        assert found.eur_a_month_until_down == pytest.approx(0.5 * 730 * 0.01)
+    dataproc = Deployment("demo", "gcp", "europe-west9", "dataproc", SMALL.shape)
+    assert estimate(dataproc, Photos(10, 5_000), CALIBRATION, PRICES).eur_a_month_until_down == 0
+
+
 def test_an_hour_in_which_nothing_runs_costs_what_stands() -> None:
     grown = replace(SMALL, shape=Shape(2, "big", "big", max_workers=8))
     # Three machines at 4.4 USD with EMR's part, their 104 GB, the endpoint.
     assert sum(line.usd for line in hourly(grown, PRICES)) == pytest.approx(3 * 4.4 + 3 * 104 * 0.001 + 0.01)
+
+
+def test_the_dearest_hour_has_all_workers_and_spot_machines_as_dear_as_they_may_be() -> None:
+    grown = replace(SMALL, shape=Shape(2, "big", "big", max_workers=8))
+    # Nine machines at 4 USD, six of them at 0.75 of it; EMR's part and 104 GB of each; the endpoint.
+    machines = 3 * 4 + 6 * 4 * 0.75
+    assert sum(line.usd for line in dearest_hour(grown, PRICES)) == pytest.approx(
+        machines + 9 * (0.4 + 104 * 0.001) + 0.01
+    )
+
+
+def test_what_costs_nothing_while_nothing_runs_has_a_dearest_hour_too() -> None:
+    shape = Shape(2, "big", "big", max_workers=8)
+    serverless = replace(SMALL, engine="serverless", shape=shape)
+    # A driver and eight workers, of 4 vCPUs at 0.1 USD and 16 GB at 0.01 USD.
+    assert sum(line.usd for line in dearest_hour(serverless, PRICES)) == pytest.approx(9 * (0.4 + 0.16) + 0.01)
+    batch = Deployment("demo", "gcp", "europe-west9", "batch", shape)
+    # 4 DCU at 0.1 USD each, and 400 GB of disk at a hundredth of a thousandth.
+    assert sum(line.usd for line in dearest_hour(batch, PRICES)) == pytest.approx(9 * (0.4 + 400 * 0.00001))
+
+
+def test_what_has_no_spot_machines_needs_no_price_of_them() -> None:
+    none = PRICES.model_copy(update={"spot": {}})
+    grown = replace(SMALL, shape=Shape(2, "big", "big", max_workers=8))
+    for priced in (lambda: dearest_hour(grown, none), lambda: estimate(grown, Photos(9, 9), CALIBRATION, none)):
+        with pytest.raises(CloudError, match="no price for spot machines of aws; there are prices for: none"):
+            priced()
+    for other in (replace(grown, engine="serverless"), replace(grown, shape=replace(grown.shape, spot=False))):
+        assert dearest_hour(other, none)
+        assert estimate(other, Photos(9, 9), CALIBRATION, none).eur.low > 0
 
 
 def test_what_ends_with_its_job_costs_nothing_while_nothing_runs() -> None:
@@ -158,6 +197,17 @@ def test_every_engine_is_compared_cheapest_first_and_the_one_asked_for_is_among_
     assert [each.deployment for each in found].count(DEMO) == 1
 
 
+def test_dataproc_is_not_compared_on_fewer_workers_than_it_has() -> None:
+    small, large = (
+        list(alternatives(replace(DEMO, shape=parse_shape(text)), BUNDLED))
+        for text in ("2xm5.xlarge", "4xm5.xlarge")
+    )
+    kept = {(each.shape.workers, each.shape.max_workers) for each in small if each.engine == "dataproc"}
+    assert kept == {(2, None)}
+    kept = {(each.shape.workers, each.shape.max_workers) for each in large if each.engine == "dataproc"}
+    assert kept == {(4, None), (2, 4)}
+
+
 def test_clouds_that_the_table_does_not_know_are_left_out_of_the_comparison() -> None:
     def estimating(other: Deployment) -> Estimate:
         return estimate(other, Photos(10**6, 5_000), CALIBRATION, aws_alone)
@@ -188,6 +238,12 @@ def test_what_no_cloud_has_is_refused(provider: str, engine: str, told: str) -> 
         estimate(replace(DEMO, provider=provider, engine=engine), Photos(1, 1), CALIBRATION, BUNDLED)
 
 
+@pytest.mark.parametrize("mean_bytes", [math.inf, math.nan, -1, 1e300])
+def test_photos_of_a_size_that_none_has_are_refused(mean_bytes: float) -> None:
+    with pytest.raises(SettingsError, match=r"mean_kb = .* 0 to 1,000,000 kB a photo"):
+        estimate(DEMO, Photos(10, mean_bytes), CALIBRATION, BUNDLED)
+
+
 def test_a_region_outside_the_union_has_no_price() -> None:
     with pytest.raises(CloudError, match=r"eu-west-2 \(London\) is not in the European Union"):
         estimate(replace(DEMO, region="eu-west-2"), Photos(1, 1), CALIBRATION, BUNDLED)
@@ -197,17 +253,6 @@ def test_the_docs_have_the_assumptions_as_they_are_used() -> None:
     told = DOCS.read_text()
     for of in (*SLOWNESS.values(), *START_MINUTES.values()):
         assert f"| {of.low:g} | {of.typical:g} | {of.high:.1f} |".replace(".0 |", " |") in told.replace(
-def test_dataproc_is_not_compared_on_fewer_workers_than_it_has() -> None:
-    small, large = (
-        list(alternatives(replace(DEMO, shape=parse_shape(text)), BUNDLED))
-        for text in ("2xm5.xlarge", "4xm5.xlarge")
-    )
-    kept = {(each.shape.workers, each.shape.max_workers) for each in small if each.engine == "dataproc"}
-    assert kept == {(2, None)}
-    kept = {(each.shape.workers, each.shape.max_workers) for each in large if each.engine == "dataproc"}
-    assert kept == {(4, None), (2, 4)}
-
-
             ".0 |", " |"
         )
 

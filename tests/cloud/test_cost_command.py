@@ -91,6 +91,16 @@ def test_the_comparison_is_drawn_in_its_order(tmp_path: Path) -> None:
         assert float(bar.attrib["x1"]) <= float(dot.attrib["cx"]) <= float(bar.attrib["x2"]) <= 760
 
 
+def test_a_table_without_spot_prices_compares_what_needs_none(tmp_path: Path) -> None:
+    text = BUNDLED.read_text()
+    begin, end = text.index("[spot.aws]"), text.index("[spot.gcp]")
+    (tmp_path / "mine.toml").write_text(text[:begin] + text[end:])
+    told = found("--photos", "1e6", "--compare", "--shape", "4xm5.xlarge", "--prices", str(tmp_path / "mine.toml"))
+    grown = {each["deployment"]["engine"] for each in told if each["deployment"]["shape"]["max_workers"]}
+    assert grown == {"dataproc"}
+    assert "emr" in {each["deployment"]["engine"] for each in told}
+
+
 def test_packed_photos_take_fewer_requests() -> None:
     loose, packed = found("--photos", "1e6"), found("--photos", "1e6", "--packed")
     assert packed["eur"]["typical"] < loose["eur"]["typical"]
@@ -123,6 +133,8 @@ def test_an_old_table_is_read_with_a_warning(tmp_path: Path) -> None:
         ("--photos many", "photos = 'many'"),
         ("--photos 0", "photos = '0'"),
         ("", "photos = None"),
+        ("--photos inf", "photos = 'inf'"),
+        ("--photos 5 --mean-kb inf", "mean_kb = inf"),
         ("--photos 5 --shape 4", "shape = '4'"),
         ("--photos 5 --provider azure", "provider = 'azure'"),
         ("--photos 5 --engine dataproc", "engine = 'dataproc'"),

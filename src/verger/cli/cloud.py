@@ -26,7 +26,9 @@ app.add_typer(commands, name="cloud")
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask")]
 Photos = Annotated[float | None, typer.Option(help="how many there will be, 1e6 say: what a run of them costs")]
 MeanKb = Annotated[float | None, typer.Option(help="mean size of these photos in kB")]
-MaxEur = Annotated[float | None, typer.Option(help="refuse more: for the run with --photos, else for --max-hours")]
+MaxEur = Annotated[
+    float | None, typer.Option(help="refuse more: the run of --photos, or --max-hours of all workers")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON, and nothing else")]
 
 # Of Spark itself the cluster knows more.

@@ -38,39 +38,49 @@ def show_plan(provider: Provider, wanted: Deployment, asked: Asked) -> None:
     """Print what would exist and what it costs; raises CloudError where that is more than is allowed."""
     tell(deployment_tables.deployment_line(wanted))
     console.print(deployment_tables.resource_table(provider.plan(wanted)))
-    hourly_eur = tell_hourly(wanted)
+    dearest_eur = tell_hourly(wanted)
     if asked.photos is not None:
         _show_estimate(wanted, asked)
-    elif asked.max_eur is not None and hourly_eur * wanted.max_hours > asked.max_eur:
+    elif asked.max_eur is not None and dearest_eur * wanted.max_hours > asked.max_eur:
+        most_eur = dearest_eur * wanted.max_hours
         raise CloudError(
-            f"{wanted.max_hours} hours of it cost {hourly_eur * wanted.max_hours:.2f} EUR, more than --max-eur "
+            f"{wanted.max_hours} hours with all workers may cost {most_eur:.2f} EUR, more than --max-eur "
             f"{asked.max_eur:g}: fewer or smaller machines (--shape), or fewer --max-hours"
         )
 
 
 def _show_estimate(wanted: Deployment, asked: Asked) -> None:
     from verger.cloud.calibration import load_calibration
-    from verger.cloud.cost import Photos, check_budget, estimate
+    from verger.cloud.cost import Photos, check_budget, count_of, estimate
     from verger.cloud.prices import load_prices
     from verger.cloud.tables import cost_table
 
     calibration, prices = load_calibration(), load_prices()
     mean_bytes = calibration.mean_bytes if asked.mean_kb is None else asked.mean_kb * 1000
-    estimated = estimate(wanted, Photos(int(asked.photos or 0), mean_bytes), calibration, prices)
+    estimated = estimate(wanted, Photos(count_of(asked.photos), mean_bytes), calibration, prices)
     console.print(cost_table(estimated, calibration, prices))
     if asked.max_eur is not None:
         check_budget(estimated, asked.max_eur)
 
 
 def tell_hourly(here: Deployment) -> float:
-    """Print what a deployment costs while it is up, and return it."""
-    from verger.cloud.cost import hourly
+    """Print what a deployment costs, and return what an hour costs at most, in EUR."""
+    from verger.cloud.bill import HOURS_A_MONTH, standing
+    from verger.cloud.cost import LINGERING, dearest_hour, eur_of, hourly
     from verger.cloud.prices import load_prices
 
     prices = load_prices()
-    eur = sum(line.usd for line in hourly(here, prices)) * prices.eur_per_usd
-    tell(f"{eur:.2f} EUR an hour while it is up, in {here.region}; it ends after {here.idle_minutes} idle minutes")
-    return eur
+    idle_eur, dearest_eur = (eur_of(hour(here, prices), prices) for hour in (hourly, dearest_hour))
+    tell(
+        f"{idle_eur:.2f} EUR an hour while nothing runs, up to {dearest_eur:.2f} with all workers, in {here.region}"
+    )
+    ends = f"after {here.idle_minutes} idle minutes" if here.engine in LINGERING else "with each job"
+    stays = eur_of(standing(here, HOURS_A_MONTH, prices), prices)
+    until_down = (
+        f"; the network's endpoint costs {stays:.2f} EUR a month until `verger cloud down`" if stays else ""
+    )
+    tell(f"machines end {ends}{until_down}")
+    return dearest_eur
 
 
 def ask(question: str, *, is_agreed: bool) -> None:

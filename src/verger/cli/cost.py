@@ -79,14 +79,14 @@ def cost(
         return
     from verger.cloud import tables
     from verger.cloud.compare import compare as side_by_side
-    from verger.cloud.cost import Photos, estimate
+    from verger.cloud.cost import Photos, count_of, estimate
     from verger.cloud.plot import chart
 
     table = _load_prices(prices)
     if show_prices:
         console.print(tables.prices_table(table))
         return
-    count = _count(photos)
+    count = count_of(photos)
     wanted = _deployment(provider, region, engine, _shape(provider, shape, primary, spot=spot), idle_minutes)
     measured = _calibration(calibrate, model, limit, calibration, quiet=as_json)
     asked = Photos(count, mean_kb * 1000 if mean_kb is not None else measured.mean_bytes, packed)
@@ -160,18 +160,6 @@ def _load_prices(file: Path | None) -> Prices:
 
 def _today() -> date:
     return datetime.now(UTC).date()
-
-
-def _count(photos: str | None) -> int:
-    from verger.cloud.cost import MOST_PHOTOS
-
-    try:
-        count = float(photos or "")
-    except ValueError:
-        count = 0
-    if not 1 <= count <= MOST_PHOTOS:
-        raise SettingsError("photos", photos, "how many: 22688 or 1e6")
-    return round(count)
 
 
 def _deployment(

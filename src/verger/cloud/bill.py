@@ -15,7 +15,8 @@ MINIMUM_H = 1 / 60  # EMR, EMR Serverless and Dataproc bill by the second, and a
 # docs.aws.amazon.com/emr, default EBS storage), beside its root (infra/aws/emr.tf). Others: assumed to have 100 GB.
 EMR_DISK_GB_A_VCPU, EMR_ROOT_GB, DISK_GB = 16, 40, 100
 
-# One interface endpoint, to KMS, in one zone: infra/aws/network.tf. The one to S3 is free.
+# One interface endpoint, to KMS, in one zone: infra/aws/network.tf. It is there until `verger cloud down`, when no
+# machine is, too. The one to S3 is free.
 ENDPOINTS = 1
 
 # What infra/aws/serverless.tf allows for and gcp/requests.py asks for a batch, workers and driver alike, whatever
@@ -139,6 +140,13 @@ BILLS: dict[str, Callable[[Deployment, Spent, Prices], list[Line]]] = {
     "batch": batch,
     "job": databricks_job,
 }
+
+
+def standing(wanted: Deployment, hours: float, prices: Prices) -> list[Line]:
+    """Return what is paid from `up` to `down`, also while there is no machine: on AWS the endpoint."""
+    if wanted.provider != "aws":
+        return []
+    return [_endpoint_line(hours, prices.region(wanted.provider, wanted.region))]
 
 
 def _machine_hours(shape: Shape, up: float, run: float) -> dict[str, float]:

@@ -6,9 +6,10 @@ Nothing here has been compared with a bill. What nobody could know beforehand is
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from verger.cloud.bill import BILLS, Line, Spent, cores_a_worker
+from verger.cloud.bill import BILLS, HOURS_A_MONTH, Line, Spent, cores_a_worker, standing
 from verger.cloud.calibration import Calibration
 from verger.cloud.prices import Prices, Range, price_of
 from verger.cloud.provider import Deployment
@@ -17,6 +18,7 @@ from verger.cloud.timing import MEASURED, Job, hours
 from verger.errors import CloudError, SettingsError
 
 MOST_PHOTOS = 10**10  # a search for how many are paid by a sum ends there
+MOST_PHOTO_KB = 10**6
 
 ENGINES = {name: cloud.engines for name, cloud in CLOUDS.items()}
 
@@ -62,6 +64,7 @@ class Estimate:
     """hours: from the order to the result; eur: all that is paid for it; lines: the typical case, in USD.
 
     eur_a_month: what stays to be paid while photos and results lie in the bucket.
+    eur_a_month_until_down: what stays to be paid beside it until `verger cloud down`, whether anything runs or not.
     eur_once: the requests that bring the photos there.
     """
 
@@ -71,6 +74,7 @@ class Estimate:
     eur: Range
     lines: tuple[Line, ...]
     eur_a_month: float
+    eur_a_month_until_down: float
     eur_once: float
 
 
@@ -86,11 +90,13 @@ def estimate(
     job = _job(deployment, photos, calibration, prices)
     spent = {case: _spent(deployment, job, prices, standing_h, case) for case in CASES}
     lines = {case: _lines(deployment, job, calibration, prices, spent[case]) for case in CASES}
-    eur = (prices.eur_per_usd * sum(line.usd for line in lines[case]) for case in CASES)
+    eur = (eur_of(lines[case], prices) for case in CASES)
     waited = (spent[case].start + spent[case].run for case in CASES)
     month = prices.eur_per_usd * usd_a_month(deployment, photos, calibration, prices)
+    until_down = eur_of(standing(deployment, HOURS_A_MONTH, prices), prices)
     once = prices.eur_per_usd * _usd_once(deployment, photos, prices)
-    return Estimate(deployment, photos, Range(*waited), Range(*eur), tuple(lines["typical"]), month, once)
+    typical = tuple(lines["typical"])
+    return Estimate(deployment, photos, Range(*waited), Range(*eur), typical, month, until_down, once)
 
 
 def hourly(deployment: Deployment, prices: Prices) -> tuple[Line, ...]:
@@ -100,8 +106,20 @@ def hourly(deployment: Deployment, prices: Prices) -> tuple[Line, ...]:
     return tuple(line for line in BILLS[deployment.engine](deployment, idle, prices) if line.quantity)
 
 
+def dearest_hour(deployment: Deployment, prices: Prices) -> tuple[Line, ...]:
+    """Return what an hour costs at most: all workers at work, spot machines as dear as they may be."""
+    _check(deployment)
+    busy = Spent(start=0, run=1, idle=0, spot=_spot(deployment, prices).high)
+    return tuple(line for line in BILLS[deployment.engine](deployment, busy, prices) if line.quantity)
+
+
+def eur_of(lines: Iterable[Line], prices: Prices) -> float:
+    """Return what lines of a bill come to, in euros."""
+    return prices.eur_per_usd * sum(line.usd for line in lines)
+
+
 def usd_a_month(deployment: Deployment, photos: Photos, calibration: Calibration, prices: Prices) -> float:
-    """Return what photos, results, their key and the alarms cost a month, whether anything runs or not."""
+    """Return what photos, results, their key and the alarms cost a month."""
     _, region = prices.below(deployment.provider, deployment.region)
     stored_gb = photos.count * (photos.mean_bytes + result_bytes(calibration)) / 1e9
     usd = stored_gb * price_of(region.rate, "store-gb-month", "rate")
@@ -135,6 +153,17 @@ def check_budget(estimated: Estimate, max_eur: float, fitting: str = "") -> None
         )
 
 
+def count_of(photos: str | float | None) -> int:
+    """Return how many photos a number, or the word for one (1e6), says. Raises SettingsError."""
+    try:
+        count = float(photos or 0)
+    except ValueError:
+        count = 0
+    if not 1 <= count <= MOST_PHOTOS:
+        raise SettingsError("photos", photos, "how many: 22688 or 1e6")
+    return round(count)
+
+
 def _check(deployment: Deployment, photos: Photos | None = None) -> None:
     engines = ENGINES.get(deployment.provider)
     if engines is None:
@@ -143,6 +172,8 @@ def _check(deployment: Deployment, photos: Photos | None = None) -> None:
         raise SettingsError("engine", deployment.engine, engines)
     if photos is not None and photos.count < 1:
         raise SettingsError("photos", photos.count, "one at least")
+    if photos is not None and not 0 <= photos.mean_bytes <= 1000 * MOST_PHOTO_KB:
+        raise SettingsError("mean_kb", photos.mean_bytes / 1000, f"0 to {MOST_PHOTO_KB:,} kB a photo")
 
 
 def _job(deployment: Deployment, photos: Photos, calibration: Calibration, prices: Prices) -> Job:
@@ -155,16 +186,21 @@ def _job(deployment: Deployment, photos: Photos, calibration: Calibration, price
 
 def _spent(deployment: Deployment, job: Job, prices: Prices, standing_h: float, case: str) -> Spent:
     """How long each phase takes in the best, the likely and the worst case."""
-    shape = deployment.shape
-    slowness = getattr(SLOWNESS[prices.machine(shape.machine).arch], case)
+    slowness = getattr(SLOWNESS[prices.machine(deployment.shape.machine).arch], case)
     run = hours(Job(job.n_photos, job.n_cores, job.photo_ms * slowness, job.photo_bytes, job.is_packed))
-    cloud, _ = prices.below(deployment.provider, deployment.region)
-    spot = 1.0
-    if shape.max_workers and shape.spot:
-        spot = getattr(prices.spot[cloud], case)
+    spot = getattr(_spot(deployment, prices), case)
+    if deployment.has_spot:
         run *= 1 + getattr(REDONE, case)
     idle = deployment.idle_minutes / 60 + standing_h if deployment.engine in LINGERING else 0.0
     return Spent(getattr(START_MINUTES[deployment.engine], case) / 60, run, idle, spot)
+
+
+def _spot(deployment: Deployment, prices: Prices) -> Range:
+    """What a machine that is added costs of its price on demand."""
+    if not deployment.has_spot:
+        return Range(1, 1, 1)
+    cloud, _ = prices.below(deployment.provider, deployment.region)
+    return prices.spot_of(cloud)
 
 
 def _lines(deployment: Deployment, job: Job, calibration: Calibration, prices: Prices, spent: Spent) -> list[Line]:

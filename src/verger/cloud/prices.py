@@ -145,8 +145,12 @@ class Prices(_Form):
         cloud = _found(known, name, "region of databricks")
         return cloud, self.regions[cloud][name]
 
+    def spot_of(self, cloud: str) -> Range:
+        """Return what a spot machine of a cloud costs of its price on demand."""
+        return _found(self.spot, cloud, "spot machines of")
+
     def age_days(self, today: date) -> int:
-        """Return how long ago the table was read."""
+        """Return how long ago the oldest of its prices was read."""
         return (today - self.read).days
 
 

@@ -32,6 +32,11 @@ def cost_table(estimate: Estimate, calibration: Calibration, prices: Prices) -> 
             f"{estimate.eur_once:,.2f} EUR once to bring the photos"
         ),
     ]
+    if estimate.eur_a_month_until_down:
+        until_down = f"{estimate.eur_a_month_until_down:,.2f} EUR a month"
+        told.append(
+            Text(f"and {until_down} for the network's endpoint, whether anything runs or not, until `down`")
+        )
     words = [*assumptions(estimate.deployment, calibration, prices), certainty(estimate.deployment, prices)]
     return Group(table, *told, *(Text(f"- {word}", style="dim") for word in words))
 
@@ -78,22 +83,21 @@ def prices_table(prices: Prices) -> RenderableType:
 def assumptions(deployment: Deployment, calibration: Calibration, prices: Prices) -> list[str]:
     """Return in words what makes the ranges."""
     cloud, _ = prices.below(deployment.provider, deployment.region)
-    shape = deployment.shape
-    slowness = SLOWNESS[prices.machine(shape.machine).arch]
+    arch = prices.machine(deployment.shape.machine).arch
+    slowness = SLOWNESS[arch]
     speed = f"{calibration.photos_per_core_s:,.0f} photos a second and core of {calibration.processor}"
     said = [
         f"{calibration.model}, {speed} ({calibration.date})",
         f"theirs take {_range(slowness, 2)} times as long: assumed, never measured",
         f"machines start in {_range(START_MINUTES[deployment.engine], 0)} minutes, which are paid",
     ]
-    if deployment.provider == "aws" and prices.machine(shape.machine).arch == "aarch64":
+    if deployment.provider == "aws" and arch == "aarch64":
         said.append("verger has no package for EMR on Graviton: OpenVINO's wheels ask for a newer Linux")
     if deployment.engine in LINGERING:
         said.append(f"{deployment.idle_minutes} minutes without work before they end are in it")
-    if shape.max_workers and shape.spot:
-        said.append(
-            f"spot machines at {_range(prices.spot[cloud], 2)} of the price, {REDONE.high:.0%} done again at most"
-        )
+    if deployment.has_spot:
+        share = _range(prices.spot_of(cloud), 2)
+        said.append(f"spot machines at {share} of the price, {REDONE.high:.0%} done again at most")
     return said
 
 
@@ -110,8 +114,7 @@ def _place(made: Deployment) -> str:
 
 
 def _machines(made: Deployment) -> str:
-    shape = made.shape
-    return shape_text(shape) + " (spot)" * bool(shape.max_workers and shape.spot)
+    return shape_text(made.shape) + " (spot)" * made.has_spot
 
 
 def _range(of: Range, digits: int) -> str:
