@@ -54,6 +54,15 @@ def test_a_plan_needs_no_account_and_says_where_what_and_how_much() -> None:
 
 
 @pytest.mark.parametrize(
+    "words", ["--region eu-north-1", "--shape 2xc5.xlarge", "--provider gcp --region europe-west4"]
+)
+def test_what_has_no_price_can_be_had_and_a_limit_on_it_cannot(words: str) -> None:
+    done = cloud("plan", *words.split())
+    assert done.exit_code == 0 and "what an hour costs is not known: no price for" in done.output, done.output
+    assert "--max-eur 5" in refused("plan", *words.split(), "--max-eur", "5")
+
+
+@pytest.mark.parametrize(
     "provider",
     [("aws", "eu-west-2", "London"), ("gcp", "europe-west6", "Zurich"), ("databricks", "uksouth", "London")],
 )

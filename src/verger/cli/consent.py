@@ -41,11 +41,18 @@ def show_plan(provider: Provider, wanted: Deployment, asked: Asked) -> None:
     dearest_eur = tell_hourly(wanted)
     if asked.photos is not None:
         _show_estimate(wanted, asked)
-    elif asked.max_eur is not None and dearest_eur * wanted.max_hours > asked.max_eur:
-        most_eur = dearest_eur * wanted.max_hours
+    elif asked.max_eur is not None:
+        _check_hours(wanted, dearest_eur, asked.max_eur)
+
+
+def _check_hours(wanted: Deployment, dearest_eur: float | None, max_eur: float) -> None:
+    if dearest_eur is None:
+        raise CloudError(f"nobody knows whether it stays under --max-eur {max_eur:g}: leave that out to go on")
+    most_eur = dearest_eur * wanted.max_hours
+    if most_eur > max_eur:
         raise CloudError(
             f"{wanted.max_hours} hours with all workers may cost {most_eur:.2f} EUR, more than --max-eur "
-            f"{asked.max_eur:g}: fewer or smaller machines (--shape), or fewer --max-hours"
+            f"{max_eur:g}: fewer or smaller machines (--shape), or fewer --max-hours"
         )
 
 
@@ -63,19 +70,23 @@ def _show_estimate(wanted: Deployment, asked: Asked) -> None:
         check_budget(estimated, asked.max_eur)
 
 
-def tell_hourly(here: Deployment) -> float:
-    """Print what a deployment costs, and return what an hour costs at most, in EUR."""
+def tell_hourly(here: Deployment) -> float | None:
+    """Print what a deployment costs, and return what an hour costs at most, in EUR; None where prices lack."""
     from verger.cloud.bill import HOURS_A_MONTH, standing
     from verger.cloud.cost import LINGERING, dearest_hour, eur_of, hourly
     from verger.cloud.prices import load_prices
 
     prices = load_prices()
-    idle_eur, dearest_eur = (eur_of(hour(here, prices), prices) for hour in (hourly, dearest_hour))
+    try:
+        idle_eur, dearest_eur = (eur_of(hour(here, prices), prices) for hour in (hourly, dearest_hour))
+        stays = eur_of(standing(here, HOURS_A_MONTH, prices), prices)
+    except CloudError as error:
+        tell(f"what an hour costs is not known: {error}")
+        return None
     tell(
         f"{idle_eur:.2f} EUR an hour while nothing runs, up to {dearest_eur:.2f} with all workers, in {here.region}"
     )
     ends = f"after {here.idle_minutes} idle minutes" if here.engine in LINGERING else "with each job"
-    stays = eur_of(standing(here, HOURS_A_MONTH, prices), prices)
     until_down = (
         f"; the network's endpoint costs {stays:.2f} EUR a month until `verger cloud down`" if stays else ""
     )

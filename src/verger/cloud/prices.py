@@ -162,7 +162,8 @@ def price_of(prices: dict[str, Price], name: str, what: str) -> float:
 def _found(table: dict[str, T], name: str, what: str) -> T:
     if name not in table:
         known = ", ".join(sorted(table)) or "none"
-        raise CloudError(f"no price for {what} {name}; there are prices for: {known}. Others: --prices FILE")
+        others = "Others: `verger cost --prices FILE`"
+        raise CloudError(f"no price for {what} {name}; there are prices for: {known}. {others}")
     return table[name]
 
 
