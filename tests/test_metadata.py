@@ -39,6 +39,10 @@ PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 FORMATS = ["JPEG", "progressive", "CMYK", "PNG", "palette", "grey16", "WEBP", "lossless", "GIF", "TIFF", "deflated"]
 
 
+TURNED_CHUNK = png_chunk(b"eXIf", EXIF_TURNED[6:])
+UPSIDE_DOWN = EXIF_TURNED[6:].replace(b"\0\x06", b"\0\x03")
+
+
 def personal_exif(orientation: int = 1) -> Image.Exif:
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -165,15 +169,30 @@ def test_what_hides_in_strange_places_goes_too() -> None:
     "turned",
     [
         encode(paint(30, 20), "JPEG", xmp=b'<x tiff:Orientation="6" dc:creator="Ada Person"/>'),
-        build_png((2, 1), 8, 0, b"\0\x80\x10", after=png_chunk(b"eXIf", EXIF_TURNED[6:])),
+        build_png((2, 1), 8, 0, b"\0\x80\x10", after=TURNED_CHUNK),
+        build_png((2, 1), 8, 0, b"\0\x80\x10", before=TURNED_CHUNK, after=png_chunk(b"tEXt", b"a\0b")[:-1] + b"?"),
+        build_png((2, 1), 8, 0, b"\0\x80\x10", before=png_chunk(b"eXIf", UPSIDE_DOWN), after=TURNED_CHUNK),
         encode(paint(30, 20), "WEBP", exif=EXIF_TURNED),
     ],
-    ids=["JPEG by XMP", "PNG behind its pixels", "WEBP"],
+    ids=[
+        *("JPEG by XMP", "PNG behind its pixels", "PNG with a broken note", "PNG that says it twice", "WEBP"),
+    ],
 )
 def test_the_way_up_is_kept_wherever_it_was_told(turned: bytes) -> None:
     stripped = strip_metadata(turned)
     assert read_orientation(stripped) == 6
     assert np.array_equal(decode_rgb(stripped), decode_rgb(turned))
+
+
+def test_what_stands_behind_a_second_frame_turns_no_picture() -> None:
+    moving = encode(paint(30, 20), "PNG", save_all=True, append_images=[paint(30, 20, 1)])
+    turned = moving[:-12] + TURNED_CHUNK + moving[-12:]
+    assert np.array_equal(decode_rgb(strip_metadata(turned)), decode_rgb(turned))
+
+
+def test_a_jpeg_that_ends_in_a_note_is_taken_apart() -> None:
+    stripped = strip_metadata(encode(paint(20, 20), "JPEG", comment=NAME)[:-2] + b"\xff\xfe\0")
+    assert stripped.endswith(b"\xff\xfe\0") and NAME.encode() not in stripped
 
 
 def test_files_that_are_no_photos_are_refused() -> None:

@@ -92,7 +92,7 @@ def _jpeg(data: bytes) -> Iterator[bytes]:
 def _jpeg_note(kind: int, segment: bytes, *, is_in_scan: bool) -> bytes:
     """Return what is kept of a segment that decoders need not know."""
     if is_in_scan:  # where a decoder loses its way, it goes by the length
-        return segment[:4] + bytes(len(segment) - 4)
+        return segment[:4] + bytes(max(0, len(segment) - 4))
     if not segment.startswith(_JPEG_KEPT.get(kind, b"none"), 4):
         return b""
     if kind == 0xE0 and len(segment) > 4 + _JFIF_BYTES:
@@ -127,14 +127,23 @@ def _is_kept(chunk: bytes) -> bool:
 
 
 def _as_one_pixel(data: bytes) -> bytes:
-    """Return what a PNG says beside its picture, with a picture of one pixel.
+    """Return what a PNG says beside its picture, with a picture of one pixel, which takes less to decode.
 
-    It may tell its orientation behind the pixels, which are not worth decoding for it.
+    The order stays: what is behind the pixels is read with less care, and behind a second frame not at all; `data`
+    itself is returned of an animation.
     """
-    header = _png_chunk(b"IHDR", b"\0\0\0\1\0\0\0\1\x08\0\0\0\0")
-    notes = [chunk for chunk in _png_chunks(data) if not _is_kept(chunk)]
-    pixel = _png_chunk(b"IDAT", zlib.compress(b"\0\0"))
-    return b"".join([data[:8], header, *notes, pixel, _png_chunk(b"IEND", b"")])
+    parts = [data[:8], _png_chunk(b"IHDR", b"\0\0\0\1\0\0\0\1\x08\0\0\0\0")]
+    is_behind = False
+    for chunk in _png_chunks(data):
+        kind = chunk[4:8]
+        if kind == b"acTL":
+            return data
+        if kind == b"IDAT" and not is_behind:
+            parts.append(_png_chunk(b"IDAT", zlib.compress(b"\0\0")))
+            is_behind = True
+        if not _is_kept(chunk):
+            parts.append(chunk)
+    return b"".join([*parts, _png_chunk(b"IEND", b"")])
 
 
 def _join_png(_: bytes, pieces: list[bytes], exif: bytes) -> bytes:
