@@ -15,7 +15,9 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 
-from verger.decode import DEFAULT_MAX_PIXELS, photo_format, read_orientation
+import numpy as np
+
+from verger.decode import DEFAULT_MAX_PIXELS, decode_rgb, photo_format, read_orientation
 from verger.errors import DecodeError, Reason
 from verger.tiff_tags import strip_tiff
 
@@ -48,10 +50,12 @@ def strip_metadata(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> byte
     found = photo_format(data)
     if found is None:
         raise DecodeError(Reason.NOT_AN_IMAGE, "not a photo that verger can read: what it holds cannot be told")
-    if found == "TIFF":
-        return strip_tiff(data, max_pixels)
-    if found == "BMP":  # it has no place for any
+    if found == "BMP":
         return data
+    if found == "TIFF":
+        stripped = strip_tiff(data, max_pixels, _blank_jpeg)
+        _check_pixels(data, stripped, max_pixels)
+        return stripped
     try:
         pieces = list(_PIECES[found](data))
     except IndexError as error:
@@ -63,14 +67,23 @@ def strip_metadata(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> byte
     return data if stripped == data else stripped
 
 
+def _check_pixels(data: bytes, stripped: bytes, max_pixels: int) -> None:
+    """Raise DecodeError where pixels were lost: these files may have them anywhere."""
+    if stripped is data:
+        return
+    before, after = (decode_rgb(content, max_pixels=max_pixels) for content in (data, stripped))
+    if not np.array_equal(before, after):
+        raise DecodeError(Reason.CORRUPT, "the metadata cannot be told from the pixels")
+
+
 def _exif(orientation: int) -> bytes:
     """Return the smallest EXIF block: one directory, with the orientation alone."""
     return b"MM\0*" + (8).to_bytes(4) + b"\0\1" + b"\1\x12\0\3\0\0\0\1" + orientation.to_bytes(2) + bytes(6)
 
 
-def _jpeg(data: bytes) -> Iterator[bytes]:
+def _jpeg(data: bytes, *, is_in_scan: bool = False) -> Iterator[bytes]:
     yield data[:2]
-    at, is_in_scan = 2, False
+    at = 2
     while marker := _MARKER.search(data, at):
         kind, start = marker[1][0], marker.start()
         if is_in_scan:
@@ -104,6 +117,11 @@ def _join_jpeg(_: bytes, pieces: list[bytes], exif: bytes) -> bytes:
     body = b"Exif\0\0" + exif
     segment = b"\xff\xe1" + (len(body) + 2).to_bytes(2) + body if exif else b""
     return b"".join([pieces[0], segment, *pieces[1:]])
+
+
+def _blank_jpeg(data: bytes) -> bytes:
+    """Return a JPEG of the same length whose notes say nothing."""
+    return b"".join(_jpeg(data, is_in_scan=True)).ljust(len(data), b"\0")
 
 
 def _png(data: bytes) -> Iterator[bytes]:
