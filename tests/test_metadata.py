@@ -318,6 +318,41 @@ def test_a_small_tiff_cannot_keep_a_worker_busy() -> None:
     assert time.process_time() - started < 3, "the first took 14 s, and the second would take hours"
 
 
+def bmp_with_profile(kind: bytes, profile: bytes) -> bytes:
+    """A bitmap with a header of the fifth version, whose profile follows the pixels."""
+    plain = encode(paint(30, 20), "BMP")
+    header = plain[18:54].ljust(52, b"\0") + kind + bytes(52)
+    header += struct.pack("<III", 124 + len(plain) - 54, len(profile), 0)
+    places = struct.pack("<IIII", len(plain) + 84 + len(profile), 0, 138, 124)
+    return b"BM" + places + header + plain[54:] + profile
+
+
+def test_nothing_hides_in_a_bitmap() -> None:
+    path = b"C:\\Users\\" + NAME.encode() + b"\\x.icm\0"
+    runs = bytearray(encode(paint(4, 1).convert("L"), "BMP")[:-4] + b"\4\7\0\1")
+    runs[30], runs[34] = 1, 4
+    for data in (
+        encode(paint(30, 20), "BMP") + NAME.encode(),
+        encode(paint(30, 20).quantize(16), "BMP") + NAME.encode(),
+        bytes(runs) + NAME.encode(),
+        bmp_with_profile(b"KNIL", path),
+        bmp_with_profile(b"DEBM", PROFILE) + NAME.encode(),
+    ):
+        stripped = strip_metadata(data)
+        assert NAME.encode() in data and NAME.encode() not in stripped
+        assert np.array_equal(decode_rgb(stripped), decode_rgb(data))
+        assert strip_metadata(stripped) is stripped
+        assert (PROFILE in stripped) == (PROFILE in data)
+        assert int.from_bytes(stripped[2:6], "little") == len(stripped)
+
+
+def test_a_bitmap_that_is_a_jpeg_within_is_set_aside() -> None:
+    data = bytearray(encode(paint(30, 20), "BMP")[:54] + personal_jpeg())
+    data[30] = 4
+    with pytest.raises(DecodeError):
+        strip_metadata(bytes(data))
+
+
 def test_files_that_are_no_photos_are_refused() -> None:
     for data in (b"", b"words", b"\0\0\0\x18ftypheic" + NAME.encode(), b"II*\0\xff\xff\xff\xff", b"GIF89a"):
         with pytest.raises(DecodeError):

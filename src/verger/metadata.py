@@ -5,8 +5,8 @@ stays is listed, not what goes, since cameras and apps invent new places; colour
 orientation is kept, in an EXIF block of its own that says nothing else. What follows the picture goes too: phones
 put a second one there, or a film with sound.
 
-Sources: ITU T.81 and the JFIF, Adobe and MPF conventions; PNG third edition; RFC 9649 (WebP); GIF89a; TIFF is in
-`tiff_tags`.
+Sources: ITU T.81 and the JFIF, Adobe and MPF conventions; PNG third edition; RFC 9649 (WebP); GIF89a; the BMP
+headers as Microsoft describes them; TIFF is in `tiff_tags`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 from verger.decode import DEFAULT_MAX_PIXELS, decode_rgb, photo_format, read_orientation
 from verger.errors import DecodeError, Reason
-from verger.tiff_tags import strip_tiff
+from verger.tiff_tags import blank_all_but, cut_behind, strip_tiff
 
 # Markers that begin a segment; those without a length are told apart below.
 _MARKER = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")
@@ -41,6 +41,10 @@ _GIF_EXTENSION, _GIF_IMAGE, _GIF_END, _GIF_APPLICATION = 0x21, 0x2C, 0x3B, 0xFF
 _GIF_KEPT = {0x01, 0xF9}  # text that is drawn, and how the next frame is shown
 _GIF_APPLICATIONS = (b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012")
 
+# Uncompressed, runs of 8 and 4 bits, and with masks; the others are whole JPEGs and PNGs.
+_BMP_COMPRESSIONS, _BMP_RUN_LENGTHS = (0, 1, 2, 3), (1, 2)
+_BMP_EMBEDDED, _BMP_LINKED, _BMP_SRGB = b"DEBM", b"KNIL", b"BGRs"
+
 
 def strip_metadata(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
     """Return a photo without its metadata: the same pixels, the same way up; `data` itself where there is none.
@@ -50,10 +54,8 @@ def strip_metadata(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> byte
     found = photo_format(data)
     if found is None:
         raise DecodeError(Reason.NOT_AN_IMAGE, "not a photo that verger can read: what it holds cannot be told")
-    if found == "BMP":
-        return data
-    if found == "TIFF":
-        stripped = strip_tiff(data, max_pixels, _blank_jpeg)
+    if found in ("TIFF", "BMP"):
+        stripped = strip_tiff(data, max_pixels, _blank_jpeg) if found == "TIFF" else _strip_bmp(data)
         _check_pixels(data, stripped, max_pixels)
         return stripped
     try:
@@ -225,6 +227,48 @@ def _after_gif_blocks(data: bytes, at: int) -> int:
     while at < len(data) and data[at]:
         at += 1 + data[at]
     return at + 1
+
+
+def _strip_bmp(data: bytes) -> bytes:
+    """Return a bitmap that ends with its pixels, or its colour profile, and does not name one in a file elsewhere.
+
+    Raises DecodeError where what it holds is no pixels.
+    """
+    header = _little(data, 14, 4)
+    ranges = [(0, _end_of_bmp(data, header))]
+    kind = data[70:74] if header == 124 else b""
+    start = 14 + _little(data, 126, 4)
+    end = start + _little(data, 130, 4)
+    if kind == _BMP_EMBEDDED:
+        ranges.append((start, end))
+    changed = blank_all_but(data, ranges)
+    if kind == _BMP_LINKED:
+        changed[start:end] = bytes(len(changed[start:end]))
+        changed[70:74], changed[126:134] = _BMP_SRGB, bytes(8)
+    stripped = cut_behind(data, changed, ranges)
+    return data if stripped is data else stripped[:2] + len(stripped).to_bytes(4, "little") + stripped[6:]
+
+
+def _end_of_bmp(data: bytes, header: int) -> int:
+    """Return where the pixels end that Pillow reads."""
+    is_old = header == 12
+    width, height, bits = (
+        (_little(data, 18, 2), _little(data, 20, 2), _little(data, 24, 2))
+        if is_old
+        else (_little(data, 18, 4), abs(_little(data, 22, 4, signed=True)), _little(data, 28, 2))
+    )
+    compression, told = (0, 0) if is_old else (_little(data, 30, 4), _little(data, 34, 4))
+    if compression not in _BMP_COMPRESSIONS:
+        raise DecodeError(Reason.UNSUPPORTED, f"a bitmap of compression {compression}")
+    n_colours = (0 if is_old else _little(data, 46, 4)) or 1 << min(bits, 8)
+    start = _little(data, 10, 4) or 14 + header
+    if start == 14 + header and bits <= 8:
+        start += n_colours * (3 if is_old else 4)
+    return start + (told if compression in _BMP_RUN_LENGTHS else (width * bits + 31) // 32 * 4 * height)
+
+
+def _little(data: bytes, at: int, n_bytes: int, *, signed: bool = False) -> int:
+    return int.from_bytes(data[at : at + n_bytes], "little", signed=signed)
 
 
 def _join_gif(_: bytes, pieces: list[bytes], __: bytes) -> bytes:
