@@ -42,7 +42,7 @@ pytestmark = pytest.mark.filterwarnings(r"ignore:::PIL\.")
 
 # What must not be found in a stripped file, in any of the ways that it may be written down.
 NAME, SERIAL, PLACE = "Ada Person", "SN-4711", (48.0, 51.0, 29.0)
-SECRETS = [NAME.encode(), NAME.encode("utf-16-le"), SERIAL.encode(), b"2026:11:22", b"GPS", b"Paris"]
+SECRETS = [NAME.encode(), NAME.encode("utf-16-le"), SERIAL.encode(), b"2026:11:22", b"exif:GPS", b"Paris"]
 XMP = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><dc:creator>{NAME}</dc:creator><exif:GPS>Paris</exif:GPS></x:xmpmeta>'
 IPTC = b"Photoshop 3.0\x008BIM\x04\x04\x00\x00\x00\x00\x00\x10\x1c\x02\x50\x00\x0aAda Person\x00"
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
