@@ -5,7 +5,9 @@ import io
 import json
 import os
 import shutil
+import struct
 import subprocess
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,16 @@ from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
 from tests.chain import manifest_here, table, verger
 from tests.networks import save_tiny_onnx
-from tests.photos import EXIF_TURNED, build_png, encode, hostile_photos, paint, png_chunk
+from tests.photos import (
+    EXIF_TURNED,
+    Tags,
+    build_grey_tiff,
+    build_png,
+    encode,
+    hostile_photos,
+    paint,
+    png_chunk,
+)
 from verger.augment.run import AugmentOptions, write_views
 from verger.decode import decode_rgb, read_orientation
 from verger.errors import DecodeError, Reason
@@ -31,12 +42,16 @@ pytestmark = pytest.mark.filterwarnings(r"ignore:::PIL\.")
 
 # What must not be found in a stripped file, in any of the ways that it may be written down.
 NAME, SERIAL, PLACE = "Ada Person", "SN-4711", (48.0, 51.0, 29.0)
-SECRETS = [NAME.encode(), NAME.encode("utf-16-le"), SERIAL.encode(), b"2026:11:22", b"GPS", b"Paris"]
+SECRETS = [NAME.encode(), NAME.encode("utf-16-le"), SERIAL.encode(), b"2026:11:22", b"exif:GPS", b"Paris"]
 XMP = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><dc:creator>{NAME}</dc:creator><exif:GPS>Paris</exif:GPS></x:xmpmeta>'
 IPTC = b"Photoshop 3.0\x008BIM\x04\x04\x00\x00\x00\x00\x00\x10\x1c\x02\x50\x00\x0aAda Person\x00"
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 FORMATS = ["JPEG", "progressive", "CMYK", "PNG", "palette", "grey16", "WEBP", "lossless", "GIF", "TIFF", "deflated"]
+
+
+TURNED_CHUNK = png_chunk(b"eXIf", EXIF_TURNED[6:])
+UPSIDE_DOWN = EXIF_TURNED[6:].replace(b"\0\x06", b"\0\x03")
 
 
 def personal_exif(orientation: int = 1) -> Image.Exif:
@@ -165,15 +180,177 @@ def test_what_hides_in_strange_places_goes_too() -> None:
     "turned",
     [
         encode(paint(30, 20), "JPEG", xmp=b'<x tiff:Orientation="6" dc:creator="Ada Person"/>'),
-        build_png((2, 1), 8, 0, b"\0\x80\x10", after=png_chunk(b"eXIf", EXIF_TURNED[6:])),
+        build_png((2, 1), 8, 0, b"\0\x80\x10", after=TURNED_CHUNK),
+        build_png((2, 1), 8, 0, b"\0\x80\x10", before=TURNED_CHUNK, after=png_chunk(b"tEXt", b"a\0b")[:-1] + b"?"),
+        build_png((2, 1), 8, 0, b"\0\x80\x10", before=png_chunk(b"eXIf", UPSIDE_DOWN), after=TURNED_CHUNK),
         encode(paint(30, 20), "WEBP", exif=EXIF_TURNED),
+        encode(paint(30, 20), "TIFF", tiffinfo={700: b'<x tiff:Orientation="6" dc:creator="Ada Person"/>'}),
+        encode(paint(30, 20), "TIFF", big_tiff=True, tiffinfo={700: b'<x tiff:Orientation="6"/>'}),
     ],
-    ids=["JPEG by XMP", "PNG behind its pixels", "WEBP"],
+    ids=[
+        *("JPEG by XMP", "PNG behind its pixels", "PNG with a broken note", "PNG that says it twice", "WEBP"),
+        *("TIFF by XMP", "BigTIFF by XMP"),
+    ],
 )
 def test_the_way_up_is_kept_wherever_it_was_told(turned: bytes) -> None:
     stripped = strip_metadata(turned)
     assert read_orientation(stripped) == 6
     assert np.array_equal(decode_rgb(stripped), decode_rgb(turned))
+
+
+def test_what_stands_behind_a_second_frame_turns_no_picture() -> None:
+    moving = encode(paint(30, 20), "PNG", save_all=True, append_images=[paint(30, 20, 1)])
+    turned = moving[:-12] + TURNED_CHUNK + moving[-12:]
+    assert np.array_equal(decode_rgb(strip_metadata(turned)), decode_rgb(turned))
+
+
+def test_a_jpeg_that_ends_in_a_note_is_taken_apart() -> None:
+    stripped = strip_metadata(encode(paint(20, 20), "JPEG", comment=NAME)[:-2] + b"\xff\xfe\0")
+    assert stripped.endswith(b"\xff\xfe\0") and NAME.encode() not in stripped
+
+
+def personal_jpeg() -> bytes:
+    """A JPEG of 30 x 20 as it lies in other files."""
+    return personal_photo("JPEG", paint(30, 20)).removesuffix(b"a film of Paris")
+
+
+def directory(tags: Tags) -> bytes:
+    """A TIFF's directory of single LONGs, the last of its file."""
+    entries = (struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
+    return struct.pack("<H", len(tags)) + b"".join(entries) + bytes(4)
+
+
+STRIP: Tags = {273: -1, 278: 4, 279: 16}  # of 4 x 4 grey pixels, which come first
+JPEG_STRIP: Tags = {258: [8, 8, 8], 259: 7, 262: 6, 273: -1, 277: 3, 278: 20}
+
+
+def grey_tiff_and(inner: Tags, tag: int = 330) -> bytes:
+    """A TIFF of 4 x 4 pixels, with a directory of `inner` about a personal JPEG, to which its `tag` leads."""
+    jpeg = personal_jpeg() + bytes(len(personal_jpeg()) % 2)
+    start = len(build_grey_tiff((4, 4), bytes(16), STRIP | {tag: 0}))
+    there = {key: value if isinstance(value, list) or value >= 0 else start for key, value in inner.items()}
+    behind = jpeg + directory(there | {514 if 513 in inner else 279: len(jpeg)})
+    return build_grey_tiff((4, 4), bytes(range(16)) + behind, STRIP | {tag: -1 - 16 - len(jpeg)})
+
+
+def with_thumbnail() -> bytes:
+    """As cameras have it: the JPEG is of a second page, in the tags of the older kind."""
+    data = bytearray(grey_tiff_and({259: 6, 513: -1}))
+    n_entries = data[8]
+    place = next(at for at in range(10, 10 + 12 * n_entries, 12) if data[at : at + 2] == b"\x4a\x01")
+    data[10 + 12 * n_entries : 14 + 12 * n_entries] = data[place + 8 : place + 12]
+    return bytes(data)
+
+
+def two_pages() -> bytes:
+    pages = TiffImagePlugin.AppendingTiffWriter(target := io.BytesIO(), True)
+    for page, note in ((paint(30, 20), "a basket"), (Image.frombytes("L", (10, 1), NAME.encode()), "a name")):
+        page.save(pages, "TIFF", tiffinfo={270: note})
+        pages.newFrame()
+    return target.getvalue()
+
+
+HIDDEN = {
+    "a preview in a directory below": grey_tiff_and({254: 1, 256: 30, 257: 20, 259: 7, 262: 6, 273: -1}),
+    "a thumbnail": with_thumbnail(),
+    "a second page": two_pages(),
+    "behind it": encode(paint(20, 20), "TIFF") + NAME.encode(),
+    "a strip that is a JPEG": build_grey_tiff((30, 20), personal_jpeg(), JPEG_STRIP | {279: len(personal_jpeg())}),
+    "a JPEG of the older kind": build_grey_tiff(
+        (30, 20),
+        personal_jpeg(),
+        JPEG_STRIP | {259: 6, 279: len(personal_jpeg()), 513: -1, 514: len(personal_jpeg())},
+    ),
+}
+
+
+@pytest.mark.parametrize("data", HIDDEN.values(), ids=HIDDEN)
+def test_nothing_hides_in_a_tiff(data: bytes) -> None:
+    stripped = strip_metadata(data)
+    assert NAME.encode() in data
+    assert not [secret for secret in SECRETS if secret in stripped]
+    assert np.array_equal(decode_rgb(stripped), decode_rgb(data))
+    assert strip_metadata(stripped) is stripped
+
+
+def test_a_tiff_that_is_broken_behind_its_picture_is_stripped() -> None:
+    plain = build_grey_tiff((4, 4), bytes(range(16)), STRIP | {34853: -1 - 16})
+    next_directory = 10 + 12 * plain[8]
+    lost = plain[:next_directory] + b"\xf0\xff\xff\xff" + plain[next_directory + 4 :]
+    without_end = plain + directory({1: 0x47505300})[:-4]
+    for data in (plain, lost, without_end):
+        stripped = strip_metadata(data)
+        assert np.array_equal(decode_rgb(stripped), decode_rgb(data))
+        assert b"\x25\x88" not in stripped, "the entry that led to the place"
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {273: [-1, -9], 278: 2},
+        {273: [-1, -9], 278: 2, 279: [1, 1]},
+        {322: 16, 323: 16, 324: -1},
+        {273: [-1, -17, -33], 258: [8, 8, 8], 262: 2, 277: 3, 278: 4, 284: 2},
+    ],
+    ids=["strips of untold length", "strips of a wrong length", "tiles", "planes"],
+)
+def test_uncompressed_pixels_stay_where_only_their_place_is_told(layout: Tags) -> None:
+    pixels = bytes(range(256))[: 256 if 322 in layout else 48 if 284 in layout else 16]
+    data = build_grey_tiff((4, 4), pixels + NAME.encode(), layout)
+    stripped = strip_metadata(data)
+    assert NAME.encode() not in stripped
+    assert np.array_equal(decode_rgb(stripped), decode_rgb(data))
+
+
+def test_a_small_tiff_cannot_keep_a_worker_busy() -> None:
+    size, n = 4_000_000, 4000
+    place = len(build_grey_tiff((4, 4), b"", STRIP)) + 12 * n
+    many = struct.pack("<HHII", 60000, 1, size, place) * n
+    plain = build_grey_tiff((4, 4), b"", STRIP | {273: place})
+    entries_end = 10 + 12 * plain[8]
+    count = struct.pack("<H", plain[8] + n)
+    started = time.process_time()
+    strip_metadata(plain[:8] + count + plain[10:entries_end] + many + plain[entries_end:] + bytes(size))
+    notes = b"\xff\xd8" + b"\xff\xfe\0\2" * (size // 4)
+    strips: Tags = {273: [-1 - 2 * i for i in range(4000)], 279: [size - i for i in range(4000)]}
+    with pytest.raises(DecodeError):
+        strip_metadata(build_grey_tiff((30, 20), notes, JPEG_STRIP | strips))
+    assert time.process_time() - started < 3, "the first took 14 s, and the second would take hours"
+
+
+def bmp_with_profile(kind: bytes, profile: bytes) -> bytes:
+    """A bitmap with a header of the fifth version, whose profile follows the pixels."""
+    plain = encode(paint(30, 20), "BMP")
+    header = plain[18:54].ljust(52, b"\0") + kind + bytes(52)
+    header += struct.pack("<III", 124 + len(plain) - 54, len(profile), 0)
+    places = struct.pack("<IIII", len(plain) + 84 + len(profile), 0, 138, 124)
+    return b"BM" + places + header + plain[54:] + profile
+
+
+def test_nothing_hides_in_a_bitmap() -> None:
+    path = b"C:\\Users\\" + NAME.encode() + b"\\x.icm\0"
+    runs = bytearray(encode(paint(4, 1).convert("L"), "BMP")[:-4] + b"\4\7\0\1")
+    runs[30], runs[34] = 1, 4
+    for data in (
+        encode(paint(30, 20), "BMP") + NAME.encode(),
+        encode(paint(30, 20).quantize(16), "BMP") + NAME.encode(),
+        bytes(runs) + NAME.encode(),
+        bmp_with_profile(b"KNIL", path),
+        bmp_with_profile(b"DEBM", PROFILE) + NAME.encode(),
+    ):
+        stripped = strip_metadata(data)
+        assert NAME.encode() in data and NAME.encode() not in stripped
+        assert np.array_equal(decode_rgb(stripped), decode_rgb(data))
+        assert strip_metadata(stripped) is stripped
+        assert (PROFILE in stripped) == (PROFILE in data)
+        assert int.from_bytes(stripped[2:6], "little") == len(stripped)
+
+
+def test_a_bitmap_that_is_a_jpeg_within_is_set_aside() -> None:
+    data = bytearray(encode(paint(30, 20), "BMP")[:54] + personal_jpeg())
+    data[30] = 4
+    with pytest.raises(DecodeError):
+        strip_metadata(bytes(data))
 
 
 def test_files_that_are_no_photos_are_refused() -> None:

@@ -194,7 +194,10 @@ def read_orientation(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> in
     Raises DecodeError where there are too many pixels to say. A PNG's pixels are decoded, no others.
     """
     try:
-        return _orientation(_open(data, _READERS[photo_format(data) or ""], max_pixels))
+        image = _open(data, _READERS[photo_format(data) or ""], max_pixels)
+        if isinstance(image, PngImageFile):  # what is behind the pixels overrules what is in front
+            image.load()
+        return _orientation(image)
     except DecodeError:
         raise
     except Exception:  # what cannot be decoded has no way up

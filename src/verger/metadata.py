@@ -5,8 +5,8 @@ stays is listed, not what goes, since cameras and apps invent new places; colour
 orientation is kept, in an EXIF block of its own that says nothing else. What follows the picture goes too: phones
 put a second one there, or a film with sound.
 
-Sources: ITU T.81 and the JFIF, Adobe and MPF conventions; PNG third edition; RFC 9649 (WebP); GIF89a; TIFF is in
-`tiff_tags`.
+Sources: ITU T.81 and the JFIF, Adobe and MPF conventions; PNG third edition; RFC 9649 (WebP); GIF89a; the BMP
+headers as Microsoft describes them; TIFF is in `tiff_tags`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 
-from verger.decode import DEFAULT_MAX_PIXELS, photo_format, read_orientation
+import numpy as np
+
+from verger.decode import DEFAULT_MAX_PIXELS, decode_rgb, photo_format, read_orientation
 from verger.errors import DecodeError, Reason
-from verger.tiff_tags import strip_tiff
+from verger.tiff_tags import blank_all_but, cut_behind, strip_tiff
 
 # Markers that begin a segment; those without a length are told apart below.
 _MARKER = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")
@@ -39,6 +41,10 @@ _GIF_EXTENSION, _GIF_IMAGE, _GIF_END, _GIF_APPLICATION = 0x21, 0x2C, 0x3B, 0xFF
 _GIF_KEPT = {0x01, 0xF9}  # text that is drawn, and how the next frame is shown
 _GIF_APPLICATIONS = (b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012")
 
+# Uncompressed, runs of 8 and 4 bits, and with masks; the others are whole JPEGs and PNGs.
+_BMP_COMPRESSIONS, _BMP_RUN_LENGTHS = (0, 1, 2, 3), (1, 2)
+_BMP_EMBEDDED, _BMP_LINKED, _BMP_SRGB = b"DEBM", b"KNIL", b"BGRs"
+
 
 def strip_metadata(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
     """Return a photo without its metadata: the same pixels, the same way up; `data` itself where there is none.
@@ -48,10 +54,10 @@ def strip_metadata(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> byte
     found = photo_format(data)
     if found is None:
         raise DecodeError(Reason.NOT_AN_IMAGE, "not a photo that verger can read: what it holds cannot be told")
-    if found == "TIFF":
-        return strip_tiff(data, max_pixels)
-    if found == "BMP":  # it has no place for any
-        return data
+    if found in ("TIFF", "BMP"):
+        stripped = strip_tiff(data, max_pixels, _blank_jpeg) if found == "TIFF" else _strip_bmp(data)
+        _check_pixels(data, stripped, max_pixels)
+        return stripped
     try:
         pieces = list(_PIECES[found](data))
     except IndexError as error:
@@ -63,14 +69,23 @@ def strip_metadata(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> byte
     return data if stripped == data else stripped
 
 
+def _check_pixels(data: bytes, stripped: bytes, max_pixels: int) -> None:
+    """Raise DecodeError where pixels were lost: these files may have them anywhere."""
+    if stripped is data:
+        return
+    before, after = (decode_rgb(content, max_pixels=max_pixels) for content in (data, stripped))
+    if not np.array_equal(before, after):
+        raise DecodeError(Reason.CORRUPT, "the metadata cannot be told from the pixels")
+
+
 def _exif(orientation: int) -> bytes:
     """Return the smallest EXIF block: one directory, with the orientation alone."""
     return b"MM\0*" + (8).to_bytes(4) + b"\0\1" + b"\1\x12\0\3\0\0\0\1" + orientation.to_bytes(2) + bytes(6)
 
 
-def _jpeg(data: bytes) -> Iterator[bytes]:
+def _jpeg(data: bytes, *, is_in_scan: bool = False) -> Iterator[bytes]:
     yield data[:2]
-    at, is_in_scan = 2, False
+    at = 2
     while marker := _MARKER.search(data, at):
         kind, start = marker[1][0], marker.start()
         if is_in_scan:
@@ -92,7 +107,7 @@ def _jpeg(data: bytes) -> Iterator[bytes]:
 def _jpeg_note(kind: int, segment: bytes, *, is_in_scan: bool) -> bytes:
     """Return what is kept of a segment that decoders need not know."""
     if is_in_scan:  # where a decoder loses its way, it goes by the length
-        return segment[:4] + bytes(len(segment) - 4)
+        return segment[:4] + bytes(max(0, len(segment) - 4))
     if not segment.startswith(_JPEG_KEPT.get(kind, b"none"), 4):
         return b""
     if kind == 0xE0 and len(segment) > 4 + _JFIF_BYTES:
@@ -104,6 +119,11 @@ def _join_jpeg(_: bytes, pieces: list[bytes], exif: bytes) -> bytes:
     body = b"Exif\0\0" + exif
     segment = b"\xff\xe1" + (len(body) + 2).to_bytes(2) + body if exif else b""
     return b"".join([pieces[0], segment, *pieces[1:]])
+
+
+def _blank_jpeg(data: bytes) -> bytes:
+    """Return a JPEG of the same length whose notes say nothing."""
+    return b"".join(_jpeg(data, is_in_scan=True)).ljust(len(data), b"\0")
 
 
 def _png(data: bytes) -> Iterator[bytes]:
@@ -127,14 +147,23 @@ def _is_kept(chunk: bytes) -> bool:
 
 
 def _as_one_pixel(data: bytes) -> bytes:
-    """Return what a PNG says beside its picture, with a picture of one pixel.
+    """Return what a PNG says beside its picture, with a picture of one pixel, which takes less to decode.
 
-    It may tell its orientation behind the pixels, which are not worth decoding for it.
+    The order stays: what is behind the pixels is read with less care, and behind a second frame not at all; `data`
+    itself is returned of an animation.
     """
-    header = _png_chunk(b"IHDR", b"\0\0\0\1\0\0\0\1\x08\0\0\0\0")
-    notes = [chunk for chunk in _png_chunks(data) if not _is_kept(chunk)]
-    pixel = _png_chunk(b"IDAT", zlib.compress(b"\0\0"))
-    return b"".join([data[:8], header, *notes, pixel, _png_chunk(b"IEND", b"")])
+    parts = [data[:8], _png_chunk(b"IHDR", b"\0\0\0\1\0\0\0\1\x08\0\0\0\0")]
+    is_behind = False
+    for chunk in _png_chunks(data):
+        kind = chunk[4:8]
+        if kind == b"acTL":
+            return data
+        if kind == b"IDAT" and not is_behind:
+            parts.append(_png_chunk(b"IDAT", zlib.compress(b"\0\0")))
+            is_behind = True
+        if not _is_kept(chunk):
+            parts.append(chunk)
+    return b"".join([*parts, _png_chunk(b"IEND", b"")])
 
 
 def _join_png(_: bytes, pieces: list[bytes], exif: bytes) -> bytes:
@@ -198,6 +227,48 @@ def _after_gif_blocks(data: bytes, at: int) -> int:
     while at < len(data) and data[at]:
         at += 1 + data[at]
     return at + 1
+
+
+def _strip_bmp(data: bytes) -> bytes:
+    """Return a bitmap that ends with its pixels, or its colour profile, and does not name one in a file elsewhere.
+
+    Raises DecodeError where what it holds is no pixels.
+    """
+    header = _little(data, 14, 4)
+    ranges = [(0, _end_of_bmp(data, header))]
+    kind = data[70:74] if header == 124 else b""
+    start = 14 + _little(data, 126, 4)
+    end = start + _little(data, 130, 4)
+    if kind == _BMP_EMBEDDED:
+        ranges.append((start, end))
+    changed = blank_all_but(data, ranges)
+    if kind == _BMP_LINKED:
+        changed[start:end] = bytes(len(changed[start:end]))
+        changed[70:74], changed[126:134] = _BMP_SRGB, bytes(8)
+    stripped = cut_behind(data, changed, ranges)
+    return data if stripped is data else stripped[:2] + len(stripped).to_bytes(4, "little") + stripped[6:]
+
+
+def _end_of_bmp(data: bytes, header: int) -> int:
+    """Return where the pixels end that Pillow reads."""
+    is_old = header == 12
+    width, height, bits = (
+        (_little(data, 18, 2), _little(data, 20, 2), _little(data, 24, 2))
+        if is_old
+        else (_little(data, 18, 4), abs(_little(data, 22, 4, signed=True)), _little(data, 28, 2))
+    )
+    compression, told = (0, 0) if is_old else (_little(data, 30, 4), _little(data, 34, 4))
+    if compression not in _BMP_COMPRESSIONS:
+        raise DecodeError(Reason.UNSUPPORTED, f"a bitmap of compression {compression}")
+    n_colours = (0 if is_old else _little(data, 46, 4)) or 1 << min(bits, 8)
+    start = _little(data, 10, 4) or 14 + header
+    if start == 14 + header and bits <= 8:
+        start += n_colours * (3 if is_old else 4)
+    return start + (told if compression in _BMP_RUN_LENGTHS else (width * bits + 31) // 32 * 4 * height)
+
+
+def _little(data: bytes, at: int, n_bytes: int, *, signed: bool = False) -> int:
+    return int.from_bytes(data[at : at + n_bytes], "little", signed=signed)
 
 
 def _join_gif(_: bytes, pieces: list[bytes], __: bytes) -> bytes:
