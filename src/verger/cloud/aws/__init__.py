@@ -20,6 +20,7 @@ from verger.cloud.aws.leftovers import find_leftovers
 from verger.cloud.aws.places import carry, resolve, resolve_out, store_in
 from verger.cloud.aws.resources import planned
 from verger.cloud.aws.stack import briefly, change, prepare, read_stack, terraform_of
+from verger.cloud.jobs import with_uris
 from verger.cloud.prices import load_prices
 from verger.cloud.provider import Deployment, Finding, Job, Leftover, Resource, Say, Status
 from verger.cloud.terraform import find_program
@@ -59,10 +60,7 @@ class Aws:
         check_credentials(here.region)
         stack = read_stack(here)
         src, out = resolve(here, stack.bucket, job.src), resolve_out(stack.bucket, job.out)
-        flags = job.flags
-        for file in job.files:
-            uri = carry(here, stack.bucket, Path(file))
-            flags = tuple(flag.replace(file, uri) for flag in flags)
+        flags = with_uris(job.flags, {file: carry(here, stack.bucket, Path(file)) for file in job.files})
         submitted: str = _engine(here).submit(here, stack, replace(job, src=src, out=out, flags=flags))
         return submitted
 
