@@ -137,7 +137,7 @@ resource "aws_emr_cluster" "this" {
 
 # Where JupyterHub keeps the notebooks of its first user (from memory: no page of AWS's was at hand).
 resource "aws_s3_object" "notebook" {
-  count = local.on_emr && var.notebook ? 1 : 0
+  count = local.on_emr && var.notebook && var.package_dir != null ? 1 : 0
 
   bucket      = aws_s3_bucket.data.id
   key         = "jupyter/jovyan/verger.ipynb"

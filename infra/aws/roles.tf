@@ -70,6 +70,14 @@ resource "aws_iam_role_policy" "service" {
         Resource  = aws_kms_key.data.arn
         Condition = { Bool = { "kms:GrantIsForAWSResource" = "true" } }
       },
+      {
+        # An account that never had a spot machine lacks this role, and AmazonEMRServicePolicy_v2 lacks this right.
+        Sid       = "LetSpotMachinesCome"
+        Effect    = "Allow"
+        Action    = "iam:CreateServiceLinkedRole"
+        Resource  = "arn:aws:iam::*:role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot*"
+        Condition = { StringLike = { "iam:AWSServiceName" = "spot.amazonaws.com" } }
+      },
     ]
   })
 }
@@ -168,10 +176,11 @@ resource "aws_iam_role_policy" "submitter" {
         Resource = [for folder in ["raw", "packed", "results", "logs", "events"] : "${aws_s3_bucket.data.arn}/${folder}/*"]
       },
       {
+        # And the weights that `verger cloud submit` brings along.
         Sid      = "BringPhotos"
         Effect   = "Allow"
         Action   = ["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
-        Resource = "${aws_s3_bucket.data.arn}/raw/*"
+        Resource = [for folder in ["raw", "packages/files"] : "${aws_s3_bucket.data.arn}/${folder}/*"]
       },
       {
         Sid       = "ThroughS3Alone"

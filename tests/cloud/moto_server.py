@@ -159,10 +159,11 @@ class _Emr(ElasticMapReduceResponse):
 
     def modify_instance_fleet(self) -> EmptyResult:
         cluster = _cluster(self, self._get_param("ClusterId"))
-        changed = self._get_param("InstanceFleet")
+        changed = self._get_param("InstanceFleet")  # it knows its keys by these names, and lists them by others
+        told = {name: changed.get(name) for name in ("TargetOnDemandCapacity", "TargetSpotCapacity")}
         for fleet in cluster.instance_fleets:
             if fleet["Id"] == changed["InstanceFleetId"]:
-                fleet.update({key: value for key, value in changed.items() if key.startswith("Target")})
+                fleet.update({name: value for name, value in told.items() if value is not None})
         return EmptyResult()
 
     def put_managed_scaling_policy(self) -> ActionResult:

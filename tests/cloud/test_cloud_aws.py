@@ -162,6 +162,8 @@ def test_a_deployment_from_up_to_down(photos: Path, package: Path, tmp_path: Pat
     here = status(tmp_path)
     assert here["is_billable"] and cluster().id in here["state"] and here["jobs"] == []
     bucket = client("s3").list_buckets()["Buckets"][0]["Name"]
+    assert here["place"] == f"s3://{bucket}" and "USD a month" in here["standing"]
+    assert f"its place: s3://{bucket}" in cloud("status", cwd=tmp_path)
 
     for file in sorted(photos.rglob("*")):
         if file.is_file():
@@ -201,7 +203,9 @@ def check_end(cwd: Path) -> None:
     cluster().terminate()  # as EMR does after some idle minutes
     here = status(cwd)
     assert not here["is_billable"] and "TERMINATED" in here["state"]
-    assert "`verger cloud up` starts it anew" in cloud("submit", "raw", "results/a", "--yes", cwd=cwd, fails=True)
+    assert "`verger cloud up --name orchard` starts it anew" in cloud(
+        "submit", "raw", "results/a", "--yes", cwd=cwd, fails=True
+    )
 
     disk = client("ec2").create_volume(
         AvailabilityZone=f"{REGION}a", Size=1, TagSpecifications=[{"ResourceType": "volume", "Tags": TAGS}]

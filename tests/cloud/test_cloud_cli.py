@@ -200,6 +200,32 @@ def test_one_name_is_not_made_twice_in_two_places() -> None:
     assert json.loads((deployments.folder_of("orchard") / deployments.FILE).read_text())["region"] == "eu-west-3"
 
 
+def test_a_known_deployment_stays_as_it_is_but_for_what_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Aws, "check", lambda *_: None)
+    monkeypatch.setattr(Aws, "up", lambda *_: None)
+
+    def up(*words: str) -> Deployment:
+        done = cloud("up", "--name", "orchard", "--package", ".", "--yes", *words)
+        assert done.exit_code == 0, done.output
+        return deployments.recall("orchard")
+
+    first = up("--shape", "4..8xm5.2xlarge", "--no-spot", "--email", "me@example.org", "--notebook")
+    assert up() == first
+    assert up("--idle-minutes", "60") == replace(first, idle_minutes=60)
+    assert up("--spot").shape == replace(first.shape, spot=True)
+    assert "orchard: emr on aws, eu-west-3 (Paris), 4..8xm5.2xlarge" in cloud("plan", "--name", "orchard").output
+
+    other = up("--shape", "1xm5.xlarge", "--no-notebook", "--email", "")
+    assert other.shape.primary == "m5.xlarge" and not other.notebook and other.email is None
+    up("--primary", "m5.2xlarge")
+    assert up("--shape", "2xm5.xlarge").shape.primary == "m5.2xlarge", "what was said by itself stays"
+
+    assert up("--engine", "serverless", "--image", "orchard/verger:1").image == "orchard/verger:1"
+    assert up("--idle-minutes", "5").image == "orchard/verger:1"
+    assert up("--engine", "emr").image is None
+    assert "europe-west9" in cloud("plan", "--name", "orchard", "--provider", "gcp").output
+
+
 # The beginnings of Terraform's kinds, and what the plan calls them, or what they belong to.
 TOLD_AS = {
     "aws_budgets": "budget",

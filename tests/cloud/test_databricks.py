@@ -60,6 +60,7 @@ def test_from_up_to_nothing_left(wanted: Deployment, workspace: Workspace, packa
     cloud.up(wanted, package, said.append)
     assert workspace.files[f"{VOLUME}/packages/wheels/verger-0.1.0-py3-none-any.whl"].startswith(b"content of")
     assert cloud.status(wanted).is_billable is False, "between jobs nothing costs"
+    assert cloud.status(wanted).place == VOLUME
 
     run = cloud.submit(wanted, Job("run", "s3://orchard/raw", "results/out", ("--components", "50")))
     parameters = workspace.runs[int(run)]["overriding_parameters"]["python_params"]
@@ -181,7 +182,7 @@ def test_a_workspace_outside_the_eu_gets_nothing(wanted: Deployment, workspace: 
 def test_refusals_and_missing_credentials_are_said_in_words(
     wanted: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(CloudError, match="no job verger-late-apples: verger cloud up"):
+    with pytest.raises(CloudError, match="no job verger-late-apples: verger cloud up --name late-apples"):
         Databricks().submit(wanted, Job("run", "raw", "out"))
     with pytest.raises(CloudError, match=r"output of run 7: Run 7 does not exist"):
         list(Databricks().logs(wanted, "7"))

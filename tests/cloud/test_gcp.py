@@ -117,6 +117,7 @@ def test_a_cluster_from_up_to_nothing_left(dataproc_: Dataproc, store: Store, tm
     cloud.up(HERE, package(tmp_path / "package", "3.11", "3.5"), said)
     assert "packages/wheels/verger-0.1.0-py3-none-any.whl" in store.keys(BUCKET)
     assert cloud.status(HERE).is_billable, "a cluster costs while it is there"
+    assert cloud.status(HERE).place == f"gs://{BUCKET}"
 
     job = cloud.submit(HERE, Job("run", "raw/", "results/first", ("--components", "50")))
     asked = dataproc_.jobs[job].pyspark_job
@@ -169,7 +170,7 @@ def test_an_ended_cluster_is_no_error_and_comes_back_with_up(dataproc_: Dataproc
     cloud.up(HERE, made, said)
     dataproc_.clusters.clear()  # as Google does with an idle one
     assert not cloud.status(HERE).is_billable
-    with pytest.raises(CloudError, match=r"verger-apples is not there.*`verger cloud up` starts it"):
+    with pytest.raises(CloudError, match=r"verger-apples is not there.*`verger cloud up --name apples` starts it"):
         cloud.submit(HERE, Job("run", "raw/", "results/first"))
     cloud.up(HERE, made, said)
     assert cloud.submit(HERE, Job("run", "raw/", "results/first"))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from verger.cli.chain import GROUPS
-from verger.cloud.jobs import carried_files, flags_of, with_weights
+from verger.cloud.jobs import carried_files, flags_of, with_uris, with_weights
 from verger.errors import CloudError, SettingsError
 from verger.featurize.network import imagenet_file
 from verger.settings import load_settings, origins
@@ -53,6 +53,15 @@ def test_a_network_of_files_is_carried_and_that_of_a_store_is_not() -> None:
     assert carried_files(load_settings(model="VGG16", weights="w.h5")) == ("w.h5",)
     assert carried_files(load_settings(model="VGG16", weights="s3://bucket/w.h5")) == ()
     assert carried_files(load_settings()) == ()
+
+
+def test_files_are_called_by_where_they_are_now_whole_and_as_parts_of_a_network() -> None:
+    uris = {name: f"s3://b/{name}" for name in ("net.keras", "fruitnet.keras", "a+b.h5")}
+    asked = ("--model", "net.keras+fruitnet.keras+fruitnet", "--weights", "a+b.h5", "--prefix", "my-net.keras")
+    assert with_uris(asked, uris) == (
+        *("--model", "s3://b/net.keras+s3://b/fruitnet.keras+fruitnet"),
+        *("--weights", "s3://b/a+b.h5", "--prefix", "my-net.keras"),
+    )
 
 
 def test_imagenet_weights_go_along_where_they_are_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import gzip
-import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ import pytest
 
 from tests.cloud.iam_simulate import ACCOUNT
 from tests.cloud.moto_server import serving
+from tests.cloud.states import note_outputs
 from verger.cloud.aws import Aws, serverless
 from verger.cloud.aws.clients import client
-from verger.cloud.aws.stack import Stack, terraform_of
+from verger.cloud.aws.stack import Stack
 from verger.cloud.provider import Deployment, Job, Shape
+from verger.cloud.terraform import Terraform
 from verger.errors import CloudError
 
 pytestmark = [
@@ -45,20 +47,7 @@ def service() -> Iterator[Any]:
 def application(service: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("VERGER_STATE", str(tmp_path))
     made = service.create_application(name="orchard", releaseLabel="emr-7.13.0", type="spark", clientToken="once")
-    told = {
-        "bucket": BUCKET,
-        "kms_key_arn": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1",
-        "job_role_arn": f"arn:aws:iam::{ACCOUNT}:role/orchard-job",
-        "log_uri": f"s3://{BUCKET}/logs/",
-        "package_uri": f"s3://{BUCKET}/packages/",
-        "vpc_id": "vpc-1",
-        "application_id": made["applicationId"],
-    }
-    outputs = {name: {"value": value, "type": "string"} for name, value in told.items()}
-    state = {"version": 4, "terraform_version": "1.11.0", "serial": 1, "lineage": "orchard", "outputs": outputs}
-    folder = terraform_of(HERE).folder
-    folder.mkdir(parents=True)
-    (folder / "terraform.tfstate").write_text(json.dumps(state | {"resources": []}))
+    note_outputs(HERE, BUCKET, application_id=made["applicationId"])
     return str(made["applicationId"])
 
 
@@ -89,7 +78,8 @@ def test_a_job_runs_the_image_s_verger_with_the_image_s_python(service: Any, app
 
 
 def test_status_and_logs_follow_a_job(application: str) -> None:
-    assert Aws().status(HERE).jobs == ()
+    before = Aws().status(HERE)
+    assert before.jobs == () and before.place == f"s3://{BUCKET}" and "8 USD a month" in before.standing
     job = Aws().submit(HERE, JOB)
     for state, told, is_billable in (("SCHEDULED", "waiting", True), ("RUNNING", "running", True)):
         run_of(application, job).state = state
@@ -119,8 +109,30 @@ def test_an_application_at_work_is_stopped_before_it_is_removed(service: Any, ap
     serverless.stop(HERE, "of-another-account", lambda line: None)
 
 
+def test_an_application_is_changed_when_it_is_stopped(
+    service: Any, application: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def state() -> str:
+        return str(service.get_application(applicationId=application)["application"]["state"])
+
+    applied: list[str] = []
+    monkeypatch.setattr(Terraform, "_init", lambda _: None)
+    monkeypatch.setattr(Terraform, "apply", lambda *_: applied.append(state()))
+    longer = replace(HERE, idle_minutes=60, image="verger:1")
+    job = Aws().submit(HERE, JOB)
+    run_of(application, job).state = "RUNNING"
+    for change in (Aws().check, lambda wanted: Aws().up(wanted, tmp_path, lambda line: None)):
+        with pytest.raises(CloudError, match=f"job {job} is under way on machines that would be changed"):
+            change(longer)
+    assert state() == "STARTED" and not applied
+
+    run_of(application, job).state = "SUCCESS"
+    Aws().up(longer, tmp_path, lambda line: None)
+    assert applied == ["STOPPED"]
+
+
 def test_without_an_application_nothing_is_started() -> None:
     stack = Stack(BUCKET, "key", "role", f"s3://{BUCKET}/logs/", f"s3://{BUCKET}/packages/", "vpc-1")
-    with pytest.raises(CloudError, match="`verger cloud up` makes one"):
+    with pytest.raises(CloudError, match="`verger cloud up --name orchard` makes one"):
         serverless.submit(HERE, stack, JOB)
     assert not serverless.status(HERE, stack).is_billable

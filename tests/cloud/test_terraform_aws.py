@@ -105,6 +105,7 @@ def _live(here: Deployment, terraform: Terraform) -> tuple[dict[str, Any], dict[
     boto3.client("s3").put_object(Bucket=made["bucket"], Key="raw/apple.jpg", Body=b"a photo")
     job = Aws().submit(here, Job("run", "raw/", "results/first"))
     assert [told.id for told in Aws().status(here).jobs] == [job]
+    shutil.rmtree(terraform.variables()["package_dir"])  # nobody keeps it until `down`
     assert Aws().down(here, lambda line: None, keep_data=False) == [], "a job has been there, and nothing is left"
     assert terraform.addresses() == []
     return made, roles
@@ -170,6 +171,7 @@ def _check_submitter(policies: list[dict[str, Any]], made: dict[str, Any]) -> No
         Request("elasticmapreduce:AddJobFlowSteps", cluster, ours),
         Request("elasticmapreduce:CancelSteps", cluster, ours),
         Request("s3:PutObject", f"{bucket}/raw/apple.jpg"),
+        Request("s3:PutObject", f"{bucket}/packages/files/0123456789abcdef/weights.h5"),
         Request("s3:GetObject", f"{bucket}/results/report.html"),
     ]
     refused = [

@@ -81,3 +81,17 @@ def test_nothing_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(CloudError, match="nothing there"):
         fetch_tree(RESULT.with_name("none"), tmp_path, lambda line: None)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_interruption_leaves_what_was_not_begun(tmp_path: Path) -> None:
+    for number in range(196):
+        s3.put(f"results/out/features/{number}.parquet", b"photos")
+
+    def interrupt(line: str) -> None:
+        if line.startswith("20 of"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch_tree(RESULT, tmp_path, interrupt)
+    assert 20 <= len(fetched(tmp_path)) < 100
+    assert not list(tmp_path.rglob("*.part"))

@@ -40,6 +40,11 @@ def test_no_key_is_stored_and_rights_are_a_jobs_own(workflow: Path) -> None:
             assert "actions/checkout" not in job, f"{name} runs what is not built and looked at yet"
 
 
+def test_a_release_keeps_the_weights_that_jobs_were_submitted_with() -> None:
+    (sync,) = re.findall(r"aws s3 sync .*", (ROOT / ".github" / "workflows" / "release.yml").read_text())
+    assert "--delete" in sync and '--exclude "files/*"' in sync, "`submit` brings them to packages/files/"
+
+
 @pytest.mark.cloud
 def test_actionlint_has_nothing_to_say() -> None:
     if shutil.which("go") is None:

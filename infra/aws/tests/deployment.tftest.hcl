@@ -90,6 +90,11 @@ run "defaults_are_small_and_private" {
   }
 
   assert {
+    condition     = strcontains(aws_iam_role_policy.service[0].policy, "AWSServiceRoleForEC2Spot")
+    error_message = "spot machines come to an account that never had one"
+  }
+
+  assert {
     condition     = contains(keys(aws_s3_object.package), "bootstrap.sh")
     error_message = "what nodes install is in the bucket"
   }
@@ -273,11 +278,13 @@ run "mixed_processors_are_refused" {
   expect_failures = [aws_emr_cluster.this]
 }
 
+# By that alone: `down` looks at the notebook too, when the package's folder may be gone.
 run "a_cluster_without_a_package_is_refused" {
   command = plan
 
   variables {
     package_dir = null
+    notebook    = true
   }
 
   expect_failures = [aws_emr_cluster.this]

@@ -60,6 +60,8 @@ def up(
 ) -> None:
     """Make a deployment, bring one to what is wanted, or start its ended cluster anew.
 
+    Where there is one of this name, flags that are not given stay as they were.
+
     \b
     verger cloud up                                              # asks before it makes anything
     verger cloud up --shape 4xm5.xlarge --idle-minutes 10 --email me@example.org --yes

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any
 
 import typer
 
-from verger.cloud.deployments import check_name
+from verger.cloud.deployments import check_name, is_known, recall
 from verger.cloud.provider import Deployment
 from verger.cloud.providers import check_engine, check_processor, cloud_of
 from verger.cloud.region import DEFAULT_REGIONS, check_region
-from verger.cloud.shapes import parse_shape
+from verger.cloud.shapes import parse_shape, shape_text
 from verger.errors import SettingsError
 
 Name = Annotated[str | None, typer.Option(help="of the deployment; the only one by default")]
@@ -32,9 +32,11 @@ def wanted_deployment(
     idle_minutes: Annotated[int, typer.Option(help="without work for so long, the machines end")] = 15,
     max_hours: Annotated[int, typer.Option(help="an alarm for machines that live longer")] = 4,
     budget_eur: Annotated[float, typer.Option(help="a month; alerts at 50, 90 and 100 % of it")] = 10.0,
-    email: Annotated[str | None, typer.Option(help="who gets the alerts; nobody by default")] = None,
+    email: Annotated[str | None, typer.Option(help="who gets the alerts; nobody by default, and for ''")] = None,
     name: Annotated[str, typer.Option(help="begins the name of everything that is made")] = "verger",
-    notebook: Annotated[bool, typer.Option("--notebook", help="JupyterHub on the cluster too (emr)")] = False,
+    notebook: Annotated[
+        bool, typer.Option("--notebook/--no-notebook", help="JupyterHub on the cluster too (emr)")
+    ] = False,
     image: Annotated[str | None, typer.Option(help="of the workers, with verger in it (serverless)")] = None,
     project: Annotated[str | None, typer.Option(help="of Google's cloud (gcp)")] = None,
     workspace: Annotated[str | None, typer.Option(help="its address (databricks)")] = None,
@@ -57,7 +59,7 @@ def wanted_deployment(
         region=checked,
         engine=checked_engine,
         shape=machines,
-        email=email,
+        email=email or None,
         budget_eur=budget_eur,
         idle_minutes=idle_minutes,
         max_hours=max_hours,
@@ -69,14 +71,44 @@ def wanted_deployment(
 
 
 def with_deployment(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the flags that describe a deployment; it gets what they describe as `wanted`."""
+    """Give a command the flags that describe a deployment; it gets what they describe as `wanted`.
+
+    Flags that are not given have the values of the deployment of this name, where there is one.
+    """
     flags = list(inspect.signature(wanted_deployment, eval_str=True).parameters.values())
     own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "wanted"]
 
-    def with_flags(**values: Any) -> None:
-        command(wanted=wanted_deployment(**{flag.name: values.pop(flag.name) for flag in flags}), **values)
+    def with_flags(context: typer.Context, **values: Any) -> None:
+        said = {flag.name: values.pop(flag.name) for flag in flags}
+        given = {name for name in said if _is_given(context, name)}
+        command(wanted=wanted_deployment(**said | _remembered(said, given)), **values)
 
     with_flags.__name__, with_flags.__doc__ = command.__name__, command.__doc__
+    context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
     keywords = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in [*own, *flags]]
-    with_flags.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
+    with_flags.__signature__ = inspect.Signature([context, *keywords])  # type: ignore[attr-defined]
     return with_flags
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"  # the type has another home in each version of typer
+
+
+def _remembered(said: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
+    """Return the flags that would describe the deployment of this name as it is, less those that are given."""
+    if not is_known(said["name"]):
+        return {}
+    known = recall(said["name"])
+    if any(name in given and said[name] != getattr(known, name) for name in ("provider", "region")):
+        return {}  # nothing of the one elsewhere holds here
+    shape = known.shape
+    is_led_by_another = shape.primary != shape.machine
+    flags = {name: getattr(known, name) for name in said if hasattr(known, name)} | {
+        "shape": shape_text(shape),
+        "primary": shape.primary if is_led_by_another or "shape" not in given else None,
+        "spot": shape.spot,
+    }
+    if "engine" in given and said["engine"] != known.engine:
+        del flags["image"]
+    return {name: value for name, value in flags.items() if name not in given}

@@ -35,6 +35,7 @@ def status_table(here: Deployment, status: Status) -> RenderableType:
     """Return what runs, and the jobs."""
     costs = "it costs by the hour" if status.is_billable else "no machine costs anything now"
     lines = [Text(deployment_line(here)), Text(f"{status.state}; {costs}")]
+    lines += [Text(line) for line in (status.standing, status.place and f"its place: {status.place}") if line]
     table = Table("job", "state", "began", "ended", "told")
     table.columns[0].overflow = "fold"
     for job in status.jobs:

@@ -59,6 +59,11 @@ def carried_files(settings: Settings) -> tuple[str, ...]:
     return tuple(name for name in named if name.endswith(_FILE_ENDINGS) and object_path(name) is None)
 
 
+def with_uris(flags: Collection[str], uris: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the flags with the files in them called by where they are now; a network may be joined of several."""
+    return tuple(uris.get(flag) or JOIN.join(uris.get(part, part) for part in flag.split(JOIN)) for flag in flags)
+
+
 def with_weights(settings: Settings) -> Settings:
     """Return the settings with MobileNetV2's ImageNet weights as a file: machines have no way to Keras' server.
 

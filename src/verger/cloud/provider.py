@@ -100,6 +100,9 @@ class Job:
     files: tuple[str, ...] = ()
 
 
+UNDER_WAY = ("waiting", "running")
+
+
 @dataclass(frozen=True)
 class JobStatus:
     """A job as the cloud has it; state: waiting, running, done, failed or stopped."""
@@ -113,11 +116,17 @@ class JobStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """What runs: machines in the cloud's words, whether they cost something now, and the jobs, newest first."""
+    """What runs: machines in the cloud's words, whether they cost something now, and the jobs, newest first.
+
+    place: where photos and results lie: s3://BUCKET, gs://BUCKET, /Volumes/...; empty where there is none yet.
+    standing: what is paid while no machine is up, in words; empty where that is the kept data alone.
+    """
 
     state: str
     is_billable: bool
     jobs: tuple[JobStatus, ...] = ()
+    place: str = ""
+    standing: str = ""
 
 
 @dataclass(frozen=True)

@@ -34,9 +34,13 @@ def fetch_tree(source: ObjectPath, folder: Path, say: Say) -> None:
         say(f"fetching {len(todo):,} files, {size / 1e6:,.1f} MB")
     told = _Tenths(len(todo), say)
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        for done in [pool.submit(_fetch, source, name, wanted[name], folder / name) for name in todo]:
-            done.result()
-            told.one_more()
+        try:
+            for done in [pool.submit(_fetch, source, name, wanted[name], folder / name) for name in todo]:
+                done.result()
+                told.one_more()
+        except BaseException:  # Ctrl-C too: leaving the pool would fetch all that is left first
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _name(found: Found, source: ObjectPath) -> str:

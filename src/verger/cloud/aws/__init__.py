@@ -19,7 +19,16 @@ from verger.cloud.aws.guard import guard
 from verger.cloud.aws.leftovers import find_leftovers
 from verger.cloud.aws.places import carry, resolve, resolve_out, store_in
 from verger.cloud.aws.resources import planned
-from verger.cloud.aws.stack import briefly, change, prepare, read_stack, terraform_of
+from verger.cloud.aws.stack import (
+    briefly,
+    change,
+    has_other_machines,
+    prepare,
+    read_outputs,
+    read_stack,
+    terraform_of,
+)
+from verger.cloud.jobs import with_uris
 from verger.cloud.prices import load_prices
 from verger.cloud.provider import Deployment, Finding, Job, Leftover, Resource, Say, Status
 from verger.cloud.terraform import find_program
@@ -28,6 +37,12 @@ from verger.errors import CloudError, StorageError
 from verger.objects import object_path
 
 _BUCKET = "aws_s3_bucket.data"
+
+# infra/aws/network.tf: 0.011 or 0.012 USD an hour, and it does not go with the machines.
+_STANDING = (
+    "the network's way to the key costs about 8 USD a month, machines or not, until `verger cloud down`, with "
+    "--keep-data too"
+)
 
 _NO_LOGS = (
     "there are no lines of {job} yet: EMR copies them to the bucket every five minutes, and once more at the end; "
@@ -43,26 +58,32 @@ class Aws:
         return planned(wanted)
 
     def check(self, wanted: Deployment) -> None:
-        """Look for Serverless' image and for Terraform, and ask AWS who is asking."""
+        """Look for Serverless' image, for Terraform, for credentials, and whether a job is in the way."""
         if wanted.engine == "serverless":
             serverless.check_image(wanted)
         find_program()
         check_credentials(wanted.region)
+        _check_jobs(wanted)
 
     def up(self, wanted: Deployment, package: Path, say: Say) -> None:
         """Apply infra/aws; a cluster that has ended is made anew."""
+        jobs, application_id = _check_jobs(wanted), read_outputs(wanted).get("application_id")
+        if (
+            application_id and not jobs
+        ):  # AWS changes and removes none that is started; the next job starts it again
+            serverless.stop(wanted, application_id, say)
         budget_usd = wanted.budget_eur / load_prices().eur_per_usd
         prepare(wanted, package, budget_usd).apply(briefly(say))
+        cluster_id = read_outputs(wanted).get("cluster_id")
+        if cluster_id and wanted.shape.max_workers is None:
+            emr.resize(wanted, cluster_id, say)
 
     def submit(self, here: Deployment, job: Job) -> str:
         """Start a step, or a job of the application."""
         check_credentials(here.region)
         stack = read_stack(here)
         src, out = resolve(here, stack.bucket, job.src), resolve_out(stack.bucket, job.out)
-        flags = job.flags
-        for file in job.files:
-            uri = carry(here, stack.bucket, Path(file))
-            flags = tuple(flag.replace(file, uri) for flag in flags)
+        flags = with_uris(job.flags, {file: carry(here, stack.bucket, Path(file)) for file in job.files})
         submitted: str = _engine(here).submit(here, stack, replace(job, src=src, out=out, flags=flags))
         return submitted
 
@@ -75,7 +96,8 @@ class Aws:
             n_made = len(terraform_of(here).addresses())
             return Status(f"{error} (of it {n_made} things exist)", is_billable=n_made > 0)
         found: Status = _engine(here).status(here, stack)
-        return found
+        is_computing = stack.cluster_id is not None or stack.application_id is not None
+        return replace(found, place=f"s3://{stack.bucket}", standing=_STANDING if is_computing else "")
 
     def logs(self, here: Deployment, job_id: str) -> Iterator[str]:
         """Yield what the job's driver has written, as far as it has been copied to the bucket."""
@@ -103,7 +125,7 @@ class Aws:
         check_credentials(here.region)
         terraform = terraform_of(here)
         made = terraform.addresses()
-        if application_id := terraform.output().get("application_id") if made else None:
+        if application_id := read_outputs(here).get("application_id") if made else None:
             serverless.stop(here, application_id, say)
         if keep_data and made:
             change(here, engine="none").apply(briefly(say))
@@ -118,6 +140,21 @@ class Aws:
         """Ask AWS how bucket, key, machines, network and budget are set."""
         check_credentials(here.region)
         return guard(here, read_stack(here))
+
+
+def _check_jobs(wanted: Deployment) -> list[str]:
+    """Return the jobs under way; raises CloudError where they would not outlive the change to what is wanted."""
+    told, jobs = read_outputs(wanted), list[str]()
+    if cluster_id := told.get("cluster_id"):
+        jobs += emr.under_way(wanted, cluster_id)
+    if application_id := told.get("application_id"):
+        jobs += serverless.under_way(wanted, application_id)
+    if jobs and has_other_machines(wanted):
+        raise CloudError(
+            f"job {jobs[0]} is under way on machines that would be changed: wait until it is done "
+            f"(verger cloud status --name {wanted.name}), or take another --name"
+        )
+    return jobs
 
 
 def _engine(here: Deployment) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 from verger.cloud.aws.clients import client, in_words
 from verger.cloud.aws.stack import Stack
-from verger.cloud.provider import Deployment, Job, JobStatus, Status
+from verger.cloud.provider import UNDER_WAY, Deployment, Job, JobStatus, Say, Status
 from verger.errors import CloudError
 
 _NO_CLUSTER = "there is no cluster, only the bucket and its key"
@@ -30,7 +30,7 @@ def submit(here: Deployment, stack: Stack, job: Job) -> str:
     with in_words():
         state, told = _state(emr, stack)
         if state not in LIVING:
-            raise CloudError(f"{told}: `verger cloud up` starts it anew, on the same bucket")
+            raise CloudError(f"{told}: `verger cloud up --name {here.name}` starts it anew, on the same bucket")
         step = {
             "Name": f"verger {job.command}",
             "ActionOnFailure": "CONTINUE",
@@ -49,6 +49,31 @@ def status(here: Deployment, stack: Stack) -> Status:
         pages = emr.get_paginator("list_steps").paginate(ClusterId=stack.cluster_id)
         steps = [step for page in pages for step in page["Steps"]]
     return Status(told, state in (*LIVING, "TERMINATING"), tuple(map(_job, steps)))
+
+
+def under_way(here: Deployment, cluster_id: str) -> list[str]:
+    """Return the steps that wait or run; none where the cluster has ended."""
+    emr = client("emr", here.region)
+    with in_words():
+        living = emr.get_paginator("list_clusters").paginate(ClusterStates=list(LIVING))
+        if cluster_id not in {found["Id"] for page in living for found in page["Clusters"]}:
+            return []
+        pages = emr.get_paginator("list_steps").paginate(ClusterId=cluster_id)
+        steps = [_job(step) for page in pages for step in page["Steps"]]
+    return [step.id for step in steps if step.state in UNDER_WAY]
+
+
+def resize(here: Deployment, cluster_id: str, say: Say) -> None:
+    """Bring a cluster to the workers that are wanted: Terraform leaves their number to managed scaling."""
+    emr = client("emr", here.region)
+    with in_words():
+        pages = emr.get_paginator("list_instance_fleets").paginate(ClusterId=cluster_id)
+        fleets = [fleet for page in pages for fleet in page["InstanceFleets"]]
+        core = next(fleet for fleet in fleets if fleet["InstanceFleetType"] == "CORE")
+        if core["TargetOnDemandCapacity"] != here.shape.workers:
+            say(f"{here.shape.workers} workers in the place of {core['TargetOnDemandCapacity']}")
+            changed = {"InstanceFleetId": core["Id"], "TargetOnDemandCapacity": here.shape.workers}
+            emr.modify_instance_fleet(ClusterId=cluster_id, InstanceFleet=changed)
 
 
 def log_folders(stack: Stack, job_id: str) -> Iterator[str]:

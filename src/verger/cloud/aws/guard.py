@@ -41,7 +41,8 @@ def guard(here: Deployment, stack: Stack) -> list[Finding]:
         checks += _CLUSTER if _is_living(site) else [("cluster", _ended)]
     if stack.application_id is not None:
         checks += _APPLICATION
-    return list(_findings(site, checks))
+    with in_words():
+        return list(_findings(site, checks))
 
 
 def _findings(site: _Site, checks: _Checks) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from verger.cloud.aws.clients import client, in_words
 from verger.cloud.aws.stack import Stack
-from verger.cloud.provider import Deployment, Job, JobStatus, Say, Status
+from verger.cloud.provider import UNDER_WAY, Deployment, Job, JobStatus, Say, Status
 from verger.cloud.terraform import infra_folder
 from verger.errors import CloudError
 
@@ -41,7 +41,6 @@ _ENDED = ("SUCCESS", "FAILED", "CANCELLED")
 _NO_APPLICATION = "there is no application, only the bucket and its key"
 _STARTED = ("STARTING", "STARTED")
 _AT_WORK = (*_STARTED, "STOPPING")
-_UNDERWAY = ("waiting", "running")
 _PATIENCE_S, _PAUSE_S = 600, 5
 
 
@@ -56,7 +55,7 @@ def check_image(wanted: Deployment) -> None:
 def submit(here: Deployment, stack: Stack, job: Job) -> str:
     """Start a job, which starts the application too; it is ended after the deployment's `max_hours`."""
     if stack.application_id is None:
-        raise CloudError(f"{_NO_APPLICATION}: `verger cloud up` makes one")
+        raise CloudError(f"{_NO_APPLICATION}: `verger cloud up --name {here.name}` makes one")
     serverless = client("emr-serverless", here.region)
     logs = {"logUri": stack.log_uri, "encryptionKeyArn": stack.kms_key_arn}
     with in_words():
@@ -86,8 +85,19 @@ def status(here: Deployment, stack: Stack) -> Status:
     with in_words():
         found = serverless.get_application(applicationId=stack.application_id)["application"]
         jobs = _jobs(serverless, stack.application_id)
-    is_billable = found["state"] in _AT_WORK and any(job.state in _UNDERWAY for job in jobs)
+    is_billable = found["state"] in _AT_WORK and any(job.state in UNDER_WAY for job in jobs)
     return Status(f"application {stack.application_id} is {found['state']}", is_billable, jobs)
+
+
+def under_way(here: Deployment, application_id: str) -> list[str]:
+    """Return the jobs that wait or run; none where there is no such application any more."""
+    serverless = client("emr-serverless", here.region)
+    with in_words():
+        try:
+            jobs = _jobs(serverless, application_id)
+        except serverless.exceptions.ResourceNotFoundException:
+            return []
+    return [job.id for job in jobs if job.state in UNDER_WAY]
 
 
 def log_folders(stack: Stack, job_id: str) -> Iterator[str]:
@@ -110,7 +120,7 @@ def stop(here: Deployment, application_id: str, say: Say) -> None:
             return
         say(f"stopping application {application_id}")
         for job in _jobs(serverless, application_id):
-            if job.state in _UNDERWAY:
+            if job.state in UNDER_WAY:
                 serverless.cancel_job_run(applicationId=application_id, jobRunId=job.id)
         _wait(lambda: not _is_busy(serverless, application_id), f"the jobs of application {application_id}")
         if state() in _STARTED:

@@ -40,14 +40,31 @@ def terraform_of(here: Deployment) -> Terraform:
 
 def read_stack(here: Deployment) -> Stack:
     """Return what has been made. Raises CloudError where nothing has, or not all."""
-    terraform = terraform_of(here)
-    told = terraform.output() if terraform.has_state else {}
+    told = read_outputs(here)
     try:
         return Stack(**{field.name: told[field.name] for field in fields(Stack) if field.name in told})
     except TypeError:  # Terraform notes the outputs last, and none that is null
         raise CloudError(
-            f"the deployment {here.name!r} is not whole: `verger cloud up` goes on, `verger cloud down` removes it"
+            f"the deployment {here.name!r} is not whole: `verger cloud up --name {here.name}` goes on, "
+            f"`verger cloud down --name {here.name}` removes it"
         ) from None
+
+
+def read_outputs(here: Deployment) -> dict[str, Any]:
+    """Return Terraform's outputs, as far as there are some."""
+    terraform = terraform_of(here)
+    return terraform.output() if terraform.has_state else {}
+
+
+def has_other_machines(wanted: Deployment) -> bool:
+    """Tell whether its machines are not those that were asked for last: no job would outlive the change.
+
+    An application takes no other idle time either while it is started; a cluster does.
+    """
+    before, after = terraform_of(wanted).variables(), _machines(wanted)
+    if "serverless" in (before.get("engine"), wanted.engine):
+        after["idle_minutes"] = wanted.idle_minutes
+    return any(before.get(name) != value for name, value in after.items())
 
 
 def prepare(wanted: Deployment, package: Path, budget_usd: float) -> Terraform:
@@ -69,24 +86,30 @@ def change(here: Deployment, **changed: object) -> Terraform:
 
 def _variables(wanted: Deployment, package: Path, budget_usd: float) -> dict[str, Any]:
     """Return Terraform's variables. A bucket with photos in it is not let go: `down` says so when it is asked."""
-    shape = wanted.shape
-    return {
+    return _machines(wanted) | {
         "name": wanted.name,
         "region": wanted.region,
+        "idle_minutes": wanted.idle_minutes,
+        "max_hours": wanted.max_hours,
+        "budget": round(budget_usd, 2),
+        "email": wanted.email,
+        "package_dir": str(package.absolute()),
+        "force_destroy": False,
+    }
+
+
+def _machines(wanted: Deployment) -> dict[str, Any]:
+    """Return the variables that say what runs jobs."""
+    shape = wanted.shape
+    return {
         "engine": wanted.engine,
         "primary_machine": shape.primary,
         "machine": shape.machine,
         "workers": shape.workers,
         "max_workers": shape.max_workers or shape.workers,
         "spot": shape.spot,
-        "idle_minutes": wanted.idle_minutes,
-        "max_hours": wanted.max_hours,
-        "budget": round(budget_usd, 2),
-        "email": wanted.email,
-        "package_dir": str(package.absolute()),
         "notebook": wanted.notebook,
         "image": wanted.image,
-        "force_destroy": False,
     }
 
 

@@ -85,14 +85,16 @@ class Databricks:
             workspace = open_workspace(here)
             job = workspace.find_job()
             if job is None:
-                return Status("there is no such job: verger cloud up makes it", is_billable=False)
+                return Status(
+                    f"there is no such job: verger cloud up --name {here.name} makes it", is_billable=False
+                )
             listed = workspace.client.jobs.list_runs(job_id=job, limit=_RUNS_SHOWN)
             runs = [run for run, _ in zip(listed, range(_RUNS_SHOWN), strict=False)]
             clusters = workspace.clusters()
         jobs = tuple(_job_status(run) for run in runs)
         is_busy = any(job.state in ("waiting", "running") for job in jobs)
         state = f"clusters: {len(clusters)}" if is_busy or clusters else "ready: machines come with a run"
-        return Status(state, is_busy or bool(clusters), jobs)
+        return Status(state, is_busy or bool(clusters), jobs, place=workspace.volume)
 
     def logs(self, here: Deployment, job_id: str) -> Iterator[str]:
         """Yield what a run has written (Databricks keeps the last 5 MB), and its error."""

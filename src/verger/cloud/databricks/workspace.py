@@ -146,7 +146,7 @@ class Workspace:
         """Return the id of the job; raises CloudError where there is none."""
         job = self.find_job()
         if job is None:
-            raise CloudError(f"there is no job {ask.title(self.name)}: verger cloud up makes it")
+            raise CloudError(f"there is no job {ask.title(self.name)}: verger cloud up --name {self.name} makes it")
         return job
 
     def make_job(self, wanted: Deployment, policy: str) -> None:

@@ -82,7 +82,7 @@ class Gcp:
         from verger.cloud.gcp import machines
 
         with in_words():
-            return machines.status(clients, here, names)
+            return replace(machines.status(clients, here, names), place=f"gs://{names.bucket}")
 
     def logs(self, here: Deployment, job_id: str) -> Iterator[str]:
         """Yield what the driver has written, which Dataproc copies to the bucket as it comes."""

@@ -78,7 +78,10 @@ def submit(clients: Clients, here: Deployment, names: Names, job: Job) -> str:
     there = find(clients, names)
     if there is None or there.status.state != _CLUSTER.RUNNING:
         told = there.status.state.name if there else "not there: Google ends it when it is idle"
-        raise CloudError(f"the cluster {names.title} is {told}; `verger cloud up` starts it, with the same bucket")
+        raise CloudError(
+            f"the cluster {names.title} is {told}; `verger cloud up --name {here.name}` starts it, with "
+            "the same bucket"
+        )
     started = clients.jobs.submit_job(
         request={"project_id": names.project, "region": names.region, "job": requests.job(names, job)}
     )
