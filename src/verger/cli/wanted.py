@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -37,7 +38,12 @@ def wanted_deployment(
     notebook: Annotated[bool, typer.Option("--notebook", help="JupyterHub on the cluster too (emr)")] = False,
     image: Annotated[str | None, typer.Option(help="of the workers, with verger in it (serverless)")] = None,
     project: Annotated[str | None, typer.Option(help="of Google's cloud (gcp)")] = None,
-    workspace: Annotated[str | None, typer.Option(help="its address (databricks)")] = None,
+    workspace: Annotated[
+        str | None, typer.Option(help="its address; DATABRICKS_HOST by default (databricks)")
+    ] = None,
+    catalog: Annotated[
+        str | None, typer.Option(help="for the volume; the workspace's by default (databricks)")
+    ] = None,
 ) -> Deployment:
     """Return what the flags describe. The region is looked at first: nothing outside the EU goes any further."""
     cloud = cloud_of(provider)
@@ -62,10 +68,17 @@ def wanted_deployment(
         idle_minutes=idle_minutes,
         max_hours=max_hours,
         project=project,
-        workspace=workspace,
+        workspace=_address(provider, workspace),
+        catalog=catalog,
         notebook=notebook,
         image=image,
     )
+
+
+def _address(provider: str, workspace: str | None) -> str | None:
+    """Return the address of a workspace, to be remembered: the environment may name another one tomorrow."""
+    told = workspace or (os.environ.get("DATABRICKS_HOST") if provider == "databricks" else None)
+    return told.rstrip("/") if told else None
 
 
 def with_deployment(command: Callable[..., None]) -> Callable[..., None]:
