@@ -44,7 +44,7 @@ def resources(bundle: dict[str, Any]) -> dict[str, Any]:
 
 
 def resolved(bundle: dict[str, Any], schema: str) -> dict[str, Any]:
-    """Return what the bundle makes; schema: what Databricks calls that of the bundle, which is not always its name."""
+    """Return what the bundle makes; schema: what Databricks calls that of the bundle, not always its name."""
     (pattern,) = bundle["include"]
     (file,) = FOLDER.glob(pattern)
     values = {f"var.{name}": told["default"] for name, told in bundle["variables"].items()}
@@ -104,10 +104,10 @@ def test_no_variable_is_unknown_or_unused(bundle: dict[str, Any]) -> None:
 @pytest.mark.parametrize("spot", [True, False])
 def test_on_aws_every_machine_has_a_disk_which_m5_has_not_of_its_own(spot: bool) -> None:
     here = replace(HERE, shape=replace(HERE.shape, spot=spot))
-    (told,) = jobs.JobSettings.from_dict(ask.job_settings(here, "p", VOLUME)).job_clusters or ()
-    attributes = told.new_cluster.aws_attributes
-    assert attributes and attributes.ebs_volume_count and attributes.ebs_volume_type
-    assert (attributes.ebs_volume_size or 0) == DISK_GB, "as the bill has it"
+    (told,) = jobs.JobSettings.from_dict(ask.job_settings(here, "p", VOLUME)).as_dict()["job_clusters"]
+    attributes = told["new_cluster"]["aws_attributes"]
+    assert attributes["ebs_volume_count"] == 1 and attributes["ebs_volume_type"]
+    assert attributes["ebs_volume_size"] == DISK_GB, "as the bill has it"
 
 
 @pytest.mark.parametrize("region", ["eu-west-3", "europe-west9", "francecentral"])
