@@ -127,6 +127,30 @@ def test_missing_terraform_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert "Terraform is not on PATH" in refused("up", "--yes")
 
 
+@pytest.mark.parametrize(
+    ("provider", "flag", "value", "other"),
+    [
+        ("gcp", "project", "orchard-eu", "cellar-eu"),
+        ("databricks", "workspace", "https://a.cloud.databricks.com", "https://b.cloud.databricks.com"),
+        ("databricks", "catalog", "fruit", "wine"),
+    ],
+)
+def test_a_deployment_is_not_forgotten_for_one_elsewhere(
+    provider: str, flag: str, value: str, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    region, engine = {"gcp": ("europe-west9", "dataproc"), "databricks": ("eu-west-3", "job")}[provider]
+    place: dict[str, Any] = {"provider": provider, "region": region, "engine": engine, flag: value}
+    there = replace(orchard(), **place)
+    deployments.remember(there)
+    asked = ("up", "--name", "orchard", "--provider", provider, "--yes")
+    assert f"--{flag} {value}): give this one another --name" in refused(*asked, f"--{flag}", other)
+    assert deployments.recall("orchard") == there
+
+    monkeypatch.setenv("DATABRICKS_HOST", "https://a.cloud.databricks.com/")
+    if flag == "workspace":
+        assert "say --yes" in refused(*asked[:-1]), "the same place, told by the environment"
+
+
 def test_an_interrupted_up_can_be_seen_and_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
@@ -154,31 +178,6 @@ def test_one_name_is_not_made_twice_in_two_places() -> None:
     deployments.remember(orchard())
     assert "another --name" in refused("up", "--name", "orchard", "--region", "eu-west-1", "--yes")
     assert json.loads((deployments.folder_of("orchard") / deployments.FILE).read_text())["region"] == "eu-west-3"
-
-
-@pytest.mark.parametrize(
-    ("provider", "flag", "value", "other"),
-    [
-        ("gcp", "project", "orchard-eu", "cellar-eu"),
-        ("databricks", "workspace", "https://a.cloud.databricks.com", "https://b.cloud.databricks.com"),
-        ("databricks", "catalog", "fruit", "wine"),
-    ],
-)
-def test_a_deployment_is_not_forgotten_for_one_elsewhere(
-    provider: str, flag: str, value: str, other: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    region = {"gcp": "europe-west9", "databricks": "eu-west-3"}[provider]
-    place: dict[str, Any] = {"provider": provider, "region": region, flag: value}
-    there = replace(orchard(), **place)
-    deployments.remember(there)
-    asked = ("up", "--name", "orchard", "--provider", provider, "--yes")
-    for words in ((f"--{flag}", other), ()):
-        assert f"--{flag} {value}): give this one another --name" in refused(*asked, *words)
-    assert deployments.recall("orchard") == there
-
-    monkeypatch.setenv("DATABRICKS_HOST", "https://a.cloud.databricks.com/")
-    if flag == "workspace":
-        assert "say --yes" in refused(*asked[:-1]), "the same place, told by the environment"
 
 
 # The beginnings of Terraform's kinds, and what the plan calls them, or what they belong to.

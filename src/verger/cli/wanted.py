@@ -19,6 +19,12 @@ from verger.errors import SettingsError
 Name = Annotated[str | None, typer.Option(help="of the deployment; the only one by default")]
 
 
+def _address(provider: str, workspace: str | None) -> str | None:
+    """Return the address of a workspace, to be remembered: the environment may name another one tomorrow."""
+    told = workspace or (os.environ.get("DATABRICKS_HOST") if provider == "databricks" else None)
+    return told.rstrip("/") if told else None
+
+
 def wanted_deployment(
     provider: Annotated[str, typer.Option(help="aws, gcp or databricks")] = "aws",
     region: Annotated[str | None, typer.Option(help="in the EU; Paris by default")] = None,
@@ -73,12 +79,6 @@ def wanted_deployment(
         notebook=notebook,
         image=image,
     )
-
-
-def _address(provider: str, workspace: str | None) -> str | None:
-    """Return the address of a workspace, to be remembered: the environment may name another one tomorrow."""
-    told = workspace or (os.environ.get("DATABRICKS_HOST") if provider == "databricks" else None)
-    return told.rstrip("/") if told else None
 
 
 def with_deployment(command: Callable[..., None]) -> Callable[..., None]:
