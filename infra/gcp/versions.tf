@@ -32,7 +32,10 @@ locals {
     "cloudresourcemanager.googleapis.com", "compute.googleapis.com", "dataproc.googleapis.com",
     "iam.googleapis.com", "storage.googleapis.com",
   ])
-  alerting = toset(var.email == null ? [] : ["billingbudgets.googleapis.com", "monitoring.googleapis.com"])
+  # Cloud Billing tells the project's billing account.
+  alerting = toset(var.email == null ? [] : [
+    "billingbudgets.googleapis.com", "cloudbilling.googleapis.com", "monitoring.googleapis.com",
+  ])
 }
 
 # Whose billing account pays, which only a budget asks.

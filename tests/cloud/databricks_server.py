@@ -22,6 +22,9 @@ class Workspace:
     """What is in it; a run waits at first, and a test says what becomes of it."""
 
     region: str = "eu-west-3"
+    catalogs: tuple[str, ...] = ("orchard",)
+    default_catalog: str = "orchard"
+    ending: str = "TERMINATED"  # of a run that is stopped
     files: dict[str, bytes] = field(default_factory=dict)
     schemas: dict[str, dict[str, Any]] = field(default_factory=dict)
     volumes: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -39,6 +42,7 @@ class Workspace:
             r"GET /.well-known/databricks-config": lambda _: {"oidc_endpoint": "", "workspace_id": "1"},
             rf"GET {catalogue}/metastore_summary": lambda _: {"region": self.region, "cloud": "aws", "name": "eu"},
             rf"GET {catalogue}/current-metastore-assignment": self._assignment,
+            rf"GET {catalogue}/catalogs/(.+)": self._get_catalog,
             rf"POST {catalogue}/schemas": self._make_schema,
             rf"GET {catalogue}/schemas": self._list_schemas,
             rf"DELETE {catalogue}/schemas/(.+)": self._delete_schema,
@@ -80,18 +84,28 @@ class Workspace:
         self.outputs[run + 1] = {"logs": logs, **output}
 
     def _assignment(self, _: Asked) -> object:
-        return {"workspace_id": 1, "metastore_id": "m", "default_catalog_name": "orchard"}
+        return {"workspace_id": 1, "metastore_id": "m", "default_catalog_name": self.default_catalog}
+
+    def _get_catalog(self, asked: Asked) -> object:
+        return {"name": self._catalog(asked.groups[0])}
+
+    def _catalog(self, name: str) -> str:
+        if name not in self.catalogs:
+            raise RefusedError(
+                404, {"error_code": "CATALOG_DOES_NOT_EXIST", "message": f"Catalog '{name}' is not there"}
+            )
+        return name
 
     def _make_schema(self, asked: Asked) -> object:
         wanted = _known(catalog.SchemasAPI.create, asked)
-        name = f"{wanted['catalog_name']}.{wanted['name']}"
+        name = f"{self._catalog(wanted['catalog_name'])}.{wanted['name']}"
         if name in self.schemas:
             raise RefusedError(400, {"error_code": "SCHEMA_ALREADY_EXISTS", "message": name})
         self.schemas[name] = wanted
         return {"full_name": name}
 
     def _list_schemas(self, asked: Asked) -> object:
-        found = (name for name in self.schemas if name.startswith(f"{asked.query['catalog_name']}."))
+        found = (name for name in self.schemas if name.startswith(f"{self._catalog(asked.query['catalog_name'])}."))
         return {"schemas": [{"full_name": name} for name in found]}
 
     def _delete_schema(self, asked: Asked) -> object:
@@ -220,6 +234,7 @@ class Workspace:
     def _cancel(self, asked: Asked) -> object:
         wanted: Any = asked.json
         self.finish(wanted["run_id"], "USER_CANCELED")
+        self.runs[wanted["run_id"]]["state"]["life_cycle_state"] = self.ending
         return {}
 
     def _list_runs(self, asked: Asked) -> object:

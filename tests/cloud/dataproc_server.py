@@ -29,6 +29,8 @@ class Dataproc:
     jobs: dict[str, dataproc.Job] = field(default_factory=dict)
     batches: dict[str, dataproc.Batch] = field(default_factory=dict)
     machines: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {"instances": [], "disks": []})
+    failure: str = ""  # of the clusters that are begun from now on, as Google says it
+    looks: int = 0  # so often a batch is still stopping when it is looked at
     ids: Any = field(default_factory=lambda: itertools.count(1))
 
     @property
@@ -44,7 +46,7 @@ class Dataproc:
             rf"GET {region}/jobs/(.+)": lambda asked: _json(_found(self.jobs, asked)),
             rf"POST {location}/batches": self._make_batch,
             rf"GET {location}/batches": lambda asked: _listed("batches", self.batches, asked),
-            rf"GET {location}/batches/(.+)": lambda asked: _json(_found(self.batches, asked)),
+            rf"GET {location}/batches/(.+)": self._get_batch,
             r"POST /v1/(projects/.+/operations)/(.+):cancel": self._cancel,
             r"GET /compute/v1/projects/[^/]+/aggregated/(instances|disks)": self._machines,
         }
@@ -64,7 +66,13 @@ class Dataproc:
             raise _refused(409, "ALREADY_EXISTS", f"Already exists: cluster {cluster.cluster_name}")
         cluster.status = dataproc.ClusterStatus(state=dataproc.ClusterStatus.State.RUNNING, state_start_time=_BEGAN)
         self.clusters[cluster.cluster_name] = cluster
-        return self._done(asked.groups[0], "Cluster", _json(cluster))
+        done = self._done(asked.groups[0], "Cluster", _json(cluster))
+        if self.failure:
+            cluster.status.state = dataproc.ClusterStatus.State(dataproc.ClusterStatus.State.ERROR)
+            cluster.status.detail = self.failure
+            del done["response"]
+            done["error"] = {"code": 3, "message": self.failure}
+        return done
 
     def _delete_cluster(self, asked: Asked) -> object:
         _found(self.clusters, asked)
@@ -94,9 +102,16 @@ class Dataproc:
 
     def _cancel(self, asked: Asked) -> object:
         batch = self.batches[asked.groups[1].removeprefix("of-")]
-        batch.state = dataproc.Batch.State(dataproc.Batch.State.CANCELLED)
-        batch.state_time = _BEGAN
+        batch.state = dataproc.Batch.State(dataproc.Batch.State.CANCELLING)
         return {}
+
+    def _get_batch(self, asked: Asked) -> object:
+        batch, states = _found(self.batches, asked), dataproc.Batch.State
+        if batch.state == states.CANCELLING:
+            self.looks -= 1
+            if self.looks < 0:
+                batch.state, batch.state_time = states(states.CANCELLED), _BEGAN
+        return _json(batch)
 
     def _machines(self, asked: Asked) -> object:
         (kind,) = asked.groups
@@ -104,7 +119,7 @@ class Dataproc:
         found = [thing for thing in self.machines[kind] if thing["labels"].get(label) == value]
         return {"items": {"zones/europe-west9-a": {kind: found}, "zones/europe-west9-b": {"warning": {}}}}
 
-    def _done(self, region: str, kind: str, answer: Mapping[str, Any]) -> object:
+    def _done(self, region: str, kind: str, answer: Mapping[str, Any]) -> dict[str, Any]:
         """An operation that is over at once."""
         told = f"{_TYPES}.{kind}" if kind else "type.googleapis.com/google.protobuf.Empty"
         response = {"@type": told, **answer}

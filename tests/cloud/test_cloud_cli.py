@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -169,6 +170,30 @@ def test_missing_credentials_are_said_before_anything_is_noted(tmp_path: Path) -
 def test_missing_terraform_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "Terraform is not on PATH" in refused("up", "--yes")
+
+
+@pytest.mark.parametrize(
+    ("provider", "flag", "value", "other"),
+    [
+        ("gcp", "project", "orchard-eu", "cellar-eu"),
+        ("databricks", "workspace", "https://a.cloud.databricks.com", "https://b.cloud.databricks.com"),
+        ("databricks", "catalog", "fruit", "wine"),
+    ],
+)
+def test_a_deployment_is_not_forgotten_for_one_elsewhere(
+    provider: str, flag: str, value: str, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    region, engine = {"gcp": ("europe-west9", "dataproc"), "databricks": ("eu-west-3", "job")}[provider]
+    place: dict[str, Any] = {"provider": provider, "region": region, "engine": engine, flag: value}
+    there = replace(orchard(), **place)
+    deployments.remember(there)
+    asked = ("up", "--name", "orchard", "--provider", provider, "--yes")
+    assert f"--{flag} {value}): give this one another --name" in refused(*asked, f"--{flag}", other)
+    assert deployments.recall("orchard") == there
+
+    monkeypatch.setenv("DATABRICKS_HOST", "https://a.cloud.databricks.com/")
+    if flag == "workspace":
+        assert "say --yes" in refused(*asked[:-1]), "the same place, told by the environment"
 
 
 def test_an_interrupted_up_can_be_seen_and_removed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tests.cloud.stub import Stub, serving
 from verger.cli import app
 from verger.cloud.databricks import Databricks
 from verger.cloud.provider import Deployment, Job, Shape
-from verger.errors import CloudError, SetupError
+from verger.errors import CloudError, SettingsError, SetupError
 
 pytestmark = pytest.mark.cloud
 
@@ -62,9 +63,11 @@ def test_from_up_to_nothing_left(wanted: Deployment, workspace: Workspace, packa
     assert cloud.status(wanted).is_billable is False, "between jobs nothing costs"
     assert cloud.status(wanted).place == VOLUME
 
-    run = cloud.submit(wanted, Job("run", "s3://orchard/raw", "results/out", ("--components", "50")))
+    run = cloud.submit(
+        wanted, Job("run", "/Volumes/orchard/photos/files/raw/", "results/out", ("--components", "50"))
+    )
     parameters = workspace.runs[int(run)]["overriding_parameters"]["python_params"]
-    assert parameters == ["run", "s3://orchard/raw", OUT, "--components", "50"]
+    assert parameters == ["run", "/Volumes/orchard/photos/files/raw", OUT, "--components", "50"]
     waiting = cloud.status(wanted)
     assert (waiting.is_billable, [job.state for job in waiting.jobs]) == (True, ["waiting"])
 
@@ -115,6 +118,86 @@ def test_down_stops_what_runs_and_keeps_the_data_where_asked(
     assert list(workspace.clusters) == ["other"], "nobody else's cluster is touched"
     assert f"{VOLUME}/packages/main.py" in workspace.files and not workspace.jobs and not workspace.policies
     assert cloud.down(wanted, lambda _: None, keep_data=False) == [], "what is gone already is no error"
+
+
+def test_down_goes_on_where_a_stopped_run_ends_in_an_error(
+    wanted: Deployment, workspace: Workspace, package: Path
+) -> None:
+    Databricks().up(wanted, package, lambda _: None)
+    Databricks().submit(wanted, Job("run", "raw", "out"))
+    workspace.ending = "INTERNAL_ERROR"
+    assert Databricks().down(wanted, lambda _: None, keep_data=False) == []
+    assert not workspace.policies and not workspace.volumes
+
+
+def test_down_removes_nothing_under_a_run_that_does_not_stop(
+    wanted: Deployment, workspace: Workspace, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Databricks().up(wanted, package, lambda _: None)
+    run = Databricks().submit(wanted, Job("run", "raw", "out"))
+    workspace.ending = "TERMINATING"
+    monkeypatch.setattr("verger.cloud.databricks.workspace._STOPPING", timedelta(seconds=0.1))
+    with pytest.raises(CloudError, match=f"run {run} still stops .*`verger cloud down` tries again"):
+        Databricks().down(wanted, lambda _: None, keep_data=False)
+    assert workspace.jobs and workspace.policies
+
+
+@pytest.mark.parametrize("place", ["s3://far/raw", "s3a://far/raw", "gs://far/raw", "dbfs:/raw", "/home/me/raw"])
+def test_photos_and_results_are_in_volumes_alone(
+    place: str, wanted: Deployment, workspace: Workspace, package: Path, tmp_path: Path
+) -> None:
+    cloud = Databricks()
+    cloud.up(wanted, package, lambda _: None)
+    for job in (Job("run", place, "out"), Job("run", "raw", place)):
+        with pytest.raises(CloudError, match=f"{place}: .*volume.*databricks fs cp"):
+            cloud.submit(wanted, job)
+    with pytest.raises(CloudError, match="databricks fs cp"):
+        cloud.fetch(wanted, place, tmp_path / "here", lambda _: None)
+    assert not workspace.runs
+
+
+def test_two_results_are_not_mixed_in_a_folder(wanted: Deployment, workspace: Workspace, tmp_path: Path) -> None:
+    for name in ("first/photos/part-0.parquet", "second/photos/part-1.parquet"):
+        workspace.files[f"{VOLUME}/results/{name}"] = b"PAR1"
+    cloud, here = Databricks(), tmp_path / "out"
+    for _ in range(2):
+        cloud.fetch(wanted, "results/first", here, lambda _: None)
+    with pytest.raises(CloudError, match=r"files that are not of this result \(photos/part-0.parquet\)"):
+        cloud.fetch(wanted, "results/second/", here, lambda _: None)
+    assert [file.name for file in (here / "photos").iterdir()] == ["part-0.parquet"]
+
+
+def test_the_volume_is_in_the_catalog_that_is_named(
+    wanted: Deployment, workspace: Workspace, package: Path
+) -> None:
+    workspace.catalogs, here = ("orchard", "fruit"), replace(wanted, catalog="fruit")
+    cloud = Databricks()
+    assert "fruit.verger_late_apples" in [thing.name for thing in cloud.plan(here)]
+    cloud.check(here)
+    cloud.up(here, package, lambda _: None)
+    assert list(workspace.volumes) == ["fruit.verger_late_apples.files"]
+    assert cloud.down(here, lambda _: None, keep_data=False) == [] and not workspace.schemas
+
+
+def test_a_catalog_without_volumes_is_never_taken(wanted: Deployment, workspace: Workspace, package: Path) -> None:
+    workspace.default_catalog = "hive_metastore"
+    for make in (Databricks().check, lambda here: Databricks().up(here, package, lambda _: None)):
+        with pytest.raises(
+            CloudError, match="catalog main: Catalog 'main' is not there; name another one: --catalog"
+        ):
+            make(wanted)
+    with pytest.raises(SettingsError, match="catalog = 'hive_metastore'"):
+        Databricks().check(replace(wanted, catalog="hive_metastore"))
+    assert Databricks().down(wanted, lambda _: None, keep_data=False) == [], "nothing is there"
+    workspace.catalogs = ("main",)
+    Databricks().up(wanted, package, lambda _: None)
+    assert list(workspace.volumes) == ["main.verger_late_apples.files"]
+
+
+def test_a_workspace_that_does_not_answer_is_named(wanted: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verger.cloud.databricks.workspace._PATIENCE_S", 1)
+    with pytest.raises(CloudError, match=r"http://127\.0\.0\.1:9 does not answer: is that its address"):
+        Databricks().check(replace(wanted, workspace="http://127.0.0.1:9"))
 
 
 def test_guard_finds_what_was_changed_by_hand(wanted: Deployment, workspace: Workspace, package: Path) -> None:

@@ -188,6 +188,28 @@ def test_a_cluster_that_failed_is_made_anew(dataproc_: Dataproc, tmp_path: Path)
     assert cluster.status.state == states.RUNNING
 
 
+def test_a_cluster_that_does_not_start_is_said_to_cost_and_why(dataproc_: Dataproc, tmp_path: Path) -> None:
+    cloud, lines = Gcp(), list[str]()
+    log = f"gs://{BUCKET}/google-cloud-dataproc-metainfo/output"
+    dataproc_.failure = f"Multiple Errors:\n - Initialization action failed. see output in {log}"
+    with pytest.raises(CloudError, match=f"Multiple Errors: - Initialization action failed. see output in {log}"):
+        cloud.up(HERE, package(tmp_path / "package", "3.11", "3.5"), lines.append)
+    assert "may be there, and cost: `verger cloud down` removes it" in lines[-1]
+    status = cloud.status(HERE)
+    assert status.is_billable and log in status.state
+    assert cloud.down(HERE, said, keep_data=True) == [] and not dataproc_.clusters
+
+
+def test_batches_do_not_hide_a_cluster_that_costs(dataproc_: Dataproc, tmp_path: Path) -> None:
+    Gcp().up(HERE, package(tmp_path / "package", "3.11", "3.5"), said)
+    batches = replace(HERE, engine="batch")
+    for begin in (Gcp().check, lambda here: Gcp().up(here, tmp_path / "package", said)):
+        with pytest.raises(CloudError, match=r"cluster verger-apples is RUNNING.*`verger cloud down --keep-data`"):
+            begin(batches)
+    assert Gcp().down(batches, said, keep_data=True) == [] and not dataproc_.clusters
+    Gcp().check(batches)
+
+
 def test_batches_bring_their_machines(dataproc_: Dataproc, store: Store, tmp_path: Path) -> None:
     here, cloud = replace(HERE, engine="batch"), Gcp()
     cloud.up(here, package(tmp_path / "package", "3.12", "4.0"), said)
@@ -210,6 +232,25 @@ def test_batches_bring_their_machines(dataproc_: Dataproc, store: Store, tmp_pat
     assert list(cloud.logs(here, job)) == ["photos"]
     assert cloud.down(here, said, keep_data=True) == []
     assert dataproc_.batches[job].state == dataproc.Batch.State.CANCELLED
+
+
+def test_down_waits_for_a_batch_that_stops(
+    dataproc_: Dataproc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, cloud, lines = replace(HERE, engine="batch"), Gcp(), list[str]()
+    cloud.up(here, package(tmp_path / "package", "3.12", "4.0"), said)
+    job = cloud.submit(here, Job("run", "raw/", "results/first"))
+    monkeypatch.setattr("verger.cloud.gcp.machines._LOOK_S", 0.01)
+    monkeypatch.setattr("verger.cloud.gcp.machines._STOP_S", 0.1)
+    dataproc_.looks = 1_000_000
+    (left,) = cloud.down(here, lines.append, keep_data=True)
+    assert (left.kind, left.id.endswith(job)) == ("batch", True) and cloud.status(here).is_billable
+    assert any(f"batch {job} still stops" in line for line in lines)
+
+    monkeypatch.setattr("verger.cloud.gcp.machines._STOP_S", 300)
+    dataproc_.looks = 3
+    assert cloud.down(here, lines.append, keep_data=True) == []
+    assert f"stopped batch {job}" in lines and not cloud.status(here).is_billable
 
 
 def test_what_is_left_is_told(dataproc_: Dataproc) -> None:
@@ -333,7 +374,7 @@ def test_terraform_understands_what_it_is_handed() -> None:
     terraform.apply(said)
     found = terraform.output()
     assert (found["grows"], found["computes"], found["title"]) == (True, True, "verger-apples")
-    assert "billingbudgets.googleapis.com" in found["alerting"]
+    assert {"billingbudgets.googleapis.com", "cloudbilling.googleapis.com"} <= set(found["alerting"])
     small = replace(HERE, shape=Shape(2, "m", "m"), email=None)
     stack.prepare(small, engine="none").apply(said)
     found = terraform.output()

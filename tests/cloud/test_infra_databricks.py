@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import yaml
 from databricks.sdk.service import catalog, jobs
 
+from verger.cloud.bill import DISK_GB
 from verger.cloud.databricks import job as ask
 from verger.cloud.provider import Deployment, Shape
 from verger.cloud.terraform import infra_folder
@@ -38,11 +40,16 @@ def bundle() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def resources(bundle: dict[str, Any]) -> dict[str, Any]:
     """What the bundle makes, with the defaults of its variables put in."""
+    return resolved(bundle, "verger_orchard")
+
+
+def resolved(bundle: dict[str, Any], schema: str) -> dict[str, Any]:
+    """Return what the bundle makes; schema: what Databricks calls that of the bundle, not always its name."""
     (pattern,) = bundle["include"]
     (file,) = FOLDER.glob(pattern)
-    values = {name: told["default"] for name, told in bundle["variables"].items()}
-    resolved: dict[str, Any] = put_in(read(file)["resources"], values)
-    return resolved
+    values = {f"var.{name}": told["default"] for name, told in bundle["variables"].items()}
+    found: dict[str, Any] = put_in(read(file)["resources"], values | {"resources.schemas.verger.name": schema})
+    return found
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -55,13 +62,22 @@ def put_in(told: Any, values: dict[str, Any]) -> Any:
         return {key: put_in(value, values) for key, value in told.items()}
     if isinstance(told, list):
         return [put_in(value, values) for value in told]
-    if isinstance(told, str) and (alone := re.fullmatch(r"\$\{var\.(\w+)\}", told)):
-        return values[alone[1]]
-    return re.sub(r"\$\{var\.(\w+)\}", lambda found: str(values[found[1]]), told) if isinstance(told, str) else told
+    if not isinstance(told, str):
+        return told
+    if alone := re.fullmatch(r"\$\{([\w.]+)\}", told):
+        return values.get(alone[1], told)
+    return re.sub(r"\$\{([\w.]+)\}", lambda found: str(values[found[1]]), told)
 
 
 def test_the_job_is_the_one_that_verger_makes(resources: dict[str, Any]) -> None:
     assert resources["jobs"]["verger"] == ask.job_settings(HERE, "${resources.cluster_policies.verger.id}", VOLUME)
+
+
+def test_the_paths_of_the_job_follow_a_schema_that_development_mode_renames(bundle: dict[str, Any]) -> None:
+    found = resolved(bundle, "dev_ada_verger_orchard")
+    volume = VOLUME.replace("verger_orchard", found["volumes"]["files"]["schema_name"])
+    assert "dev_ada_" in volume
+    assert found["jobs"]["verger"] == ask.job_settings(HERE, "${resources.cluster_policies.verger.id}", volume)
 
 
 def test_the_policy_is_the_one_that_verger_makes(resources: dict[str, Any]) -> None:
@@ -83,6 +99,15 @@ def test_no_variable_is_unknown_or_unused(bundle: dict[str, Any]) -> None:
     assert set(re.findall(r"\$\{var\.(\w+)\}", text)) == set(bundle["variables"])
     for target in bundle["targets"].values():
         assert target.get("variables", {}).keys() <= bundle["variables"].keys()
+
+
+@pytest.mark.parametrize("spot", [True, False])
+def test_on_aws_every_machine_has_a_disk_which_m5_has_not_of_its_own(spot: bool) -> None:
+    here = replace(HERE, shape=replace(HERE.shape, spot=spot))
+    (told,) = jobs.JobSettings.from_dict(ask.job_settings(here, "p", VOLUME)).as_dict()["job_clusters"]
+    attributes = told["new_cluster"]["aws_attributes"]
+    assert attributes["ebs_volume_count"] == 1 and attributes["ebs_volume_type"]
+    assert attributes["ebs_volume_size"] == DISK_GB, "as the bill has it"
 
 
 @pytest.mark.parametrize("region", ["eu-west-3", "europe-west9", "francecentral"])

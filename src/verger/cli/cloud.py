@@ -243,11 +243,16 @@ def _check_same_place(wanted: Deployment) -> None:
     if not deployments.is_known(wanted.name):
         return
     known = deployments.recall(wanted.name)
-    if (known.provider, known.region) != (wanted.provider, wanted.region):
+    if _place_of(known) != _place_of(wanted):
+        place = " ".join(f"--{flag} {value}" for flag, value in _place_of(known).items() if value)
         raise CloudError(
-            f"{wanted.name!r} is a deployment on {known.provider} in {known.region} already: give this one another "
-            f"--name, or first: verger cloud down --name {wanted.name}"
+            f"{wanted.name!r} is a deployment already, elsewhere ({place}): give this one another --name, or "
+            f"first: verger cloud down --name {wanted.name}"
         )
+
+
+def _place_of(here: Deployment) -> dict[str, str | None]:
+    return {flag: getattr(here, flag) for flag in ("provider", "region", "project", "workspace", "catalog")}
 
 
 def _packed(wanted: Deployment, folder: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any
 
@@ -16,6 +17,12 @@ from verger.cloud.shapes import parse_shape, shape_text
 from verger.errors import SettingsError
 
 Name = Annotated[str | None, typer.Option(help="of the deployment; the only one by default")]
+
+
+def _address(provider: str, workspace: str | None) -> str | None:
+    """Return the address of a workspace, to be remembered: the environment may name another one tomorrow."""
+    told = workspace or (os.environ.get("DATABRICKS_HOST") if provider == "databricks" else None)
+    return told.rstrip("/") if told else None
 
 
 def wanted_deployment(
@@ -39,7 +46,12 @@ def wanted_deployment(
     ] = False,
     image: Annotated[str | None, typer.Option(help="of the workers, with verger in it (serverless)")] = None,
     project: Annotated[str | None, typer.Option(help="of Google's cloud (gcp)")] = None,
-    workspace: Annotated[str | None, typer.Option(help="its address (databricks)")] = None,
+    workspace: Annotated[
+        str | None, typer.Option(help="its address; DATABRICKS_HOST by default (databricks)")
+    ] = None,
+    catalog: Annotated[
+        str | None, typer.Option(help="for the volume; the workspace's by default (databricks)")
+    ] = None,
 ) -> Deployment:
     """Return what the flags describe. The region is looked at first: nothing outside the EU goes any further."""
     cloud = cloud_of(provider)
@@ -64,7 +76,8 @@ def wanted_deployment(
         idle_minutes=idle_minutes,
         max_hours=max_hours,
         project=project,
-        workspace=workspace,
+        workspace=_address(provider, workspace),
+        catalog=catalog,
         notebook=notebook,
         image=image,
     )

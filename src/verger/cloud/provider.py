@@ -64,6 +64,7 @@ class Deployment:
     max_hours: int = 4
     project: str | None = None  # of Google's cloud
     workspace: str | None = None  # the address of a Databricks workspace
+    catalog: str | None = None  # of Unity Catalog, in which the volume is made; the workspace's own by default
     notebook: bool = False  # JupyterHub on the cluster, where the provider has one
     image: str | None = None  # of EMR Serverless' workers, with verger in it
 

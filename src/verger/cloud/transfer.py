@@ -25,7 +25,7 @@ def fetch_tree(source: ObjectPath, folder: Path, say: Say) -> None:
     wanted = {_name(found, source): found for found in source.walk()}
     if not wanted:
         raise CloudError(f"{source}: there is nothing there; see `verger cloud status`, and the job's OUT")
-    _check_strangers(folder, set(wanted))
+    check_strangers(folder, set(wanted))
     todo = [name for name, found in wanted.items() if not _is_here(folder / name, found)]
     size = sum(wanted[name].length for name in todo)
     if len(todo) < len(wanted):
@@ -51,7 +51,8 @@ def _name(found: Found, source: ObjectPath) -> str:
     return name
 
 
-def _check_strangers(folder: Path, names: set[str]) -> None:
+def check_strangers(folder: Path, names: set[str]) -> None:
+    """Raise CloudError where a folder holds files of other names than a result has."""
     here = (path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(_PART))
     strangers = sorted({str(path.relative_to(folder)) for path in here} - names)
     if strangers:

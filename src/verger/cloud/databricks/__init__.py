@@ -18,9 +18,7 @@ from verger.cloud.package import check_package
 from verger.cloud.provider import Deployment, Finding, Job, JobStatus, Leftover, Resource, Say, Status
 from verger.cloud.providers import target_of
 from verger.cloud.region import check_region
-from verger.cloud.transfer import fetch_tree
 from verger.errors import CloudError
-from verger.objects import object_path
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -45,6 +43,8 @@ class Databricks:
         """Return what `up` would make."""
         check_region("databricks", wanted.region)
         title, schema = ask.title(wanted.name), ask.schema_name(wanted.name)
+        if wanted.catalog:
+            schema = f"{wanted.catalog}.{schema}"
         most = wanted.shape.max_workers or wanted.shape.workers
         return [
             Resource("schema", schema, "holds the volume"),
@@ -54,14 +54,16 @@ class Databricks:
         ]
 
     def check(self, wanted: Deployment) -> None:
-        """Ask the workspace where it lies."""
-        with asking("say where the workspace lies"):
-            _check_workspace(open_workspace(wanted).client, wanted)
+        """Ask the workspace where it lies, and for the catalog."""
+        with asking("say where the workspace lies", wanted):
+            workspace = open_workspace(wanted)
+            _check_workspace(workspace.client, wanted)
+            workspace.check_catalog()
 
     def up(self, wanted: Deployment, package: Path, say: Say) -> None:
         """Upload the package; make the policy and the job, or bring them to what is wanted."""
         check_package(package, target_of(wanted))
-        with asking("make the deployment"):
+        with asking("make the deployment", wanted):
             workspace = open_workspace(wanted)
             _check_workspace(workspace.client, wanted)
             workspace.make_volume()
@@ -73,7 +75,7 @@ class Databricks:
 
     def submit(self, here: Deployment, job: Job) -> str:
         """Start a run of the job with the words of `verger`."""
-        with asking("start a run"):
+        with asking("start a run", here):
             workspace = open_workspace(here)
             words = [job.command, workspace.resolve(job.src), workspace.resolve(job.out), *job.flags]
             started = workspace.client.jobs.run_now(workspace.job_id(), python_params=words)
@@ -81,7 +83,7 @@ class Databricks:
 
     def status(self, here: Deployment) -> Status:
         """Return the runs, newest first; a cluster costs while one is not over."""
-        with asking("list runs"):
+        with asking("list runs", here):
             workspace = open_workspace(here)
             job = workspace.find_job()
             if job is None:
@@ -98,7 +100,7 @@ class Databricks:
 
     def logs(self, here: Deployment, job_id: str) -> Iterator[str]:
         """Yield what a run has written (Databricks keeps the last 5 MB), and its error."""
-        with asking(f"read the output of run {job_id}"):
+        with asking(f"read the output of run {job_id}", here):
             jobs = open_workspace(here).client.jobs
             for task in jobs.get_run(int(job_id)).tasks or ():
                 assert task.run_id is not None
@@ -107,17 +109,14 @@ class Databricks:
                     yield from (text or "").splitlines()
 
     def fetch(self, here: Deployment, out: str, folder: Path, say: Say) -> None:
-        """Copy a result here, out of a volume or an object store."""
-        if (source := object_path(out)) is not None:
-            fetch_tree(source, folder, say)
-            return
-        with asking(f"read {out}"):
+        """Copy a result here, out of a volume."""
+        with asking(f"read {out}", here):
             workspace = open_workspace(here)
             workspace.download(workspace.resolve(out), folder, say)
 
     def down(self, here: Deployment, say: Say, *, keep_data: bool) -> list[Leftover]:
         """Stop the runs, remove job, policy and files; return what the workspace still lists."""
-        with asking("take the deployment down"):
+        with asking("take the deployment down", here):
             workspace = open_workspace(here)
             workspace.remove_job(say)
             workspace.remove_policy(say)
@@ -126,7 +125,7 @@ class Databricks:
 
     def guard(self, here: Deployment) -> list[Finding]:
         """Check the workspace's region, the policy's rules and the job's cluster."""
-        with asking("look at the deployment"):
+        with asking("look at the deployment", here):
             workspace = open_workspace(here)
             job = workspace.find_job()
             settings = workspace.client.jobs.get(job).settings if job is not None else None

@@ -16,13 +16,15 @@ RUNTIME = "17.3.x-scala2.13"
 SECURITY_MODE = "SINGLE_USER"
 
 _KEY = "verger"  # of the one task, and of its cluster
+# Of AWS' machines those without a disk of their own (m5.xlarge) start with one of EBS alone; in GB.
+_DISK = {"ebs_volume_type": "GENERAL_PURPOSE_SSD", "ebs_volume_count": 1, "ebs_volume_size": 100}
 _SPOT = {
-    "aws_attributes": {"availability": "SPOT_WITH_FALLBACK", "first_on_demand": 1},
+    "aws_attributes": {"availability": "SPOT_WITH_FALLBACK", "first_on_demand": 1, **_DISK},
     "azure_attributes": {"availability": "SPOT_WITH_FALLBACK_AZURE", "first_on_demand": 1},
     "gcp_attributes": {"availability": "PREEMPTIBLE_WITH_FALLBACK_GCP", "first_on_demand": 1},
 }
 _STEADY = {
-    "aws_attributes": {"availability": "ON_DEMAND"},
+    "aws_attributes": {"availability": "ON_DEMAND", **_DISK},
     "azure_attributes": {"availability": "ON_DEMAND_AZURE"},
     "gcp_attributes": {"availability": "ON_DEMAND_GCP"},
 }

@@ -13,21 +13,23 @@ from typing import TYPE_CHECKING
 
 from verger.cloud.databricks import job as ask
 from verger.cloud.provider import Deployment, Leftover, Say
-from verger.errors import CloudError, SetupError
-from verger.objects import object_path
+from verger.cloud.transfer import check_strangers
+from verger.errors import CloudError, SettingsError, SetupError
 from verger.uri import scheme_of
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
 
 VOLUME = "files"
+_LEGACY = "hive_metastore"  # the catalog of before Unity Catalog, and still the default of many a workspace
+_PATIENCE_S = 60  # with a workspace that does not answer; the SDK asks for five minutes
 _STOPPING = timedelta(minutes=10)
 _MISSING = "Databricks needs its SDK: pip install 'verger[databricks]'"
 
 
 @contextlib.contextmanager
-def asking(what: str) -> Iterator[None]:
-    """Say in words what Databricks refuses."""
+def asking(what: str, here: Deployment) -> Iterator[None]:
+    """Say in words what Databricks refuses, and which workspace does not answer."""
     try:
         from databricks.sdk.errors.base import DatabricksError
     except ImportError as error:
@@ -35,23 +37,51 @@ def asking(what: str) -> Iterator[None]:
     try:
         yield
     except DatabricksError as error:
-        raise CloudError(f"Databricks does not {what}: {str(error).splitlines()[0]}") from None
+        raise CloudError(f"Databricks does not {what}: {_first_line(error)}") from None
+    except TimeoutError as error:
+        where = here.workspace or "the workspace that DATABRICKS_HOST or a profile names"
+        raise CloudError(f"{where} does not answer: is that its address? ({_first_line(error)})") from None
 
 
 def open_workspace(here: Deployment) -> Workspace:
     """Log in as Databricks' own tools do; raises SetupError where nothing says as whom."""
     try:
         from databricks.sdk import WorkspaceClient
+        from databricks.sdk.core import Config
     except ImportError as error:
         raise SetupError(_MISSING) from error
     try:
-        client = WorkspaceClient(host=here.workspace, product="verger")
+        config = Config(host=here.workspace, product="verger", retry_timeout_seconds=_PATIENCE_S)
+        client = WorkspaceClient(config=config)
     except ValueError as error:
         raise SetupError(
             "no credentials for Databricks: set DATABRICKS_HOST and DATABRICKS_TOKEN, or run "
-            f"`databricks auth login --host {here.workspace or 'https://WORKSPACE'}` ({str(error).splitlines()[0]})"
+            f"`databricks auth login --host {here.workspace or 'https://WORKSPACE'}` ({_first_line(error)})"
         ) from None
-    return Workspace(client, here.name, client.metastores.current().default_catalog_name or "main")
+    return Workspace(client, here.name, here.catalog or _default_catalog(client))
+
+
+def _default_catalog(client: WorkspaceClient) -> str:
+    """Return the workspace's own, where it is one that has volumes."""
+    found = client.metastores.current().default_catalog_name
+    return found if found and found != _LEGACY else "main"
+
+
+@contextlib.contextmanager
+def _needing(catalog: str) -> Iterator[None]:
+    """Say what to do where a catalog is not there, or is not for everybody."""
+    from databricks.sdk.errors.base import DatabricksError
+
+    try:
+        yield
+    except DatabricksError as error:
+        raise CloudError(
+            f"there can be no volume in the catalog {catalog}: {_first_line(error)}; name another one: --catalog"
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 @dataclass(frozen=True)
@@ -73,26 +103,37 @@ class Workspace:
         return f"/Volumes/{self.schema.replace('.', '/')}/{VOLUME}"
 
     def resolve(self, place: str) -> str:
-        """Return a place as the machines see it: a relative one is of the volume. Raises CloudError."""
-        if place.startswith("/Volumes/") or object_path(place) is not None:
+        """Return a place as the machines see it: a relative one is of the volume. Raises CloudError.
+
+        Object stores are refused: a workspace does not tell where a bucket lies.
+        """
+        if place.startswith("/Volumes/"):
             return place.rstrip("/")
         if scheme_of(place) != "file" or place.startswith(("/", "~", "..", "file:")):
             raise CloudError(
-                f"{place}: the machines see volumes and object stores alone. Name a folder of the deployment's "
-                f"volume (raw/), /Volumes/... or s3://...; photos get there by: "
-                f"databricks fs cp -r FOLDER dbfs:{self.volume}/raw"
+                f"{place}: photos and results lie in volumes here, as Databricks does not tell whether a bucket is "
+                "in the European Union. Name a folder of the deployment's volume (raw/), or /Volumes/...; photos "
+                f"get there by: databricks fs cp -r FOLDER dbfs:{self.volume}/raw"
             )
         return f"{self.volume}/{place.strip('/').removeprefix('./')}"
+
+    def check_catalog(self) -> None:
+        """Raise CloudError where the catalog is not there, SettingsError where it is one without volumes."""
+        if self.catalog == _LEGACY:
+            raise SettingsError("catalog", _LEGACY, "one of Unity Catalog: that one has no volumes")
+        with _needing(self.catalog):
+            self.client.catalogs.get(self.catalog)
 
     def make_volume(self) -> None:
         """Make the schema and the volume, where they are not there."""
         from databricks.sdk.service.catalog import VolumeType
 
         schema = ask.schema_name(self.name)
-        if self.schema not in self._schemas():
-            self.client.schemas.create(schema, self.catalog, comment="verger")
-        if VOLUME not in {volume.name for volume in self.client.volumes.list(self.catalog, schema)}:
-            self.client.volumes.create(self.catalog, schema, VOLUME, VolumeType.MANAGED)
+        with _needing(self.catalog):
+            if self.schema not in self._schemas():
+                self.client.schemas.create(schema, self.catalog, comment="verger")
+            if VOLUME not in {volume.name for volume in self.client.volumes.list(self.catalog, schema)}:
+                self.client.volumes.create(self.catalog, schema, VOLUME, VolumeType.MANAGED)
 
     def upload(self, package: Path, say: Say) -> None:
         """Copy the package into the volume, in the place of an older one."""
@@ -104,16 +145,23 @@ class Workspace:
         say(f"{len(files)} files of the package in {self.volume}/packages")
 
     def download(self, source: str, folder: Path, say: Say) -> None:
-        """Copy a folder of the volume here."""
-        for entry in self.client.files.list_directory_contents(source):
-            assert entry.path is not None
-            here = folder / posixpath.basename(entry.path)
-            if entry.is_directory:
-                self.download(entry.path, here, say)
-                continue
-            folder.mkdir(parents=True, exist_ok=True)
-            self.client.files.download_to(entry.path, str(here), overwrite=True)
+        """Copy a folder of the volume here; raises CloudError where `folder` holds files of another result."""
+        names = list(self._files_below(source))
+        check_strangers(folder, set(names))
+        for name in names:
+            here = folder / name
+            here.parent.mkdir(parents=True, exist_ok=True)
+            self.client.files.download_to(f"{source}/{name}", str(here), overwrite=True)
             say(str(here))
+
+    def _files_below(self, folder: str, above: str = "") -> Iterator[str]:
+        for entry in self.client.files.list_directory_contents(folder):
+            assert entry.path is not None
+            name = posixpath.join(above, posixpath.basename(entry.path))
+            if entry.is_directory:
+                yield from self._files_below(entry.path, name)
+            else:
+                yield name
 
     def find_policy(self) -> str | None:
         """Return the id of the cluster policy; None where there is none."""
@@ -177,13 +225,25 @@ class Workspace:
         if job is not None:
             for run in self.client.jobs.list_runs(job_id=job, active_only=True):
                 assert run.run_id is not None
-                self.client.jobs.cancel_run(run.run_id).result(timeout=_STOPPING)
+                self._stop(run.run_id)
                 say(f"stopped run {run.run_id}")
             self.client.jobs.delete(job)
             say(f"removed job {ask.title(self.name)}")
         for cluster in self.clusters():
             self.client.clusters.permanent_delete(cluster)
             say(f"removed cluster {cluster}")
+
+    def _stop(self, run: int) -> None:
+        from databricks.sdk.errors import OperationFailed
+
+        stopping = self.client.jobs.cancel_run(run)
+        try:
+            with contextlib.suppress(OperationFailed):  # it ends in an error of Databricks' own: it is over too
+                stopping.result(timeout=_STOPPING)
+        except TimeoutError as error:
+            raise CloudError(
+                f"run {run} still stops ({_first_line(error)}): `verger cloud down` tries again"
+            ) from None
 
     def remove_policy(self, say: Say) -> None:
         """Remove the cluster policy."""
@@ -208,11 +268,14 @@ class Workspace:
 
     def leftovers(self, *, keep_data: bool) -> list[Leftover]:
         """Return what the workspace still lists of the deployment."""
+        from databricks.sdk.errors import NotFound
+
         left = [Leftover("cluster", cluster) for cluster in self.clusters()]
         if (job := self.find_job()) is not None:
             left.append(Leftover("job", str(job)))
-        if not keep_data and self.schema in self._schemas():
-            left.append(Leftover("schema", self.schema))
+        with contextlib.suppress(NotFound):  # the catalog itself
+            if not keep_data and self.schema in self._schemas():
+                left.append(Leftover("schema", self.schema))
         return left
 
     def _schemas(self) -> set[str | None]:

@@ -46,12 +46,16 @@ class Gcp:
         return [*lasting, Resource("Dataproc cluster", names.title, ends)]
 
     def check(self, wanted: Deployment) -> None:
-        """Look for Terraform, and for credentials; Dataproc has limits of its own too."""
-        check_region("gcp", wanted.region)
+        """Look for Terraform and credentials, for limits of Dataproc, for a cluster that batches would hide."""
+        _check_tools(wanted)
         if wanted.engine == "dataproc" and wanted.idle_minutes < _LEAST_IDLE_MINUTES:
             raise SettingsError("idle_minutes", wanted.idle_minutes, f"{_LEAST_IDLE_MINUTES} at least on Dataproc")
-        find_program()
-        open_clients(Names.of(wanted).project, wanted.region)
+        if wanted.engine == "batch":
+            clients, names = _open(wanted)
+            from verger.cloud.gcp import machines
+
+            with in_words():
+                machines.check_no_cluster(clients, names)
 
     def up(self, wanted: Deployment, package: Path, say: Say) -> None:
         """Apply infra/gcp, upload the package, start the cluster where none runs."""
@@ -102,7 +106,7 @@ class Gcp:
 
     def down(self, here: Deployment, say: Say, *, keep_data: bool) -> list[Leftover]:
         """End the machines, destroy what Terraform made, then ask Google itself what is left."""
-        self.check(here)
+        _check_tools(here)
         clients, names = _open(here)
         from verger.cloud.gcp import machines
 
@@ -127,6 +131,12 @@ class Gcp:
             bucket = clients.storage.lookup_bucket(names.bucket)
             cluster = machines.find(clients, names) if here.engine == "dataproc" else None
             return findings(here, names, bucket, cluster)
+
+
+def _check_tools(here: Deployment) -> None:
+    check_region("gcp", here.region)
+    find_program()
+    open_clients(Names.of(here).project, here.region)
 
 
 def _open(here: Deployment) -> tuple[Clients, Names]:

@@ -23,6 +23,7 @@ NO_CREDENTIALS = (
     "there are no credentials for Google's cloud: `gcloud auth application-default login` (or "
     "GOOGLE_APPLICATION_CREDENTIALS), then try again"
 )
+_TOLD_AT_MOST = 600
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
@@ -115,15 +116,18 @@ def in_words() -> Iterator[None]:
     try:
         yield
     except GoogleAuthError as error:
-        raise SetupError(f"{NO_CREDENTIALS} ({_first_line(error)})") from error
+        raise SetupError(f"{NO_CREDENTIALS} ({_in_a_line(error)})") from error
     except Unreached as error:
-        raise CloudError(f"Google's cloud cannot be reached: {_first_line(error)}") from error
+        raise CloudError(f"Google's cloud cannot be reached: {_in_a_line(error)}") from error
+    except TimeoutError as error:
+        raise CloudError(f"Google's cloud takes too long: {_in_a_line(error)}") from error
     except GoogleAPIError as error:
-        raise CloudError(f"Google refuses: {_first_line(error)}") from error
+        raise CloudError(f"Google refuses: {_in_a_line(error)}") from error
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _in_a_line(error: Exception) -> str:
+    """Return all that Google says: of several errors the first line tells only that there are several."""
+    return " ".join(str(error).split())[:_TOLD_AT_MOST] or type(error).__name__
 
 
 def _endpoint(service: str) -> str | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from google.api_core.exceptions import NotFound
+from google.api_core.exceptions import GoogleAPIError, NotFound
 from google.cloud import dataproc_v1 as dataproc
 
 from verger.cloud.gcp import requests
@@ -17,6 +18,7 @@ from verger.errors import CloudError
 from verger.objects import object_path
 
 _START_S = 1800
+_STOP_S, _LOOK_S = 300, 5  # how long a batch may take to stop, and how often it is looked at
 # Google's page of bucket locations: member states alone; EUR4 is Finland and the Netherlands. EUR5, EUR7 and EUR8
 # have a part in London or Zurich.
 _EU_MULTI_REGIONS = ("EU", "EUR4")
@@ -36,12 +38,13 @@ _JOB_STATES = {
     _JOB.CANCEL_STARTED: "stopped",
     _JOB.CANCELLED: "stopped",
 }
+_ON = ("waiting", "running")
 _BATCH_STATES = {
     _BATCH.PENDING: "waiting",
     _BATCH.RUNNING: "running",
     _BATCH.SUCCEEDED: "done",
     _BATCH.FAILED: "failed",
-    _BATCH.CANCELLING: "stopped",
+    _BATCH.CANCELLING: "running",  # its machines are there, and cost
     _BATCH.CANCELLED: "stopped",
 }
 
@@ -57,8 +60,26 @@ def start(clients: Clients, wanted: Deployment, names: Names, say: Say) -> None:
         return
     say(f"cluster {names.title} starts: some three minutes")
     asked = {"project_id": names.project, "region": names.region, "cluster": requests.cluster(wanted, names)}
-    _wait(clients.clusters.create_cluster(request=asked))
+    starting = clients.clusters.create_cluster(request=asked)
+    try:
+        _wait(starting)
+    except (GoogleAPIError, TimeoutError):
+        say(
+            f"cluster {names.title} did not start. It may be there, and cost: `verger cloud down` removes it, "
+            "`verger cloud up` tries anew"
+        )
+        raise
     say(f"cluster {names.title} runs")
+
+
+def check_no_cluster(clients: Clients, names: Names) -> None:
+    """Raise CloudError where there is a cluster: a deployment of batches would no longer show it."""
+    there = find(clients, names)
+    if there is not None and there.status.state != _CLUSTER.DELETING:
+        raise CloudError(
+            f"the cluster {names.title} is {there.status.state.name}, and would go on costing unseen: wait until "
+            "Google ends it as idle, or end it by `verger cloud down --keep-data`; then --engine batch"
+        )
 
 
 def find(clients: Clients, names: Names) -> dataproc.Cluster | None:
@@ -102,13 +123,14 @@ def status(clients: Clients, here: Deployment, names: Names) -> Status:
     """Return what runs: a cluster costs while it is there, a batch until it is over."""
     if here.engine == "batch":
         batches = tuple(map(_batch_status, _batches(clients, names)))
-        is_busy = any(batch.state in ("waiting", "running") for batch in batches)
+        is_busy = any(batch.state in _ON for batch in batches)
         return Status("batches run" if is_busy else "ready: machines come with a job", is_busy, batches[:_SHOWN])
     there = find(clients, names)
     jobs = tuple(map(_job_status, _jobs(clients, names)))[:_SHOWN]
     if there is None:
         return Status("there is no cluster: it was idle, or is not up", is_billable=False, jobs=jobs)
-    return Status(f"cluster {names.title} is {there.status.state.name}", is_billable=True, jobs=jobs)
+    why = f": {there.status.detail}" if there.status.detail else ""
+    return Status(f"cluster {names.title} is {there.status.state.name}{why}", is_billable=True, jobs=jobs)
 
 
 def output_of(clients: Clients, here: Deployment, names: Names, job_id: str) -> str:
@@ -134,11 +156,12 @@ def read_output(clients: Clients, uri: str) -> Iterator[str]:
 
 
 def end(clients: Clients, names: Names, say: Say) -> None:
-    """End the cluster, with the jobs on it, and the batches that run."""
-    for batch in _batches(clients, names):
-        if _batch_status(batch).state in ("waiting", "running"):
+    """End the cluster, with the jobs on it, and the batches that run; their network can go when they have."""
+    batches = [batch for batch in _batches(clients, names) if _is_on(batch)]
+    for batch in batches:
+        if batch.state != _BATCH.CANCELLING:
             clients.batches.cancel_operation({"name": batch.operation})
-            say(f"stopped batch {batch.name.rpartition('/')[2]}")
+    _await_end(clients, batches, say)
     there = find(clients, names)
     if there is not None and there.status.state != _CLUSTER.DELETING:
         _wait(clients.clusters.delete_cluster(request=_cluster(names)))
@@ -149,11 +172,7 @@ def leftovers(clients: Clients, names: Names, *, keep_data: bool) -> list[Leftov
     """Return what Google still lists of the deployment and would bill, down to machines and disks."""
     asked = {"project_id": names.project, "region": names.region, "filter": _filter(names)}
     left = [Leftover("cluster", found.cluster_name) for found in clients.clusters.list_clusters(request=asked)]
-    left += [
-        Leftover("batch", found.name)
-        for found in _batches(clients, names)
-        if _batch_status(found).state in ("waiting", "running")
-    ]
+    left += [Leftover("batch", found.name) for found in _batches(clients, names) if _is_on(found)]
     marked = f"labels.goog-dataproc-cluster-name={names.title}"  # Dataproc's own mark on machines and disks
     for kind in ("instances", "disks"):
         zones = clients.compute(f"aggregated/{kind}", filter=marked).get("items", {}).values()
@@ -161,6 +180,25 @@ def leftovers(clients: Clients, names: Names, *, keep_data: bool) -> list[Leftov
     if not keep_data and clients.storage.lookup_bucket(names.bucket) is not None:
         left.append(Leftover("bucket", names.bucket))
     return left
+
+
+def _await_end(clients: Clients, batches: Sequence[dataproc.Batch], say: Say) -> None:
+    """Wait until they are over, or for so long that something must be wrong: `leftovers` tells then."""
+    until = time.monotonic() + _STOP_S
+    for batch in batches:
+        name = _batch_status(batch).id
+        say(f"batch {name} stops: its machines go within minutes")
+        while _is_on(clients.batches.get_batch(request={"name": batch.name})):
+            if time.monotonic() > until:
+                say(f"batch {name} still stops, after {_STOP_S // 60} minutes")
+                break
+            time.sleep(_LOOK_S)
+        else:
+            say(f"stopped batch {name}")
+
+
+def _is_on(batch: dataproc.Batch) -> bool:
+    return _batch_status(batch).state in _ON
 
 
 def _wait(operation: Any) -> None:
