@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 LOCK := requirements/dev.lock
+# Two processes share the tests out by file: one waits while the other computes.
+PYTEST = bin/pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-cloud scan check lint test-spark35 notebook bench bench-model soak soak-scale pictures lock clean
@@ -22,13 +24,13 @@ demo: setup  ## set up, render photos, run the chain on them
 	@scripts/demo $(BIN) $(DEMO)
 
 test: setup  ## the everyday tests: minutes
-	$(BIN)/pytest -m "not slow and not cloud"
+	$(VENV)/$(PYTEST) -m "not slow and not cloud"
 
 test-slow: setup  ## the others: real data, memory, kills, two thousand hostile photos
-	$(BIN)/pytest -m "slow and not cloud"
+	$(VENV)/$(PYTEST) -m "slow and not cloud"
 
 test-cloud: setup scan .venv-spark35/.done  ## deployment to clouds, on their stand-ins: needs Terraform; minutes
-	$(BIN)/pytest -m cloud -n 2 --dist loadfile  # they wait more than they compute
+	$(VENV)/$(PYTEST) -m cloud
 
 # Whether a dependency has a known hole is asked of a service on the internet: pip-audit, in .github/workflows.
 scan: .venv-scan/.done  ## what checkov finds in infra/ and .github, offline
@@ -48,7 +50,7 @@ lint: setup  ## style, types, layers
 check: lint test test-slow test-cloud  ## lint, then every test
 
 test-spark35: .venv-spark35/.done  ## the core tests on the oldest Spark
-	.venv-spark35/bin/pytest -m "core and not slow"
+	.venv-spark35/$(PYTEST) -m "core and not slow"
 
 .venv-spark35/.done: requirements/spark35.lock pyproject.toml scripts/setup
 	scripts/setup $(PYTHON) .venv-spark35 requirements/spark35.lock
