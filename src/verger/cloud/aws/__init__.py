@@ -68,9 +68,8 @@ class Aws:
     def up(self, wanted: Deployment, package: Path, say: Say) -> None:
         """Apply infra/aws; a cluster that has ended is made anew."""
         jobs, application_id = _check_jobs(wanted), read_outputs(wanted).get("application_id")
-        if (
-            application_id and not jobs
-        ):  # AWS changes and removes none that is started; the next job starts it again
+        if application_id and not jobs:
+            # AWS changes and removes none that is started; the next job starts it again.
             serverless.stop(wanted, application_id, say)
         budget_usd = wanted.budget_eur / load_prices().eur_per_usd
         prepare(wanted, package, budget_usd).apply(briefly(say))

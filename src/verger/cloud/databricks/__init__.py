@@ -15,7 +15,7 @@ from verger.cloud.databricks import job as ask
 from verger.cloud.databricks.guard import findings
 from verger.cloud.databricks.workspace import VOLUME, asking, open_workspace
 from verger.cloud.package import check_package
-from verger.cloud.provider import Deployment, Finding, Job, JobStatus, Leftover, Resource, Say, Status
+from verger.cloud.provider import UNDER_WAY, Deployment, Finding, Job, JobStatus, Leftover, Resource, Say, Status
 from verger.cloud.providers import target_of
 from verger.cloud.region import check_region
 from verger.errors import CloudError
@@ -94,7 +94,7 @@ class Databricks:
             runs = [run for run, _ in zip(listed, range(_RUNS_SHOWN), strict=False)]
             clusters = workspace.clusters()
         jobs = tuple(_job_status(run) for run in runs)
-        is_busy = any(job.state in ("waiting", "running") for job in jobs)
+        is_busy = any(job.state in UNDER_WAY for job in jobs)
         state = f"clusters: {len(clusters)}" if is_busy or clusters else "ready: machines come with a run"
         return Status(state, is_busy or bool(clusters), jobs, place=workspace.volume)
 

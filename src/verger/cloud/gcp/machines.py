@@ -12,7 +12,7 @@ from google.cloud import dataproc_v1 as dataproc
 from verger.cloud.gcp import requests
 from verger.cloud.gcp.clients import Clients
 from verger.cloud.gcp.names import Names
-from verger.cloud.provider import Deployment, Job, JobStatus, Leftover, Say, Status
+from verger.cloud.provider import UNDER_WAY, Deployment, Job, JobStatus, Leftover, Say, Status
 from verger.cloud.region import EU_REGIONS
 from verger.errors import CloudError
 from verger.objects import object_path
@@ -38,7 +38,6 @@ _JOB_STATES = {
     _JOB.CANCEL_STARTED: "stopped",
     _JOB.CANCELLED: "stopped",
 }
-_ON = ("waiting", "running")
 _BATCH_STATES = {
     _BATCH.PENDING: "waiting",
     _BATCH.RUNNING: "running",
@@ -123,7 +122,7 @@ def status(clients: Clients, here: Deployment, names: Names) -> Status:
     """Return what runs: a cluster costs while it is there, a batch until it is over."""
     if here.engine == "batch":
         batches = tuple(map(_batch_status, _batches(clients, names)))
-        is_busy = any(batch.state in _ON for batch in batches)
+        is_busy = any(batch.state in UNDER_WAY for batch in batches)
         return Status("batches run" if is_busy else "ready: machines come with a job", is_busy, batches[:_SHOWN])
     there = find(clients, names)
     jobs = tuple(map(_job_status, _jobs(clients, names)))[:_SHOWN]
@@ -198,7 +197,7 @@ def _await_end(clients: Clients, batches: Sequence[dataproc.Batch], say: Say) ->
 
 
 def _is_on(batch: dataproc.Batch) -> bool:
-    return _batch_status(batch).state in _ON
+    return _batch_status(batch).state in UNDER_WAY
 
 
 def _wait(operation: Any) -> None:
