@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 LOCK := requirements/dev.lock
-# Two processes share the tests out by file: one waits while the other computes.
-PYTEST = bin/pytest -n 2 --dist loadfile
+# Two processes share the tests out: one waits while the other computes. They begin at both ends, the first to be
+# done takes from the other's.
+PYTEST = bin/pytest -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-cloud scan check lint test-spark35 notebook bench bench-model soak soak-scale pictures lock clean
@@ -30,7 +31,7 @@ test-slow: setup  ## the others: real data, memory, kills, two thousand hostile 
 	$(VENV)/$(PYTEST) -m "slow and not cloud"
 
 test-cloud: setup scan .venv-spark35/.done  ## deployment to clouds, on their stand-ins: needs Terraform; minutes
-	$(VENV)/$(PYTEST) -m cloud
+	$(VENV)/$(PYTEST) --dist loadfile -m cloud  # what a file's tests share takes minutes to make
 
 # Whether a dependency has a known hole is asked of a service on the internet: pip-audit, in .github/workflows.
 scan: .venv-scan/.done  ## what checkov finds in infra/ and .github, offline
