@@ -37,10 +37,10 @@ def _cache(folder: Path) -> Path:
     """Lend the tests what `verger warm-up` left at set-up: dozens of them start a Spark of their own."""
     folder.mkdir(parents=True, exist_ok=True)
     for archive in cache_dir().glob("spark-classes-*.jsa"):
-        lent = folder / archive.name
-        if not lent.exists():
-            lent.unlink(missing_ok=True)  # a link to one that is gone
-            lent.symlink_to(archive)
+        link = folder / f"{archive.name}.{os.getpid()}"  # pytest's processes come here at the same time
+        link.unlink(missing_ok=True)
+        link.symlink_to(archive)
+        link.replace(folder / archive.name)
     return folder
 
 
