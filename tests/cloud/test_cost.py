@@ -12,7 +12,6 @@ from tests.cloud.round_prices import PRICES
 from verger.cloud.calibration import load_calibration
 from verger.cloud.compare import alternatives, compare, photos_within, what_fits
 from verger.cloud.cost import (
-    ENGINES,
     SLOWNESS,
     START_MINUTES,
     Estimate,
@@ -24,6 +23,7 @@ from verger.cloud.cost import (
 )
 from verger.cloud.prices import Range, load_prices
 from verger.cloud.provider import Deployment, Shape
+from verger.cloud.providers import CLOUDS
 from verger.cloud.shapes import parse_shape
 from verger.cloud.timing import Job, hours
 from verger.errors import CloudError, SettingsError
@@ -86,7 +86,7 @@ def test_packed_photos_are_brought_there_a_shard_at_a_time() -> None:
 
 
 def test_the_endpoint_is_paid_for_until_it_is_taken_down_on_every_engine_of_aws() -> None:
-    for engine in ENGINES["aws"]:
+    for engine in CLOUDS["aws"].engines:
         found = estimate(replace(SMALL, engine=engine), Photos(10, 5_000), CALIBRATION, PRICES)
         assert found.eur_a_month_until_down == pytest.approx(0.5 * 730 * 0.01)
     dataproc = Deployment("demo", "gcp", "europe-west9", "dataproc", SMALL.shape)
@@ -193,7 +193,9 @@ def test_every_engine_is_compared_cheapest_first_and_the_one_asked_for_is_among_
     found = compare(DEMO, BUNDLED, estimating)
     likely = [each.eur.typical for each in found]
     assert likely == sorted(likely)
-    assert {each.deployment.engine for each in found} == {engine for known in ENGINES.values() for engine in known}
+    assert {each.deployment.engine for each in found} == {
+        engine for cloud in CLOUDS.values() for engine in cloud.engines
+    }
     assert [each.deployment for each in found].count(DEMO) == 1
 
 
@@ -221,7 +223,7 @@ def test_there_is_a_price_for_every_engine_machine_and_region_of_the_bundled_tab
         for region in regions:
             cloud, table = BUNDLED.below(provider, region)
             for machine in table.machine:
-                for engine in ENGINES[provider]:
+                for engine in CLOUDS[provider].engines:
                     made = Deployment("demo", provider, region, engine, Shape(2, machine, machine, 4))
                     assert estimate(made, Photos(1_000, 5_000), CALIBRATION, BUNDLED).eur.low > 0, (cloud, made)
 

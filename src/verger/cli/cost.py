@@ -13,8 +13,7 @@ import typer
 from rich.console import Console
 
 from verger.cli.app import app, console, messages
-from verger.cloud.providers import CLOUDS
-from verger.errors import SettingsError
+from verger.cloud.providers import check_engine, cloud_of
 
 if TYPE_CHECKING:
     from verger.cloud.calibration import Calibration
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
 commands = typer.Typer(invoke_without_command=True, rich_markup_mode="rich")
 app.add_typer(commands, name="cost")
-
-SHAPES = {name: cloud.shape for name, cloud in CLOUDS.items()}
 
 
 @commands.callback()
@@ -165,20 +162,17 @@ def _today() -> date:
 def _deployment(
     provider: str, region: str | None, engine: str | None, shape: Shape, idle_minutes: int
 ) -> Deployment:
-    from verger.cloud.cost import ENGINES
     from verger.cloud.provider import Deployment
     from verger.cloud.region import DEFAULT_REGIONS
 
     name = region or DEFAULT_REGIONS[provider]
-    return Deployment("cost", provider, name, engine or ENGINES[provider][0], shape, idle_minutes=idle_minutes)
+    return Deployment("cost", provider, name, check_engine(provider, engine), shape, idle_minutes=idle_minutes)
 
 
 def _shape(provider: str, text: str | None, primary: str | None, *, spot: bool) -> Shape:
     from verger.cloud.shapes import parse_shape
 
-    if provider not in SHAPES:
-        raise SettingsError("provider", provider, SHAPES)
-    return parse_shape(text or SHAPES[provider], primary, spot=spot)
+    return parse_shape(text or cloud_of(provider).shape, primary, spot=spot)
 
 
 def _calibration(src: str | None, model: str, limit: int | None, file: Path | None, *, quiet: bool) -> Calibration:

@@ -175,15 +175,11 @@ def cores_a_worker(engine: str, machine: Machine) -> int:
 
 def _worker_hours(shape: Shape, spent: Spent) -> float:
     """Hours of a driver and all workers, that are there only while the job is."""
-    return (1 + _most(shape)) * spent.working
-
-
-def _most(shape: Shape) -> int:
-    return shape.max_workers or shape.workers
+    return (1 + shape.most_workers) * spent.working
 
 
 def _added(shape: Shape) -> int:
-    return _most(shape) - shape.workers
+    return shape.most_workers - shape.workers
 
 
 def _dbu(machine: Machine) -> float:

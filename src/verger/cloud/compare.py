@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from verger.cloud.bill import cores_a_worker
-from verger.cloud.cost import ENGINES, LINGERING, MOST_PHOTOS, Estimate
+from verger.cloud.cost import LINGERING, MOST_PHOTOS, Estimate
 from verger.cloud.prices import Prices
 from verger.cloud.provider import LEAST_WORKERS, Deployment, Shape
+from verger.cloud.providers import CLOUDS
 from verger.cloud.region import DEFAULT_REGIONS
 from verger.cloud.shapes import shape_text
 from verger.errors import CloudError
@@ -38,10 +39,10 @@ def compare(asked: Deployment, prices: Prices, estimating: Estimating) -> list[E
 
 def alternatives(asked: Deployment, prices: Prices) -> Iterator[Deployment]:
     """Yield deployments with as many vCPUs: every engine, on demand and, where machines linger, mostly spot."""
-    vcpus = _most(asked.shape) * cores_a_worker(asked.engine, prices.machine(asked.shape.machine))
-    for provider, engines in ENGINES.items():
+    vcpus = asked.shape.most_workers * cores_a_worker(asked.engine, prices.machine(asked.shape.machine))
+    for provider, cloud in CLOUDS.items():
         region = asked.region if provider == asked.provider else DEFAULT_REGIONS[provider]
-        for engine in engines:
+        for engine in cloud.engines:
             for machine in _machines(asked, provider, engine, prices):
                 workers = max(1, round(vcpus / cores_a_worker(engine, prices.machine(machine))))
                 for shape in _shapes(machine, workers, engine, spot=asked.shape.spot):
@@ -84,7 +85,3 @@ def _machines(asked: Deployment, provider: str, engine: str, prices: Prices) -> 
     """Those of COMPARED that the table knows, and the one asked for where it is of this cloud."""
     own = (asked.shape.machine,) if provider == asked.provider else ()
     return [name for name in dict.fromkeys((*own, *COMPARED[engine])) if name in prices.machines]
-
-
-def _most(shape: Shape) -> int:
-    return shape.max_workers or shape.workers

@@ -13,14 +13,12 @@ from verger.cloud.bill import BILLS, HOURS_A_MONTH, Line, Spent, cores_a_worker,
 from verger.cloud.calibration import Calibration
 from verger.cloud.prices import Prices, Range, price_of
 from verger.cloud.provider import Deployment
-from verger.cloud.providers import CLOUDS
+from verger.cloud.providers import check_engine
 from verger.cloud.timing import MEASURED, Job, hours
 from verger.errors import CloudError, SettingsError
 
 MOST_PHOTOS = 10**10  # a search for how many are paid by a sum ends there
 MOST_PHOTO_KB = 10**6
-
-ENGINES = {name: cloud.engines for name, cloud in CLOUDS.items()}
 
 # How many times as long as a core of the calibration one of theirs takes for a photo: the processor's own speed,
 # two threads on one core, a cluster (benchmarks/results.md: 0.93 of the speed), photos from a store (0.61, with the
@@ -165,11 +163,7 @@ def count_of(photos: str | float | None) -> int:
 
 
 def _check(deployment: Deployment, photos: Photos | None = None) -> None:
-    engines = ENGINES.get(deployment.provider)
-    if engines is None:
-        raise SettingsError("provider", deployment.provider, ENGINES)
-    if deployment.engine not in engines:
-        raise SettingsError("engine", deployment.engine, engines)
+    check_engine(deployment.provider, deployment.engine)
     if photos is not None and photos.count < 1:
         raise SettingsError("photos", photos.count, "one at least")
     if photos is not None and not 0 <= photos.mean_bytes <= 1000 * MOST_PHOTO_KB:
@@ -179,7 +173,7 @@ def _check(deployment: Deployment, photos: Photos | None = None) -> None:
 def _job(deployment: Deployment, photos: Photos, calibration: Calibration, prices: Prices) -> Job:
     shape = deployment.shape
     each = cores_a_worker(deployment.engine, prices.machine(shape.machine))
-    n_cores = (shape.max_workers or shape.workers) * each
+    n_cores = shape.most_workers * each
     photo_ms = calibration.photo_ms(photos.mean_bytes)
     return Job(photos.count, n_cores, photo_ms, round(photos.mean_bytes), photos.is_packed)
 

@@ -34,10 +34,15 @@ class Shape:
     max_workers: int | None = None
     spot: bool = True
 
+    @property
+    def most_workers(self) -> int:
+        """How many there may be at a time."""
+        return self.max_workers or self.workers
+
     def at_least(self, workers: int) -> Shape:
         """Return the shape with so many workers at least."""
         kept = max(workers, self.workers)
-        most = max(kept, self.max_workers or 0)
+        most = max(kept, self.most_workers)
         return replace(self, workers=kept, max_workers=most if most > kept else None)
 
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from verger.cloud.deployments import folder_of
+from verger.cloud.provider import Deployment
 from verger.errors import CloudError, SetupError
 
 PLUGINS = "VERGER_TF_PLUGINS"
@@ -50,6 +52,11 @@ def find_program() -> str:
     if program is None:
         raise SetupError(_MISSING)
     return program
+
+
+def terraform_of(here: Deployment) -> Terraform:
+    """Return Terraform in the deployment's folder."""
+    return Terraform(folder_of(here.name) / "terraform")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ and write, `guard` looks at what exists, `leftovers` at what should not. boto3 d
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -26,12 +26,11 @@ from verger.cloud.aws.stack import (
     prepare,
     read_outputs,
     read_stack,
-    terraform_of,
 )
 from verger.cloud.jobs import with_uris
 from verger.cloud.prices import load_prices
 from verger.cloud.provider import Deployment, Finding, Job, Leftover, Resource, Say, Status
-from verger.cloud.terraform import find_program
+from verger.cloud.terraform import find_program, terraform_of
 from verger.cloud.transfer import fetch_tree
 from verger.errors import CloudError, StorageError
 from verger.objects import object_path
@@ -63,11 +62,12 @@ class Aws:
             serverless.check_image(wanted)
         find_program()
         check_credentials(wanted.region)
-        _check_jobs(wanted)
+        _check_jobs(wanted, read_outputs(wanted))
 
     def up(self, wanted: Deployment, package: Path, say: Say) -> None:
         """Apply infra/aws; a cluster that has ended is made anew."""
-        jobs, application_id = _check_jobs(wanted), read_outputs(wanted).get("application_id")
+        made = read_outputs(wanted)
+        jobs, application_id = _check_jobs(wanted, made), made.get("application_id")
         if application_id and not jobs:
             # AWS changes and removes none that is started; the next job starts it again.
             serverless.stop(wanted, application_id, say)
@@ -141,12 +141,12 @@ class Aws:
         return guard(here, read_stack(here))
 
 
-def _check_jobs(wanted: Deployment) -> list[str]:
+def _check_jobs(wanted: Deployment, made: Mapping[str, Any]) -> list[str]:
     """Return the jobs under way; raises CloudError where they would not outlive the change to what is wanted."""
-    told, jobs = read_outputs(wanted), list[str]()
-    if cluster_id := told.get("cluster_id"):
+    jobs = list[str]()
+    if cluster_id := made.get("cluster_id"):
         jobs += emr.under_way(wanted, cluster_id)
-    if application_id := told.get("application_id"):
+    if application_id := made.get("application_id"):
         jobs += serverless.under_way(wanted, application_id)
     if jobs and has_other_machines(wanted):
         raise CloudError(

@@ -41,7 +41,7 @@ def _emr(wanted: Deployment) -> list[Resource]:
 
 
 def _serverless(wanted: Deployment) -> list[Resource]:
-    most = wanted.shape.max_workers or wanted.shape.workers
+    most = wanted.shape.most_workers
     verger = f"verger from {wanted.image}" if wanted.image else "verger from an image, for which `up` needs --image"
     told = f"at most {most} workers of 4 vCPU and 16 GB, {verger}; costs while jobs run, none of which takes over "
     return [Resource("EMR Serverless application", wanted.name, f"{told}{wanted.max_hours} hours")]

@@ -8,9 +8,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from verger.cloud.deployments import folder_of
 from verger.cloud.provider import Deployment, Say
-from verger.cloud.terraform import Terraform, infra_folder
+from verger.cloud.terraform import Terraform, infra_folder, terraform_of
 from verger.errors import CloudError
 
 # Of some seventy things these; `still` begins the lines on what takes minutes.
@@ -31,11 +30,6 @@ class Stack:
     vpc_id: str
     cluster_id: str | None = None
     application_id: str | None = None
-
-
-def terraform_of(here: Deployment) -> Terraform:
-    """Return Terraform in the deployment's folder."""
-    return Terraform(folder_of(here.name) / "terraform")
 
 
 def read_stack(here: Deployment) -> Stack:
@@ -106,7 +100,7 @@ def _machines(wanted: Deployment) -> dict[str, Any]:
         "primary_machine": shape.primary,
         "machine": shape.machine,
         "workers": shape.workers,
-        "max_workers": shape.max_workers or shape.workers,
+        "max_workers": shape.most_workers,
         "spot": shape.spot,
         "notebook": wanted.notebook,
         "image": wanted.image,

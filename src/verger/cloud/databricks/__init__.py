@@ -45,7 +45,7 @@ class Databricks:
         title, schema = ask.title(wanted.name), ask.schema_name(wanted.name)
         if wanted.catalog:
             schema = f"{wanted.catalog}.{schema}"
-        most = wanted.shape.max_workers or wanted.shape.workers
+        most = wanted.shape.most_workers
         return [
             Resource("schema", schema, "holds the volume"),
             Resource("volume", f"{schema}.{VOLUME}", "verger's package, results and logs"),

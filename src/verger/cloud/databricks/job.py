@@ -57,7 +57,7 @@ def policy_definition(wanted: Deployment) -> Json:
         "node_type_id": {"type": "allowlist", "values": [shape.machine, shape.primary]},
         "driver_node_type_id": {"type": "allowlist", "values": [shape.machine, shape.primary]},
     }
-    most = shape.max_workers or shape.workers
+    most = shape.most_workers
     size = "autoscale.max_workers" if shape.max_workers else "num_workers"
     rules[size] = {"type": "range", "maxValue": most}
     return rules | {

@@ -13,12 +13,12 @@ from pathlib import Path
 from verger.cloud.gcp.clients import Clients, in_words, open_clients
 from verger.cloud.gcp.guard import findings
 from verger.cloud.gcp.names import Names
-from verger.cloud.gcp.stack import NOTHING, prepare, terraform_of
+from verger.cloud.gcp.stack import NOTHING, prepare
 from verger.cloud.package import check_package
 from verger.cloud.provider import Deployment, Finding, Job, Leftover, Resource, Say, Status
 from verger.cloud.providers import target_of
 from verger.cloud.region import check_region
-from verger.cloud.terraform import find_program
+from verger.cloud.terraform import find_program, terraform_of
 from verger.cloud.transfer import fetch_tree
 from verger.errors import SettingsError
 from verger.objects import object_path

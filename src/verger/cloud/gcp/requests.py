@@ -71,7 +71,7 @@ def batch(here: Deployment, names: Names, asked: Job) -> dataproc.Batch:
     properties = {
         "spark.executorEnv.PYTHONPATH": "./site",
         "spark.dataproc.driverEnv.PYTHONPATH": "./site",
-        "spark.dynamicAllocation.maxExecutors": str(here.shape.max_workers or here.shape.workers),
+        "spark.dynamicAllocation.maxExecutors": str(here.shape.most_workers),
     }
     for side in ("driver", "executor"):
         properties |= {

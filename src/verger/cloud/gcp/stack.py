@@ -8,17 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from verger.cloud.deployments import folder_of
 from verger.cloud.gcp.names import Names
 from verger.cloud.provider import Deployment
-from verger.cloud.terraform import Terraform, infra_folder
+from verger.cloud.terraform import Terraform, infra_folder, terraform_of
 
 NOTHING = "none"  # the engine of a deployment that keeps its data alone
-
-
-def terraform_of(here: Deployment) -> Terraform:
-    """Return Terraform in the deployment's folder."""
-    return Terraform(folder_of(here.name) / "terraform")
 
 
 def prepare(wanted: Deployment, *, engine: str | None = None, force_destroy: bool = False) -> Terraform:
@@ -38,7 +32,7 @@ def variables(wanted: Deployment) -> dict[str, Any]:
         "region": wanted.region,
         "engine": wanted.engine,
         "workers": shape.workers,
-        "max_workers": shape.max_workers or shape.workers,
+        "max_workers": shape.most_workers,
         "budget": wanted.budget_eur,
         "email": wanted.email,
         "force_destroy": False,
