@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests import s3
-from verger.decode import read_photo
+from verger.content import read_photo
 from verger.errors import DecodeError, Reason, ResultError, SourceError, StorageError
 from verger.featurize.runtime import PhotoFeatures, PreparedPhoto
 from verger.featurize.worker import WorkerOptions, featurize_batches

@@ -10,7 +10,7 @@ import numpy as np
 from pyspark.sql import DataFrame
 
 from verger import ingest
-from verger.decode import read_photo
+from verger.content import read_photo
 from verger.errors import DecodeError, StorageError
 from verger.export import write_copies
 from verger.featurize.device import CPU

@@ -10,7 +10,7 @@ import pytest
 
 from tests.chain import store_at
 from tests.cloud.gcs_server import Store, serving_store
-from verger.decode import read_photo
+from verger.content import read_photo
 from verger.ingest.walk import Skipped, walk_source
 from verger.objects import ObjectPath, object_path
 from verger.objects.stores import failure

@@ -19,7 +19,7 @@ from tests.networks import save_tiny_onnx
 from tests.photos import encode, paint
 
 from verger.errors import SettingsError, SetupError, WeightsError
-from verger.featurize import onnx_graph, onnx_session
+from verger.featurize import onnx_graph, onnx_operations, onnx_session
 from verger.featurize.catalog import NetworkSpec
 from verger.featurize.device import gpu_of, prepare_on
 from verger.featurize.network import prepare_network
@@ -127,7 +127,7 @@ def test_a_translation_that_computes_something_else_is_refused(
     tiny_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VERGER_CACHE", str(tmp_path))
-    monkeypatch.setitem(onnx_graph._SAME, "Relu", "Sigmoid")
+    monkeypatch.setitem(onnx_operations._SAME, "Relu", "Sigmoid")
     with pytest.raises(WeightsError, match="gives other vectors"):
         prepare_on(NetworkSpec(tiny_model), "onnx")
     assert not (tmp_path / "onnx").exists()

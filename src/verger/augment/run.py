@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from verger.augment.views import augment
-from verger.decode import DEFAULT_MAX_PIXELS, decode_rgb, read_photo
+from verger.content import read_photo
+from verger.decode import DEFAULT_MAX_PIXELS, decode_rgb
 from verger.errors import DecodeError, SettingsError, SourceError
 from verger.ingest import Selection, write_listing
 from verger.manifest import Manifest

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from verger.classify.model import NOT_SURE, Classifier, check_width
 from verger.classify.taxonomy import Taxon, taxon_named
-from verger.decode import DEFAULT_MAX_PIXELS, read_photo
+from verger.content import read_photo
+from verger.decode import DEFAULT_MAX_PIXELS
 from verger.errors import DecodeError
 from verger.featurize.catalog import NetworkSpec
 from verger.featurize.network import prepare_network

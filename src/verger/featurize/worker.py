@@ -14,7 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 from verger.columns import integers, strings, vectors
-from verger.decode import Content, decode_image, read_photos
+from verger.content import Content, read_photos
+from verger.decode import decode_image
 from verger.errors import DecodeError, Reason
 from verger.featurize.decoder import Decoder
 from verger.featurize.journal import Journal

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from verger.decode import RGB, decode_rgb, read_photo
+from verger.content import read_photo
+from verger.decode import RGB, decode_rgb
 from verger.errors import DecodeError, SourceError
 from verger.finetune.options import FinetuneOptions
 from verger.finetune.split import split_photos

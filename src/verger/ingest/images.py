@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from verger import schema
 from verger.columns import binaries, strings
+from verger.content import read_photos
 from verger.context import is_connect, is_local, n_slots
-from verger.decode import read_photos
 from verger.errors import DecodeError
 from verger.ingest.hadoop import find_hadoop, hadoop_images
 from verger.ingest.listing import Listing, Selection, write_listing

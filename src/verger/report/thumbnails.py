@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from PIL import Image
 
-from verger.decode import decode_image, read_photo
+from verger.content import read_photo
+from verger.decode import decode_image
 from verger.errors import DecodeError, StorageError
 from verger.objects import object_path
 from verger.uri import to_local

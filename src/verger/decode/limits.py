@@ -1,0 +1,67 @@
+"""What a photo may ask of the decoder: a small file can claim much."""
+
+from __future__ import annotations
+
+import re
+
+from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
+
+from verger.errors import DecodeError, Reason
+
+DEFAULT_MAX_PIXELS = 50_000_000
+
+# JPEG markers that begin a segment: all but stuffed and fill bytes, restarts and TEM, which have no length.
+_JPEG_SEGMENT = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")
+
+# Cameras and encoders write about 10; 2,000 fit in 0.4 MB and take a minute at 50 megapixels.
+_MAX_SCANS = 100
+# Separate planes cover a TIFF once each, six at most.
+_MAX_COVERS = 6
+
+
+def mega(n_pixels: int) -> str:
+    """Return a number of pixels in words."""
+    return f"{n_pixels / 1e6:g} megapixels"
+
+
+def check_size(size: tuple[int, int], max_pixels: int) -> None:
+    """Raise DecodeError where (width, height) make more than `max_pixels`."""
+    width, height = size
+    if width * height > max_pixels:
+        raise DecodeError(Reason.TOO_MANY_PIXELS, f"{width} x {height} is over the limit of {mega(max_pixels)}")
+
+
+def webp_size(data: bytes) -> tuple[int, int]:
+    """Return the size that a WebP claims (RFC 9649): its reader allocates the canvas before it can be asked."""
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
+
+
+def check_tiles(image: TiffImageFile, max_pixels: int) -> None:
+    """Raise DecodeError: tiles are decoded whole however small the picture, strips as often as they are listed."""
+    width, height = (image.tag_v2.get(tag, 0) for tag in (TILEWIDTH, TILELENGTH))
+    if not isinstance(width, int) or not isinstance(height, int):
+        raise DecodeError(Reason.CORRUPT, f"tiles of {width!r:.20} x {height!r:.20}")
+    if width * height > max_pixels:
+        raise DecodeError(
+            Reason.TOO_MANY_PIXELS, f"tiles of {width} x {height} are over the limit of {mega(max_pixels)}"
+        )
+    boxes = (tile.extents for tile in image.tile if tile.extents)
+    n_pixels = sum((right - left) * (lower - upper) for left, upper, right, lower in boxes)
+    if n_pixels > _MAX_COVERS * image.width * image.height:
+        raise DecodeError(Reason.CORRUPT, f"{len(image.tile)} strips or tiles cover the picture repeatedly")
+
+
+def check_scans(data: bytes) -> None:
+    """Raise DecodeError: each scan of a progressive JPEG goes over all pixels, and an empty one is ten bytes."""
+    n_scans, at = 0, 2
+    while (marker := _JPEG_SEGMENT.search(data, at)) and marker[1] != b"\xd9":
+        n_scans += marker[1] == b"\xda"
+        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+    if n_scans > _MAX_SCANS:
+        raise DecodeError(Reason.UNSUPPORTED, f"{n_scans} progressive scans, {_MAX_SCANS} at most")
