@@ -203,7 +203,7 @@ def test_an_interrupted_up_can_be_seen_and_removed(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Aws, "check", lambda *_: None)
     monkeypatch.setattr(Aws, "up", interrupted)
     done = cloud("up", "--yes", "--package", ".", "--name", "orchard")
-    assert done.exit_code == 130 and "`verger cloud down` removes it" in done.output
+    assert done.exit_code == 130 and "`verger cloud down --name orchard` removes it" in done.output
     assert deployments.recall().name == "orchard"
 
 

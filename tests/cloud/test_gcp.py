@@ -194,7 +194,7 @@ def test_a_cluster_that_does_not_start_is_said_to_cost_and_why(dataproc_: Datapr
     dataproc_.failure = f"Multiple Errors:\n - Initialization action failed. see output in {log}"
     with pytest.raises(CloudError, match=f"Multiple Errors: - Initialization action failed. see output in {log}"):
         cloud.up(HERE, package(tmp_path / "package", "3.11", "3.5"), lines.append)
-    assert "may be there, and cost: `verger cloud down` removes it" in lines[-1]
+    assert "may be there, and cost: `verger cloud down --name apples` removes it" in lines[-1]
     status = cloud.status(HERE)
     assert status.is_billable and log in status.state
     assert cloud.down(HERE, said, keep_data=True) == [] and not dataproc_.clusters

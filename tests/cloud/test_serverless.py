@@ -79,7 +79,7 @@ def test_a_job_runs_the_image_s_verger_with_the_image_s_python(service: Any, app
 
 def test_status_and_logs_follow_a_job(application: str) -> None:
     before = Aws().status(HERE)
-    assert before.jobs == () and before.place == f"s3://{BUCKET}" and "8 USD a month" in before.standing
+    assert before.jobs == () and before.place == f"s3://{BUCKET}" and "6.91 EUR a month" in before.standing
     job = Aws().submit(HERE, JOB)
     for state, told, is_billable in (("SCHEDULED", "waiting", True), ("RUNNING", "running", True)):
         run_of(application, job).state = state

@@ -72,7 +72,7 @@ def up(
     show_plan(provider, wanted, Asked(photos, mean_kb, max_eur))
     ask("make this?", is_agreed=yes)
     provider.check(wanted)
-    with deployments.alone(wanted.name), telling_what_to_do_next():
+    with deployments.alone(wanted.name), telling_what_to_do_next(wanted.name):
         folder = deployments.remember(wanted)
         provider.up(wanted, package or _packed(wanted, folder / "package"), say)
     console.print(f"{wanted.name} is up; next: verger cloud submit raw/ results/first", highlight=False)
@@ -188,11 +188,13 @@ def down(
     tell(deployment_tables.deployment_line(here))
     kept = "but its bucket" if keep_data else "with its bucket, and all photos and results in it"
     ask(f"remove it, {kept}?", is_agreed=yes)
-    with deployments.alone(here.name), telling_what_to_do_next():
+    with deployments.alone(here.name), telling_what_to_do_next(here.name):
         left = provider.down(here, say, keep_data=keep_data)
         if left:
             console.print(deployment_tables.leftover_table(left))
-            raise CloudError("this still costs: `verger cloud down` tries again, and looks again")
+            raise CloudError(
+                f"this still costs: `verger cloud down --name {here.name}` tries again, and looks again"
+            )
         if not keep_data:
             deployments.forget(here.name)
     console.print(f"{here.name} is gone: nothing that costs is left{', but its bucket and key' * keep_data}")

@@ -72,14 +72,13 @@ def _show_estimate(wanted: Deployment, asked: Asked) -> None:
 
 def tell_hourly(here: Deployment) -> float | None:
     """Print what a deployment costs, and return what an hour costs at most, in EUR; None where prices lack."""
-    from verger.cloud.bill import HOURS_A_MONTH, standing
-    from verger.cloud.cost import LINGERING, dearest_hour, eur_of, hourly
+    from verger.cloud.cost import LINGERING, dearest_hour, eur_a_month_until_down, eur_of, hourly
     from verger.cloud.prices import load_prices
 
     prices = load_prices()
     try:
         idle_eur, dearest_eur = (eur_of(hour(here, prices), prices) for hour in (hourly, dearest_hour))
-        stays = eur_of(standing(here, HOURS_A_MONTH, prices), prices)
+        stays = eur_a_month_until_down(here, prices)
     except CloudError as error:
         tell(f"what an hour costs is not known: {error}")
         return None
@@ -106,10 +105,13 @@ def ask(question: str, *, is_agreed: bool) -> None:
 
 
 @contextmanager
-def telling_what_to_do_next() -> Iterator[None]:
+def telling_what_to_do_next(name: str) -> Iterator[None]:
     """Where it is interrupted, say that what exists is known."""
     try:
         yield
     except KeyboardInterrupt:
-        say("`verger cloud status` tells what there is, `verger cloud up` goes on, `verger cloud down` removes it")
+        say(
+            f"`verger cloud status --name {name}` tells what there is, `verger cloud up --name {name}` goes on, "
+            f"`verger cloud down --name {name}` removes it"
+        )
         raise

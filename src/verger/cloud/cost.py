@@ -91,7 +91,7 @@ def estimate(
     eur = (eur_of(lines[case], prices) for case in CASES)
     waited = (spent[case].start + spent[case].run for case in CASES)
     month = prices.eur_per_usd * usd_a_month(deployment, photos, calibration, prices)
-    until_down = eur_of(standing(deployment, HOURS_A_MONTH, prices), prices)
+    until_down = eur_a_month_until_down(deployment, prices)
     once = prices.eur_per_usd * _usd_once(deployment, photos, prices)
     typical = tuple(lines["typical"])
     return Estimate(deployment, photos, Range(*waited), Range(*eur), typical, month, until_down, once)
@@ -109,6 +109,11 @@ def dearest_hour(deployment: Deployment, prices: Prices) -> tuple[Line, ...]:
     _check(deployment)
     busy = Spent(start=0, run=1, idle=0, spot=_spot(deployment, prices).high)
     return tuple(line for line in BILLS[deployment.engine](deployment, busy, prices) if line.quantity)
+
+
+def eur_a_month_until_down(deployment: Deployment, prices: Prices) -> float:
+    """Return what a month costs from `up` to `down`, whether there are machines or not: on AWS the endpoint."""
+    return eur_of(standing(deployment, HOURS_A_MONTH, prices), prices)
 
 
 def eur_of(lines: Iterable[Line], prices: Prices) -> float:

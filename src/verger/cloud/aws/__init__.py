@@ -27,6 +27,7 @@ from verger.cloud.aws.stack import (
     read_outputs,
     read_stack,
 )
+from verger.cloud.cost import eur_a_month_until_down
 from verger.cloud.jobs import with_uris
 from verger.cloud.prices import load_prices
 from verger.cloud.provider import Deployment, Finding, Job, Leftover, Resource, Say, Status
@@ -36,12 +37,6 @@ from verger.errors import CloudError, StorageError
 from verger.objects import object_path
 
 _BUCKET = "aws_s3_bucket.data"
-
-# infra/aws/network.tf: 0.011 or 0.012 USD an hour, and it does not go with the machines.
-_STANDING = (
-    "the network's way to the key costs about 8 USD a month, machines or not, until `verger cloud down`, with "
-    "--keep-data too"
-)
 
 _NO_LOGS = (
     "there are no lines of {job} yet: EMR copies them to the bucket every five minutes, and once more at the end; "
@@ -96,7 +91,7 @@ class Aws:
             return Status(f"{error} (of it {n_made} things exist)", is_billable=n_made > 0)
         found: Status = _engine(here).status(here, stack)
         is_computing = stack.cluster_id is not None or stack.application_id is not None
-        return replace(found, place=f"s3://{stack.bucket}", standing=_STANDING if is_computing else "")
+        return replace(found, place=f"s3://{stack.bucket}", standing=_standing(here) if is_computing else "")
 
     def logs(self, here: Deployment, job_id: str) -> Iterator[str]:
         """Yield what the job's driver has written, as far as it has been copied to the bucket."""
@@ -154,6 +149,14 @@ def _check_jobs(wanted: Deployment, made: Mapping[str, Any]) -> list[str]:
             f"(verger cloud status --name {wanted.name}), or take another --name"
         )
     return jobs
+
+
+def _standing(here: Deployment) -> str:
+    try:
+        eur = f"{eur_a_month_until_down(here, load_prices()):.2f} EUR"
+    except CloudError:  # no price is known for the region
+        eur = "some euros"
+    return f"the network's endpoint costs {eur} a month, machines or not, until `verger cloud down`"
 
 
 def _engine(here: Deployment) -> Any:

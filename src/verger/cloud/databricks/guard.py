@@ -13,7 +13,7 @@ from verger.cloud.region import EU_REGIONS
 if TYPE_CHECKING:
     from databricks.sdk.service.jobs import JobSettings
 
-_ABSENT = "is not there: verger cloud up makes it"
+_ABSENT = "is not there: verger cloud up --name {name} makes it"
 
 
 def findings(
@@ -32,7 +32,7 @@ def findings(
 
 def _of_policy(here: Deployment, rules: dict[str, Any]) -> list[Finding]:
     if not rules:
-        return [Finding("cluster policy", False, _ABSENT)]
+        return [Finding("cluster policy", False, _ABSENT.format(name=here.name))]
 
     def fixed(key: str) -> object:
         rule = rules.get(key, {})
@@ -49,7 +49,7 @@ def _of_policy(here: Deployment, rules: dict[str, Any]) -> list[Finding]:
 
 def _of_job(here: Deployment, job: dict[str, Any]) -> list[Finding]:
     if not job:
-        return [Finding("job", False, _ABSENT)]
+        return [Finding("job", False, _ABSENT.format(name=here.name))]
     task = job["tasks"][0]
     clusters = [told["new_cluster"] for told in job.get("job_clusters", ())]
     cluster = clusters[0] if clusters else {}

@@ -18,7 +18,9 @@ _PREVENTED = "enforced"
 def findings(here: Deployment, names: Names, bucket: Bucket | None, cluster: Cluster | None) -> list[Finding]:
     """Compare what was found with what is asked for; no cluster is no fault: an idle one has ended."""
     if bucket is None:
-        return [Finding("bucket", False, f"{names.bucket} is not there: verger cloud up makes it")]
+        return [
+            Finding("bucket", False, f"{names.bucket} is not there: verger cloud up --name {here.name} makes it")
+        ]
     return [*_of_bucket(here, names, bucket), *(_of_cluster(here, names, cluster) if cluster else [])]
 
 

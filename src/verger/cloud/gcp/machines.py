@@ -64,8 +64,8 @@ def start(clients: Clients, wanted: Deployment, names: Names, say: Say) -> None:
         _wait(starting)
     except (GoogleAPIError, TimeoutError):
         say(
-            f"cluster {names.title} did not start. It may be there, and cost: `verger cloud down` removes it, "
-            "`verger cloud up` tries anew"
+            f"cluster {names.title} did not start. It may be there, and cost: `verger cloud down --name "
+            f"{wanted.name}` removes it, `verger cloud up --name {wanted.name}` tries anew"
         )
         raise
     say(f"cluster {names.title} runs")
