@@ -20,6 +20,7 @@ from verger.disks import FULL
 from verger.errors import JobError, SetupError, StorageError, VergerError
 from verger.master import check_master
 from verger.session.connect import connect
+from verger.session.interrupts import Interrupts, noting_interrupts
 from verger.session.jvm import borrow, has_ended, hush_py4j, jvms_below, start, stop, unless_killed
 from verger.session.options import SessionOptions
 
@@ -43,7 +44,7 @@ class Session:
     Where Spark already runs in this process, as in a notebook, it is borrowed, and left running at the end.
     """
 
-    def __init__(self, options: SessionOptions) -> None:
+    def __init__(self, options: SessionOptions, interrupts: Interrupts) -> None:
         # Here, before the driver's other imports: they would slow down what the JVM waits for.
         from pyspark import SparkContext
 
@@ -51,6 +52,7 @@ class Session:
         self.options = replace(options, master=str(running.master)) if running else options
         if running or options.is_connect:  # a JVM that is not ours
             self.options = replace(self.options, log=None)
+        self._interrupts = interrupts
         self._lent_by: SparkContext | None = running
         self._job_group = f"verger-{uuid.uuid4()}"
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="verger-spark")
@@ -73,7 +75,7 @@ class Session:
 
     def spark(self) -> SparkSession:
         """Return the session, waiting for it; raises SetupError where Spark does not start."""
-        return _await(self._starting, lambda: None)
+        return self._await(self._starting, lambda: None)
 
     def run(self, job: Callable[[], T], tick: Callable[[], None] = lambda: None) -> T:
         """Return job(), calling `tick` a few times a second meanwhile; Ctrl-C cancels its tasks.
@@ -82,7 +84,7 @@ class Session:
         """
         try:
             self._running = running = self._pool.submit(job)
-            return _await(running, tick)
+            return self._await(running, tick)
         except VergerError:
             raise
         except Exception as error:  # py4j's and pyspark's, of many classes
@@ -97,6 +99,16 @@ class Session:
             return True
         known: int = self.spark().sparkContext._jsc.sc().getExecutorMemoryStatus().size()
         return known > 1  # the driver is one of them
+
+    def _await(self, future: Future[T], tick: Callable[[], None]) -> T:
+        while True:
+            self._interrupts.check()
+            try:
+                return future.result(timeout=_TICK_S)
+            except NotYet:
+                if future.done():
+                    return future.result()
+                tick()
 
     def _job_error(self, text: str) -> JobError:
         in_python = re.findall(r"^\w[\w.]*(?:Error|Exception|Interrupt)\b.*$", text, re.MULTILINE)
@@ -161,13 +173,15 @@ class Session:
 @contextmanager
 def session(options: SessionOptions) -> Iterator[Session]:
     """Start Spark in the background; stop it at the end, also after Ctrl-C."""
-    starting = Session(options)
-    try:
-        # pyspark imports it with its first word to the JVM: better now, while that starts.
-        import_module("pandas")
-        yield starting
-    finally:
-        starting.close()
+    with noting_interrupts() as interrupts:
+        starting = Session(options, interrupts)
+        try:
+            # pyspark imports it with its first word to the JVM: better now, while that starts.
+            import_module("pandas")
+            yield starting
+            interrupts.check()
+        finally:
+            starting.close()
 
 
 def open_session(
@@ -186,16 +200,6 @@ def open_session(
         return connect(options)
     running = SparkContext._active_spark_context
     return borrow(running, options) if running else start(options)
-
-
-def _await(future: Future[T], tick: Callable[[], None]) -> T:
-    while True:
-        try:
-            return future.result(timeout=_TICK_S)
-        except NotYet:
-            if future.done():
-                return future.result()
-            tick()
 
 
 def _told_by_worker(text: str) -> VergerError | None:
