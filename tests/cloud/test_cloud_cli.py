@@ -150,6 +150,17 @@ def test_serverless_needs_an_image_and_says_how_one_is_made(tmp_path: Path) -> N
         assert "image = 'orchard/verger:1' is not valid" in refused("plan", *named, *other)
 
 
+def test_a_package_is_made_for_machines_that_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Aws, "check", lambda *_: None)
+    monkeypatch.setattr(Aws, "up", lambda *_: None)
+    made: list[Path] = []
+    monkeypatch.setattr("verger.cloud.package.build", lambda folder, *_: made.append(folder))
+    image = ("--engine", "serverless", "--image", "orchard/verger:1")
+    assert cloud("up", "--name", "pears", *image, "--yes").exit_code == 0 and made == []
+    assert cloud("up", "--name", "apples", "--yes").exit_code == 0
+    assert made == [deployments.folder_of("apples") / "package"]
+
+
 def test_without_a_terminal_nothing_is_made_removed_or_started_unasked() -> None:
     assert "say --yes" in refused("up")
     assert not deployments.is_known()

@@ -19,7 +19,7 @@ from verger.cloud.aws import Aws, serverless
 from verger.cloud.aws.clients import client
 from verger.cloud.aws.stack import Stack
 from verger.cloud.provider import Deployment, Job, Shape
-from verger.cloud.terraform import Terraform
+from verger.cloud.terraform import Terraform, terraform_of
 from verger.errors import CloudError
 
 pytestmark = [
@@ -129,6 +129,7 @@ def test_an_application_is_changed_when_it_is_stopped(
     run_of(application, job).state = "SUCCESS"
     Aws().up(longer, tmp_path, lambda line: None)
     assert applied == ["STOPPED"]
+    assert terraform_of(longer).variables()["package_dir"] is None, "its image has verger"
 
 
 def test_without_an_application_nothing_is_started() -> None:

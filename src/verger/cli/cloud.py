@@ -16,7 +16,7 @@ from verger.cli.wanted import Name, with_deployment
 from verger.cloud import deployment_tables, deployments
 from verger.cloud.jobs import carried_files, flags_of, is_of_a_store, with_weights
 from verger.cloud.provider import Deployment, Job, Provider
-from verger.cloud.providers import cloud_of, target_of
+from verger.cloud.providers import cloud_of, installs_package, target_of
 from verger.errors import CloudError
 from verger.settings import EXPORT, NETWORK, PHOTOS, REDUCTION, RESULT, RESUME, load_settings, origins
 
@@ -258,10 +258,11 @@ def _place_of(here: Deployment) -> dict[str, str | None]:
 
 
 def _packed(wanted: Deployment, folder: Path) -> Path:
-    """Return the package for the machines of a deployment; one that is there already is only looked over."""
+    """Return where the package for a deployment's machines is; one that is there already is only looked over."""
     from verger.cloud.package import build
 
-    build(folder, target_of(wanted), say)
+    if installs_package(wanted):
+        build(folder, target_of(wanted), say)
     return folder
 
 

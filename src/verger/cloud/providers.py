@@ -54,6 +54,11 @@ _NODES = {"batch": ("3.12", "4.0"), "job": ("3.12", "4.0")}
 _GLIBC = {"gcp": "2.36"}
 
 
+def installs_package(wanted: Deployment) -> bool:
+    """Tell whether its machines install verger's package: those of EMR Serverless have it in their image."""
+    return wanted.engine != "serverless"
+
+
 def target_of(wanted: Deployment) -> Target:
     """Return the machines that a deployment's package is for."""
     arch = arch_of(wanted.shape.machine)

@@ -12,7 +12,9 @@ def planned(wanted: Deployment) -> list[Resource]:
         Resource("S3 bucket", f"{name}-...", "photos, results, package, logs: encrypted, versioned, TLS only"),
         Resource("KMS key", f"alias/verger-{name}", "encrypts bucket, disks and messages; renewed every year"),
         Resource("VPC", name, "three private subnets with a free way to S3, and none to the internet"),
-        Resource("interface endpoint", f"{name}-kms", "the machines' way to the key; 8 USD a month until `down`"),
+        Resource(
+            "interface endpoint", f"{name}-kms", "the machines' way to the key; paid by the hour until `down`"
+        ),
         Resource("IAM roles", f"{name}-...", "the job's and the submitter's: this bucket and key alone"),
         Resource("budget", f"verger-{name}", f"{wanted.budget_eur:g} EUR a month; alerts go to {_whom(wanted)}"),
     ]

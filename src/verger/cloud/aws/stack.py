@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from verger.cloud.provider import Deployment, Say
+from verger.cloud.providers import installs_package
 from verger.cloud.terraform import Terraform, infra_folder, terraform_of
 from verger.errors import CloudError
 
@@ -87,7 +88,7 @@ def _variables(wanted: Deployment, package: Path, budget_usd: float) -> dict[str
         "max_hours": wanted.max_hours,
         "budget": round(budget_usd, 2),
         "email": wanted.email,
-        "package_dir": str(package.absolute()),
+        "package_dir": str(package.absolute()) if installs_package(wanted) else None,
         "force_destroy": False,
     }
 
