@@ -60,8 +60,6 @@ TABLE = {
                         "store-gb-month": 0.02,
                         "put-1000": 0.005,
                         "get-1000": 0.0005,
-                        "key-month": 0.06,
-                        "key-10000": 0.03,
                         "out-gb": 0.1,
                     }.items()
                 },

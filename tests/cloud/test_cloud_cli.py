@@ -55,6 +55,23 @@ def test_a_plan_needs_no_account_and_says_where_what_and_how_much() -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "is_ended"),
+    [
+        ("", False),  # EMR's alarm tells, and ends nothing
+        ("--engine serverless", True),
+        ("--engine serverless --max-hours 12", False),
+        ("--provider gcp", True),
+        ("--provider gcp --engine batch", True),
+        ("--provider databricks", True),
+    ],
+)
+def test_a_plan_says_that_a_job_would_be_ended_before_it_is_done(words: str, is_ended: bool) -> None:
+    told = cloud("plan", *words.split(), "--photos", "2e7").output
+    assert ("would be ended after 4, paid for and not done: say --max-hours" in told) == is_ended, told
+    assert "would be ended" not in cloud("plan", *words.split(), "--photos", "1e5").output
+
+
+@pytest.mark.parametrize(
     "words", ["--region eu-north-1", "--shape 2xc5.xlarge", "--provider gcp --region europe-west4"]
 )
 def test_what_has_no_price_can_be_had_and_a_limit_on_it_cannot(words: str) -> None:

@@ -75,6 +75,20 @@ def test_a_month_of_storage_is_photos_vectors_the_key_and_the_alarms() -> None:
     assert found.eur_a_month == pytest.approx(0.5 * (10.606 * 0.02 + 1 + 0.1))
 
 
+@pytest.mark.parametrize(
+    ("provider", "region", "engine"), [("gcp", "europe-west9", "dataproc"), ("databricks", "eu-west-3", "job")]
+)
+def test_a_key_is_paid_only_where_one_is_made(provider: str, region: str, engine: str) -> None:
+    found = estimate(
+        Deployment("demo", provider, region, engine, Shape(2, "big", "big")),
+        Photos(1_000_000, 5_000),
+        CALIBRATION,
+        PRICES,
+    )
+    assert "key asked" not in quantities(found)
+    assert found.eur_a_month == pytest.approx(0.5 * 10.606 * 0.02)
+
+
 def test_bringing_the_photos_there_costs_a_request_each() -> None:
     assert estimate(SMALL, Photos(10**6, 5_000), CALIBRATION, PRICES).eur_once == pytest.approx(0.5 * 1000 * 0.005)
 

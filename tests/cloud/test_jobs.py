@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from verger.cli.chain import GROUPS
-from verger.cloud.jobs import carried_files, flags_of, with_uris, with_weights
+from verger.cloud.jobs import carried_files, flags_of, is_there, with_uris, with_weights
 from verger.errors import CloudError, SettingsError
 from verger.featurize.network import imagenet_file
 from verger.settings import load_settings, origins
@@ -49,10 +49,21 @@ def test_labels_in_a_file_of_this_machine_are_refused() -> None:
 
 
 def test_a_network_of_files_is_carried_and_that_of_a_store_is_not() -> None:
-    assert carried_files(load_settings(model="own.onnx+fruitnet")) == ("own.onnx",)
-    assert carried_files(load_settings(model="VGG16", weights="w.h5")) == ("w.h5",)
-    assert carried_files(load_settings(model="VGG16", weights="s3://bucket/w.h5")) == ()
-    assert carried_files(load_settings()) == ()
+    assert carried_files(load_settings(model="own.onnx+fruitnet"), "aws") == ("own.onnx",)
+    assert carried_files(load_settings(model="VGG16", weights="w.h5"), "aws") == ("w.h5",)
+    assert carried_files(load_settings(model="VGG16", weights="/Volumes/usb/w.h5"), "aws") == ("/Volumes/usb/w.h5",)
+    assert carried_files(load_settings(model="VGG16", weights="s3://bucket/w.h5"), "aws") == ()
+    assert carried_files(load_settings(), "aws") == ()
+
+
+@pytest.mark.parametrize(
+    ("provider", "place"), [("gcp", "gs://orchard/files/w.h5"), ("databricks", "/Volumes/main/orchard/files/w.h5")]
+)
+def test_where_no_file_is_carried_it_is_named_as_the_machines_see_it(provider: str, place: str) -> None:
+    here, there = (load_settings(model="VGG16", weights=weights) for weights in ("w.h5", place))
+    with pytest.raises(CloudError, match=f"bring w.h5 there.*{place.split('/')[1]}"):
+        carried_files(here, provider)
+    assert carried_files(there, provider) == () and is_there(there, provider) and not is_there(here, provider)
 
 
 def test_files_are_called_by_where_they_are_now_whole_and_as_parts_of_a_network() -> None:

@@ -14,7 +14,7 @@ from verger.cli.chain import GROUPS, with_settings
 from verger.cli.consent import Asked, ask, say, show_plan, tell, tell_hourly, telling_what_to_do_next
 from verger.cli.wanted import Name, with_deployment
 from verger.cloud import deployment_tables, deployments
-from verger.cloud.jobs import carried_files, flags_of, is_of_a_store, with_weights
+from verger.cloud.jobs import carried_files, flags_of, is_there, with_weights
 from verger.cloud.provider import Deployment, Job, Provider
 from verger.cloud.providers import cloud_of, installs_package, target_of
 from verger.errors import CloudError
@@ -103,13 +103,11 @@ def submit(
     here = deployments.recall(name)
     settings, told_by = load_settings(**given), origins(**given)
     if NETWORK in GROUPS[command]:
-        if not is_of_a_store(settings):
+        if not is_there(settings, here.provider):
             network_spec(settings)  # a name that is not known is better refused here
         settings = with_weights(settings)
         told_by |= {"weights": "flag"} if settings.weights else {}
-    words, files = flags_of(settings, told_by, GROUPS[command]), carried_files(settings)
-    if files and here.provider != "aws":
-        raise CloudError(f"files of this machine go along on aws alone, so far: {', '.join(files)}")
+    words, files = flags_of(settings, told_by, GROUPS[command]), carried_files(settings, here.provider)
     provider = _provider(here)
     tell(deployment_tables.deployment_line(here))
     tell(" ".join(["verger", command, src, out, *words]))

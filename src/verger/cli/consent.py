@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,7 +59,7 @@ def _check_hours(wanted: Deployment, dearest_eur: float | None, max_eur: float) 
 
 def _show_estimate(wanted: Deployment, asked: Asked) -> None:
     from verger.cloud.calibration import load_calibration
-    from verger.cloud.cost import Photos, check_budget, count_of, estimate
+    from verger.cloud.cost import ENDING, Photos, check_budget, count_of, estimate
     from verger.cloud.prices import load_prices
     from verger.cloud.tables import cost_table
 
@@ -66,6 +67,12 @@ def _show_estimate(wanted: Deployment, asked: Asked) -> None:
     mean_bytes = calibration.mean_bytes if asked.mean_kb is None else asked.mean_kb * 1000
     estimated = estimate(wanted, Photos(count_of(asked.photos), mean_bytes), calibration, prices)
     console.print(cost_table(estimated, calibration, prices))
+    longest_h = math.ceil(estimated.hours.high)
+    if wanted.engine in ENDING and longest_h > wanted.max_hours:
+        tell(
+            f"it may take {longest_h} hours, and would be ended after {wanted.max_hours}, paid for and not done: "
+            f"say --max-hours {longest_h}"
+        )
     if asked.max_eur is not None:
         check_budget(estimated, asked.max_eur)
 

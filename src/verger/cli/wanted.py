@@ -37,7 +37,7 @@ def wanted_deployment(
     primary: Annotated[str | None, typer.Option(help="the machine that leads; as the workers by default")] = None,
     spot: Annotated[bool, typer.Option(help="added workers are spot machines, cheaper and taken back")] = True,
     idle_minutes: Annotated[int, typer.Option(help="without work for so long, the machines end")] = 15,
-    max_hours: Annotated[int, typer.Option(help="an alarm for machines that live longer")] = 4,
+    max_hours: Annotated[int, typer.Option(help="a job is ended after so long (emr: an alarm)")] = 4,
     budget_eur: Annotated[float, typer.Option(help="a month; alerts at 50, 90 and 100 % of it")] = 10.0,
     email: Annotated[str | None, typer.Option(help="who gets the alerts; nobody by default, and for ''")] = None,
     name: Annotated[str, typer.Option(help="begins the name of everything that is made")] = "verger",

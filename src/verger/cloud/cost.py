@@ -40,6 +40,12 @@ REDONE = Range(0, 0.05, 0.25)
 # Engines whose machines stay when the work is done, until they have idled long enough.
 LINGERING = ("emr", "dataproc")
 
+# Engines that end a job after `max_hours`, or its cluster; EMR's is told of by an alarm.
+ENDING = ("serverless", "dataproc", "batch", "job")
+
+# infra/aws alone makes a key for the bucket, and an alarm.
+HAS_KEY = ("aws",)
+
 # A bucket's own key asks KMS once for many objects: for up to 99 % fewer requests, says Amazon.
 KEY_REQUESTS_A_REQUEST = 0.01
 SHARD_BYTES = 256_000_000  # ingest/packed.py, which needs Spark
@@ -122,13 +128,12 @@ def eur_of(lines: Iterable[Line], prices: Prices) -> float:
 
 
 def usd_a_month(deployment: Deployment, photos: Photos, calibration: Calibration, prices: Prices) -> float:
-    """Return what photos, results, their key and the alarms cost a month."""
+    """Return what photos and results cost a month, with their key and the alarm where there is one."""
     _, region = prices.below(deployment.provider, deployment.region)
     stored_gb = photos.count * (photos.mean_bytes + result_bytes(calibration)) / 1e9
     usd = stored_gb * price_of(region.rate, "store-gb-month", "rate")
-    usd += price_of(region.rate, "key-month", "rate")
-    if "alarm-month" in region.rate:
-        usd += ALARMS * region.rate["alarm-month"].usd
+    if deployment.provider in HAS_KEY:
+        usd += price_of(region.rate, "key-month", "rate") + ALARMS * price_of(region.rate, "alarm-month", "rate")
     return usd
 
 
@@ -214,8 +219,9 @@ def _lines(deployment: Deployment, job: Job, calibration: Calibration, prices: P
     store = [
         line("GET", job.all_gets / 1000, "1,000 requests", "get-1000"),
         line("PUT, LIST", job.all_puts / 1000, "1,000 requests", "put-1000"),
-        line("key asked", key_requests / 10_000, "10,000 requests", "key-10000"),
         line("results fetched", results_gb, "GB", "out-gb"),
     ]
+    if deployment.provider in HAS_KEY:
+        store.append(line("key asked", key_requests / 10_000, "10,000 requests", "key-10000"))
     machines = BILLS[deployment.engine](deployment, spent, prices)
     return [line for line in [*machines, *store] if line.quantity]

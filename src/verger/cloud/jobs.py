@@ -11,6 +11,7 @@ from verger.objects import object_path
 from verger.settings import SPARK, Settings
 
 _FILE_ENDINGS = (".h5", ".keras", ".onnx")
+_WHERE = {"gcp": "gs://BUCKET/files/FILE", "databricks": "/Volumes/CATALOG/SCHEMA/VOLUME/FILE"}
 
 
 def flags_of(settings: Settings, told_by: Mapping[str, str], groups: Collection[str]) -> tuple[str, ...]:
@@ -48,15 +49,30 @@ def _words(flag: str, value: object) -> list[str]:
     return [f"--{flag}", ",".join(value) if isinstance(value, tuple) else str(value)]
 
 
-def is_of_a_store(settings: Settings) -> bool:
-    """Tell whether a part of the network lies in an object store, which the machines will ask, not this one."""
-    return any(object_path(name) is not None for name in (*settings.model.split(JOIN), settings.weights or ""))
+def is_there(settings: Settings, provider: str) -> bool:
+    """Tell whether a part of the network lies where the machines will look for it, and not this one."""
+    return any(_is_there(name, provider) for name in _network(settings))
 
 
-def carried_files(settings: Settings) -> tuple[str, ...]:
-    """Return the files of this machine that the network is made of."""
-    named = [*settings.model.split(JOIN), settings.weights or ""]
-    return tuple(name for name in named if name.endswith(_FILE_ENDINGS) and object_path(name) is None)
+def carried_files(settings: Settings, provider: str) -> tuple[str, ...]:
+    """Return the files of this machine that the network is made of. Raises CloudError where none can go along."""
+    files = [name for name in _network(settings) if name.endswith(_FILE_ENDINGS)]
+    carried = tuple(name for name in files if not _is_there(name, provider))
+    if carried and provider in _WHERE:
+        raise CloudError(
+            f"files of this machine go along on aws alone: bring {', '.join(carried)} there, and name it as the "
+            f"machines see it: {_WHERE[provider]}"
+        )
+    return carried
+
+
+def _network(settings: Settings) -> list[str]:
+    return [*settings.model.split(JOIN), settings.weights or ""]
+
+
+def _is_there(name: str, provider: str) -> bool:
+    """Tell whether it is in an object store, or in a volume of Databricks."""
+    return object_path(name) is not None or (provider == "databricks" and name.startswith("/Volumes/"))
 
 
 def with_uris(flags: Collection[str], uris: Mapping[str, str]) -> tuple[str, ...]:
@@ -77,7 +93,8 @@ def with_weights(settings: Settings) -> Settings:
         return settings.model_copy(update={"weights": str(file)})
     raise CloudError(
         f"the machines have no way to the ImageNet weights of {networks[0]}: name them by --weights FILE.h5 (Keras "
-        f"keeps those that it has fetched in {file.parent}), or take --model {FRUITNET}"
+        f"keeps those that it has fetched in {file.parent}; on gcp and databricks a file there), or take "
+        f"--model {FRUITNET}"
     )
 
 

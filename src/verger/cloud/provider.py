@@ -54,7 +54,7 @@ class Deployment:
     engine: aws: emr or serverless; gcp: dataproc or batch; databricks: job.
     shape: one that the engine has: with fewer workers than LEAST_WORKERS it becomes the next.
     idle_minutes: without work for so long, the machines end by themselves.
-    max_hours: an alarm for a cluster that lives longer.
+    max_hours: a job that takes longer is ended, or its cluster; on EMR an alarm tells of one that lives longer.
     budget_eur: a month; alerts at 50, 90 and 100 % go to `email`.
     """
 
