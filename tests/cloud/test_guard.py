@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
+from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
@@ -13,6 +15,7 @@ from verger.cloud.provider import Deployment, Finding, Shape
 from verger.errors import CloudError
 
 HERE = Deployment("orchard", "aws", "eu-west-3", "emr", Shape(2, "m5.xlarge", "m5.xlarge"))
+LOUD = replace(HERE, email="me@example.org")
 STACK = Stack("orchard-1", "key", "role", "s3://orchard-1/logs/", "s3://orchard-1/packages", "vpc-1")
 
 
@@ -34,3 +37,32 @@ def test_a_check_that_is_refused_is_a_bad_finding(monkeypatch: pytest.MonkeyPatc
 def test_a_network_that_fails_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CloudError, match="AWS cannot be reached"):
         failing(monkeypatch, EndpointConnectionError(endpoint_url="https://s3.eu-west-3.amazonaws.com"))
+
+
+@pytest.mark.parametrize(
+    ("state", "is_ok", "told"),
+    [
+        ("arn:aws:sns:eu-west-3:123456789012:verger-orchard:1", True, "go to me@example.org"),
+        ("PendingConfirmation", False, "me@example.org has not followed the link in AWS's mail"),
+        (None, False, "go to nobody"),
+    ],
+)
+def test_alarms_reach_who_has_followed_the_link(
+    monkeypatch: pytest.MonkeyPatch, state: str | None, is_ok: bool, told: str
+) -> None:
+    def list_subscriptions_by_topic(TopicArn: str) -> dict[str, list[dict[str, str]]]:  # noqa: N803 (boto3's)
+        assert TopicArn == "arn:aws:sns:eu-west-3:123456789012:verger-orchard"
+        other = {"Endpoint": "other@example.org", "SubscriptionArn": "arn:aws:sns:other"}
+        ours = [{"Endpoint": "me@example.org", "SubscriptionArn": state}] if state else []
+        return {"Subscriptions": [other, *ours]}
+
+    module = import_module("verger.cloud.aws.guard")
+    aws = SimpleNamespace(
+        get_caller_identity=lambda: {"Account": "123456789012"},
+        list_subscriptions_by_topic=list_subscriptions_by_topic,
+    )
+    monkeypatch.setattr(module, "client", lambda service, region: aws)
+    monkeypatch.setattr(module, "_DATA", [check for check in module._DATA if check[0] == "alarms"])
+    assert guard(LOUD, STACK) == [Finding("alarms", is_ok, told)]
+    (silent,) = guard(HERE, STACK)
+    assert silent.is_ok and "nobody" in silent.told

@@ -105,6 +105,19 @@ def _budget(site: _Site) -> Told:
     return bool(ours), told or "there is none"
 
 
+def _alerts(site: _Site) -> Told:
+    """AWS asks an address once whether it wants the alarms: the link in that mail must have been followed."""
+    if site.here.email is None:
+        return True, "go to nobody (up --email)"
+    account = site.ask("sts").get_caller_identity()["Account"]
+    topic = f"arn:aws:sns:{site.here.region}:{account}:verger-{site.here.name}"
+    found = site.ask("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    states = [each["SubscriptionArn"] for each in found if each["Endpoint"] == site.here.email]
+    if any(state.startswith("arn:") for state in states):
+        return True, f"go to {site.here.email}"
+    return False, f"{site.here.email} has not followed the link in AWS's mail" if states else "go to nobody"
+
+
 def _is_living(site: _Site) -> bool:
     with in_words():
         return _cluster(site)["Status"]["State"] in LIVING
@@ -224,6 +237,7 @@ _DATA: _Checks = [
     ("network: ways out", _network),
     ("network: ways in", _firewall),
     ("budget", _budget),
+    ("alarms", _alerts),
 ]
 _CLUSTER: _Checks = [
     ("cluster: ends idle", _idle_stop),
