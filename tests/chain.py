@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -25,6 +26,9 @@ from verger.objects.stores import store_of
 Done = subprocess.CompletedProcess[str]
 
 VERGER = (sys.executable, "-m", "verger")
+
+# CPython ends `python -m` by the signal, of which a shell makes 130 too, where it came into an exec() of a text.
+INTERRUPTED = (130, -signal.SIGINT)
 
 
 def verger(*words: object, cwd: Path, **environment: str) -> Done:

@@ -17,6 +17,7 @@ import pytest
 
 from tests import victims
 from tests.chain import (
+    INTERRUPTED,
     contents,
     descendants,
     files,
@@ -32,9 +33,6 @@ from verger.session.run import JVM_GONE
 N_PHOTOS = 600
 ORPHANS_END_WITHIN_S = 15.0
 STAGING = ".out.verger-staging"
-
-# CPython ends `python -m` by the signal, of which a shell makes 130 too, where it came into an exec() of a text.
-INTERRUPTED = (130, -signal.SIGINT)
 
 # An unhurried network, so that a kill lands in the middle; converted once and cached.
 NETWORK = ("--model", "MobileNetV2", "--weights", "random:0")
