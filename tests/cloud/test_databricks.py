@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from databricks.sdk.mixins.files import FilesExt
 from typer.testing import CliRunner
 
 from tests.cloud.databricks_server import Workspace
@@ -157,14 +158,34 @@ def test_photos_and_results_are_in_volumes_alone(
 
 
 def test_two_results_are_not_mixed_in_a_folder(wanted: Deployment, workspace: Workspace, tmp_path: Path) -> None:
-    for name in ("first/photos/part-0.parquet", "second/photos/part-1.parquet"):
-        workspace.files[f"{VOLUME}/results/{name}"] = b"PAR1"
+    for result, name in (("first", "part-0.parquet"), ("second", "part-1.parquet")):
+        files = (f"photos/{name}", "manifest.json")
+        workspace.files |= {f"{VOLUME}/results/{result}/{file}": b"PAR1" for file in files}
     cloud, here = Databricks(), tmp_path / "out"
     for _ in range(2):
         cloud.fetch(wanted, "results/first", here, lambda _: None)
     with pytest.raises(CloudError, match=r"files that are not of this result \(photos/part-0.parquet\)"):
         cloud.fetch(wanted, "results/second/", here, lambda _: None)
     assert [file.name for file in (here / "photos").iterdir()] == ["part-0.parquet"]
+
+
+def test_half_a_result_is_not_fetched_and_a_broken_fetch_leaves_no_cut_file(
+    wanted: Deployment, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace.files[f"{OUT}/features/part-0.parquet"] = b"PAR1 and more"
+    with pytest.raises(CloudError, match=r"no whole result, as it has no manifest\.json"):
+        Databricks().fetch(wanted, OUT, tmp_path / "here", lambda _: None)
+    assert not (tmp_path / "here").exists()
+
+    def interrupted(_: FilesExt, source: str, destination: str, *, overwrite: bool) -> None:
+        Path(destination).write_bytes(workspace.files[source][:4])
+        raise KeyboardInterrupt
+
+    workspace.files[f"{OUT}/manifest.json"] = b"{}"
+    monkeypatch.setattr(FilesExt, "download_to", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Databricks().fetch(wanted, OUT, tmp_path / "here", lambda _: None)
+    assert [path.name for path in (tmp_path / "here").rglob("*")] == ["features"]
 
 
 def test_the_volume_is_in_the_catalog_that_is_named(

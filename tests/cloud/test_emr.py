@@ -13,7 +13,7 @@ import pytest
 
 from tests.cloud.moto_server import serving
 from tests.cloud.states import note_outputs
-from verger.cloud.aws import Aws, stack
+from verger.cloud.aws import Aws
 from verger.cloud.aws.clients import client
 from verger.cloud.provider import Deployment, Job, Shape
 from verger.cloud.terraform import Terraform
@@ -51,7 +51,7 @@ def cluster(service: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     instances = {"KeepJobFlowAliveWhenNoSteps": True, "InstanceFleets": fleets}
     made = service.run_job_flow(Name="orchard", ReleaseLabel="emr-7.13.0", Instances=instances)["JobFlowId"]
     note_outputs(HERE, "orchard-1", cluster_id=made)
-    stack.prepare(HERE, tmp_path, 10.0)
+    Aws().up(HERE, tmp_path, lambda line: None)
     yield made
     service.terminate_job_flows(JobFlowIds=[made])
 
@@ -75,7 +75,7 @@ def test_machines_that_a_job_runs_on_stay(service: Any, cluster: str, tmp_path: 
     job = Aws().submit(HERE, Job("run", "raw/", "results/first"))
     changes = ({"engine": "serverless", "image": "verger:1"}, {"notebook": True}, {"shape": SMALLER.shape})
     for change in changes:
-        with pytest.raises(CloudError, match=f"job {job} is under way on machines that would be changed"):
+        with pytest.raises(CloudError, match=f"job {job} is under way on machines that this may change"):
             Aws().check(replace(HERE, **change))
         with pytest.raises(CloudError, match=f"job {job} is under way"):
             Aws().up(replace(HERE, **change), tmp_path, lambda line: None)
@@ -84,3 +84,30 @@ def test_machines_that_a_job_runs_on_stay(service: Any, cluster: str, tmp_path: 
 
     service.terminate_job_flows(JobFlowIds=[cluster])
     Aws().check(SMALLER)
+
+
+def test_an_up_that_did_not_get_through_says_nothing_of_the_machines_there_are(
+    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job is submitted to the old cluster, which the same `up` would replace."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def up(wanted: Deployment) -> None:
+        Aws().up(wanted, tmp_path, lambda line: None)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Terraform, "_init", interrupted)
+        up(SMALLER)
+    job = Aws().submit(HERE, Job("run", "raw/", "results/first"))
+    with pytest.raises(CloudError, match=f"job {job} is under way"):
+        up(SMALLER)
+    up(HERE)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Terraform, "apply", interrupted)
+        up(HERE)
+    for wanted in (SMALLER, HERE):
+        with pytest.raises(CloudError, match=f"job {job} is under way"):
+            up(wanted)

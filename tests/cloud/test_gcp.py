@@ -132,6 +132,7 @@ def test_a_cluster_from_up_to_nothing_left(dataproc_: Dataproc, store: Store, tm
         (BUCKET, f"{output}.000000000"): (b"16480 photos\n", 1),
         (BUCKET, f"{output}.000000001"): (b"written\n", 1),
         (BUCKET, "results/first/components/part-0.parquet"): (b"PAR1", 1),
+        (BUCKET, "results/first/manifest.json"): (b"{}", 1),
     }
     dataproc_.finish_job(job, "DONE", f"gs://{BUCKET}/{output}")
     (told,) = cloud.status(HERE).jobs

@@ -122,7 +122,7 @@ def test_an_application_is_changed_when_it_is_stopped(
     job = Aws().submit(HERE, JOB)
     run_of(application, job).state = "RUNNING"
     for change in (Aws().check, lambda wanted: Aws().up(wanted, tmp_path, lambda line: None)):
-        with pytest.raises(CloudError, match=f"job {job} is under way on machines that would be changed"):
+        with pytest.raises(CloudError, match=f"job {job} is under way on machines that this may change"):
             change(longer)
     assert state() == "STARTED" and not applied
 

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests import s3
@@ -33,7 +35,18 @@ def result() -> None:
 
 
 def fetched(folder: Path) -> dict[str, str]:
-    return {str(file.relative_to(folder)): file.read_text() for file in sorted(folder.rglob("*")) if file.is_file()}
+    return {name: (folder / name).read_text() for name in fetched_names(folder)}
+
+
+def fetched_names(folder: Path) -> list[str]:
+    return [str(file.relative_to(folder)) for file in sorted(folder.rglob("*")) if file.is_file()]
+
+
+def parquet() -> bytes:
+    """Return a table of one row."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"path": ["a.jpg"]}), sink)
+    return bytes(sink.getvalue())
 
 
 def test_a_result_comes_whole_and_the_second_time_only_what_has_changed(tmp_path: Path) -> None:
@@ -93,5 +106,34 @@ def test_an_interruption_leaves_what_was_not_begun(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         fetch_tree(RESULT, tmp_path, interrupt)
-    assert 20 <= len(fetched(tmp_path)) < 100
-    assert not list(tmp_path.rglob("*.part"))
+    here = fetched(tmp_path)
+    assert 20 <= len(here) < 100 and "manifest.json" not in here
+    assert all(name == "empty" or name.endswith(".parquet") for name in here), "nothing half is left"
+
+
+def test_without_a_manifest_it_is_half_a_result_and_the_bucket_may_hold_the_only_whole_one(tmp_path: Path) -> None:
+    (RESULT / "manifest.json").unlink()
+    with pytest.raises(CloudError, match=r"out is no whole result, as it has no manifest\.json.*cloud status"):
+        fetch_tree(RESULT, tmp_path, lambda line: None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_kill_leaves_is_no_part_of_a_table_and_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        s3.put(f"results/out/features/{name}.parquet", parquet())
+
+    def die(*_: object) -> None:
+        raise SystemExit  # after which nothing is tidied up, as by kill -9
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", die)
+        patch.setattr(Path, "unlink", lambda *_, **__: None)
+        with pytest.raises(SystemExit):
+            fetch_tree(RESULT, tmp_path, lambda line: None)
+    left = list((tmp_path / "features").iterdir())
+    (tmp_path / "features" / "b.parquet").write_bytes(parquet())
+    assert left and pq.read_table(tmp_path / "features").num_rows == 1
+
+    (RESULT / "features" / "a.parquet").unlink()  # no fetch writes over what was left of it
+    fetch_tree(RESULT, tmp_path, lambda line: None)
+    assert sorted(fetched_names(tmp_path)) == ["empty", "features/b.parquet", "manifest.json"]

@@ -21,8 +21,10 @@ _WHOLE_OR_NOTHING = ("run", "features", "pack", "reduce", "augment", "train", "e
 
 
 def main() -> None:
-    """Run the command line: errors raised on purpose become one line, Ctrl-C (and kill) exit code 130."""
+    """Run the command line: errors raised on purpose become one line, Ctrl-C, kill and hang-up exit code 130."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     try:
         app()
     except SettingsError as error:

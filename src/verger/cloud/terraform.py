@@ -11,7 +11,9 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,8 @@ _DONE = {"create": "made", "update": "changed", "delete": "removed", "replace": 
 
 # Clusters take minutes: so often it is said that something still goes on. Terraform tells it every 10 s.
 _SILENCE_S = 60
+
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _MISSING = (
     "Terraform is not on PATH: install 1.11 or newer (https://developer.hashicorp.com/terraform/install), "
@@ -132,7 +136,7 @@ class Terraform:
         """Run a command that tells its progress as JSON; say what was done, raise what went wrong.
 
         It is in a session of its own: Ctrl-C is ours to hand on, once. Terraform then ends its calls and notes its
-        state; a second one would have it drop everything.
+        state; a second one would have it drop everything, and so would a pipe that we have left.
         """
         refused: list[str] = []
         with subprocess.Popen(
@@ -149,8 +153,11 @@ class Terraform:
                 for line in process.stdout:
                     _tell(_event(line), say, refused)
             except BaseException:
-                process.send_signal(signal.SIGINT)
-                process.communicate()
+                with _uninterrupted():
+                    process.send_signal(signal.SIGINT)
+                    with suppress(OSError):  # the terminal may be gone
+                        say("Terraform ends what it has begun: wait")
+                    process.communicate()
                 raise
         if process.returncode:
             told = "\n".join(dict.fromkeys(refused)) or f"exit code {process.returncode}"
@@ -166,6 +173,20 @@ class Terraform:
 
     def _command(self, *words: str) -> list[str]:
         return [find_program(), *words]
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let nothing end the block but a kill -9; only the main thread is interrupted at all."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    earlier = {number: signal.signal(number, signal.SIG_IGN) for number in _INTERRUPTS}
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
 
 
 def _environment() -> dict[str, str]:

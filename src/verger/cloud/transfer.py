@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import os
-import threading
+from collections.abc import Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from verger.cloud.provider import Say
 from verger.errors import CloudError
 from verger.objects import Found, ObjectPath
+from verger.publish import MANIFEST
 
 _AT_A_TIME = 8
-_PART = ".part"
+_PART = ".verger-part"
 _TOLD_AT_MOST = 3
 
 
 def fetch_tree(source: ObjectPath, folder: Path, say: Say) -> None:
-    """Copy every object below `source` into `folder`. One of the same size and time is here already.
+    """Copy every object below `source` into `folder`, the manifest last. One of the same size and time is here.
 
-    Raises CloudError where there is nothing, or where the folder holds other files: tables are folders, and a file
-    of another result would be read as a part of them.
+    Raises CloudError where there is nothing, and as `make_room` does.
     """
     wanted = {_name(found, source): found for found in source.walk()}
     if not wanted:
         raise CloudError(f"{source}: there is nothing there; see `verger cloud status`, and the job's OUT")
-    check_strangers(folder, set(wanted))
+    make_room(str(source), folder, wanted.keys())
     todo = [name for name, found in wanted.items() if not _is_here(folder / name, found)]
     size = sum(wanted[name].length for name in todo)
     if len(todo) < len(wanted):
@@ -35,9 +36,10 @@ def fetch_tree(source: ObjectPath, folder: Path, say: Say) -> None:
     told = _Tenths(len(todo), say)
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         try:
-            for done in [pool.submit(_fetch, source, name, wanted[name], folder / name) for name in todo]:
-                done.result()
-                told.one_more()
+            for names in ([name for name in todo if name != MANIFEST], [name for name in todo if name == MANIFEST]):
+                for done in [pool.submit(_fetch, source, name, wanted[name], folder / name) for name in names]:
+                    done.result()
+                    told.one_more()
         except BaseException:  # Ctrl-C too: leaving the pool would fetch all that is left first
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -51,16 +53,43 @@ def _name(found: Found, source: ObjectPath) -> str:
     return name
 
 
-def check_strangers(folder: Path, names: set[str]) -> None:
-    """Raise CloudError where a folder holds files of other names than a result has."""
-    here = (path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(_PART))
-    strangers = sorted({str(path.relative_to(folder)) for path in here} - names)
+def make_room(source: str, folder: Path, names: Set[str]) -> None:
+    """Remove from a folder what a fetch that was killed left there.
+
+    Raises CloudError where `names`, those of the files below `source`, are not of a whole result, and where the
+    folder holds others: tables are folders, and a file of another result would be read as a part of them.
+    """
+    if MANIFEST not in names:
+        raise CloudError(
+            f"{source} is no whole result, as it has no {MANIFEST}: a job is just putting it there, or died over "
+            "that and the next one with this OUT finishes it (see `verger cloud status`); or this is no job's OUT"
+        )
+    here = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    parts = {name for name in here if name.endswith(_PART)}
+    strangers = sorted(here.keys() - parts - names)
     if strangers:
         more = ", ..." * (len(strangers) > _TOLD_AT_MOST)
         raise CloudError(
             f"{folder} holds files that are not of this result ({', '.join(strangers[:_TOLD_AT_MOST])}{more}): "
             "name another folder, or remove it"
         )
+    for name in parts:
+        here[name].unlink(missing_ok=True)
+
+
+@contextmanager
+def switching(file: Path) -> Iterator[Path]:
+    """Yield a name beside to write to, then switch: a file of the right name is whole.
+
+    It begins with a dot: what reads tables passes over what a kill leaves of it.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_name(f".{file.name}{_PART}")
+    try:
+        yield beside
+        beside.replace(file)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _is_here(file: Path, found: Found) -> bool:
@@ -72,15 +101,10 @@ def _is_here(file: Path, found: Found) -> bool:
 
 
 def _fetch(source: ObjectPath, name: str, found: Found, file: Path) -> None:
-    """Write beside, then switch: a file of the right name is whole. It takes the object's time, to be known by."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f"{file.name}.{threading.get_ident()}{_PART}")
-    try:
+    """Copy a file, which takes the object's time, to be known by."""
+    with switching(file) as beside:
         beside.write_bytes((source / name).read_bytes())
         os.utime(beside, ns=(found.modified_us * 1000, found.modified_us * 1000))
-        beside.replace(file)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 class _Tenths:

@@ -10,7 +10,7 @@ from types import FrameType
 
 Handler = Callable[[int, FrameType | None], object]
 
-_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+_NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupts:
@@ -37,7 +37,7 @@ class Interrupts:
 
 @contextmanager
 def noting_interrupts() -> Iterator[Interrupts]:
-    """Note Ctrl-C and kill as they pass; only the main thread has them."""
+    """Note Ctrl-C, kill and a closed terminal as they pass; only the main thread has them."""
     noted = Interrupts()
     earlier = {number: signal.getsignal(number) for number in _NUMBERS}
     ours = threading.current_thread() is threading.main_thread()

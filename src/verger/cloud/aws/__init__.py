@@ -22,6 +22,7 @@ from verger.cloud.aws.resources import planned
 from verger.cloud.aws.stack import (
     briefly,
     change,
+    changing_machines,
     has_other_machines,
     prepare,
     read_outputs,
@@ -67,10 +68,12 @@ class Aws:
             # AWS changes and removes none that is started; the next job starts it again.
             serverless.stop(wanted, application_id, say)
         budget_usd = wanted.budget_eur / load_prices().eur_per_usd
-        prepare(wanted, package, budget_usd).apply(briefly(say))
-        cluster_id = read_outputs(wanted).get("cluster_id")
-        if cluster_id and wanted.shape.max_workers is None:
-            emr.resize(wanted, cluster_id, say)
+        terraform = prepare(wanted, package, budget_usd)
+        with changing_machines(wanted):
+            terraform.apply(briefly(say))
+            cluster_id = read_outputs(wanted).get("cluster_id")
+            if cluster_id and wanted.shape.max_workers is None:
+                emr.resize(wanted, cluster_id, say)
 
     def submit(self, here: Deployment, job: Job) -> str:
         """Start a step, or a job of the application."""
@@ -145,7 +148,7 @@ def _check_jobs(wanted: Deployment, made: Mapping[str, Any]) -> list[str]:
         jobs += serverless.under_way(wanted, application_id)
     if jobs and has_other_machines(wanted):
         raise CloudError(
-            f"job {jobs[0]} is under way on machines that would be changed: wait until it is done "
+            f"job {jobs[0]} is under way on machines that this may change: wait until it is done "
             f"(verger cloud status --name {wanted.name}), or take another --name"
         )
     return jobs

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from verger.cloud.deployments import folder_of
 from verger.cloud.provider import Deployment, Say
 from verger.cloud.providers import installs_package
 from verger.cloud.terraform import Terraform, infra_folder, terraform_of
@@ -17,6 +21,9 @@ from verger.errors import CloudError
 _TOLD = re.compile(
     r"^still|aws_(budgets_budget|emr_cluster|emrserverless_application|kms_key|s3_bucket|vpc|vpc_endpoint)\."
 )
+
+# In a deployment's folder: the machines that it has. Terraform's variables are those that it is to have.
+_NOTE = "machines.json"
 
 
 @dataclass(frozen=True)
@@ -51,13 +58,26 @@ def read_outputs(here: Deployment) -> dict[str, Any]:
     return terraform.output() if terraform.has_state else {}
 
 
+@contextmanager
+def changing_machines(wanted: Deployment) -> Iterator[None]:
+    """Note the machines once the block has made them; where it does not end well, nobody knows which there are."""
+    note = folder_of(wanted.name) / _NOTE
+    note.unlink(missing_ok=True)
+    yield
+    note.write_text(json.dumps(_machines(wanted) | {"idle_minutes": wanted.idle_minutes}))
+
+
 def has_other_machines(wanted: Deployment) -> bool:
-    """Tell whether its machines are not those that were asked for last: no job would outlive the change.
+    """Tell whether its machines are not those that it has, or may be others: no job would outlive the change.
 
     An application takes no other idle time either while it is started; a cluster does.
     """
-    before, after = terraform_of(wanted).variables(), _machines(wanted)
-    if "serverless" in (before.get("engine"), wanted.engine):
+    try:
+        before = json.loads((folder_of(wanted.name) / _NOTE).read_text())
+    except (FileNotFoundError, ValueError):
+        return True
+    after = _machines(wanted)
+    if "serverless" in (before["engine"], wanted.engine):
         after["idle_minutes"] = wanted.idle_minutes
     return any(before.get(name) != value for name, value in after.items())
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from verger.cloud.databricks import job as ask
 from verger.cloud.provider import Deployment, Leftover, Say
-from verger.cloud.transfer import check_strangers
+from verger.cloud.transfer import make_room, switching
 from verger.errors import CloudError, SettingsError, SetupError
+from verger.publish import MANIFEST
 from verger.uri import scheme_of
 
 if TYPE_CHECKING:
@@ -145,14 +146,13 @@ class Workspace:
         say(f"{len(files)} files of the package in {self.volume}/packages")
 
     def download(self, source: str, folder: Path, say: Say) -> None:
-        """Copy a folder of the volume here; raises CloudError where `folder` holds files of another result."""
-        names = list(self._files_below(source))
-        check_strangers(folder, set(names))
+        """Copy a result in the volume here, its manifest last; raises CloudError as `make_room` does."""
+        names = sorted(self._files_below(source), key=lambda name: name == MANIFEST)
+        make_room(source, folder, set(names))
         for name in names:
-            here = folder / name
-            here.parent.mkdir(parents=True, exist_ok=True)
-            self.client.files.download_to(f"{source}/{name}", str(here), overwrite=True)
-            say(str(here))
+            with switching(folder / name) as beside:
+                self.client.files.download_to(f"{source}/{name}", str(beside), overwrite=True)
+            say(str(folder / name))
 
     def _files_below(self, folder: str, above: str = "") -> Iterator[str]:
         for entry in self.client.files.list_directory_contents(folder):
