@@ -137,3 +137,14 @@ def test_without_an_application_nothing_is_started() -> None:
     with pytest.raises(CloudError, match="`verger cloud up --name orchard` makes one"):
         serverless.submit(HERE, stack, JOB)
     assert not serverless.status(HERE, stack).is_billable
+
+
+@pytest.mark.usefixtures("application")
+def test_down_says_that_the_image_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Terraform, "_init", lambda _: None)
+    monkeypatch.setattr(Terraform, "addresses", lambda _: ["aws_kms_key.data"])
+    monkeypatch.setattr(Terraform, "destroy", lambda *_: None)
+    monkeypatch.setattr("verger.cloud.aws.find_leftovers", lambda here: [])
+    said: list[str] = []
+    assert Aws().down(replace(HERE, image="orchard/verger:1"), said.append, keep_data=False) == []
+    assert any("orchard/verger:1" in line and "stays" in line for line in said), said

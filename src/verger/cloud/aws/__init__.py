@@ -131,6 +131,10 @@ class Aws:
             if _BUCKET in made:  # it may go with what is in it: so it is asked, before it is asked to go
                 terraform.apply(briefly(say), only=_BUCKET)
             terraform.destroy(briefly(say))
+            if here.image is not None:
+                say(
+                    f"the image {here.image} is not verger's to remove: the repository that it is in costs, and stays"
+                )
         return [found for found in find_leftovers(here) if not (keep_data and found.kind in ("bucket", "key"))]
 
     def guard(self, here: Deployment) -> list[Finding]:
