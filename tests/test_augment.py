@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ from typer.testing import CliRunner
 
 from verger.augment.run import AugmentOptions, write_views
 from verger.classify.folds import group_of, group_pattern
-from verger.cli import app
+from verger.cli import app, main
 from verger.errors import ResultError, SettingsError, SourceError
 from verger.progress import Silent
+from verger.publish import local
 
 OPTIONS = AugmentOptions(per_photo=4, size_px=32, smallest=0.3)
 
@@ -76,6 +78,27 @@ def test_nothing_to_read_or_to_replace_is_an_error_and_changes_nothing(photos: P
 def test_options_that_make_no_sense_name_the_valid_ones(wrong: dict[str, int]) -> None:
     with pytest.raises(SettingsError, match=next(iter(wrong))):
         AugmentOptions(**wrong)
+
+
+def test_an_interrupt_after_the_switch_is_not_told_as_nothing_changed(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    write_views(str(photos), out, OPTIONS, Silent())
+    (out / "from-before").touch()
+    real = local._switch
+
+    def switch(*paths: Path) -> None:
+        real(*paths)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(local, "_switch", switch)
+    monkeypatch.setattr(sys, "argv", ["verger", "augment", str(photos), str(out), "--overwrite"])
+    with pytest.raises(SystemExit) as ending:
+        main()
+    told = " ".join(capsys.readouterr().err.split())
+    assert ending.value.code == 130 and not (out / "from-before").exists()
+    assert "is the new result" in told and "nothing was changed" not in told
 
 
 def test_the_command_says_what_to_do_next(photos: Path, tmp_path: Path) -> None:

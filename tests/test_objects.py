@@ -287,7 +287,8 @@ def test_two_runs_do_not_write_to_one_place(place: ObjectPath) -> None:
         (None, 2**22 + 1, 1, True),
         ("elsewhere", 1, 3600, True),
         ("elsewhere", 1, 1, False),
-        (None, None, 1, False),
+        (None, None, 0, False),
+        (None, None, 10**7, True),  # renewed last before this process began: the number is in use again
     ],
 )
 def test_the_lock_of_a_run_that_died_is_taken_over(
@@ -304,22 +305,80 @@ def test_the_lock_of_a_run_that_died_is_taken_over(
             write_result(place / "out", "one")
 
 
-def test_a_switch_that_died_is_finished_by_the_next_run(place: ObjectPath, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_result(place / "out", "one")
+def test_a_run_that_ends_as_the_next_looks_at_its_lock_is_not_in_its_way(
+    place: ObjectPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = place / ".out.verger-staging" / "lock"
+    lock.write_text("{}")
+    real = ObjectPath.create
 
-    def die(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+    def create(path: ObjectPath, data: bytes) -> bool:
+        is_made = real(path, data)
+        path.unlink()
+        return is_made
 
     with monkeypatch.context() as patch:
-        patch.setattr(ObjectPath, "copy_tree", die)
-        real = ObjectPath.remove_tree
-        patch.setattr(ObjectPath, "remove_tree", lambda path: real(path) if path.name == "out" else None)
-        with pytest.raises(KeyboardInterrupt):
-            write_result(place / "out", "two", overwrite=True)
-    assert not (place / "out" / "manifest.json").exists(), "the old result is gone, and no half of the new is there"
-    with pytest.raises(ResultError, match="--overwrite"):
-        write_result(place / "out", "three")
-    assert (place / "out" / "data" / "x").read_text() == "two"
+        patch.setattr(ObjectPath, "create", create)
+        write_result(place / "out", "one")
+    assert names(place) == ["out/data/x", "out/manifest.json"]
+
+
+@pytest.mark.parametrize("has_earlier", [False, True])
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("death", [KeyboardInterrupt(), StorageError("503 Slow Down")])
+def test_a_switch_that_died_half_way_is_finished_by_the_next_run(
+    place: ObjectPath, monkeypatch: pytest.MonkeyPatch, has_earlier: bool, overwrite: bool, death: BaseException
+) -> None:
+    out = place / "out"
+    if has_earlier:
+        write_result(out, "one")
+    real = ObjectPath.copy_to
+
+    def copy_to(path: ObjectPath, target: ObjectPath) -> None:
+        if target.name == "manifest.json":
+            raise death
+        real(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ObjectPath, "copy_to", copy_to)
+        with pytest.raises(ResultError, match="next run") as told:
+            write_result(out, "two", overwrite=True)
+    assert told.value.__cause__ is death
+    assert (out / "data" / "x").exists() and not (out / "manifest.json").exists(), (
+        "half of it looks whole to nobody"
+    )
+    if overwrite:
+        write_result(out, "three", overwrite=True)
+    else:
+        with pytest.raises(ResultError, match="--overwrite"):
+            write_result(out, "three")
+    assert (out / "data" / "x").read_text() == ("three" if overwrite else "two")
+    assert [name for name in names(place) if name.startswith("out/")] == ["out/data/x", "out/manifest.json"]
+
+
+def test_what_died_before_its_switch_is_never_put_in_place(place: ObjectPath) -> None:
+    """A run writes its report after its manifest."""
+    (place / ".out.verger-staging" / "result" / "manifest.json").write_text("{}")
+    write_result(place / "out", "two")
+    assert names(place) == ["out/data/x", "out/manifest.json"]
+
+
+def test_an_interrupt_after_the_switch_is_told_as_that(place: ObjectPath, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = ObjectPath.remove_tree
+
+    def remove_tree(path: ObjectPath) -> None:
+        if path.name == ".out.verger-staging":
+            raise KeyboardInterrupt
+        real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ObjectPath, "remove_tree", remove_tree)
+        with pytest.raises(ResultError, match="new result"):
+            write_result(place / "out", "one")
+    with pytest.raises(ValueError, match="half-way"), publishing(place / "out", overwrite=True) as stage:
+        (stage / "manifest.json").write_text("{}")
+        raise ValueError("half-way")
+    assert (place / "out" / "data" / "x").read_text() == "one"
 
 
 def test_without_credentials_the_error_names_the_places_they_may_come_from(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
 import signal
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from verger.errors import ResultError
-from verger.publish import publishing
+from verger.publish import local, publishing
 
 
 def put(out: Path, text: str, *, overwrite: bool = False) -> None:
@@ -106,3 +107,75 @@ def test_where_folders_cannot_be_exchanged_two_renames_do_and_recover(
     with pytest.raises(ResultError, match="--overwrite"):
         put(out, "three")
     assert (out / "data" / "x").read_text() == "two"
+
+
+def test_a_rename_that_fails_between_the_two_puts_the_old_result_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("verger.publish.local._exchange", lambda one, other: False)
+    out = tmp_path / "out"
+    put(out, "one")
+    real = Path.rename
+
+    def rename(path: Path, target: Path) -> Path:
+        if path.name == "result":
+            raise KeyboardInterrupt
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(KeyboardInterrupt):
+        put(out, "two", overwrite=True)
+    assert (out / "data" / "x").read_text() == "one"
+    assert beside(out) == []
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_interrupt_after_the_switch_is_told_as_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool
+) -> None:
+    """Else the command line says that nothing was changed."""
+    out = tmp_path / "out"
+    if overwrite:
+        put(out, "one")
+    real = local._switch
+
+    def switch(*paths: Path) -> None:
+        real(*paths)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(local, "_switch", switch)
+        with pytest.raises(ResultError, match="new result") as told:
+            put(out, "two", overwrite=overwrite)
+    assert isinstance(told.value.__cause__, KeyboardInterrupt)
+    assert (out / "data" / "x").read_text() == "two"
+    assert beside(out) == []
+
+
+@pytest.mark.parametrize("is_followed", [False, True])
+def test_a_run_that_comes_as_another_ends_takes_no_folder_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_followed: bool
+) -> None:
+    """It has opened the place when the run that ends removes it; a third may have made it anew, and locked it."""
+    out, place = tmp_path / "out", tmp_path / ".out.verger-staging"
+    real = fcntl.flock
+    third: list[int] = []
+
+    def flock(handle: int, how: int) -> None:
+        if not third:
+            place.rmdir()
+            place.mkdir()
+            third.append(os.open(place, os.O_RDONLY))
+            real(third[0], fcntl.LOCK_EX)
+            if not is_followed:
+                place.rmdir()
+        real(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    if is_followed:
+        with pytest.raises(ResultError, match="another run"):
+            put(out, "one")
+    else:
+        put(out, "one")
+        assert (out / "data" / "x").read_text() == "one"
+    os.close(third[0])

@@ -1,4 +1,4 @@
-"""manifest.json: what ran, on what, with what result. Written last, so a folder that has one is whole."""
+"""manifest.json: what ran, on what, with what result. Put in place last: an OUT that has one is whole."""
 
 from __future__ import annotations
 

@@ -32,7 +32,8 @@ def main() -> None:
         sys.exit(EXIT_USAGE)
     except VergerError as error:
         _complain(error)
-        sys.exit(EXIT_ERROR)
+        has_changed = isinstance(error.__cause__, KeyboardInterrupt)  # see `publish`
+        sys.exit(EXIT_INTERRUPTED if has_changed else EXIT_ERROR)
     except SystemExit as ending:  # typer has made one of Ctrl-C
         if ending.code == EXIT_INTERRUPTED:
             is_whole_or_nothing = sys.argv[1:2] and sys.argv[1] in _WHOLE_OR_NOTHING

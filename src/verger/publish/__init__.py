@@ -32,8 +32,8 @@ def publishing(out: AnyPath, *, overwrite: bool, resume: bool = False) -> Abstra
     """Yield an empty folder to write into; it becomes `out` when the block ends without an error.
 
     `resume` keeps the journal of a run that failed, and may replace a result. Raises ResultError where `out` holds
-    a result and neither is set, where it holds something that is no result of verger's (never replaced), or where
-    another run is writing to it.
+    a result and neither is set, where it holds something that is no result of verger's (never replaced), where
+    another run is writing to it, or where an interrupt or a store ends the switch: then something has been changed.
     """
     if isinstance(out, ObjectPath):
         return objects.staging(out, overwrite=overwrite, resume=resume)

@@ -29,33 +29,57 @@ def staging(out: Path, *, overwrite: bool, resume: bool) -> Iterator[Path]:
         check_free(out, overwrite=overwrite or resume)
         _clear(place, keep_journal=resume)
         result.mkdir()
+        new = result.stat()
         try:
             yield result
             check_free(out, overwrite=overwrite or resume)
             _switch(result, out)
-        except BaseException:
-            _clear(place, keep_journal=True)
-            raise
-        else:
             _clear(place, keep_journal=False)
+        except BaseException as error:
+            is_switched = _is_at(out, new)
+            _clear(place, keep_journal=not is_switched)
+            if is_switched and isinstance(error, KeyboardInterrupt):
+                raise ResultError(f"interrupted when {out} was in place already: it is the new result") from error
+            raise
         finally:
             with suppress(OSError):  # there is a journal in it
                 place.rmdir()
 
 
 @contextmanager
-def _locked(staging: Path) -> Iterator[None]:
-    staging.mkdir(exist_ok=True)
-    handle = os.open(staging, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
-        raise ResultError(f"another run is writing to {staging}: wait for it, or choose another folder") from error
+def _locked(place: Path) -> Iterator[None]:
+    handle = _lock(place)
     try:
         yield
     finally:
         os.close(handle)
+
+
+def _lock(place: Path) -> int:
+    """Return a handle of the folder, locked; one that a run removed as it ended keeps nobody out."""
+    while True:
+        place.mkdir(exist_ok=True)
+        try:
+            handle = os.open(place, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(handle)
+            raise ResultError(
+                f"another run is writing to {place}: wait for it, or choose another folder"
+            ) from error
+        if _is_at(place, os.fstat(handle)):
+            return handle
+        os.close(handle)
+
+
+def _is_at(path: Path, folder: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(path.stat(), folder)
+    except FileNotFoundError:
+        return False
 
 
 def _clear(place: Path, *, keep_journal: bool) -> None:
@@ -73,10 +97,11 @@ def _switch(result: Path, out: Path) -> None:
     if not out.exists():
         result.rename(out)
     elif not _exchange(result, out):
-        previous = _previous(out)
-        out.rename(previous)
-        result.rename(out)
-        shutil.rmtree(previous)
+        try:
+            out.rename(_previous(out))
+            result.rename(out)
+        finally:
+            _recover(out)
 
 
 def _exchange(one: Path, other: Path) -> bool:
@@ -93,7 +118,7 @@ def _previous(out: Path) -> Path:
 
 
 def _recover(out: Path) -> None:
-    """Finish or undo a switch that died between its two renames."""
+    """Finish or undo a switch of two renames, wherever it died."""
     previous = _previous(out)
     if not previous.exists():
         return

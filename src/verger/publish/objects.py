@@ -1,8 +1,8 @@
 """Publishing in an object store, which renames nothing: the new result is copied, its manifest last.
 
-A reader that asks for the manifest first sees a whole result or none. The staging place holds `lock`, `result/`
-and `journal/`; one whose copying died has a whole `result/`, and the next run copies it to the end before it does
-anything else.
+A reader that asks for the manifest first sees a whole result or none. The staging place holds `lock`, `result/`,
+`journal/` and, from when `result/` is whole until it is copied, `switching`: where the copying died the next run
+does it again, before anything else.
 """
 
 from __future__ import annotations
@@ -25,17 +25,19 @@ from verger.publish.taken import JOURNAL, MANIFEST, RESULT, check_free
 _RENEWED_EVERY_S = 60.0
 _DEAD_AFTER_S = 300.0
 
+# The mark of a result that is whole: a run that died earlier may have left its manifest, without the report.
+_SWITCHING = "switching"
+
 
 @contextmanager
 def staging(out: ObjectPath, *, overwrite: bool, resume: bool) -> Iterator[ObjectPath]:
     """Yield the place to write to; it becomes `out` at the end."""
     if not out.key:
         raise ResultError(f"{out} is a whole bucket: choose a folder in it")
-    check_free(out, overwrite=overwrite or resume)
     place = out.with_name(f".{out.name}.verger-staging")
     result = place / RESULT
     with _locked(place / "lock"):
-        _recover(result, out)
+        _recover(place, out)
         check_free(out, overwrite=overwrite or resume)
         result.remove_tree()
         if not resume:
@@ -47,30 +49,44 @@ def staging(out: ObjectPath, *, overwrite: bool, resume: bool) -> Iterator[Objec
             with suppress(StorageError):  # what went wrong first is the news
                 (result if (place / JOURNAL).is_dir() else place).remove_tree()
             raise
-        _switch(result, out)  # one that fails leaves the whole result to the next run
-        with suppress(StorageError):
-            place.remove_tree()
+        _switch(place, out)
+        try:
+            with suppress(StorageError):
+                place.remove_tree()
+        except KeyboardInterrupt as error:
+            raise ResultError(f"interrupted when {out} was in place already: it is the new result") from error
 
 
-def _switch(result: ObjectPath, out: ObjectPath) -> None:
+def _switch(place: ObjectPath, out: ObjectPath) -> None:
     """From here on the old result is none; the new one is whole, and will be in its place."""
-    (out / MANIFEST).unlink()
-    out.remove_tree()
-    result.copy_tree(out, last=MANIFEST)
+    mark = place / _SWITCHING
+    mark.write_text(str(out))
+    try:
+        (out / MANIFEST).unlink()
+        out.remove_tree()
+        (place / RESULT).copy_tree(out, last=MANIFEST)
+        mark.unlink()
+    except (KeyboardInterrupt, StorageError) as error:
+        why = str(error) or "interrupted"
+        advice = "the next run with this OUT finishes what is half done"
+        raise ResultError(f"{why}, as {out} was put in place: {advice}") from error
 
 
-def _recover(result: ObjectPath, out: ObjectPath) -> None:
+def _recover(place: ObjectPath, out: ObjectPath) -> None:
     """Finish a switch that died."""
-    if (result / MANIFEST).is_file() and not (out / MANIFEST).is_file():
-        _switch(result, out)
+    mark = place / _SWITCHING
+    if not mark.is_file():
+        return
+    if (out / MANIFEST).is_file():
+        mark.unlink()
+    else:
+        _switch(place, out)
 
 
 @contextmanager
 def _locked(lock: ObjectPath) -> Iterator[None]:
-    if not lock.create(_owner()):
-        if not _is_dead(lock):
-            raise ResultError(f"another run is writing to {lock.parent}: wait for it, or choose another folder")
-        lock.write_bytes(_owner())
+    if not (lock.create(_owner()) or _take_over(lock)):
+        raise ResultError(f"another run is writing to {lock.parent}: wait for it, or choose another folder")
     is_over = threading.Event()
     renewing = threading.Thread(target=_renew, args=(lock, is_over), name="verger-lock", daemon=True)
     renewing.start()
@@ -83,6 +99,18 @@ def _locked(lock: ObjectPath) -> Iterator[None]:
             lock.unlink()
 
 
+def _take_over(lock: ObjectPath) -> bool:
+    """Take the lock of a run that has died, or ended just now; tell whether it could be taken."""
+    try:
+        owner = json.loads(lock.read_bytes())
+    except FileNotFoundError:
+        return lock.create(_owner())
+    if not _is_dead(**owner):
+        return False
+    lock.write_bytes(_owner())
+    return True
+
+
 def _renew(lock: ObjectPath, is_over: threading.Event) -> None:
     while not is_over.wait(_RENEWED_EVERY_S):
         with suppress(StorageError):
@@ -93,8 +121,9 @@ def _owner() -> bytes:
     return json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "at": time.time()}).encode()
 
 
-def _is_dead(lock: ObjectPath) -> bool:
-    owner = json.loads(lock.read_bytes())
-    if owner["host"] == socket.gethostname():
-        return not psutil.pid_exists(owner["pid"])
-    return bool(time.time() - owner["at"] > _DEAD_AFTER_S)
+def _is_dead(host: str, pid: int, at: float) -> bool:
+    """Tell whether a lock's owner is no more; its number may be in use again, as in a container begun anew."""
+    if host == socket.gethostname():
+        with suppress(psutil.Error):  # of others' processes a system may tell nothing
+            return not psutil.pid_exists(pid) or psutil.Process(pid).create_time() > at
+    return time.time() - at > _DEAD_AFTER_S
