@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -36,6 +37,12 @@ def verger(*words: object, cwd: Path, **environment: str) -> Done:
     command = [*VERGER, *map(str, words)]
     env = os.environ | environment
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=500)
+
+
+def beside_progress(stderr: str) -> list[str]:
+    """Return the lines of a run without a terminal, less those that a slow one says of how far it is."""
+    progress = re.compile(r"[A-Za-z ]+(: [\d,]+( of [\d,]+)? photos, \d+ img/s(, [\d,]+ rejected)?)?")
+    return [line for line in stderr.splitlines() if not progress.fullmatch(line)]
 
 
 def manifest_of(*words: object, cwd: Path, **environment: str) -> dict[str, Any]:

@@ -132,9 +132,7 @@ class Aws:
                 terraform.apply(briefly(say), only=_BUCKET)
             terraform.destroy(briefly(say))
             if here.image is not None:
-                say(
-                    f"the image {here.image} is not verger's to remove: the repository that it is in costs, and stays"
-                )
+                say(f"the image {here.image} stays, and costs: its repository is not verger's to remove")
         return [found for found in find_leftovers(here) if not (keep_data and found.kind in ("bucket", "key"))]
 
     def guard(self, here: Deployment) -> list[Finding]:
