@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -140,9 +141,10 @@ class Session:
     def _abandon(self) -> None:
         """End a JVM that nobody will use before it has started: an error should not take seconds to be told."""
         hush_py4j()
+        deadline = time.monotonic() + _CANCEL_S
         while not self._starting.done():
             for process in jvms_below():
-                process.terminate()
+                process.terminate() if time.monotonic() < deadline else process.kill()
             wait([self._starting], timeout=_TICK_S)
         if self._starting.exception() is None:
             self._end()
