@@ -185,7 +185,7 @@ def _retrieve(wanted: Connector, scratch: Path, ivy_settings: str | None) -> sub
         "-ivy",
         asked,
         "-cache",
-        cache_dir() / "ivy",
+        scratch / "ivy",  # two that fetch at once spoil a common one
         "-types",
         "jar",
         "bundle",
