@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from verger.connectors import Connector, Module, _retrieve, _spark_jars, _version
+from verger.connectors import Connector, Module, _spark_jars, _version, obtain
 from verger.java import use_java
-from verger.places import cache_dir
 
 _START_S = 180.0
 
@@ -48,12 +47,7 @@ def _jars() -> list[Path]:
     hadoop = _version("hadoop-client-api-([0-9.]+).jar")
     cluster = Module("org.apache.hadoop", "hadoop-client-minicluster", hadoop, is_alone=True)
     junit = Module("junit", "junit", "4.13.2", is_alone=True)
-    folder = cache_dir() / f"minicluster-{hadoop}"
-    if not any(folder.glob("jars/*.jar")):
-        folder.mkdir(parents=True, exist_ok=True)
-        done = _retrieve(Connector(folder.name, (cluster, junit)), folder, None)
-        assert done.returncode == 0, done.stdout
-    return sorted(folder.glob("jars/*.jar"))
+    return obtain(Connector(f"minicluster-{hadoop}", (cluster, junit)), lambda words: None)
 
 
 def _free_port() -> int:

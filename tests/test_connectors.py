@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import shutil
+import subprocess
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from verger import connectors
-from verger.connectors import connector, fetch, is_provided, spark_settings
+from verger.connectors import Connector, connector, fetch, is_provided, obtain, spark_settings
 from verger.errors import SetupError
 
 
@@ -81,6 +85,51 @@ def test_without_a_network_the_error_says_how_to_do_without(
     with pytest.raises(SetupError, match=r"(?s)hadoop-aws.*verger connectors s3a --to.*VERGER_JARS"):
         fetch("s3a", said.append, str(nowhere))
     assert "hadoop-aws" in said[0] and not list((tmp_path / "jars").iterdir())
+
+
+def retrieved(wanted: Connector, scratch: Path, ivy_settings: str | None) -> subprocess.CompletedProcess[str]:
+    """Put four jars where Ivy would."""
+    (scratch / "jars").mkdir()
+    for number in range(4):
+        (scratch / "jars" / f"{number}.jar").write_text(wanted.name)
+    return subprocess.CompletedProcess([], 0, "", "")
+
+
+def test_jars_are_all_there_or_none_however_early_their_fetching_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_copied = 0
+
+    def interrupted(*paths: Any, **more: Any) -> None:
+        nonlocal n_copied
+        n_copied += 1
+        if n_copied == 3:
+            raise KeyboardInterrupt
+        copyfile(*paths, **more)
+
+    copyfile = shutil.copyfile
+    monkeypatch.setenv(connectors.JARS, str(tmp_path))
+    monkeypatch.setattr(connectors, "_retrieve", retrieved)
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(shutil, "copyfile", interrupted)
+        obtain(Connector("four", ()), lambda words: None)
+    assert len(obtain(Connector("four", ()), lambda words: None)) == 4
+
+
+def test_jars_that_another_process_has_put_there_meanwhile_are_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = Connector("four", ())
+
+    def outrun(wanted: Connector, scratch: Path, ivy_settings: str | None) -> subprocess.CompletedProcess[str]:
+        done = retrieved(wanted, scratch, ivy_settings)
+        shutil.copytree(scratch / "jars", wanted.folder)
+        return done
+
+    monkeypatch.setenv(connectors.JARS, str(tmp_path))
+    monkeypatch.setattr(connectors, "_retrieve", outrun)
+    assert len(obtain(wanted, lambda words: None)) == 4
+    assert list(tmp_path.iterdir()) == [wanted.folder]
 
 
 def test_an_unknown_hadoop_names_the_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:

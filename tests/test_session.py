@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,35 @@ from verger.session import SessionOptions, session
 from verger.settings import load_settings
 
 pytestmark = pytest.mark.core
+
+# Three starts in one process, as in a notebook or a script; the second is Spark's own to refuse.
+_STARTS = """
+import sys, time, psutil
+from pathlib import Path
+from pyspark import SparkContext
+from verger.errors import SetupError, SourceError
+from verger.session import SessionOptions, session
+
+def rows(how):
+    conf = (how,) if "=" in how else ()
+    options = SessionOptions("local[1]", "512m", conf, log=Path(sys.argv[1]) / "spark.log", is_one_run=True)
+    with session(options) as started:
+        while how == "given up" and SparkContext._gateway is None:
+            time.sleep(0.01)
+        if how == "given up":
+            raise SourceError("there is no such folder")
+        return started.spark().range(3).count()
+
+def left():
+    return [process for process in psutil.Process().children() if "java" in process.name()]
+
+for how in ("given up", "spark.extraListeners=no.such.Class", "used"):
+    try:
+        told = rows(how)
+    except (SourceError, SetupError) as error:
+        told = error
+    print(f"{told}, {len(left())} left", flush=True)
+"""
 
 BATCH = "spark.sql.execution.arrow.maxRecordsPerBatch"
 
@@ -60,3 +91,14 @@ def test_a_borrowed_spark_has_our_sql_settings_and_its_own_master(spark: SparkSe
 )
 def test_a_local_spark_tries_tasks_again_unless_told_how_often(named: str, given: str) -> None:
     assert SessionOptions(named).spark_master == given
+
+
+def test_a_start_that_fails_leaves_no_jvm_and_the_next_start_works(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", _STARTS, str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "there is no such folder, 0 left",
+        "Spark does not start (try `verger doctor`): java.lang.ClassNotFoundException: no.such.Class, 0 left",
+        "3, 0 left",
+    ]
+    assert "Traceback" not in done.stderr

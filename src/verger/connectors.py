@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable
@@ -20,7 +19,7 @@ from pathlib import Path
 from verger.errors import SetupError
 from verger.java import use_java
 from verger.objects import s3_endpoint, s3_region
-from verger.places import cache_dir
+from verger.places import cache_dir, put_in_place
 
 JARS = "VERGER_JARS"
 IVY_SETTINGS = "spark.jars.ivySettings"
@@ -169,7 +168,9 @@ def obtain(wanted: Connector, say: Callable[[str], None], ivy_settings: str | No
         if done.returncode or not any(found.glob("*.jar")):
             said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()][-3:]
             raise SetupError("; ".join(said) or "no answer")
-        shutil.copytree(found, wanted.folder, dirs_exist_ok=True)
+        put_in_place(found, wanted.folder)
+    if not wanted.jars:
+        raise SetupError(f"{wanted.folder} holds files but no jar: remove it, or copy the jars into it")
     return wanted.jars
 
 
@@ -184,7 +185,7 @@ def _retrieve(wanted: Connector, scratch: Path, ivy_settings: str | None) -> sub
         "-ivy",
         asked,
         "-cache",
-        cache_dir() / "ivy",
+        scratch / "ivy",  # two that fetch at once spoil a common one
         "-types",
         "jar",
         "bundle",

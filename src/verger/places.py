@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 
@@ -24,6 +25,19 @@ def state_dir() -> Path:
 def keras_home() -> Path:
     """Return Keras' own folder, where its downloads lie."""
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+
+
+def put_in_place(beside: Path, folder: Path) -> None:
+    """Give a filled folder its name, at once, so that nobody sees half of it; raises OSError.
+
+    `beside` must be on the same disk. Where another process has just put the same there, that stays.
+    """
+    try:
+        beside.rename(folder)
+    except OSError:
+        if not (folder.is_dir() and any(folder.iterdir())):
+            raise
+        shutil.rmtree(beside)
 
 
 def file_sha256(path: Path) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pyarrow import fs
 
-from verger.places import cache_dir
+from verger.places import cache_dir, put_in_place
 
 ACCOUNT = "devstoreaccount1"
 # Azurite's well-known key: it guards nothing.
@@ -105,5 +105,5 @@ def _fetched() -> Path:
             shutil.copy(_LOCK.with_name(name), beside)
         words = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
         subprocess.run(words, cwd=beside, check=True, capture_output=True)
-        beside.rename(folder)
+        put_in_place(beside, folder)
     return folder

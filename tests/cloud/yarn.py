@@ -14,9 +14,8 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from tests.hdfs import _free_port, _jars
-from verger.connectors import Connector, Module, _retrieve, _spark_jars
+from verger.connectors import Connector, Module, _spark_jars, obtain
 from verger.java import use_java
-from verger.places import cache_dir
 
 _START_S = 180.0
 _SERVERS = {
@@ -98,12 +97,7 @@ def _command(conf: Path, main: str) -> list[str]:
 
 
 def _more() -> list[Path]:
-    folder = cache_dir() / "yarn-more"
-    if not any(folder.glob("jars/*.jar")):
-        folder.mkdir(parents=True, exist_ok=True)
-        done = _retrieve(Connector(folder.name, _MORE), folder, None)
-        assert done.returncode == 0, done.stdout
-    return sorted(folder.glob("jars/*.jar"))
+    return obtain(Connector("yarn-more", _MORE), lambda words: None)
 
 
 def _has_node(web: str) -> bool:

@@ -4,15 +4,18 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.chain import wait_until
 from tests.networks import N_FEATURES, save_tiny_onnx
 
 from verger.errors import WeightsError
 from verger.featurize.catalog import NetworkSpec
-from verger.featurize.network import prepare_network
+from verger.featurize.network import imagenet_file, prepare_network
 from verger.featurize.runtime import Extractor
 
 MAKE_OWN_KERAS = """
@@ -114,6 +117,57 @@ def test_imagenet_weights_that_cannot_be_had_say_what_to_do(
     for remedy in (str(tmp_path / "keras" / "models"), "KERAS_HOME", "--weights PATH", "--weights random:0"):
         assert remedy in str(caught.value)
     assert not list((tmp_path / "cache" / "networks").iterdir()), "a failed conversion must leave nothing"
+
+
+# Keras fetches MobileNetV2's weights, of which it knows no hash, from the address that is named.
+_FETCH = """
+import sys
+from keras.src.applications import mobilenet_v2
+from verger.featurize import convert
+from verger.featurize.catalog import NetworkSpec
+mobilenet_v2.BASE_WEIGHT_PATH = sys.argv[1]
+convert.build_with_weights(NetworkSpec("MobileNetV2"))
+"""
+
+
+class _Halting(BaseHTTPRequestHandler):
+    """Sends all it is asked for, but halts half-way the first time."""
+
+    content = bytes(200_000)
+    is_half_sent = threading.Event()
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.content)))
+        self.end_headers()
+        half = len(self.content) // 2
+        self.wfile.write(self.content[:half])
+        if not self.is_half_sent.is_set():
+            self.is_half_sent.set()
+            self.rfile.read()  # until the other side is gone
+            return
+        self.wfile.write(self.content[half:])
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_weights_whose_download_is_killed_are_not_taken_for_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Halting) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        words = [sys.executable, "-c", _FETCH, f"http://127.0.0.1:{server.server_port}/"]
+        env = {**os.environ, "KERAS_BACKEND": "openvino"}
+        with subprocess.Popen(words, env=env) as killed:
+            assert _Halting.is_half_sent.wait(timeout=120)
+            wait_until(lambda: any(path.is_file() for path in tmp_path.rglob("*")))
+            killed.kill()
+        assert not imagenet_file().exists()
+        subprocess.run(words, env=env, capture_output=True, check=False)  # zeros are no weights, but they are all
+        server.shutdown()
+    assert imagenet_file().read_bytes() == _Halting.content
 
 
 @pytest.mark.parametrize("name", ["broken.keras", "broken.onnx"])

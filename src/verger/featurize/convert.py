@@ -13,10 +13,12 @@ import hashlib
 import json
 import socket
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
+from urllib.request import urlretrieve
 
 import numpy as np
 
@@ -119,7 +121,7 @@ def _with_imagenet(spec: NetworkSpec) -> tuple[Any, _Source]:
 
 
 def _remember_files(used: list[str]) -> None:
-    """Note in `used` the path of every file that Keras fetches or finds in its cache."""
+    """Note in `used` the path of every file that Keras fetches, as a whole, or finds in its cache."""
     from keras.src.utils import file_utils
 
     get_file = file_utils.get_file
@@ -130,6 +132,19 @@ def _remember_files(used: list[str]) -> None:
         return path
 
     file_utils.get_file = get_and_note
+    file_utils.urlretrieve = _fetch_whole
+
+
+def _fetch_whole(origin: str, target: str, *more: Any) -> None:
+    """Fetch a file as urlretrieve does, but name it `target` only when all of it is there.
+
+    Keras fetches into the file itself and clears up after exceptions only: what a killed process leaves it would
+    take for the weights ever after.
+    """
+    with tempfile.TemporaryDirectory(prefix=".fetching-", dir=Path(target).parent) as scratch:
+        part = Path(scratch) / "part"
+        urlretrieve(origin, part, *more)  # noqa: S310  # the addresses are Keras' own
+        part.replace(target)
 
 
 def _no_imagenet(model: str, error: Exception) -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from verger.errors import WeightsError
 from verger.featurize.catalog import JOIN, NetworkSpec
-from verger.places import cache_dir, file_sha256, keras_home
+from verger.places import cache_dir, file_sha256, keras_home, put_in_place
 
 logger = logging.getLogger(__name__)
 
@@ -167,17 +167,9 @@ def _convert(spec: NetworkSpec, folder: Path) -> None:
         )
         if done.returncode != 0:
             raise WeightsError(_last_words(done.stderr))
-        _publish(beside, folder)
+        put_in_place(beside, folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-
-
-def _publish(beside: Path, folder: Path) -> None:
-    try:
-        beside.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # else another process has just put the same there
-            raise
 
 
 def _last_words(stderr: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 _HANGS_UP_BEFORE_S = 1.0
 _JVM_EXIT_S = 60.0  # an archive of classes takes a while to write
+_UNUSED_EXIT_S = 5.0
 _LOG_KEPT_S = 7 * 24 * 3600.0
 
 
@@ -39,12 +41,24 @@ def start(options: SessionOptions) -> SparkSession:
     # Left to itself Spark starts the system's python3, which has none of our packages.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     from pyspark import SparkConf, SparkContext
+    from pyspark.java_gateway import launch_gateway
 
+    _end_idle_jvm()
     conf = SparkConf(loadDefaults=False).setMaster(options.spark_master).setAppName("verger")
     for key, value in spark_settings(options).items():
         conf.set(key, value)
-    gateway = _launch_quietly(conf, options.log) if options.log else None
-    context = SparkContext(conf=conf, gateway=gateway)
+    gateway = _launch_quietly(conf, options.log) if options.log else launch_gateway(conf)  # type: ignore[no-untyped-call]
+    try:
+        return _first_session(SparkContext(conf=conf, gateway=gateway), options)
+    except BaseException as error:
+        words = _told_by_java(error)
+        _give_up(gateway)
+        if words:
+            raise SetupError(f"Spark does not start (try `verger doctor`): {words}") from None
+        raise
+
+
+def _first_session(context: SparkContext, options: SessionOptions) -> SparkSession:
     if (accumulators := getattr(context, "_accumulatorServer", None)) is not None:
         accumulators.handle_error = lambda request, address: None  # the JVM hangs up first, however it ends
     if options.preload:
@@ -142,6 +156,43 @@ def _is_not_py4j(record: logging.LogRecord) -> bool:
     return record.module not in ("java_gateway", "clientserver")
 
 
+def causes(text: str) -> list[str]:
+    """Return what a Java stack trace gives as its causes, the first of them last."""
+    return re.findall(r"^(?:Caused by)?: (.+)$", text, re.MULTILINE)
+
+
+def _told_by_java(error: BaseException) -> str | None:
+    """Return what has gone wrong in the JVM, if it has; asked of the JVM, which must be there still."""
+    from py4j.protocol import Py4JJavaError
+
+    if isinstance(error, Py4JJavaError):
+        with unless_killed():
+            return causes(str(error))[-1]
+    return None
+
+
+def _give_up(gateway: Any) -> None:
+    """End a JVM whose Spark has not come up; pyspark would keep both for the next start in this process."""
+    from pyspark import SparkContext
+
+    hush_py4j()
+    if SparkContext._gateway is gateway:
+        if (context := SparkContext._active_spark_context) is not None:
+            _forget_accumulators(context)
+            context._jsc = None  # its JVM ends anyway, or has ended
+            context.stop()
+        SparkContext._gateway = SparkContext._jvm = None
+    _end_jvm(gateway, _UNUSED_EXIT_S)
+
+
+def _end_idle_jvm() -> None:
+    """End the JVM of a Spark that has been stopped: pyspark would use it, dead or alive, in place of a new one."""
+    from pyspark import SparkContext
+
+    if SparkContext._active_spark_context is None and getattr(SparkContext._gateway, "proc", None) is not None:
+        _give_up(SparkContext._gateway)
+
+
 def _forget_accumulators(context: SparkContext) -> None:
     """Shut pyspark's server for them down beside the rest: it takes the second that its select waits."""
     server = getattr(context, "_accumulatorServer", None)
@@ -150,12 +201,14 @@ def _forget_accumulators(context: SparkContext) -> None:
         threading.Thread(target=server.shutdown, name="verger-accumulators", daemon=True).start()
 
 
-def _end_jvm(gateway: Any) -> None:
-    """The JVM ends when its standard input closes; one that does not is killed."""
-    gateway.shutdown()
+def _end_jvm(gateway: Any, patience_s: float = _JVM_EXIT_S) -> None:
+    """The JVM ends when its standard input closes; one that does not is killed. spark-submit's own stays."""
     process = gateway.proc
+    if process is None:
+        return
+    gateway.shutdown()
     process.stdin.close()
-    deadline = time.monotonic() + _JVM_EXIT_S
+    deadline = time.monotonic() + patience_s
     while process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     if process.poll() is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -21,7 +22,7 @@ from verger.errors import JobError, SetupError, StorageError, VergerError
 from verger.master import check_master
 from verger.session.connect import connect
 from verger.session.interrupts import Interrupts, noting_interrupts
-from verger.session.jvm import borrow, has_ended, hush_py4j, jvms_below, start, stop, unless_killed
+from verger.session.jvm import borrow, causes, has_ended, hush_py4j, jvms_below, start, stop, unless_killed
 from verger.session.options import SessionOptions
 
 if TYPE_CHECKING:
@@ -112,8 +113,7 @@ class Session:
 
     def _job_error(self, text: str) -> JobError:
         in_python = re.findall(r"^\w[\w.]*(?:Error|Exception|Interrupt)\b.*$", text, re.MULTILINE)
-        in_java = re.findall(r"^(?:Caused by)?: (.+)$", text, re.MULTILINE)
-        words = JVM_GONE if has_ended() else (in_python or in_java or text.strip().splitlines()[:1])[-1]
+        words = JVM_GONE if has_ended() else (in_python or causes(text) or text.strip().splitlines()[:1])[-1]
         where = f"; the whole story: {self.options.log}" if self.options.log else ""
         logger.debug("the Spark job failed: %s", text)
         return JobError(f"a Spark job failed: {words}{where}")
@@ -141,9 +141,10 @@ class Session:
     def _abandon(self) -> None:
         """End a JVM that nobody will use before it has started: an error should not take seconds to be told."""
         hush_py4j()
+        deadline = time.monotonic() + _CANCEL_S
         while not self._starting.done():
             for process in jvms_below():
-                process.terminate()
+                process.terminate() if time.monotonic() < deadline else process.kill()
             wait([self._starting], timeout=_TICK_S)
         if self._starting.exception() is None:
             self._end()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from verger.places import cache_dir
+from verger.places import cache_dir, put_in_place
 
 ACCOUNT = "123456789012"
 
@@ -92,5 +92,5 @@ def _fetched() -> Path:
             shutil.copy(_HERE / name, beside)
         words = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
         subprocess.run(words, cwd=beside, check=True, capture_output=True)
-        beside.rename(folder)
+        put_in_place(beside, folder)
     return folder
