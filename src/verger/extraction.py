@@ -38,6 +38,7 @@ NO_EXECUTORS = (
 def prepare(place: Workplace) -> Network:
     """Return the network of the settings, converted while Spark starts where it is not in the cache."""
     place.progress.stage("convert network")
+    place.session.heed()  # a conversion takes many seconds
     with place.manifest.timed("convert"):
         network = prepare_on(place.spec, place.settings.device, place.settings.batch_size)
     if network.device != CPU:

@@ -94,6 +94,10 @@ class Session:
             told = _told_by_worker(text) or _refused_by_store(text) or _full_disk(text)
             raise told or self._job_error(text) from None
 
+    def heed(self) -> None:
+        """Raise KeyboardInterrupt where a library has swallowed one; `run` does so by itself."""
+        self._interrupts.check()
+
     def has_executors(self) -> bool:
         """Tell whether a cluster has given any executor; without one a job waits, in silence."""
         if self.options.is_local or self.options.is_connect:
