@@ -11,9 +11,8 @@ import os
 import shutil
 import signal
 import subprocess
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 from verger.cloud.deployments import folder_of
 from verger.cloud.provider import Deployment
 from verger.errors import CloudError, SetupError
+from verger.interrupts import uninterrupted
 
 PLUGINS = "VERGER_TF_PLUGINS"
 # What a module consists of; state and provider, which lie beside it in a deployment's folder, are not copied.
@@ -32,8 +32,6 @@ _DONE = {"create": "made", "update": "changed", "delete": "removed", "replace": 
 
 # Clusters take minutes: so often it is said that something still goes on. Terraform tells it every 10 s.
 _SILENCE_S = 60
-
-_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _MISSING = (
     "Terraform is not on PATH: install 1.11 or newer (https://developer.hashicorp.com/terraform/install), "
@@ -153,7 +151,7 @@ class Terraform:
                 for line in process.stdout:
                     _tell(_event(line), say, refused)
             except BaseException:
-                with _uninterrupted():
+                with uninterrupted():
                     process.send_signal(signal.SIGINT)
                     with suppress(OSError):  # the terminal may be gone
                         say("Terraform ends what it has begun: wait")
@@ -173,20 +171,6 @@ class Terraform:
 
     def _command(self, *words: str) -> list[str]:
         return [find_program(), *words]
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Let nothing end the block but a kill -9; only the main thread is interrupted at all."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    earlier = {number: signal.signal(number, signal.SIG_IGN) for number in _INTERRUPTS}
-    try:
-        yield
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
 
 
 def _environment() -> dict[str, str]:

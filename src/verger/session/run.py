@@ -19,9 +19,9 @@ from verger import errors
 from verger.context import n_slots
 from verger.disks import FULL
 from verger.errors import JobError, SetupError, StorageError, VergerError
+from verger.interrupts import Interrupts, noting_interrupts
 from verger.master import check_master
 from verger.session.connect import connect
-from verger.session.interrupts import Interrupts, noting_interrupts
 from verger.session.jvm import borrow, causes, has_ended, hush_py4j, jvms_below, start, stop, unless_killed
 from verger.session.options import SessionOptions
 
