@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -26,10 +25,9 @@ from verger.objects.stores import store_of
 
 Done = subprocess.CompletedProcess[str]
 
-VERGER = (sys.executable, "-m", "verger")
-
-# CPython ends `python -m` by the signal, of which a shell makes 130 too, where it came into an exec() of a text.
-INTERRUPTED = (130, -signal.SIGINT)
+# Not `python -m verger`: CPython ends that by the signal, and not by our exit code, where a Ctrl-C has come into an
+# exec() of a text.
+VERGER = (str(Path(sys.executable).with_name("verger")),)
 
 
 def verger(*words: object, cwd: Path, **environment: str) -> Done:
