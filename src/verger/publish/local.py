@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from verger.errors import ResultError
-from verger.publish.taken import JOURNAL, RESULT, check_free, holds_tables
+from verger.publish.taken import JOURNAL, RESULT, check_free, holds_tables, in_place_already
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -39,7 +39,7 @@ def staging(out: Path, *, overwrite: bool, resume: bool) -> Iterator[Path]:
             is_switched = _is_at(out, new)
             _clear(place, keep_journal=not is_switched)
             if is_switched and isinstance(error, KeyboardInterrupt):
-                raise ResultError(f"interrupted when {out} was in place already: it is the new result") from error
+                raise in_place_already(out) from error
             raise
         finally:
             with suppress(OSError):  # there is a journal in it

@@ -19,7 +19,7 @@ import psutil
 
 from verger.errors import ResultError, StorageError
 from verger.objects import ObjectPath
-from verger.publish.taken import JOURNAL, MANIFEST, RESULT, check_free
+from verger.publish.taken import JOURNAL, MANIFEST, RESULT, check_free, in_place_already
 
 # A run renews its lock so often; one that has not been renewed for so long belongs to a run that has died.
 _RENEWED_EVERY_S = 60.0
@@ -54,7 +54,7 @@ def staging(out: ObjectPath, *, overwrite: bool, resume: bool) -> Iterator[Objec
             with suppress(StorageError):
                 place.remove_tree()
         except KeyboardInterrupt as error:
-            raise ResultError(f"interrupted when {out} was in place already: it is the new result") from error
+            raise in_place_already(out) from error
 
 
 def _switch(place: ObjectPath, out: ObjectPath) -> None:

@@ -13,6 +13,11 @@ MANIFEST = "manifest.json"
 RESULT, JOURNAL = "result", "journal"
 
 
+def in_place_already(out: AnyPath) -> ResultError:
+    """Return what an interrupt is told as that comes after the switch: it is too late to change nothing."""
+    return ResultError(f"interrupted when {out} was in place already: it is the new result")
+
+
 def check_free(out: AnyPath, *, overwrite: bool) -> None:
     """Raise ResultError where `out` may not be written."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
