@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from verger.errors import SetupError
-from verger.places import cache_dir
+from verger.places import cache_dir, switching
 
 MIN_VERSION = 17
 
@@ -133,10 +133,8 @@ def _wrapped(real: Path, major: int) -> Path:
     script = home / "bin" / "java"
     text = _WITHOUT_VECTOR_MODULE.format(java=real / "bin" / "java")
     if not script.is_file() or script.read_text() != text:
-        script.parent.mkdir(parents=True, exist_ok=True)
-        beside = script.with_suffix(f".{os.getpid()}")
-        beside.write_text(text)
-        beside.chmod(0o755)
-        beside.replace(script)
+        with switching(script) as beside:
+            beside.write_text(text)
+            beside.chmod(0o755)
         (home / "release").write_text(f'JAVA_VERSION="{major}"\n')
     return home

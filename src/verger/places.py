@@ -5,7 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+PART = ".verger-part"
 
 
 def cache_dir() -> Path:
@@ -25,6 +29,21 @@ def state_dir() -> Path:
 def keras_home() -> Path:
     """Return Keras' own folder, where its downloads lie."""
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+
+
+@contextmanager
+def switching(file: Path) -> Iterator[Path]:
+    """Yield a name beside to write to, then give it `file`'s: a file of the right name is whole.
+
+    It begins with a dot: what reads tables passes over what a kill leaves of it, which ends in PART.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_name(f".{file.name}.{os.getpid()}{PART}")
+    try:
+        yield beside
+        beside.replace(file)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def put_in_place(beside: Path, folder: Path) -> None:

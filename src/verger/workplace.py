@@ -18,7 +18,7 @@ from verger.featurize.catalog import AUTO, FRUITNET, JOIN, OWN_GRAPH_SUFFIXES, N
 from verger.featurize.network import imagenet_file
 from verger.manifest import Manifest
 from verger.objects import object_path
-from verger.places import cache_dir
+from verger.places import cache_dir, switching
 from verger.progress import Progress
 from verger.publish import has_journal, journal_of, publishing
 from verger.session import Session, SessionOptions, session
@@ -126,10 +126,8 @@ def _brought_here(file: str) -> str:
     version = hashlib.sha256(f"{place} {found.length} {found.modified_us}".encode()).hexdigest()[:32]
     copy = cache_dir() / "weights" / version / place.name
     if not copy.is_file():
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        beside = copy.with_name(f".{os.getpid()}")
-        beside.write_bytes(place.read_bytes())
-        beside.replace(copy)
+        with switching(copy) as beside:
+            beside.write_bytes(place.read_bytes())
     return str(copy)
 
 

@@ -88,7 +88,7 @@ def test_seeded_weights_are_the_same_each_time_and_others_with_another_seed() ->
 
 def test_saved_weights_of_an_architecture_are_loaded(tmp_path: Path) -> None:
     save = (
-        "import sys, keras; from verger.featurize.convert import seed_weights;"
+        "import sys, keras; from verger.featurize.weights import seed_weights;"
         "m = keras.applications.MobileNetV2("
         "include_top=False, weights=None, input_shape=(224, 224, 3), pooling='avg');"
         "seed_weights(m, 3); m.save_weights(sys.argv[1])"
@@ -123,10 +123,10 @@ def test_imagenet_weights_that_cannot_be_had_say_what_to_do(
 _FETCH = """
 import sys
 from keras.src.applications import mobilenet_v2
-from verger.featurize import convert
 from verger.featurize.catalog import NetworkSpec
+from verger.featurize.weights import build_with_weights
 mobilenet_v2.BASE_WEIGHT_PATH = sys.argv[1]
-convert.build_with_weights(NetworkSpec("MobileNetV2"))
+build_with_weights(NetworkSpec("MobileNetV2"))
 """
 
 
@@ -196,8 +196,9 @@ import json, sys
 from pathlib import Path
 from verger.featurize import convert
 from verger.featurize.catalog import NetworkSpec
+from verger.featurize.weights import build
 for name in sys.argv[2:]:
-    graph = convert.export_keras(convert.build(NetworkSpec(name, "random:0")), Path(sys.argv[1]))
+    graph = convert.export_keras(build(NetworkSpec(name, "random:0")), Path(sys.argv[1]))
     print(json.dumps([name, list(graph.output(0).shape)]), flush=True)
 """
 

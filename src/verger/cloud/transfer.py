@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Set
+from collections.abc import Set
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 from verger.cloud.provider import Say
 from verger.errors import CloudError
 from verger.objects import Found, ObjectPath
+from verger.places import PART, switching
 from verger.publish import MANIFEST
 
 _AT_A_TIME = 8
-_PART = ".verger-part"
 _TOLD_AT_MOST = 3
 
 
@@ -65,7 +64,7 @@ def make_room(source: str, folder: Path, names: Set[str]) -> None:
             "that and the next one with this OUT finishes it (see `verger cloud status`); or this is no job's OUT"
         )
     here = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
-    parts = {name for name in here if name.endswith(_PART)}
+    parts = {name for name in here if name.endswith(PART)}
     strangers = sorted(here.keys() - parts - names)
     if strangers:
         more = ", ..." * (len(strangers) > _TOLD_AT_MOST)
@@ -75,21 +74,6 @@ def make_room(source: str, folder: Path, names: Set[str]) -> None:
         )
     for name in parts:
         here[name].unlink(missing_ok=True)
-
-
-@contextmanager
-def switching(file: Path) -> Iterator[Path]:
-    """Yield a name beside to write to, then switch: a file of the right name is whole.
-
-    It begins with a dot: what reads tables passes over what a kill leaves of it.
-    """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{file.name}{_PART}")
-    try:
-        yield beside
-        beside.replace(file)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _is_here(file: Path, found: Found) -> bool:

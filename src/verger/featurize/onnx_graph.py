@@ -8,10 +8,7 @@ kept.
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -20,7 +17,7 @@ from verger.featurize.network import Graph
 from verger.featurize.onnx_operations import FEATURES, PIXELS, Translation, import_onnx
 from verger.featurize.onnx_session import OnnxSession
 from verger.featurize.runtime import OpenVinoSession
-from verger.places import cache_dir
+from verger.places import cache_dir, switching
 
 # Raise when the translation changes: what earlier ones have left in the cache is then not used.
 _TRANSLATION_VERSION = 1
@@ -36,7 +33,8 @@ def with_onnx(graph: Graph) -> Graph:
         return replace(graph, onnx=kept.read_bytes())
     translated = replace(graph, onnx=translate(graph))
     _check_parity(translated)
-    _keep(kept, translated.onnx)
+    with switching(kept) as beside:
+        beside.write_bytes(translated.onnx)
     return translated
 
 
@@ -94,11 +92,3 @@ def _content_key(graph: Graph) -> str:
     digest.update(graph.xml)
     digest.update(graph.weights)
     return digest.hexdigest()[:32]
-
-
-def _keep(path: Path, model: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(prefix=".translating-", dir=path.parent)
-    with os.fdopen(handle, "wb") as file:
-        file.write(model)
-    Path(beside).rename(path)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from verger.errors import SettingsError
 from verger.featurize import convert
 from verger.featurize.catalog import CATALOG, IMAGENET, NetworkSpec
+from verger.featurize.weights import build_with_weights
 from verger.finetune.options import FinetuneOptions
 
 Weights = list[npt.NDArray[np.float32]]
@@ -27,7 +28,7 @@ def start_weights(options: FinetuneOptions) -> tuple[Weights, str]:
 
     Read at the catalog's input size, whatever ours is: they do not depend on it, the names of their files do.
     """
-    model, source = convert.build_with_weights(NetworkSpec(options.model, options.weights))
+    model, source = build_with_weights(NetworkSpec(options.model, options.weights))
     return model.get_weights(), source.weights_from
 
 

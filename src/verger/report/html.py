@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 from importlib import resources
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from verger.errors import ResultError
+from verger.places import switching
 from verger.report.wording import say_bytes, say_count, say_duration, say_share
 from verger.uri import AnyPath
 
@@ -47,21 +47,13 @@ def write_page(html: str, result: AnyPath) -> AnyPath:
     path = result / FILE_NAME
     try:
         if isinstance(path, Path):
-            _replace(path, page)
+            with switching(path) as beside:
+                beside.write_bytes(page)
         else:
             path.write_bytes(page)
     except OSError as error:
         raise ResultError(f"{path} cannot be written: {error}") from error
     return path
-
-
-def _replace(path: Path, content: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _read(name: str) -> str:

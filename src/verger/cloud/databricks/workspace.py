@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from verger.cloud.databricks import job as ask
 from verger.cloud.provider import Deployment, Leftover, Say
-from verger.cloud.transfer import make_room, switching
+from verger.cloud.transfer import make_room
 from verger.errors import CloudError, SettingsError, SetupError
+from verger.places import switching
 from verger.publish import MANIFEST
 from verger.uri import scheme_of
 
