@@ -25,6 +25,12 @@ def integers(values: Sequence[int | None]) -> pa.Array:
     return pa.Array.from_buffers(pa.int32(), len(values), [_validity(values), pa.py_buffer(numbers)])
 
 
+def longs(values: Sequence[int | None], kind: pa.DataType | None = None) -> pa.Array:
+    """Return an int64 column, or one of another 64-bit type `kind`; None becomes null."""
+    numbers = np.array([0 if value is None else value for value in values], np.int64)
+    return pa.Array.from_buffers(kind or pa.int64(), len(values), [_validity(values), pa.py_buffer(numbers)])
+
+
 def booleans(values: Sequence[bool]) -> pa.Array:
     """Return a boolean column."""
     bits = pa.py_buffer(np.packbits(np.array(values, bool), bitorder="little"))

@@ -1,20 +1,25 @@
-"""DataFrame -> files: Parquet always, CSV and JSON lines on request."""
+"""Tables to files: parts joined, CSV and JSON lines on request."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
 from verger import schema
+from verger.engine.base import Engine
 from verger.errors import SettingsError
-from verger.objects import ObjectPath
-from verger.uri import AnyPath, parquet_files, remove_tree
+from verger.parts_list import TablePart, vector_width
+from verger.tasks.export import WRITERS, ExportItem, ExportJob, export_partition
+from verger.tasks.parts import part_file
+from verger.tasks.spans import cut_spans
+from verger.uri import AnyPath, parquet_files
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+# Rows of one CSV or JSON file where there may be several.
+_ROWS_A_FILE = 65_536
+
+_FIRST = "part-000000.parquet"
 
 
 @dataclass(frozen=True)
@@ -25,83 +30,42 @@ class ExportOptions:
     single_file: bool = False
 
 
-def write_parquet(table: DataFrame, folder: AnyPath, *, single_file: bool = False) -> None:
-    """Write a table as Parquet, in one file or in one a task."""
-    rows = table.coalesce(1) if single_file else table
-    # Float vectors hardly repeat: a dictionary of them costs time and saves nothing.
-    rows.write.option("parquet.enable.dictionary", "false").parquet(str(folder))
+def write_copies(
+    engine: Engine, parts: Sequence[TablePart], column: str, folder: AnyPath, options: ExportOptions
+) -> list[str]:
+    """Write a table (path, label, `column`: array) as CSV and JSON beside its Parquet; return the names.
 
-
-def remove_empty(folder: AnyPath) -> None:
-    """Remove a table's file without rows: Spark's first task writes one even then, the others do not."""
-    for file in parquet_files(folder)[:1]:
-        with file.open("rb") as opened:
-            has_rows = pq.read_metadata(opened).num_rows > 0
-        if not has_rows:
-            file.unlink()
-
-
-def write_copies(table: DataFrame, vectors: str, folder: AnyPath, options: ExportOptions) -> list[str]:
-    """Write `table` (path, label, `vectors`: array) as CSV and JSON beside its Parquet; return the names.
-
-    CSV spreads the vectors over pc_1 .. pc_k (components) or f_1 .. f_d (features); JSON has one object a
-    line. One file is written by one task that streams: the driver never holds the table.
+    CSV spreads the vectors over pc_1 .. pc_k (components) or f_1 .. f_d (features); JSON has one object a line.
     """
-    writers = {"csv": _write_csv, "json": _write_json}
     written = []
     for name in options.formats:
-        if name not in writers:
-            raise SettingsError("export", name, list(writers))
-        target = folder / f"{vectors}.{name}"
-        rows = table.coalesce(1) if options.single_file else table
-        writers[name](rows, vectors, target)
-        if options.single_file:
-            _unwrap(target)
+        if name not in WRITERS:
+            raise SettingsError("export", name, list(WRITERS))
+        target = folder / f"{column}.{name}"
+        n_rows = sum(part.n_rows for part in parts)
+        groups = cut_spans(
+            [(part.file, part.n_rows) for part in parts], n_rows if options.single_file else _ROWS_A_FILE
+        )
+        files = [target] if options.single_file else [target / f"part-{i:06d}.{name}" for i in range(len(groups))]
+        items = [ExportItem(str(file), spans) for file, spans in zip(files, groups, strict=True)]
+        job = ExportJob(
+            name, column, vector_width(parts[0], column) if parts else 0, "pc" if column == "components" else "f"
+        )
+        engine.map(export_partition, items, job)
         written.append(target.name)
     return written
 
 
-def _write_csv(table: DataFrame, vectors: str, target: AnyPath) -> None:
-    from pyspark.sql.functions import col
-
-    first = table.select(vectors).where(col(vectors).isNotNull()).first()
-    width = len(first[0]) if first else 0
-    prefix = "pc" if vectors == "components" else "f"
-    spread = [col(vectors)[i].alias(f"{prefix}_{i + 1}") for i in range(width)]
-    # RFC 4180: a quote in a path is doubled, not escaped with a backslash.
-    table.select("path", "label", *spread).write.csv(str(target), header=True, escape='"')
+def write_rejected(parts: AnyPath, folder: AnyPath) -> None:
+    """Join the parts of `rejected` that the tasks have left into one file, in the order of the photos."""
+    with part_file(folder / _FIRST) as target, pq.ParquetWriter(target, schema.REJECTED) as writer:
+        for part in parquet_files(parts):
+            with part.open("rb") as opened:
+                writer.write_table(pq.read_table(opened))
 
 
-def _write_json(table: DataFrame, vectors: str, target: AnyPath) -> None:
-    table.select("path", "label", vectors).write.json(str(target), ignoreNullFields=False)
-
-
-def _unwrap(folder: AnyPath) -> None:
-    """Make the one part file in `folder` take the folder's place."""
-    beside = folder.with_name(f".{folder.name}")
-    (part,) = folder.glob("part-*")
-    _move(part, beside)
-    remove_tree(folder)
-    _move(beside, folder)
-
-
-def _move(source: AnyPath, target: AnyPath) -> None:
-    if isinstance(source, ObjectPath) and isinstance(target, ObjectPath):
-        source.copy_to(target)
-        source.unlink()
-    elif isinstance(source, Path) and isinstance(target, Path):
-        source.rename(target)
-
-
-def features_of(outcomes: DataFrame) -> DataFrame:
-    """Return the `features` table of featurized photos."""
-    return outcomes.where("reason is null").select(*schema.columns(schema.FEATURES))
-
-
-def write_rejected(spark: SparkSession, journal: AnyPath, folder: AnyPath) -> None:
-    """Write the `rejected` table of a run's journal, in one file, in the order of the paths."""
-    if not parquet_files(journal):  # there was nothing to do
-        write_parquet(spark.createDataFrame([], schema.REJECTED), folder, single_file=True)
-        return
-    kept = spark.read.schema(schema.REJECTED).parquet(str(journal)).where("reason is not null")
-    write_parquet(kept.repartition(1).sortWithinPartitions("path"), folder)
+def write_if_empty(folder: AnyPath) -> None:
+    """Write a file without rows into a folder of features that has none: readers find the columns."""
+    if not parquet_files(folder):
+        with part_file(folder / _FIRST) as target:
+            pq.write_table(schema.FEATURES.empty_table(), target)

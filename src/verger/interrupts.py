@@ -1,7 +1,9 @@
-"""Interrupts: those that a library swallows while it imports others are noted, what must not be left is not."""
+"""Signals: interrupts that a library swallows are noticed, work that must be finished is not interrupted."""
 
 from __future__ import annotations
 
+import ctypes
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -10,6 +12,8 @@ from types import FrameType
 from typing import Any
 
 Handler = Callable[[int, FrameType | None], object]
+
+_PR_SET_PDEATHSIG = 1
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -42,6 +46,23 @@ def noting_interrupts() -> Iterator[Interrupts]:
     noted = Interrupts()
     with _handled(lambda handler: noted.noting(handler) if callable(handler) else handler):
         yield noted
+
+
+def end_with_parent() -> None:
+    """Have the system kill this process when its parent ends (Linux); elsewhere do nothing."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is None:
+        return
+    parent = os.getppid()
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it ended before the system was asked
+        os._exit(1)
+
+
+def ignore_interrupts() -> None:
+    """Ignore Ctrl-C and a closed terminal: the parent decides when this process ends."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

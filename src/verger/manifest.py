@@ -78,8 +78,12 @@ class Manifest:
 
 
 def software_versions() -> dict[str, str]:
-    """Return the versions of Python and of what decides the numbers."""
-    from pyspark import __version__ as pyspark  # not here by pip where it is a cluster's own
+    """Return the versions of Python and of the packages that decide the numbers."""
+    return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
 
-    found = {"python": platform.python_version(), "pyspark": pyspark}
-    return found | {name: version(name) for name in _PACKAGES}
+
+def pyspark_version() -> str:
+    """Return the version of the pyspark that runs; on a cluster it may not be installed by pip."""
+    from pyspark import __version__
+
+    return str(__version__)

@@ -8,7 +8,7 @@ from verger.settings import Settings
 from verger.uri import AnyPath
 from verger.workplace import FEATURES, Workplace, workplace
 
-# The steps are imported inside: that takes a second or two, in which the JVM is already starting.
+# The steps are imported inside: the workers, or Spark, are starting meanwhile.
 
 
 def run(src: str, out: AnyPath, settings: Settings, progress: Progress) -> Manifest:
@@ -24,11 +24,10 @@ def chain(place: Workplace, src: str) -> Manifest:
     photos = sources.find_photos(place, src)
     network = extraction.prepare(place)
     additions = extraction.featurize(place, photos, network)
+    steps.check_parity(place, network)
     if place.manifest.counts["features"] >= MIN_TO_REDUCE:
         update = reduction.update_of_result(place, additions)
         steps.export(place, reduction.reduce_features(place, place.stage / FEATURES, update))
-    place.session.release()
-    steps.check_parity(place, network)
     return steps.finish(place)
 
 
@@ -40,9 +39,8 @@ def features(src: str, out: AnyPath, settings: Settings, progress: Progress) -> 
         photos = sources.find_photos(place, src)
         network = extraction.prepare(place)
         extraction.featurize(place, photos, network)
-        steps.export(place, place.stage / FEATURES)
-        place.session.release()
         steps.check_parity(place, network)
+        steps.export(place, place.stage / FEATURES)
         return steps.finish(place)
 
 
@@ -55,15 +53,13 @@ def reduce(
 
         update = None if state is None else reduction.Update(state)
         steps.export(place, reduction.reduce_features(place, features, update))
-        place.session.release()
         return steps.finish(place)
 
 
 def pack(src: str, out: AnyPath, settings: Settings, progress: Progress) -> Manifest:
-    """Before all: many small files -> few large ones that `run` takes as its source."""
+    """Many small files -> few large ones that `run` takes as its source."""
     with workplace("pack", src, out, settings, progress) as place:
-        from verger import ingest, sources, steps
+        from verger import sources, steps
 
-        steps.pack(place, sources.list_photos(place, src, ingest.SHARDS))
-        place.session.release()
+        steps.pack(place, sources.list_shards(place, src))
         return steps.finish(place)

@@ -1,39 +1,61 @@
-"""The reduction step of the chain. A module of its own: it needs pyspark.ml, slow to import."""
+"""The reduce step of the chain: features -> principal components."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from verger.errors import SourceError
-from verger.export import write_parquet
-from verger.publish import table_folder
-from verger.reduce.moments import Moments
-from verger.reduce.pca import Criterion
-from verger.reduce.spark import PCAModel, Vectors, fit_projection, project_files
-from verger.uri import AnyPath, any_path, parquet_files
+from verger.engine.base import Engine
+from verger.errors import ReductionError, SourceError
+from verger.parts_list import TablePart, list_parts, vector_width
+from verger.publish import scratch_of, table_folder
+from verger.reduce.moments import MAX_EXACT_FEATURES, Array, Moments, merge_all
+from verger.reduce.pca import Criterion, Projection, fit_exact
+from verger.reduce.sketch import fit_randomized
+from verger.reduce.stored import write_pca_model
+from verger.tasks.base import Task
+from verger.tasks.moments import (
+    Merge,
+    MomentsJob,
+    PartialSum,
+    ProductJob,
+    add_products,
+    merge_moments,
+    merge_products,
+    moments_partition,
+    product_partition,
+)
+from verger.tasks.project import BLOCK_ROWS, ProjectItem, ProjectJob, project_partition
+from verger.tasks.spans import cut_spans
+from verger.uri import AnyPath, parquet_files, remove_tree
 from verger.workplace import COMPONENTS, FEATURES, MODEL, Workplace
 
 STATE = "state.npz"
 SPECTRUM = "spectrum.csv"
 
-_AT_A_TIME = 16
+# Partial sums that one task, or at last the driver, merges.
+FAN_IN = 8
+# Rows of a block, summed by one matrix product, fill about this in float64.
+_BLOCK_BYTES = 32 << 20
+_MOST_BLOCK_ROWS = 65_536
+_MAX_PARTIAL_SUMS = 4096
+_ROWS_A_PART = 4 * BLOCK_ROWS
+_MAX_PARTS = 20_000
 
 
 @dataclass(frozen=True)
 class Update:
-    """An earlier PCA's state, and the journal of the vectors that it has not seen; None: it has seen none."""
+    """An earlier PCA's state, and the files of features that it has not seen; None: it has seen none of them."""
 
     state: AnyPath
-    additions: AnyPath | None = None
+    additions: list[AnyPath] | None = None
 
 
-def update_of_result(place: Workplace, additions: AnyPath | None) -> Update | None:
-    """Return how the PCA of the result in place becomes that of the new one; None where it must be fitted anew."""
+def update_of_result(place: Workplace, additions: list[AnyPath] | None) -> Update | None:
+    """Return how the PCA of the result in place becomes that of the new one; None where it must be fitted again."""
     state = place.out / MODEL / STATE
     return Update(state, additions) if additions is not None and state.is_file() else None
 
@@ -45,58 +67,114 @@ def reduce_features(place: Workplace, features: AnyPath, update: Update | None =
     """
     settings = place.settings
     place.progress.stage("reduce")
-    with place.manifest.timed("start"):
-        spark = place.session.spark()
     criterion = Criterion(settings.components, settings.variance_kept)
     earlier = None if update is None else _read_state(update.state)
-
-    files = _files(features)
-    unseen = files if update is None or update.additions is None else _names(update.additions)
-
-    def fit_and_write() -> PCAModel:
-        vectors = Vectors.in_files(spark, unseen, FEATURES)
-        found, moments = fit_projection(vectors, criterion, standardize=settings.standardize, update=earlier)
-        model = PCAModel(found, moments)
-        model.write().save(str(place.stage / MODEL / "pca"))
-        components = project_files(spark, files, found, FEATURES)
-        write_parquet(components, place.stage / COMPONENTS, single_file=settings.single_file)
-        return model
-
+    scratch = scratch_of(place.stage) / "sums"
     with place.manifest.timed("reduce"):
-        model = place.session.run(fit_and_write)
-    _note_reduction(place, model, criterion)
+        parts = list_parts(parquet_files(table_folder(features, FEATURES)), FEATURES)
+        has_additions = update is not None and update.additions is not None
+        unseen = list_parts(update.additions or (), FEATURES) if update and has_additions else parts
+        summing = _Summing(place.engine, scratch, unseen)
+        moments = _merged(earlier, summing.moments())
+        projection = _fit(summing, moments, criterion, standardize=settings.standardize)
+        remove_tree(scratch)
+        _write_model(place.stage / MODEL, projection, moments)
+        _project(place, parts, projection)
+    place.manifest.reduction = {
+        "n_components": projection.k,
+        "explained_variance_ratio": projection.variance_kept,
+        "criterion": str(criterion),
+        "standardize": settings.standardize,
+        "n_samples": projection.n,
+        "n_features": len(projection.mean),
+        "method": projection.method,
+        "residual": projection.residual,
+    }
     return place.stage / COMPONENTS
 
 
-def _names(table: AnyPath) -> list[str]:
-    return [str(file) for file in parquet_files(table)]
+def _merged(earlier: Moments | None, moments: Moments | None) -> Moments:
+    if earlier is None or moments is None:
+        found = earlier or moments
+        if found is None:
+            raise ReductionError("there are no feature vectors to reduce")
+        return found
+    if moments.is_wide or earlier.is_wide:
+        raise ReductionError(f"vectors over {MAX_EXACT_FEATURES} columns keep no state to update")
+    return earlier.merge(moments)
 
 
-def _files(features: AnyPath) -> list[str]:
-    """Return the files of a table of features in the order of their photos; raises SourceError where they are none.
+def _fit(summing: _Summing, moments: Moments, criterion: Criterion, *, standardize: bool) -> Projection:
+    if moments.is_wide:
+        return fit_randomized(moments, criterion, summing.product, standardize=standardize)
+    return fit_exact(moments, criterion, standardize=standardize)
 
-    Spark numbers its files by chance, and PCA is to be the same to the bit however they came about.
+
+class _Summing:
+    """Sums over the vectors of a table by tasks, merged in a tree of a fixed shape.
+
+    The spans are cut by the number of rows and their width alone: the sums are the same to the bit on any engine.
     """
-    files = _names(table_folder(features, FEATURES))
-    with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        first_paths = list(pool.map(_first_path, files))
-    return [file for _, file in sorted(zip(first_paths, files, strict=True))]
+
+    def __init__(self, engine: Engine, scratch: AnyPath, parts: Sequence[TablePart]) -> None:
+        self._engine = engine
+        self._scratch = scratch
+        self._n_passes = 0
+        self._n_rows = sum(part.n_rows for part in parts)
+        self._parts = parts
+        self._block_rows = _block_rows(parts)
+
+    def moments(self) -> Moments | None:
+        """Return the moments of all vectors; None where there are none."""
+        job = MomentsJob(FEATURES, self._block_rows)
+        found = self._sum(moments_partition, job, merge_moments)
+        return merge_all([Moments.from_bytes(data) for data in found]) if found else None
+
+    def product(self, mean: Array, scale: Array, basis: Array) -> Array:
+        """Return `sketch.Product` over all vectors."""
+        job = ProductJob(FEATURES, self._block_rows, mean, scale, basis)
+        total = add_products(self._sum(product_partition, job, merge_products))
+        return np.frombuffer(total).reshape(basis.shape)
+
+    def _sum(self, task: Task[Any, PartialSum, bool], job: object, merge: Task[None, Merge, bool]) -> list[bytes]:
+        """Return at most FAN_IN partial sums, in order."""
+        self._n_passes += 1
+        n_blocks = -(-self._n_rows // self._block_rows)
+        rows_each = self._block_rows * -(-n_blocks // _MAX_PARTIAL_SUMS)
+        groups = cut_spans([(part.file, part.n_rows) for part in self._parts], rows_each)
+        items = [PartialSum(spans, self._file(0, number)) for number, spans in enumerate(groups)]
+        written = self._engine.map(task, items, job)
+        files = [item.target for item, is_written in zip(items, written, strict=True) if is_written]
+        level = 0
+        while len(files) > FAN_IN:
+            level += 1
+            merges = [
+                Merge(tuple(files[start : start + FAN_IN]), self._file(level, start // FAN_IN))
+                for start in range(0, len(files), FAN_IN)
+            ]
+            self._engine.map(merge, merges, None)
+            files = [merged.target for merged in merges]
+        return [(self._scratch / file.rpartition("/")[2]).read_bytes() for file in files]
+
+    def _file(self, level: int, number: int) -> str:
+        return str(self._scratch / f"pass-{self._n_passes}-{level}-{number:06d}")
 
 
-def _first_path(file: str) -> str:
-    """Check a file's columns; return the first of its paths, as its footer tells, or nothing where it does not."""
-    with any_path(file).open("rb") as opened:
-        about = pq.read_metadata(opened)
-    schema = about.schema.to_arrow_schema()
-    missing = {"path", "label", FEATURES} - set(schema.names)
-    if missing:
-        raise SourceError(f"{file} has no column {', '.join(sorted(missing))}: expected features of verger's")
-    if not pa.types.is_list(schema.field(FEATURES).type):
-        raise SourceError(f"{file}: features are {schema.field(FEATURES).type}; expected arrays of float or double")
-    if not about.num_row_groups:
-        return ""
-    told = about.row_group(0).column(about.schema.names.index("path")).statistics
-    return str(told.min) if told is not None and told.has_min_max else ""
+def _block_rows(parts: Sequence[TablePart]) -> int:
+    """Return how many rows make a block, by the width of the vectors."""
+    width = vector_width(parts[0], FEATURES) if parts else 1
+    return max(64, min(_MOST_BLOCK_ROWS, _BLOCK_BYTES // (8 * max(width, 1))))
+
+
+def _project(place: Workplace, parts: Sequence[TablePart], projection: Projection) -> None:
+    n_rows = sum(part.n_rows for part in parts)
+    rows_each = max(_ROWS_A_PART, BLOCK_ROWS * -(-n_rows // (_MAX_PARTS * BLOCK_ROWS)))
+    groups = cut_spans(
+        [(part.file, part.n_rows) for part in parts], n_rows if place.settings.single_file else rows_each
+    )
+    items = [ProjectItem(number, spans) for number, spans in enumerate(groups)]
+    job = ProjectJob(projection, FEATURES, str(place.stage / COMPONENTS))
+    place.engine.map(project_partition, items, job)
 
 
 def _read_state(path: AnyPath) -> Moments:
@@ -107,22 +185,13 @@ def _read_state(path: AnyPath) -> Moments:
     raise SourceError(f"{path} holds no PCA state: expected model/{STATE} of an earlier result")
 
 
-def _note_reduction(place: Workplace, model: PCAModel, criterion: Criterion) -> None:
-    found, moments = model.projection, model.moments_
-    if moments is not None and not moments.is_wide:
-        (place.stage / MODEL / STATE).write_bytes(moments.to_bytes())
-    ratio = found.explained_variance_ratio
-    rows = zip(found.explained_variance, ratio, np.cumsum(ratio), strict=True)
+def _write_model(folder: AnyPath, projection: Projection, moments: Moments) -> None:
+    """Write the PCA as a pyspark.ml stage, its spectrum as CSV, and its moments for later updates."""
+    write_pca_model(folder / "pca", projection, moments)
+    if not moments.is_wide:
+        (folder / STATE).write_bytes(moments.to_bytes())
+    ratio = projection.explained_variance_ratio
+    rows = zip(projection.explained_variance, ratio, np.cumsum(ratio), strict=True)
     lines = [f"{i},{value:.9g},{share:.9g},{total:.9g}" for i, (value, share, total) in enumerate(rows, 1)]
     header = "component,explained_variance,explained_variance_ratio,cumulative_ratio"
-    (place.stage / MODEL / SPECTRUM).write_text("\n".join([header, *lines]) + "\n")
-    place.manifest.reduction = {
-        "n_components": found.k,
-        "explained_variance_ratio": found.variance_kept,
-        "criterion": str(criterion),
-        "standardize": place.settings.standardize,
-        "n_samples": found.n,
-        "n_features": len(found.mean),
-        "method": found.method,
-        "residual": found.residual,
-    }
+    (folder / SPECTRUM).write_text("\n".join([header, *lines]) + "\n")

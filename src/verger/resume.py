@@ -1,9 +1,9 @@
 """What earlier runs have done already, matched with the photos of this one.
 
 A photo is known by its path, time and size, else by its content (sha256) once it has been read. Known are the
-features of the result in place, and what runs that did not end well left in the journal; what was rejected is tried
-again. A file of the result in place whose photos have all stayed as they were is kept as it is; other vectors are
-fetched by the workers. The driver holds 70 bytes a known photo and 24 a listed one; they hold 16.
+features of the result in place, and of runs that did not end well; what was rejected is tried again. A file whose
+photos have all stayed as they were is kept whole; other vectors are read by the workers. The driver holds 70 bytes a
+known photo and 24 a listed one; the workers hold 16.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from verger.columns import booleans
+from verger.columns import booleans, longs
 from verger.featurize.known import EARLIER, NOWHERE, ROW_BITS, Index, Keys, Known, Places, content_key, place_of
 from verger.featurize.network import Network
 from verger.ingest import Cut, Listing, task_file, write_task
@@ -37,35 +37,53 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Earlier:
-    """What is known: by path, time and size (`by_stat`), and by content.
+    """What is known: features by path, time and size (`by_stat`), by these and the label (`by_row`), and by content.
 
-    Of the result in place alone: its `listing`, how many features each table has (`n_rows`), and where they lie by
-    path, time, size and label (`by_row`).
+    tables: the files that hold them, the first `n_published_tables` of the result in place; n_rows: rows of each.
+    listing: that of the result in place.
     """
 
     known: Known
     by_stat: Index
     by_row: Index
     n_rows: Places
+    n_published_tables: int
     listing: AnyPath
 
     @property
     def n_published(self) -> int:
         """How many features the result in place has."""
-        return int(self.n_rows.sum())
+        return int(self.n_rows[: self.n_published_tables].sum())
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done: `listing` are all photos, `todo` those whose vectors are not in the tables kept.
+    """What is to be done.
 
-    n_gone: photos of the result in place that the source has no more, in the listing or pruned.
+    listing: all photos. todo: those whose features are in no table that is kept. kept: tables of earlier runs that
+    stay whole, the first `n_kept_published` of them of the result in place. n_gone: photos of the result in place
+    that the source has no more, in the listing or pruned. The first `n_unchanged_tasks` tasks of `todo` hold nothing
+    but photos that the result in place has as they are; `keeps_all_published`: with these it is kept whole.
     """
 
-    listing: Listing
-    todo: Listing
-    kept: tuple[str, ...]
-    n_gone: int
+    listing: Any
+    todo: Any
+    known: Known
+    kept: tuple[str, ...] = ()
+    n_kept_published: int = 0
+    n_gone: int = 0
+    n_unchanged_tasks: int = 0
+    keeps_all_published: bool = False
+
+    @classmethod
+    def of_content(cls, photos: Any, earlier: Earlier) -> Plan:
+        """Return the plan for photos without a listing: all are read, and known by their content alone."""
+        return cls(photos, photos, earlier.known)
+
+    @property
+    def adopted(self) -> tuple[str, ...]:
+        """The tables that runs left which did not end well."""
+        return self.kept[self.n_kept_published :]
 
 
 @dataclass
@@ -89,38 +107,43 @@ class _Found:
     rows: _Entries = field(default_factory=_Entries)
     contents: _Entries = field(default_factory=_Entries)
 
+    def places(self) -> Places:
+        """Return the places of all rows."""
+        return np.concatenate(self.contents.places)
+
 
 def fingerprint(network: Network, max_pixels: int) -> str:
     """Return what must be the same for a vector to be good still."""
     return hashlib.sha256(f"{network.key} {max_pixels}".encode()).hexdigest()[:32]
 
 
-def find_earlier(out: AnyPath, journal: AnyPath, fingerprint: str) -> Earlier:
-    """Read what the result at `out` and the journal know of vectors with this fingerprint."""
-    published = parquet_files(out / FEATURES) if _is_alike(out, fingerprint) else []
-    left = [file for run in _runs(journal / fingerprint) for file in parquet_files(run)]
+def find_earlier(out: AnyPath, runs: list[AnyPath], fingerprint: str, mark: str) -> Earlier:
+    """Read what the result at `out`, and runs that did not end well, know of features with this fingerprint.
+
+    mark: what the names of such runs' parts hold of the fingerprint.
+    """
+    published = parquet_files(out / FEATURES) if _has_fingerprint(out, fingerprint) else []
     found = _Found()
-    n_rows = _read_published(published, out / LISTING, found)
-    _read_left(left, len(published), found)
-    tables = tuple(str(file) for file in (*published, *left))
-    known = Known(tables, len(published), found.contents.index())
-    return Earlier(known, found.stats.index(), found.rows.index(), n_rows, out / LISTING)
+    _read_tables(published, out / LISTING, 0, found)
+    tables = [*published]
+    for run in runs:
+        parts = [file for file in parquet_files(run / FEATURES) if mark in file.name]
+        _read_tables(parts, run / LISTING, len(tables), found)
+        tables += parts
+    known = Known(tuple(map(str, tables)), found.contents.index())
+    n_rows = np.bincount(found.places() >> ROW_BITS, minlength=len(tables))
+    return Earlier(known, found.stats.index(), found.rows.index(), n_rows, len(published), out / LISTING)
 
 
-def _runs(folder: AnyPath) -> list[AnyPath]:
-    return sorted(folder.iterdir(), key=str) if folder.is_dir() else []
-
-
-def _is_alike(out: AnyPath, fingerprint: str) -> bool:
+def _has_fingerprint(out: AnyPath, fingerprint: str) -> bool:
     if not (out / MANIFEST).is_file() or not (out / FEATURES).is_dir():
         return False
     network: dict[str, Any] = json.loads((out / MANIFEST).read_text()).get("network") or {}
     return network.get("fingerprint") == fingerprint
 
 
-def _read_published(tables: list[AnyPath], listing: AnyPath, found: _Found) -> Places:
-    """Add the features in place; their photos' times are in the listing. Return the rows of each table."""
-    n_rows = np.zeros(len(tables), np.int64)
+def _read_tables(tables: list[AnyPath], listing: AnyPath, n_before: int, found: _Found) -> None:
+    """Add the features in tables, which are counted from `n_before`; their photos' times are in the listing."""
     by_path, by_row = _Entries(), _Entries()
     for _, rows in _batches(parquet_files(listing) if tables else [], [*_STAT, "label"]):
         paths, stats = _keys(rows["path"].to_pylist()), _stat_keys(rows)
@@ -128,23 +151,13 @@ def _read_published(tables: list[AnyPath], listing: AnyPath, found: _Found) -> P
         by_row.add(paths, _row_keys(stats, rows["label"]).view(np.int64))
     stat_of, row_of = by_path.index(), by_row.index()
     for places, rows in _batches(tables, ["path", "sha256"]):
+        at = places + place_of(n_before, 0)
         paths = _keys(rows["path"].to_pylist())
         stat, row = stat_of.find(paths), row_of.find(paths)
         is_listed = stat != NOWHERE
-        found.stats.add(stat[is_listed].view(np.uint64), places[is_listed])
-        found.rows.add(row[is_listed].view(np.uint64), places[is_listed])
-        found.contents.add(_content_keys(rows), places)
-        n_rows += np.bincount(places >> ROW_BITS, minlength=len(tables))
-    return n_rows
-
-
-def _read_left(tables: list[AnyPath], n_before: int, found: _Found) -> None:
-    """Add what is in the journal, less the rejected; `n_before` tables are counted before these."""
-    for places, rows in _batches(tables, [*_STAT, "sha256"]):
-        kept = rows.filter(rows["sha256"].is_valid())
-        at = places[rows["sha256"].is_valid().to_numpy(zero_copy_only=False)] + place_of(n_before, 0)
-        found.stats.add(_stat_keys(kept), at)
-        found.contents.add(_content_keys(kept), at)
+        found.stats.add(stat[is_listed].view(np.uint64), at[is_listed])
+        found.rows.add(row[is_listed].view(np.uint64), at[is_listed])
+        found.contents.add(_content_keys(rows), at)
 
 
 def _batches(tables: list[AnyPath], columns: list[str]) -> Iterator[tuple[Places, pa.RecordBatch]]:
@@ -169,9 +182,9 @@ def _stat_keys(rows: pa.RecordBatch | pa.Table) -> Keys:
 
 
 def _row_keys(stat_keys: Keys, labels: pa.Array | pa.ChunkedArray) -> Keys:
-    told = labels.to_pylist()
-    key_of = {label: _keys([repr(label)])[0] for label in set(told)}
-    return stat_keys ^ np.array([key_of[label] for label in told], np.uint64)
+    values = labels.to_pylist()
+    key_of = {label: _keys([repr(label)])[0] for label in set(values)}
+    return stat_keys ^ np.array([key_of[label] for label in values], np.uint64)
 
 
 def _content_keys(rows: pa.RecordBatch) -> Keys:
@@ -194,16 +207,65 @@ def make_plan(listing: Listing, earlier: Earlier, folder: AnyPath, *, prune: boo
     is_kept = _kept(listing, matches, earlier)
     n_todo = listing.n_photos - int(earlier.n_rows[is_kept].sum())
     n_bytes = listing.n_bytes * n_todo // listing.n_photos  # about
-    todo = replace(listing, folder=folder, n_photos=n_todo, n_bytes=n_bytes)
-    # Where nothing is kept the tasks stay as they are: a result does not depend on what was known.
-    rows_a_task = _rows_a_task(todo, n_cores) if is_kept.any() else None
-    n_tasks = 0
-    marked = (_todo(rows, match, is_kept) for rows, match in zip(_tasks(listing), matches, strict=True))
-    for rows in _cut(marked, rows_a_task):
-        write_task(rows, task_file(folder, n_tasks))
+    todo = replace(listing, folder=folder, n_photos=n_todo, n_bytes=n_bytes, n_tasks=0)
+    is_increment = bool(is_kept[: earlier.n_published_tables].any())
+    n_unchanged = 0
+    if is_increment:  # small tables of the result in place are joined, apart from what is new
+        rows_a_task = _rows_a_task(todo, n_cores)
+        todo = _write_todo(
+            todo, listing, _marked(listing, matches, earlier, is_kept, is_unchanged=True), rows_a_task
+        )
+        n_unchanged = todo.n_tasks
+        todo = _write_todo(
+            todo, listing, _marked(listing, matches, earlier, is_kept, is_unchanged=False), rows_a_task
+        )
+    else:  # the tasks stay as they are: a result does not depend on what was known
+        todo = _write_todo(todo, listing, _marked(listing, matches, earlier, is_kept, is_unchanged=None), None)
+    kept = np.flatnonzero(is_kept)
+    return Plan(
+        listing,
+        todo,
+        earlier.known,
+        tuple(earlier.known.tables[number] for number in kept),
+        int((kept < earlier.n_published_tables).sum()),
+        gone.num_rows,
+        n_unchanged,
+        is_increment and _n_published_rows(matches, earlier) == earlier.n_published,
+    )
+
+
+def _write_todo(todo: Listing, listing: Listing, marked: Iterable[pa.Table], rows_each: int | None) -> Listing:
+    """Write rows as further tasks of `todo`; return it with them."""
+    n_tasks = todo.n_tasks
+    for rows in _cut(marked, rows_each):
+        write_task(rows, task_file(todo.folder, n_tasks))
         n_tasks += 1
-    kept = tuple(earlier.known.tables[number] for number in np.flatnonzero(is_kept))
-    return Plan(listing, replace(todo, n_tasks=n_tasks), kept, gone.num_rows)
+    return replace(todo, n_tasks=n_tasks)
+
+
+def _n_published_rows(matches: list[_Match], earlier: Earlier) -> int:
+    """Return how many listed photos the result in place has as they are."""
+    return sum(int(match.is_published(earlier).sum()) for match in matches)
+
+
+def _marked(
+    listing: Listing,
+    matches: list[_Match],
+    earlier: Earlier,
+    is_kept: Bools,
+    *,
+    is_unchanged: bool | None,
+) -> Iterator[pa.Table]:
+    """Yield the rows of each task whose features are in no kept table, with the places of those that are known.
+
+    is_unchanged: only the rows that the result in place has as they are, or only the others; None: both.
+    """
+    for rows, match in zip(_tasks(listing), matches, strict=True):
+        is_todo = match.is_todo(is_kept)
+        if is_unchanged is not None:
+            is_todo &= match.is_published(earlier) == is_unchanged
+        places = longs([None if place == NOWHERE else place for place in match.by_stat.tolist()])
+        yield rows.append_column(EARLIER, places).filter(booleans(is_todo.tolist()))
 
 
 def _tasks(listing: Listing) -> Iterator[pa.Table]:
@@ -226,9 +288,20 @@ class _Match:
         by_row = earlier.by_row.find(_row_keys(stats, rows["label"]))
         return cls(_keys(rows["path"].to_pylist()), earlier.by_stat.find(stats), by_row)
 
+    def is_todo(self, is_kept: Bools) -> Bools:
+        """Return which rows are in no kept table."""
+        is_new = self.by_row == NOWHERE
+        found: Bools = is_new | ~np.append(is_kept, False)[np.where(is_new, -1, self.by_row >> ROW_BITS)]
+        return found
+
+    def is_published(self, earlier: Earlier) -> Bools:
+        """Return which rows the result in place has as they are."""
+        found: Bools = (self.by_row != NOWHERE) & (self.by_row >> ROW_BITS < earlier.n_published_tables)
+        return found
+
 
 def _kept(listing: Listing, matches: list[_Match], earlier: Earlier) -> Bools:
-    """Tell which tables of the result in place stay: all rows are listed as they were, and these are not few.
+    """Return which tables stay whole: all rows are listed as they were, and these are not few.
 
     Small ones, of earlier increments, are put together with what is new, so that they do not pile up.
     """
@@ -244,14 +317,6 @@ def _rows_a_task(todo: Listing, n_cores: int) -> int:
     """Return how many photos a task has where they are cut anew, by the rule of the listing."""
     n_tasks = Cut().n_tasks(todo.n_photos, todo.n_bytes, n_cores)
     return max(1, -(-todo.n_photos // n_tasks))
-
-
-def _todo(rows: pa.Table, match: _Match, is_kept: Bools) -> pa.Table:
-    """Leave out the rows of tables that are kept, and say of the others where their vectors are known to lie."""
-    is_new = match.by_row == NOWHERE
-    is_todo = is_new | ~np.append(is_kept, False)[np.where(is_new, -1, match.by_row >> ROW_BITS)]
-    marked = rows.append_column(EARLIER, pa.array(match.by_stat, mask=match.by_stat == NOWHERE))
-    return marked.filter(booleans(is_todo.tolist()))
 
 
 def _cut(tables: Iterable[pa.Table], rows_each: int | None) -> Iterator[pa.Table]:
@@ -274,8 +339,9 @@ def _cut(tables: Iterable[pa.Table], rows_each: int | None) -> Iterator[pa.Table
 def _gone(earlier: Earlier, listed: Keys) -> pa.Table:
     """Return the photos of the result in place whose paths are not listed any more."""
     found = []
-    for _, rows in _batches(parquet_files(earlier.listing) if len(earlier.n_rows) else [], [*_STAT, "label"]):
+    for _, rows in _batches(parquet_files(earlier.listing) if earlier.n_published else [], [*_STAT, "label"]):
         is_gone = ~np.isin(_keys(rows["path"].to_pylist()), listed)
-        has_features = earlier.by_row.find(_row_keys(_stat_keys(rows), rows["label"])) != NOWHERE
+        places = earlier.by_row.find(_row_keys(_stat_keys(rows), rows["label"]))
+        has_features = (places != NOWHERE) & (places >> ROW_BITS < earlier.n_published_tables)
         found.append(pa.Table.from_batches([rows]).filter(booleans((is_gone & has_features).tolist())))
     return pa.concat_tables(found) if found else pa.table({})

@@ -1,29 +1,60 @@
-"""The tables between the stages, as Spark DDL.
-
-They are strings, so that whoever must not need Spark can read them too.
-"""
+"""Schemas of the tables: pyarrow's are the source, Spark's DDL is derived from them."""
 
 from __future__ import annotations
 
-LISTING = "path string, modificationTime timestamp, length long, label string"
-IMAGES = "path string, modificationTime timestamp, length long, content binary, label string"
-# A listing of a run that resumes: where in an earlier one's tables the vector lies (`featurize.known`).
-MARKED_LISTING = f"{LISTING}, earlier long"
-# What `verger pack` writes; `metadata` says what became of a photo's: see ingest.images.
-PACKED = f"{IMAGES}, metadata string"
-FEATURES = "path string, label string, sha256 string, width int, height int, features array<float>"
-REJECTED = "path string, length long, reason string, detail string"
-COMPONENTS = "path string, label string, components array<float>"
+import pyarrow as pa
 
-# What featurizing adds to a row; `features` is null exactly where `reason` is not.
-OUTCOME = "sha256 string, width int, height int, features array<float>, reason string, detail string"
+_VECTOR = pa.list_(pa.float32())
+
+LISTING = pa.schema(
+    [
+        ("path", pa.string()),
+        ("modificationTime", pa.timestamp("us", tz="UTC")),
+        ("length", pa.int64()),
+        ("label", pa.string()),
+    ]
+)
+# Columns that a listing of packed photos adds: the Parquet file with a photo's bytes, and the row in it.
+SHARD, ROW = "shard", "row"
+PACKED_LISTING = pa.schema([*LISTING, (SHARD, pa.string()), (ROW, pa.int64())])
+
+IMAGES = pa.schema([*list(LISTING)[:3], ("content", pa.binary()), ("label", pa.string())])
+# Table of `verger pack`; `metadata` says what was done with the metadata of a photo: see tasks.pack.
+PACKED = pa.schema([*IMAGES, ("metadata", pa.string())])
+
+FEATURES = pa.schema(
+    [
+        ("path", pa.string()),
+        ("label", pa.string()),
+        ("sha256", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("features", _VECTOR),
+    ]
+)
+REJECTED = pa.schema(
+    [("path", pa.string()), ("length", pa.int64()), ("reason", pa.string()), ("detail", pa.string())]
+)
+COMPONENTS = pa.schema([("path", pa.string()), ("label", pa.string()), ("components", _VECTOR)])
+
+# Columns that `ImageFeaturizer` adds to a row; `features` is null exactly where `reason` is not.
+OUTCOME = pa.schema([*list(FEATURES)[2:], ("reason", pa.string()), ("detail", pa.string())])
+
+_SPARK_TYPES = {
+    pa.string(): "string",
+    pa.int32(): "int",
+    pa.int64(): "long",
+    pa.binary(): "binary",
+    pa.timestamp("us", tz="UTC"): "timestamp",
+    _VECTOR: "array<float>",
+}
 
 
-def columns(ddl: str) -> list[str]:
-    """Return the column names of a flat DDL schema."""
-    return list(types(ddl))
+def spark_type(kind: pa.DataType) -> str:
+    """Return Spark's name of a column type."""
+    return _SPARK_TYPES[kind]
 
 
-def types(ddl: str) -> dict[str, str]:
-    """Return name -> type of a flat DDL schema."""
-    return dict(field.split() for field in ddl.split(", "))
+def ddl(schema: pa.Schema) -> str:
+    """Return a schema as Spark DDL: `path string, label string`."""
+    return ", ".join(f"{field.name} {spark_type(field.type)}" for field in schema)

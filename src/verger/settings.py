@@ -55,7 +55,10 @@ Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Pairs = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_pairs)]
 
 PHOTOS, NETWORK, REDUCTION, SPARK = "Photos", "Network", "Reduction", "Spark"
-EXPORT, RESULT, RESUME, PRIVACY = "Export", "Result", "Resume", "Privacy"
+EXPORT, RESULT, RESUME, PRIVACY, ENGINE = "Export", "Result", "Resume", "Privacy", "Engine"
+
+ENGINES = ("local", "spark")
+DEFAULT_MASTER = "local[*]"
 
 # benchmarks/precision.py: MobileNetV2, 1,030 photos of fruits360-test, a processor with AVX-512 BF16
 BF16_FIDELITY = "1.7 times as fast, not exact (cosine to f32: mean 0.978, lowest 0.921)"
@@ -133,8 +136,23 @@ class Settings(BaseSettings):
         "pack photos as they are, with the place, time, camera and names in their files (docs/privacy.md)",
     )
 
-    master: str = _setting(
-        SPARK, "local[*]", "where Spark runs: local[*], local[N], spark://HOST:PORT, yarn or k8s://URL"
+    engine: Literal["local", "spark"] | None = _setting(
+        ENGINE,
+        None,
+        "local: processes of this machine, no Java; spark: a Spark master. By default local, and spark where --master "
+        "is given, where Spark runs already, and for sources that only Spark reads",
+    )
+    workers: int | None = _setting(
+        ENGINE, None, "processes of the local engine; one for each core of this machine by default", ge=1
+    )
+    photo_timeout_s: float = _setting(
+        ENGINE, 300, "reject a photo whose reading and decoding take longer than so many seconds", gt=0
+    )
+
+    master: str | None = _setting(
+        SPARK,
+        None,
+        f"where Spark runs: local[*], local[N], spark://HOST:PORT, yarn or k8s://URL; {DEFAULT_MASTER} by default",
     )
     driver_memory: str = _setting(SPARK, "2g", "memory of the Spark driver")
     conf: Pairs = _setting(SPARK, (), "a Spark setting, key=value; as often as you like")
@@ -152,8 +170,8 @@ class Settings(BaseSettings):
 
     @field_validator("master")
     @classmethod
-    def _check_master(cls, value: str) -> str:
-        return check_master(value)
+    def _check_master(cls, value: str | None) -> str | None:
+        return None if value is None else check_master(value)
 
     @field_validator("export")
     @classmethod

@@ -1,53 +1,71 @@
-"""The first step of the chain: find the photos, and hand them to Spark."""
+"""The first step of the chain: find the photos."""
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame
+from typing import TYPE_CHECKING, cast
 
-from verger import ingest, schema
+from verger import ingest
+from verger.errors import SettingsError
+from verger.tasks.featurize import Partition
 from verger.workplace import LISTING, Workplace
 
-Photos = ingest.Listing | ingest.Packed | ingest.HadoopFolder
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from verger.engine.spark import SparkEngine
+
+Photos = ingest.Listing | ingest.HadoopFolder
 
 
 def find_photos(place: Workplace, src: str) -> Photos:
-    """Return the photos of the source: loose ones listed while Spark starts, or what Spark will read by itself."""
-    if (hadoop := ingest.find_hadoop(src)) is not None:
-        return hadoop
-    packed = ingest.find_packed(src)
-    if packed is None:
-        return list_photos(place, src)
-    place.manifest.counts["listed"] = packed.n_photos
-    return packed
+    """Return the photos of the source: listed, or as what only Spark can read."""
+    hadoop = ingest.find_hadoop(src)
+    return list_photos(place, src) if hadoop is None else hadoop
 
 
-def list_photos(place: Workplace, src: str, cut: ingest.Cut | None = None) -> ingest.Listing:
-    """List the source while Spark starts, cut into tasks."""
+def list_photos(place: Workplace, src: str) -> ingest.Listing:
+    """List loose or packed photos, cut into tasks."""
     place.progress.stage("list photos")
     with place.manifest.timed("list"):
-        listing = ingest.write_listing(src, _selection(place), place.stage / LISTING, place.session.n_cores, cut)
+        packed = ingest.find_packed(src)
+        folder = place.stage / LISTING
+        if packed is None:
+            listing = ingest.write_listing(src, selection(place), folder, place.engine.n_slots)
+        else:
+            listing = ingest.write_packed_listing(packed, selection(place), folder)
     place.manifest.counts["listed"] = listing.n_photos
     return listing
 
 
-def _selection(place: Workplace) -> ingest.Selection:
+def list_shards(place: Workplace, src: str) -> ingest.Listing:
+    """List loose photos, cut into shards to pack."""
+    if ingest.find_packed(src) is not None:
+        raise SettingsError("source", src, "loose photos: these are packed already")
+    place.progress.stage("list photos")
+    with place.manifest.timed("list"):
+        listing = ingest.write_listing(
+            src, selection(place), place.stage / LISTING, place.engine.n_slots, ingest.SHARDS
+        )
+    place.manifest.counts["listed"] = listing.n_photos
+    return listing
+
+
+def selection(place: Workplace) -> ingest.Selection:
+    """Return which photos the settings ask for, and how they are labelled."""
     settings = place.settings
     return ingest.Selection(settings.glob, settings.label, settings.limit, settings.sample)
 
 
-def images_of(place: Workplace, photos: Photos) -> DataFrame:
-    """Return the photos as a DataFrame, cut into tasks."""
-    spark = place.session.spark()
-    if isinstance(photos, ingest.Listing):
-        columns = schema.MARKED_LISTING if place.settings.resume else schema.LISTING
-        if not photos.n_photos:
-            return spark.createDataFrame([], columns)
-        return place.session.run(lambda: ingest.images(spark, photos, columns))
-    if isinstance(photos, ingest.HadoopFolder):
-        found = place.session.run(lambda: ingest.hadoop_images(spark, photos, _selection(place)))
-        images, place.manifest.counts["listed"] = found
-        return images
-    images = place.session.run(lambda: ingest.packed_images(spark, photos, _selection(place)))
-    if _selection(place) != ingest.Selection(label=place.settings.label):  # not all of them
-        place.manifest.counts["listed"] = place.session.run(images.count)
-    return images
+def partitions_of(listing: ingest.Listing) -> list[Partition]:
+    """Return the tasks of a listing."""
+    return [Partition(number, str(ingest.task_file(listing.folder, number))) for number in range(listing.n_tasks)]
+
+
+def hadoop_frame(place: Workplace, photos: ingest.HadoopFolder) -> DataFrame:
+    """Return photos on a Hadoop file system as a DataFrame with their content; count them."""
+    session = cast("SparkEngine", place.engine).session
+    spark = session.spark()
+    frame, place.manifest.counts["listed"] = session.run(
+        lambda: ingest.hadoop_images(spark, photos, selection(place))
+    )
+    return frame

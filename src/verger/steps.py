@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from dataclasses import replace
-
-import numpy as np
-from pyspark.sql import DataFrame
 
 from verger import ingest
-from verger.content import read_photo
-from verger.errors import DecodeError, StorageError
-from verger.export import write_copies
-from verger.featurize.device import CPU
+from verger.export import ExportOptions, write_copies
 from verger.featurize.network import Network
-from verger.featurize.runtime import Extractor, featurize_photo
 from verger.manifest import Manifest
-from verger.report.artefacts import open_table, stream, tally
-from verger.sources import images_of
-from verger.uri import AnyPath, remove_tree
+from verger.parts_list import list_parts
+from verger.publish import scratch_of
+from verger.sources import partitions_of
+from verger.tasks.pack import PackJob, pack_partition
+from verger.tasks.parity import ParityJob, parity_of_rows
+from verger.tasks.spans import Span
+from verger.uri import AnyPath, parquet_files, remove_tree
 from verger.workplace import FEATURES, LISTING, Workplace
 
 _N_PARITY_PHOTOS = 16
@@ -27,56 +22,47 @@ _N_PARITY_PHOTOS = 16
 
 def pack(place: Workplace, listing: ingest.Listing) -> None:
     """Write the photos with their bytes into shards: without their metadata, unless these are asked for."""
-    place.progress.stage("start Spark")
-    with place.manifest.timed("start"):
-        images = images_of(place, listing)
-    place.manifest.counts |= {"bytes": listing.n_bytes, "max_bytes": listing.max_bytes, "shards": listing.n_tasks}
+    counts, settings = place.manifest.counts, place.settings
+    counts |= {"bytes": listing.n_bytes, "max_bytes": listing.max_bytes, "shards": listing.n_tasks}
     group_bytes = ingest.row_group_bytes(listing.n_photos, listing.n_bytes)
     folder = place.stage / ingest.IMAGES
+    job = PackJob(str(folder), group_bytes, settings.max_pixels, settings.keep_metadata)
     place.progress.stage("pack", listing.n_photos)
     with place.manifest.timed("pack"):
-        place.session.run(lambda: ingest.write_shards(_contents(place, images), folder, group_bytes))
-    if not place.settings.keep_metadata:
-        place.manifest.counts["metadata"] = dict(tally(folder, "metadata").most_common())
+        done = place.engine.map(pack_partition, partitions_of(listing), job, place.progress.advance)
+    if not settings.keep_metadata:
+        totals: dict[str, int] = {}
+        for words in done:
+            totals |= {word: totals.get(word, 0) + n for word, n in words.items()}
+        counts["metadata"] = dict(sorted(totals.items(), key=lambda pair: -pair[1]))
     place.progress.advance(listing.n_photos, 0)
-
-
-def _contents(place: Workplace, images: DataFrame) -> DataFrame:
-    if place.settings.keep_metadata:
-        return ingest.with_content(images)
-    return ingest.without_metadata(images, place.settings.max_pixels)
 
 
 def export(place: Workplace, table: AnyPath) -> None:
     """Write the CSV and JSON copies of a staged table that the settings ask for."""
-    if not place.settings.export:
+    settings = place.settings
+    if not settings.export:
         return
     place.progress.stage("export")
-    spark = place.session.spark()
-
-    def write() -> list[str]:
-        rows = spark.read.parquet(str(table))
-        return write_copies(rows, table.name, place.stage, place.export_options)
-
     with place.manifest.timed("export"):
-        place.manifest.exports = place.session.run(write)
+        parts = list_parts(parquet_files(table), table.name)
+        options = ExportOptions(settings.export, settings.single_file)
+        place.manifest.exports = write_copies(place.engine, parts, table.name, place.stage, options)
 
 
 def check_parity(place: Workplace, network: Network) -> None:
-    """Featurize a few photos again, here by OpenVINO in float32, and compare: the whole Spark path is checked."""
+    """Let a worker featurize a few photos again by OpenVINO in float32, and compare with what was written."""
     place.progress.stage("check")
-    exact = Extractor(replace(network, precision="f32", device=CPU))
-    cosines = []
-    table = open_table(place.stage, FEATURES)
-    batches = stream(table, ["path", FEATURES]) if table is not None else ()
-    rows = (row for batch in batches for row in batch.to_pylist())
-    for path, vector in (tuple(row.values()) for row in itertools.islice(rows, _N_PARITY_PHOTOS)):
-        try:
-            again = featurize_photo(read_photo(path), exact, max_pixels=place.settings.max_pixels).features
-        except (DecodeError, StorageError):
-            continue  # deleted meanwhile, say
-        ours = np.asarray(vector)
-        cosines.append(float(ours @ again / (np.linalg.norm(ours) * np.linalg.norm(again))))
+    parts = list_parts(parquet_files(place.stage / FEATURES), FEATURES)[:_N_PARITY_PHOTOS]
+    spans, n_left = list[Span](), _N_PARITY_PHOTOS
+    for part in parts:
+        spans.append(Span(part.file, 0, min(part.n_rows, n_left)))
+        n_left -= spans[-1].n_rows
+        if not n_left:
+            break
+    with place.manifest.timed("check"):
+        job = ParityJob(network, place.settings.max_pixels)
+        (cosines,) = place.engine.map(parity_of_rows, [tuple(spans)], job)
     if cosines:
         place.manifest.parity = {
             "n_checked": len(cosines),
@@ -90,8 +76,10 @@ def check_parity(place: Workplace, network: Network) -> None:
 def finish(place: Workplace) -> Manifest:
     """Write the report and the manifest, and return it."""
     manifest = place.manifest
+    place.engine.release()
     if manifest.command == "pack":
         remove_tree(place.stage / LISTING)
+    remove_tree(scratch_of(place.stage))
     manifest.timings_s["total"] = round(time.monotonic() - place.started, 3)
     if "listed" in manifest.counts:
         spent = manifest.timings_s.get("featurize") or manifest.timings_s["pack"]

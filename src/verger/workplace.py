@@ -1,4 +1,4 @@
-"""Where a run works: a staging folder beside the result, Spark on its way, and what the steps share."""
+"""Where a run works: a staging folder beside the result, an engine, and what the steps share."""
 
 from __future__ import annotations
 
@@ -6,63 +6,58 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from verger.connectors import spark_settings
 from verger.disks import minding_space
+from verger.engine.base import Engine
+from verger.engine.choice import SPARK, choose_engine
+from verger.engine.local import LocalOptions, available_cores, local_engine
 from verger.errors import WeightsError
-from verger.export import ExportOptions
 from verger.featurize.catalog import AUTO, FRUITNET, JOIN, OWN_GRAPH_SUFFIXES, NetworkSpec
+from verger.featurize.device import CPU, CUDA
 from verger.featurize.network import imagenet_file
-from verger.manifest import Manifest
+from verger.featurize.onnx_session import visible_gpus
+from verger.manifest import Manifest, pyspark_version
 from verger.objects import object_path
 from verger.places import cache_dir, switching
 from verger.progress import Progress
-from verger.publish import has_journal, journal_of, publishing
-from verger.session import Session, SessionOptions, session
-from verger.settings import Settings
-from verger.uri import AnyPath, scheme_of
+from verger.publish import has_parts, publishing
+from verger.session import SessionOptions, session
+from verger.settings import DEFAULT_MASTER, Settings
+from verger.uri import AnyPath
+
+if TYPE_CHECKING:
+    from verger.engine.spark import SparkEngine
 
 # The tables of a result.
 FEATURES, COMPONENTS, REJECTED, MODEL = "features", "components", "rejected", "model"
 
-# What was found, beside them: a later run knows by it which photos have not changed.
+# The photos that were found, beside them: a later run knows by it which photos have not changed.
 LISTING = "listing"
-
-# Beside the staged result: the photos that a run which resumes has still something to do for.
-PLAN = "plan"
 
 KEPT = "what was done is kept: the same command with --resume goes on from there"
 
-# What a worker needs to featurize; imported while the JVM starts.
-WORKER_MODULES = ("verger.featurize.worker", "openvino")
-ONNX_WORKER_MODULES = ("verger.featurize.worker", "onnxruntime")
+# Modules that a worker needs to featurize, imported while the driver lists the photos.
+WORKER_MODULES = ("verger.tasks.featurize", "openvino")
+ONNX_WORKER_MODULES = ("verger.tasks.featurize", "onnxruntime")
+OTHER_MODULES = ("verger.tasks.moments", "verger.tasks.project")
 
 
 @dataclass(frozen=True)
 class Workplace:
-    """What the steps share: what to do, where to write, Spark on its way, and what they note."""
+    """What the steps share: what to do, where to write, what runs the tasks, and what they note."""
 
     settings: Settings
     spec: NetworkSpec
     out: AnyPath
     stage: AnyPath
-    session: Session
+    engine: Engine
     manifest: Manifest
     progress: Progress
     started: float
-
-    @property
-    def journal(self) -> AnyPath:
-        """What this run has done so far, and those before it that did not end well."""
-        return journal_of(self.stage)
-
-    @property
-    def export_options(self) -> ExportOptions:
-        """Formats and files of the export."""
-        return ExportOptions(self.settings.export, self.settings.single_file)
 
 
 @contextmanager
@@ -75,7 +70,7 @@ def workplace(
     *,
     archive: Path | None = None,
 ) -> Iterator[Workplace]:
-    """Open a staging folder beside `out` and start Spark; publish when the block ends well.
+    """Open a staging folder beside `out` and start the engine; publish when the block ends well.
 
     `archive` takes the classes that Spark's JVM loads (see `java.class_archive`).
     """
@@ -86,36 +81,60 @@ def workplace(
     spec = network_spec(settings)
     if settings.model == AUTO and settings.weights is None and featurizes:
         progress.note(_chosen(spec))
+    choice = choose_engine(settings, src)
+    progress.note(f"engine: {choice.name} ({choice.reason})")
     manifest = Manifest(command, src, settings.model_dump(mode="json"))
-    options = replace(session_options(settings), archive_classes_to=archive)
-    if not options.is_connect:  # that has its own connectors, or not
-        stores = spark_settings({scheme_of(src), scheme_of(str(out))}, settings.conf, progress.note)
-        options = replace(options, stores=tuple(stores.items()))
-    if not featurizes:
-        options = replace(options, preload=(), computes_in_jvm=command == "train")
-    written = [out.parent] if isinstance(out, Path) else []
+    manifest.settings["engine"] = choice.name
     with publishing(out, overwrite=settings.overwrite, resume=settings.resume) as stage:
         try:
-            with session(options) as starting, minding_space([*written, *options.scratch_folders]):
-                manifest.settings["master"] = starting.options.master  # a borrowed Spark has one of its own
-                yield Workplace(settings, spec, out, stage, starting, manifest, progress, started)
+            with minding_space([out.parent] if isinstance(out, Path) else []), ExitStack() as stack:
+                if choice.name == SPARK:
+                    options = replace(session_options(settings), archive_classes_to=archive)
+                    if not featurizes:
+                        options = replace(options, preload=(), computes_in_jvm=command == "train")
+                    engine: Engine = stack.enter_context(_spark_engine(options, manifest, progress))
+                else:
+                    modules = _worker_modules(settings) if featurizes else OTHER_MODULES
+                    engine = stack.enter_context(local_engine(local_options(settings, modules)))
+                yield Workplace(settings, spec, out, stage, engine, manifest, progress, started)
         except BaseException:
-            if has_journal(stage):  # now that no task is running any more
+            if has_parts(stage):  # now that no task is running any more
                 progress.note(KEPT)
             raise
+
+
+@contextmanager
+def _spark_engine(options: SessionOptions, manifest: Manifest, progress: Progress) -> Iterator[SparkEngine]:
+    """Start Spark, or borrow the one that runs; stop it when the block ends."""
+    from verger.engine.spark import SparkEngine
+
+    with minding_space(options.scratch_folders), session(options) as starting:
+        manifest.settings["master"] = starting.options.master  # a borrowed Spark has one of its own
+        manifest.versions["pyspark"] = pyspark_version()
+        yield SparkEngine(starting, progress.note, uses_gpus=options.uses_gpus)
+
+
+def local_options(settings: Settings, preload: tuple[str, ...] = ()) -> LocalOptions:
+    """Return how the settings want the local engine: a worker for each core, or for each GPU with --device cuda."""
+    n_cores = available_cores()
+    if settings.device != CUDA:
+        return LocalOptions(settings.workers or n_cores, preload=preload)
+    n_gpus = max(1, len(visible_gpus()))
+    n_workers = settings.workers or n_gpus
+    return LocalOptions(n_workers, max(1, n_cores // n_workers), n_gpus, preload)
 
 
 def network_spec(settings: Settings) -> NetworkSpec:
     """Return the network that the settings ask for; raises SettingsError."""
     s = settings
     model = _automatic_model(s) if s.model == AUTO else s.model
-    weights = _brought_here(s.weights) if s.weights else None
-    model = JOIN.join(_brought_here(part) for part in model.split(JOIN))
+    weights = _local_copy(s.weights) if s.weights else None
+    model = JOIN.join(_local_copy(part) for part in model.split(JOIN))
     return NetworkSpec(model, weights, s.pooling, s.precision, s.preprocessing, s.views)
 
 
-def _brought_here(file: str) -> str:
-    """Return the local copy of a file that lies in an object store: Keras reads no others. What is none stays."""
+def _local_copy(file: str) -> str:
+    """Return the local copy of a file in an object store, which Keras cannot read; any other name as it is."""
     place = object_path(file)
     if place is None:
         return file
@@ -145,14 +164,18 @@ def _chosen(spec: NetworkSpec) -> str:
     return f"network: {spec.model} (--model fruitnet for verger's own, several times faster)"
 
 
+def _worker_modules(settings: Settings) -> tuple[str, ...]:
+    return WORKER_MODULES if settings.device == CPU else ONNX_WORKER_MODULES
+
+
 def session_options(settings: Settings) -> SessionOptions:
     """Return how the settings want Spark."""
     return SessionOptions(
-        settings.master,
+        settings.master or DEFAULT_MASTER,
         settings.driver_memory,
         settings.conf,
         log=None if settings.verbose else cache_dir() / "logs" / f"spark-{os.getpid()}.log",
         is_one_run=True,
-        preload=WORKER_MODULES if settings.device == "cpu" else ONNX_WORKER_MODULES,
-        uses_gpus=settings.device == "cuda",
+        preload=_worker_modules(settings),
+        uses_gpus=settings.device == CUDA,
     )

@@ -16,11 +16,11 @@ from verger.cli.chain import chain_command
 from verger.console import watching
 from verger.manifest import Manifest
 from verger.progress import Progress
-from verger.settings import RESULT, SPARK, Settings
+from verger.settings import ENGINE, RESULT, SPARK, Settings
 from verger.uri import any_path, local_folder
 
 
-@chain_command(RESULT, SPARK)
+@chain_command(RESULT, ENGINE, SPARK)
 def train(
     features: Features,
     out: Result,

@@ -12,11 +12,11 @@ from verger.cli.chain import chain_command
 from verger.console import watching
 from verger.manifest import Manifest
 from verger.progress import Progress
-from verger.settings import EXPORT, NETWORK, PHOTOS, PRIVACY, REDUCTION, RESULT, RESUME, SPARK, Settings
+from verger.settings import ENGINE, EXPORT, NETWORK, PHOTOS, PRIVACY, REDUCTION, RESULT, RESUME, SPARK, Settings
 from verger.uri import any_path, local_folder
 
 
-@chain_command(PHOTOS, NETWORK, REDUCTION, EXPORT, RESULT, RESUME, SPARK)
+@chain_command(PHOTOS, NETWORK, REDUCTION, EXPORT, RESULT, RESUME, ENGINE, SPARK)
 def run(src: Source, out: Result, settings: Settings, watch: Progress) -> Manifest:
     """The whole chain: photos -> features -> components, and a report.
 
@@ -33,7 +33,7 @@ def run(src: Source, out: Result, settings: Settings, watch: Progress) -> Manife
     return pipeline.run(src, any_path(out), settings, watch)
 
 
-@chain_command(PHOTOS, NETWORK, EXPORT, RESULT, RESUME, SPARK)
+@chain_command(PHOTOS, NETWORK, EXPORT, RESULT, RESUME, ENGINE, SPARK)
 def features(src: Source, out: Result, settings: Settings, watch: Progress) -> Manifest:
     """The first half alone: photos -> features.
 
@@ -47,7 +47,7 @@ def features(src: Source, out: Result, settings: Settings, watch: Progress) -> M
     return pipeline.features(src, any_path(out), settings, watch)
 
 
-@chain_command(PHOTOS, PRIVACY, RESULT, SPARK)
+@chain_command(PHOTOS, PRIVACY, RESULT, ENGINE, SPARK)
 def pack(src: Source, out: Result, settings: Settings, watch: Progress) -> Manifest:
     """Many small photos -> Parquet shards of some 256 MB, which `run` and `features` take as their source.
 
@@ -62,7 +62,7 @@ def pack(src: Source, out: Result, settings: Settings, watch: Progress) -> Manif
     return pipeline.pack(src, any_path(out), settings, watch)
 
 
-@chain_command(REDUCTION, EXPORT, RESULT, SPARK)
+@chain_command(REDUCTION, EXPORT, RESULT, ENGINE, SPARK)
 def reduce(features: Features, out: Result, settings: Settings, watch: Progress, update: Update = None) -> Manifest:
     """The second half alone: features -> components.
 

@@ -17,16 +17,18 @@ from PIL import Image
 
 from verger.decode import decode_image
 from verger.errors import DecodeError, Reason, SetupError
+from verger.interrupts import end_with_parent
 
 
 class Decoder:
-    """Decodes in a child, started when it is first asked, and anew after a photo that has killed it.
+    """Decodes in a child, started when it is first asked, and again after a photo that has killed it.
 
-    A worker that is killed takes its child along: the connection closes.
+    limit_s: seconds for one photo. A worker that is killed takes its child along.
     """
 
-    def __init__(self, max_pixels: int) -> None:
+    def __init__(self, max_pixels: int, limit_s: float | None = None) -> None:
         self._max_pixels = max_pixels
+        self._limit_s = limit_s
         self._child: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
 
@@ -37,10 +39,13 @@ class Decoder:
         self._stop()
 
     def decode(self, data: bytes) -> Image.Image:
-        """Return what `decode_image` does; raises DecodeError, also where the child dies of it."""
+        """Return what `decode_image` does; raises DecodeError, also where the child dies or takes too long."""
         connection = self._connection or self._start()
         try:
             connection.send((data, self._max_pixels))
+            if not connection.poll(self._limit_s):
+                self._kill()
+                raise DecodeError(Reason.TIMEOUT, f"decoding it takes longer than {self._limit_s:g} s")
             answer = connection.recv()
         except (EOFError, OSError):
             raise DecodeError(Reason.POISON, f"decoding it ended the process ({self._stop()})") from None
@@ -62,6 +67,12 @@ class Decoder:
         except (EOFError, OSError):  # no photo's fault: none has been sent
             raise SetupError(f"the process that decodes photos does not start ({self._stop()})") from None
         return self._connection
+
+    def _kill(self) -> None:
+        """End a child that does not answer."""
+        assert self._child is not None
+        self._child.kill()
+        self._stop()
 
     def _stop(self) -> str:
         """End the child, if there is one; return how it ended."""
@@ -86,5 +97,6 @@ def serve(connection: Connection) -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     with suppress(EOFError, OSError, KeyboardInterrupt):  # the worker has ended, or wants no more
         serve(Connection(int(sys.argv[1])))

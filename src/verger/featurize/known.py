@@ -1,4 +1,4 @@
-"""Vectors of earlier runs, read from the tables they lie in. Imports no pyspark: it runs in Spark's workers.
+"""Features of earlier runs, read from the tables they lie in. Imports no pyspark: it runs in workers.
 
 A place is `table << 32 | row`: the number of a Parquet file, and the row in it.
 """
@@ -36,9 +36,7 @@ def place_of(table: int, row: int) -> int:
 
 @dataclass(frozen=True)
 class KnownFeatures(PhotoFeatures):
-    """Features that were not computed again. `is_unchanged`: of a photo that the published result has as it is."""
-
-    is_unchanged: bool = False
+    """Features that were not computed again."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +62,12 @@ class Index:
 
 @dataclass(frozen=True)
 class Known:
-    """The tables of earlier runs, the first `n_published` of them those of the result in place.
+    """The tables of earlier runs.
 
     by_content: where vectors lie by the first 64 bits of their photos' sha256.
     """
 
     tables: tuple[str, ...]
-    n_published: int
     by_content: Index
 
     def at(self, place: int, path: str) -> KnownFeatures | None:
@@ -78,7 +75,7 @@ class Known:
         found = self._read(place)
         if _text(*found, "path") != path:
             return None
-        return _features(*found, is_unchanged=place >> ROW_BITS < self.n_published)
+        return _features(*found)
 
     def of_content(self, sha256: str) -> KnownFeatures | None:
         """Return the vector of a photo with these bytes, or None."""
@@ -126,7 +123,7 @@ def _text(batch: pa.RecordBatch, row: int, column: str) -> str | None:
     return text
 
 
-def _features(batch: pa.RecordBatch, row: int, *, is_unchanged: bool = False) -> KnownFeatures:
+def _features(batch: pa.RecordBatch, row: int) -> KnownFeatures:
     sha256, width, height = (batch[name][row].as_py() for name in ("sha256", "width", "height"))
     vector = batch["features"][row].values.to_numpy()
-    return KnownFeatures(sha256, width, height, vector, is_unchanged)
+    return KnownFeatures(sha256, width, height, vector)

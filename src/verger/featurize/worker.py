@@ -1,4 +1,4 @@
-"""What a Spark worker does with Arrow batches of photos. Imports no pyspark: a worker starts sooner."""
+"""Photos in Arrow batches to outcomes: features, or why there are none. Imports no pyspark: a worker starts sooner."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,11 +18,11 @@ from verger.content import Content, read_photos
 from verger.decode import decode_image
 from verger.errors import DecodeError, Reason
 from verger.featurize.decoder import Decoder
-from verger.featurize.journal import Journal
 from verger.featurize.known import EARLIER, Known, KnownFeatures
 from verger.featurize.runtime import Decode, Extractor, PhotoFeatures, PreparedPhoto, infer_photos, prepare_photo
+from verger.schema import OUTCOME
 
-# Rows handed to Spark at a time; wide vectors go in smaller batches.
+# Rows handed on at a time; wide vectors go in smaller batches.
 _MAX_ROWS_OUT = 64
 _MAX_BYTES_OUT = 4 << 20
 
@@ -34,8 +34,9 @@ PATH = "path"
 class WorkerOptions:
     """How a worker reads photos: from `content_column`, or where that is absent by `path_column`.
 
-    n_threads: so many photos of a batch are decoded at a time.
-    decodes_apart: they are decoded one by one in a process of its own, which a photo may kill.
+    n_threads: threads that decode the photos of a batch.
+    decodes_apart: photos are decoded one by one in a child process, which a photo may kill; it is given
+    `decode_limit_s` seconds for each.
     """
 
     max_pixels: int
@@ -44,31 +45,37 @@ class WorkerOptions:
     output_column: str = "features"
     n_threads: int = 1
     decodes_apart: bool = False
+    decode_limit_s: float | None = None
 
 
 Outcome = PhotoFeatures | DecodeError
-Report = Callable[[int, int], None]
 Map = Callable[..., Iterable[Any]]
 Prepare = Callable[[Content], PreparedPhoto | Outcome]
 
 
 def featurize_batches(
+    batches: Iterable[pa.RecordBatch], extractor: Extractor, options: WorkerOptions
+) -> Iterator[pa.RecordBatch]:
+    """Yield the incoming columns without the content, with those of schema.OUTCOME."""
+    for rows, outcomes in outcomes_of_batches(batches, extractor, options):
+        yield _append(rows, outcomes, extractor.n_features, options)
+
+
+def outcomes_of_batches(
     batches: Iterable[pa.RecordBatch],
     extractor: Extractor,
     options: WorkerOptions,
-    report: Report,
-    journal: Journal | None = None,
-) -> Iterator[pa.RecordBatch]:
-    """Yield the incoming columns less the content, plus those of schema.OUTCOME.
+    known: Known | None = None,
+    on_photo: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[pa.RecordBatch, list[Outcome]]]:
+    """Yield rows and the outcome of each, in the order of the rows.
 
-    `report` is told (done, rejected) of every batch that goes out. The `journal` keeps them too; what it knows of
-    earlier runs is not computed again.
+    known: features of earlier runs, which are not computed again. on_photo: called as each photo's turn comes.
     """
-    known = journal.known if journal else None
     n_rows_out = max(1, min(_MAX_ROWS_OUT, _MAX_BYTES_OUT // (4 * extractor.n_features)))
     n_rows_out = max(1, n_rows_out // extractor.batch_size) * extractor.batch_size
-    with _decoding(options) as (decode, mapped), journal.part() if journal else nullcontext() as part:
-        prepare = partial(_prepared, extractor=extractor, decode=decode, known=known)
+    with _decoding(options) as (decode, mapped):
+        prepare = partial(_prepared, extractor=extractor, decode=decode, known=known, on_photo=on_photo)
         for batch in batches:
             found = _found(batch, options, known)
             contents = _contents(batch, found, options)
@@ -77,12 +84,7 @@ def featurize_batches(
                 found_here = found[start : start + n_rows_out]
                 here = itertools.islice(contents, found_here.count(None))
                 others = iter(_outcomes(here, extractor, prepare, mapped))
-                outcomes = [next(others) if one is None else one for one in found_here]
-                report(len(outcomes), sum(isinstance(outcome, DecodeError) for outcome in outcomes))
-                done = _append(rows, outcomes, extractor.n_features, options)
-                if part is not None:
-                    part.write(done, outcomes)
-                yield done
+                yield rows, [next(others) if one is None else one for one in found_here]
 
 
 def _found(batch: pa.RecordBatch, options: WorkerOptions, known: Known | None) -> list[KnownFeatures | None]:
@@ -98,7 +100,7 @@ def _found(batch: pa.RecordBatch, options: WorkerOptions, known: Known | None) -
 def _decoding(options: WorkerOptions) -> Iterator[tuple[Decode, Map]]:
     """Yield how to decode, and `map` to do it by: Pillow lets go of Python's lock, so that threads may share it."""
     if options.decodes_apart:
-        with Decoder(options.max_pixels) as decoder:
+        with Decoder(options.max_pixels, options.decode_limit_s) as decoder:
             yield decoder.decode, map
         return
     decode = partial(decode_image, max_pixels=options.max_pixels)
@@ -110,7 +112,7 @@ def _decoding(options: WorkerOptions) -> Iterator[tuple[Decode, Map]]:
 
 
 def _outcomes(contents: Iterator[Content], extractor: Extractor, prepare: Prepare, mapped: Map) -> list[Outcome]:
-    """Return what becomes of each photo, in their order: photos wait for their batch, broken ones for nothing."""
+    """Return the outcome of each photo, in their order: photos wait for their batch, broken ones for nothing."""
     outcomes: list[Outcome] = []
     while chosen := list(itertools.islice(contents, extractor.batch_size)):
         prepared = list(mapped(prepare, chosen))
@@ -120,8 +122,14 @@ def _outcomes(contents: Iterator[Content], extractor: Extractor, prepare: Prepar
 
 
 def _prepared(
-    content: Content, *, extractor: Extractor, decode: Decode, known: Known | None
+    content: Content,
+    *,
+    extractor: Extractor,
+    decode: Decode,
+    known: Known | None,
+    on_photo: Callable[[], None],
 ) -> PreparedPhoto | Outcome:
+    on_photo()
     if isinstance(content, DecodeError):
         return content
     if known is not None and (same := known.of_content(hashlib.sha256(content).hexdigest())) is not None:
@@ -148,16 +156,24 @@ def _contents(
 def _append(
     rows: pa.RecordBatch, outcomes: Sequence[Outcome], n_features: int, options: WorkerOptions
 ) -> pa.RecordBatch:
+    kept = {name: rows[name] for name in rows.schema.names if name != options.content_column}
+    added = outcome_columns(outcomes, n_features)
+    added[options.output_column] = added.pop("features")
+    names = [options.output_column if name == "features" else name for name in OUTCOME.names]
+    columns = kept | {name: added[name] for name in names}
+    return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+
+
+def outcome_columns(outcomes: Sequence[Outcome], n_features: int) -> dict[str, pa.Array]:
+    """Return the columns of schema.OUTCOME."""
     done = [o if isinstance(o, PhotoFeatures) else None for o in outcomes]
     failed = [o if isinstance(o, DecodeError) else None for o in outcomes]
-    kept = [name for name in rows.schema.names if name != options.content_column]
-    added: dict[str, pa.Array] = {
-        "sha256": strings([o.sha256 if o else None for o in done]),
-        "width": integers([o.width if o else None for o in done]),
-        "height": integers([o.height if o else None for o in done]),
-        options.output_column: vectors([o.features if o else None for o in done], n_features),
-        "reason": strings([o.reason if o else None for o in failed]),
-        "detail": strings([o.detail if o else None for o in failed]),
-    }
-    columns = {name: rows[name] for name in kept} | added
-    return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+    arrays = (
+        strings([o.sha256 if o else None for o in done]),
+        integers([o.width if o else None for o in done]),
+        integers([o.height if o else None for o in done]),
+        vectors([o.features if o else None for o in done], n_features),
+        strings([o.reason if o else None for o in failed]),
+        strings([o.detail if o else None for o in failed]),
+    )
+    return dict(zip(OUTCOME.names, arrays, strict=True))

@@ -1,21 +1,19 @@
 """Photos to the `images` table: find (`walk`), label, cut into tasks (`listing`), hand to Spark."""
 
 from verger.ingest.hadoop import HadoopFolder, find_hadoop, hadoop_images
-from verger.ingest.images import SET_ASIDE, images, read_images, with_content, without_metadata
+from verger.ingest.images import read_images, with_content
 from verger.ingest.listing import TASK_WEIGHT, Cut, Listing, Selection, task_file, write_listing, write_task
 from verger.ingest.packed import (
     IMAGES,
     SHARDS,
     Packed,
     find_packed,
-    packed_images,
     row_group_bytes,
-    write_shards,
+    write_packed_listing,
 )
 
 __all__ = [
     "IMAGES",
-    "SET_ASIDE",
     "SHARDS",
     "TASK_WEIGHT",
     "Cut",
@@ -26,14 +24,11 @@ __all__ = [
     "find_hadoop",
     "find_packed",
     "hadoop_images",
-    "images",
-    "packed_images",
     "read_images",
     "row_group_bytes",
     "task_file",
     "with_content",
-    "without_metadata",
     "write_listing",
-    "write_shards",
+    "write_packed_listing",
     "write_task",
 ]

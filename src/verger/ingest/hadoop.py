@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from verger.context import n_slots
-from verger.errors import SourceError
+from verger.errors import SettingsError, SourceError
+from verger.ingest.labels import labeller
 from verger.ingest.listing import Cut, Selection
-from verger.ingest.packed import choose, set_rows_a_batch
 from verger.uri import is_hadoop
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+
+
+_BATCH_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,27 @@ def hadoop_images(spark: SparkSession, folder: HadoopFolder, selection: Selectio
         raise SourceError(f"no photos in {folder.src} that match {', '.join(selection.glob)}")
     set_rows_a_batch(spark, max_bytes)
     return images, n_photos
+
+
+def set_rows_a_batch(spark: SparkSession, max_bytes: int) -> None:
+    """Let no Arrow batch of photos fill a worker: Arrow counts rows, not bytes."""
+    rows_a_batch = max(1, min(512, _BATCH_BYTES // max(max_bytes, 1)))
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(rows_a_batch))
+
+
+def choose(table: DataFrame, selection: Selection) -> DataFrame:
+    """Return as many of the photos as are asked for, labelled as asked; those of `table` have their folders' names."""
+    from pyspark.sql.functions import col, udf, xxhash64
+
+    if selection.sample is not None:
+        table = table.where(xxhash64("path") / 2.0**64 + 0.5 < selection.sample)
+    if selection.limit is not None:
+        table = table.limit(selection.limit)
+    if selection.label == "parent":
+        return table
+    if selection.label.startswith("csv:"):
+        raise SettingsError("label", selection.label, "parent, none or regex:PATTERN for photos on Hadoop")
+    return table.withColumn("label", udf(labeller(selection.label, ""), "string")(col("path")))
 
 
 def _set_cut(spark: SparkSession, cut: Cut) -> None:

@@ -1,7 +1,7 @@
-"""List the photos and cut them into tasks: a folder -> the `images` table.
+"""List the photos and cut them into tasks: a folder -> the `listing` table.
 
-The listing goes to Parquet files, one a task, as it is walked: neither the driver's memory nor Spark's
-start-up grows with the number of photos. Contents are read by the workers themselves, not by the JVM.
+The listing goes to Parquet files, one a task, as it is walked: the driver's memory does not grow with the number of
+photos. Contents are read by the workers themselves.
 
 The rule of the cut: a photo weighs 1 + bytes / 250,000 (inference, then decoding); a task weighs at most
 768, which is a few seconds of MobileNetV2, and there are at least four a core. Of millions of photos the tasks grow
@@ -15,16 +15,18 @@ import itertools
 import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from verger.columns import longs, strings
 from verger.errors import SourceError
 from verger.ingest.labels import Labeller, labeller
 from verger.ingest.walk import Entry, Skipped, walk_source
+from verger.schema import LISTING
 from verger.settings import PHOTO_GLOBS
 from verger.uri import AnyPath
 
@@ -34,14 +36,6 @@ TASKS_PER_CORE = 4
 MAX_TASKS = 20_000
 
 _ROWS_A_BATCH = 16_384
-_ARROW = pa.schema(
-    [
-        ("path", pa.string()),
-        ("modificationTime", pa.timestamp("us", tz="UTC")),
-        ("length", pa.int64()),
-        ("label", pa.string()),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -108,10 +102,13 @@ def write_listing(
 
 
 def _selected(entries: Iterator[Entry], selection: Selection) -> Iterator[Entry]:
-    if selection.sample is not None:
-        limit = int(selection.sample * 2**64)
-        entries = (entry for entry in entries if _hash64(entry.path) < limit)
+    entries = (entry for entry in entries if is_sampled(entry.path, selection.sample))
     return itertools.islice(entries, selection.limit)
+
+
+def is_sampled(path: str, share: float | None) -> bool:
+    """Return whether a photo is in a sample of this share: by a hash of its path, the same in every run."""
+    return share is None or _hash64(path) < int(share * 2**64)
 
 
 def _hash64(text: str) -> int:
@@ -120,17 +117,22 @@ def _hash64(text: str) -> int:
 
 def _spool(entries: Iterator[Entry], label: Labeller, spool: Path) -> tuple[int, int, int]:
     n_photos = n_bytes = max_bytes = 0
-    with pa.OSFile(str(spool), "wb") as sink, pa.ipc.new_file(sink, _ARROW) as writer:
+    with pa.OSFile(str(spool), "wb") as sink, pa.ipc.new_file(sink, LISTING) as writer:
         while chunk := list(itertools.islice(entries, _ROWS_A_BATCH)):
             rows = [(entry.uri, entry.modified_us, entry.length, label(entry.path)) for entry in chunk]
-            columns = [
-                pa.array(column, kind) for column, kind in zip(zip(*rows, strict=True), _ARROW.types, strict=True)
-            ]
-            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=_ARROW))
+            writer.write_batch(listing_batch(*zip(*rows, strict=True)))
             n_photos += len(rows)
             n_bytes += sum(row[2] for row in rows)
             max_bytes = max(max_bytes, *(row[2] for row in rows))
     return n_photos, n_bytes, max_bytes
+
+
+def listing_batch(
+    paths: Sequence[str], times_us: Sequence[int], lengths: Sequence[int], labels: Sequence[str | None]
+) -> pa.RecordBatch:
+    """Return rows of schema.LISTING; times in microseconds since 1970."""
+    times = longs(times_us, LISTING.field("modificationTime").type)
+    return pa.RecordBatch.from_arrays([strings(paths), times, longs(lengths), strings(labels)], schema=LISTING)
 
 
 def _cut(spool: Path, folder: AnyPath, task_weight: float, cut: Cut) -> int:
@@ -145,12 +147,12 @@ def _cut(spool: Path, folder: AnyPath, task_weight: float, cut: Cut) -> int:
                 weight += cut.per_photo + length / cut.bytes_per_weight
                 if weight >= task_weight * (n_tasks + 1) - 1e-6:
                     held.append(batch.slice(start, row + 1 - start))
-                    write_task(pa.Table.from_batches(held, _ARROW), task_file(folder, n_tasks))
+                    write_task(pa.Table.from_batches(held, LISTING), task_file(folder, n_tasks))
                     n_tasks, start, held = n_tasks + 1, row + 1, []
             if start < batch.num_rows:
                 held.append(batch.slice(start))
         if held:
-            write_task(pa.Table.from_batches(held, _ARROW), task_file(folder, n_tasks))
+            write_task(pa.Table.from_batches(held, LISTING), task_file(folder, n_tasks))
             n_tasks += 1
     return n_tasks
 

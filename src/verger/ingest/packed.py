@@ -1,54 +1,56 @@
 """Packed photos: millions of small files as Parquet shards of some 256 MB, bytes and all.
 
 An object store charges for every request and takes its time over each; a shard is one. Row groups are as large as a
-task of the chain, so that packed photos are shared out by the same rule as loose ones.
+task of the chain, and packed photos are listed with their places in the shards: their bytes are read by the tasks.
 """
 
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import json
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from verger import schema
-from verger.errors import SettingsError
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from verger.columns import longs, strings
+from verger.errors import SourceError
 from verger.ingest.labels import labeller
-from verger.ingest.listing import BYTES_PER_WEIGHT, MAX_TASKS, TASK_WEIGHT, Cut, Selection
+from verger.ingest.listing import (
+    BYTES_PER_WEIGHT,
+    MAX_TASKS,
+    TASK_WEIGHT,
+    Cut,
+    Listing,
+    Selection,
+    is_sampled,
+    listing_batch,
+    task_file,
+    write_task,
+)
 from verger.publish import MANIFEST
-from verger.settings import PHOTO_GLOBS
-from verger.uri import AnyPath, any_path
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+from verger.schema import PACKED_LISTING
+from verger.uri import AnyPath, any_path, parquet_files, to_local
 
 SHARD_BYTES = 256_000_000
 SHARDS = Cut(per_photo=1, bytes_per_weight=1, task_weight=SHARD_BYTES, tasks_per_core=0)
 IMAGES = "images"
 
 _ROW_GROUP_BYTES = (1 << 20, 64 << 20)
-_BATCH_BYTES = 64 << 20
+_LISTED = ["path", "modificationTime", "length", "label"]
 
 
 @dataclass(frozen=True)
 class Packed:
-    """A result of `verger pack`: n_bytes in all, max_bytes in its largest photo."""
+    """A result of `verger pack`: its shards, photos, bytes in all and in the largest photo."""
 
     folder: AnyPath
     n_photos: int
     n_bytes: int
     max_bytes: int
-
-    @property
-    def group_bytes(self) -> int:
-        """The bytes of a row group."""
-        return row_group_bytes(self.n_photos, self.n_bytes)
-
-    @property
-    def task_bytes(self) -> int:
-        """The bytes of a task: a row group, or several where there were too many tasks."""
-        return max(self.group_bytes, self.n_bytes // MAX_TASKS)
 
 
 def row_group_bytes(n_photos: int, n_bytes: int) -> int:
@@ -64,58 +66,86 @@ def find_packed(src: str) -> Packed | None:
     if not (place / MANIFEST).is_file():
         return None
     try:
-        told = json.loads((place / MANIFEST).read_text())
-    except ValueError:  # somebody else's manifest among the photos
+        manifest = json.loads((place / MANIFEST).read_text())
+    except ValueError:  # another program's manifest among the photos
         return None
-    if not isinstance(told, dict) or told.get("command") != "pack":
+    if not isinstance(manifest, dict) or manifest.get("command") != "pack":
         return None
-    counts = told["counts"]
+    counts = manifest["counts"]
     return Packed(place / IMAGES, counts["listed"], counts["bytes"], counts["max_bytes"])
 
 
-def packed_images(spark: SparkSession, packed: Packed, selection: Selection) -> DataFrame:
-    """Return packed photos as schema.IMAGES, selected and labelled as loose ones are."""
-    from pyspark.sql.functions import col, udf
+def write_packed_listing(packed: Packed, selection: Selection, folder: AnyPath) -> Listing:
+    """Write the listing of packed photos, selected and labelled as loose ones are; return it.
 
-    set_rows_a_batch(spark, packed.max_bytes)
-    spark.conf.set("spark.sql.files.maxPartitionBytes", str(packed.task_bytes))
-    spark.conf.set("spark.sql.files.openCostInBytes", "0")
-    table = spark.read.schema(schema.IMAGES).parquet(str(packed.folder))
-    if selection.glob != PHOTO_GLOBS:
-        names = "|".join(fnmatch.translate(pattern) for pattern in selection.glob)
-        is_photo = re.compile(names, re.IGNORECASE).match
-        table = table.where(udf(lambda path: bool(is_photo(path.rpartition("/")[2])), "boolean")(col("path")))
-    return choose(table, selection)
-
-
-def set_rows_a_batch(spark: SparkSession, max_bytes: int) -> None:
-    """Let no Arrow batch of photos fill a worker: Arrow counts rows, not bytes."""
-    rows_a_batch = max(1, min(512, _BATCH_BYTES // max(max_bytes, 1)))
-    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(rows_a_batch))
-
-
-def choose(table: DataFrame, selection: Selection) -> DataFrame:
-    """Return so many of the photos as are asked for, labelled as is asked; those of `table` are their parents'."""
-    from pyspark.sql.functions import col, udf, xxhash64
-
-    if selection.sample is not None:
-        table = table.where(xxhash64("path") / 2.0**64 + 0.5 < selection.sample)
-    if selection.limit is not None:
-        table = table.limit(selection.limit)
-    if selection.label == "parent":
-        return table
-    if selection.label.startswith("csv:"):
-        raise SettingsError(
-            "label",
-            selection.label,
-            "parent, none or regex:PATTERN for photos packed or on Hadoop",
-        )
-    return table.withColumn("label", udf(labeller(selection.label, ""), "string")(col("path")))
+    A task has whole row groups, one of them where there are not too many. Raises SourceError where no photo is left.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    least_bytes = packed.n_bytes // MAX_TASKS
+    n_photos = n_bytes = max_bytes = n_tasks = 0
+    groups = _selected_groups(packed, selection)
+    while task := list(_until(groups, least_bytes)):
+        rows = pa.Table.from_batches(task)
+        lengths = rows["length"].to_pylist()
+        write_task(rows, task_file(folder, n_tasks))
+        n_photos, n_bytes, n_tasks = n_photos + rows.num_rows, n_bytes + sum(lengths), n_tasks + 1
+        max_bytes = max(max_bytes, *lengths)
+    if n_photos == 0:
+        raise SourceError(f"no photos in {packed.folder} that match {', '.join(selection.glob)}")
+    return Listing(folder, n_photos, n_bytes, max_bytes, n_tasks)
 
 
-def write_shards(images: DataFrame, folder: AnyPath, group_bytes: int) -> None:
-    """Write photos with their content, a shard a partition. They are compressed already."""
-    options = {"compression": "none", "parquet.block.size": str(group_bytes), "parquet.enable.dictionary": "false"}
-    # Left to itself Parquet looks at the size after a hundred rows: half a gigabyte of camera photos.
-    options |= {f"parquet.{what}.size.row.check.min": "1" for what in ("page", "block")}
-    images.write.options(**options).parquet(str(folder))
+def _until(groups: Iterator[pa.RecordBatch], least_bytes: int) -> Iterator[pa.RecordBatch]:
+    """Yield groups until their photos have enough bytes for a task."""
+    n_bytes = 0
+    for group in groups:
+        yield group
+        n_bytes += sum(group["length"].to_pylist())
+        if n_bytes >= least_bytes:
+            return
+
+
+def _selected_groups(packed: Packed, selection: Selection) -> Iterator[pa.RecordBatch]:
+    """Yield the chosen rows of each row group, where there are any, as schema.PACKED_LISTING."""
+    is_chosen = _chooser(selection)
+    label = None if selection.label == "parent" else labeller(selection.label, "")
+    n_left = selection.limit if selection.limit is not None else packed.n_photos
+    for shard, first, group in _groups(packed.folder):
+        paths = group["path"].to_pylist()
+        rows = list(itertools.islice((row for row, path in enumerate(paths) if is_chosen(path)), n_left))
+        n_left -= len(rows)
+        if rows:
+            yield _listed(group, rows, shard, first, label)
+
+
+def _groups(folder: AnyPath) -> Iterator[tuple[AnyPath, int, pa.Table]]:
+    """Yield shard, number of the first row, and the listed columns of every row group."""
+    for shard in parquet_files(folder):
+        with shard.open("rb") as opened, pq.ParquetFile(opened, pre_buffer=False) as file:
+            first = 0
+            for number in range(file.num_row_groups):
+                group = file.read_row_group(number, columns=_LISTED)
+                yield shard, first, group
+                first += group.num_rows
+
+
+def _listed(
+    group: pa.Table, rows: list[int], shard: AnyPath, first: int, label: Callable[[str], str | None] | None
+) -> pa.RecordBatch:
+    times = group["modificationTime"].cast(pa.int64()).to_pylist()
+    paths, lengths, labels = (group[name].to_pylist() for name in ("path", "length", "label"))
+    chosen = [paths[row] for row in rows]
+    named = [labels[row] for row in rows] if label is None else [label(to_local(path)) for path in chosen]
+    batch = listing_batch(chosen, [times[row] for row in rows], [lengths[row] for row in rows], named)
+    places = [strings([str(shard)] * len(rows)), longs([first + row for row in rows])]
+    return pa.RecordBatch.from_arrays([*batch.columns, *places], schema=PACKED_LISTING)
+
+
+def _chooser(selection: Selection) -> Callable[[str], bool]:
+    names = re.compile("|".join(fnmatch.translate(pattern) for pattern in selection.glob), re.IGNORECASE)
+
+    def is_chosen(path: str) -> bool:
+        is_photo = names.match(path.rpartition("/")[2]) is not None
+        return is_photo and is_sampled(to_local(path), selection.sample)
+
+    return is_chosen

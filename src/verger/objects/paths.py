@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from verger.objects import gcs, listing, s3
@@ -117,6 +117,12 @@ class ObjectPath:
         import obstore
 
         self._ask(lambda store: obstore.put(store, self.key, data))
+
+    def write_file(self, file: Path) -> None:
+        """Put a local file as an object, in parts where it is large: a reader sees all of it or none."""
+        import obstore
+
+        self._ask(lambda store: obstore.put(store, self.key, file))
 
     def write_text(self, text: str, encoding: str = "utf-8") -> None:
         """Put an object of text."""

@@ -1,9 +1,9 @@
 """Write a result beside its place, then switch: a reader never sees half of one.
 
-While a run writes, its files are in `.NAME.verger-staging` beside OUT, locked by the process: `result/` becomes
-OUT, `journal/` is what the run has done so far. Whatever dies before the switch leaves OUT as it was; the journal
-is kept for a run that is to resume, and cleared by one that is not. `local` switches by renaming a folder,
-`objects` by copying within the store.
+While a run writes, its files are in a folder of its own in `.NAME.verger-staging` beside OUT, which is locked. That
+folder becomes OUT. Whatever dies before the switch leaves OUT as it was; the folder is kept where it has finished
+parts of the features, for a run that resumes, and removed by one that does not. `local` switches by renaming a
+folder, `objects` by copying within the store.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import overload
 
 from verger.objects import ObjectPath
 from verger.publish import local, objects
-from verger.publish.taken import JOURNAL, MANIFEST, check_free, holds_tables, table_folder
+from verger.publish.taken import MANIFEST, RUN, SCRATCH, check_free, has_parts, table_folder
 from verger.uri import AnyPath
 
-__all__ = ["MANIFEST", "check_free", "has_journal", "journal_of", "publishing", "table_folder"]
+__all__ = ["MANIFEST", "check_free", "earlier_runs", "has_parts", "publishing", "scratch_of", "table_folder"]
 
 
 @overload
@@ -31,7 +31,7 @@ def publishing(out: AnyPath, *, overwrite: bool, resume: bool = False) -> Abstra
 def publishing(out: AnyPath, *, overwrite: bool, resume: bool = False) -> AbstractContextManager[AnyPath]:
     """Yield an empty folder to write into; it becomes `out` when the block ends without an error.
 
-    `resume` keeps the journal of a run that failed, and may replace a result. Raises ResultError where `out` holds
+    `resume` keeps the folders of runs that failed, and may replace a result. Raises ResultError where `out` holds
     a result and neither is set, where it holds something that is no result of verger's (never replaced), where
     another run is writing to it, or where an interrupt or a store ends the switch: then something has been changed.
     """
@@ -40,11 +40,12 @@ def publishing(out: AnyPath, *, overwrite: bool, resume: bool = False) -> Abstra
     return local.staging(out, overwrite=overwrite, resume=resume)
 
 
-def journal_of(stage: AnyPath) -> AnyPath:
-    """Return the folder of what the run that writes to `stage` has done so far, and those before it that failed."""
-    return stage.with_name(JOURNAL)
+def earlier_runs(stage: AnyPath) -> list[AnyPath]:
+    """Return the folders of runs that did not end well, the oldest first: `stage` is that of this run."""
+    runs = (folder for folder in stage.parent.iterdir() if folder.name.startswith(RUN) and folder != stage)
+    return sorted((run for run in runs if has_parts(run)), key=str)
 
 
-def has_journal(stage: AnyPath) -> bool:
-    """Tell whether there is anything to resume from."""
-    return holds_tables(journal_of(stage))
+def scratch_of(stage: AnyPath) -> AnyPath:
+    """Return the folder for a run's intermediate files; workers see it wherever they see the result."""
+    return stage.with_name(SCRATCH)

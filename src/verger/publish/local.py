@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from verger.errors import ResultError
-from verger.publish.taken import JOURNAL, RESULT, check_free, holds_tables, in_place_already
+from verger.publish.taken import check_free, clear, in_place_already, new_run
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -22,27 +22,27 @@ def staging(out: Path, *, overwrite: bool, resume: bool) -> Iterator[Path]:
     """Yield the folder to write into; it becomes `out` at the end."""
     check_free(out, overwrite=overwrite or resume)
     place = out.parent / f".{out.name}.verger-staging"
-    result = place / RESULT
     out.parent.mkdir(parents=True, exist_ok=True)
     with _locked(place):
         _recover(out)
         check_free(out, overwrite=overwrite or resume)
-        _clear(place, keep_journal=resume)
+        clear(place, keep_runs=resume)
+        result = new_run(place)
         result.mkdir()
         new = result.stat()
         try:
             yield result
             check_free(out, overwrite=overwrite or resume)
             _switch(result, out)
-            _clear(place, keep_journal=False)
+            clear(place, keep_runs=False)
         except BaseException as error:
             is_switched = _is_at(out, new)
-            _clear(place, keep_journal=not is_switched)
+            clear(place, keep_runs=not is_switched)
             if is_switched and isinstance(error, KeyboardInterrupt):
                 raise in_place_already(out) from error
             raise
         finally:
-            with suppress(OSError):  # there is a journal in it
+            with suppress(OSError):  # a run is kept in it
                 place.rmdir()
 
 
@@ -80,17 +80,6 @@ def _is_at(path: Path, folder: os.stat_result) -> bool:
         return os.path.samestat(path.stat(), folder)
     except FileNotFoundError:
         return False
-
-
-def _clear(place: Path, *, keep_journal: bool) -> None:
-    """Remove all but the journal, where there is anything in that."""
-    for entry in place.iterdir():
-        if entry.name == JOURNAL and keep_journal and holds_tables(entry):
-            continue
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry, ignore_errors=True)
-        else:
-            entry.unlink()
 
 
 def _switch(result: Path, out: Path) -> None:

@@ -1,8 +1,8 @@
 """Publishing in an object store, which renames nothing: the new result is copied, its manifest last.
 
-A reader that asks for the manifest first sees a whole result or none. The staging place holds `lock`, `result/`,
-`journal/` and, from when `result/` is whole until it is copied, `switching`: where the copying died the next run
-does it again, before anything else.
+A reader that asks for the manifest first sees a whole result or none. The staging place holds `lock`, the folders of
+runs and, from when the newest is whole until it is copied, `switching`, with its name: where the copying died the next
+run does it again, before anything else.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import psutil
 
 from verger.errors import ResultError, StorageError
 from verger.objects import ObjectPath
-from verger.publish.taken import JOURNAL, MANIFEST, RESULT, check_free, in_place_already
+from verger.publish.taken import LOCK, MANIFEST, check_free, clear, in_place_already, new_run
 
 # A run renews its lock so often; one that has not been renewed for so long belongs to a run that has died.
 _RENEWED_EVERY_S = 60.0
@@ -35,21 +35,19 @@ def staging(out: ObjectPath, *, overwrite: bool, resume: bool) -> Iterator[Objec
     if not out.key:
         raise ResultError(f"{out} is a whole bucket: choose a folder in it")
     place = out.with_name(f".{out.name}.verger-staging")
-    result = place / RESULT
-    with _locked(place / "lock"):
+    with _locked(place / LOCK):
         _recover(place, out)
         check_free(out, overwrite=overwrite or resume)
-        result.remove_tree()
-        if not resume:
-            (place / JOURNAL).remove_tree()
+        clear(place, keep_runs=resume)
+        result = new_run(place)
         try:
             yield result
             check_free(out, overwrite=overwrite or resume)
         except BaseException:
             with suppress(StorageError):  # what went wrong first is the news
-                (result if (place / JOURNAL).is_dir() else place).remove_tree()
+                clear(place, keep_runs=True)
             raise
-        _switch(place, out)
+        _switch(result, out)
         try:
             with suppress(StorageError):
                 place.remove_tree()
@@ -57,14 +55,14 @@ def staging(out: ObjectPath, *, overwrite: bool, resume: bool) -> Iterator[Objec
             raise in_place_already(out) from error
 
 
-def _switch(place: ObjectPath, out: ObjectPath) -> None:
-    """From here on the old result is none; the new one is whole, and will be in its place."""
-    mark = place / _SWITCHING
-    mark.write_text(str(out))
+def _switch(result: ObjectPath, out: ObjectPath) -> None:
+    """Replace the old result by the new one, which is whole."""
+    mark = result.with_name(_SWITCHING)
+    mark.write_text(result.name)
     try:
         (out / MANIFEST).unlink()
         out.remove_tree()
-        (place / RESULT).copy_tree(out, last=MANIFEST)
+        result.copy_tree(out, last=MANIFEST)
         mark.unlink()
     except (KeyboardInterrupt, StorageError) as error:
         why = str(error) or "interrupted"
@@ -80,7 +78,7 @@ def _recover(place: ObjectPath, out: ObjectPath) -> None:
     if (out / MANIFEST).is_file():
         mark.unlink()
     else:
-        _switch(place, out)
+        _switch(place / mark.read_text(), out)
 
 
 @contextmanager

@@ -1,20 +1,55 @@
-"""What is at the place of a result already."""
+"""What is at the place of a result already, and in the staging folder beside it."""
 
 from __future__ import annotations
 
+import secrets
+import time
 from pathlib import Path
+from typing import TypeVar
 
 from verger.errors import ResultError, SourceError
-from verger.uri import AnyPath
+from verger.objects import ObjectPath
+from verger.uri import AnyPath, remove_tree
 
 MANIFEST = "manifest.json"
 
-# What is in the staging place: the new result, and what a run has done so far (see `featurize.journal`).
-RESULT, JOURNAL = "result", "journal"
+# In the staging folder: a folder for each run, and a store's lock.
+RUN, LOCK = "run-", "lock"
+# Intermediate files of the running one.
+SCRATCH = "scratch"
+_PARTS = "features"
+
+
+P = TypeVar("P", Path, ObjectPath)
+
+
+def new_run(staging: P) -> P:
+    """Return the folder of a new run; their names sort by time."""
+    return staging / f"{RUN}{time.time_ns() // 1_000_000:013d}-{secrets.token_hex(3)}"
+
+
+def has_parts(run: AnyPath) -> bool:
+    """Return whether a run has finished parts of the features: a later run may resume from them."""
+    folder = run / _PARTS
+    return folder.is_dir() and any(folder.glob("*.parquet"))
+
+
+def clear(staging: AnyPath, *, keep_runs: bool) -> None:
+    """Remove what is in a staging folder; where `keep_runs`, not the runs that have finished parts."""
+    entries: list[AnyPath] = list(staging.iterdir())
+    for entry in entries:
+        if entry.name == LOCK or (keep_runs and entry.name.startswith(RUN) and has_parts(entry)):
+            continue
+        if isinstance(entry, Path) and (entry.is_symlink() or not entry.is_dir()):
+            entry.unlink()
+        elif entry.is_dir():
+            remove_tree(entry)
+        else:
+            entry.unlink()
 
 
 def in_place_already(out: AnyPath) -> ResultError:
-    """Return what an interrupt is told as that comes after the switch: it is too late to change nothing."""
+    """Return the error for an interrupt that comes after the switch: it is too late to change nothing."""
     return ResultError(f"interrupted when {out} was in place already: it is the new result")
 
 
@@ -36,10 +71,3 @@ def table_folder(result: AnyPath, name: str) -> AnyPath:
     raise SourceError(
         f"{result} holds no {name}: expected a result of `verger run` or `verger features`, or its {name}/"
     )
-
-
-def holds_tables(folder: AnyPath) -> bool:
-    """Tell whether anything has been written to a folder of folders of tables."""
-    if isinstance(folder, Path):
-        return any(folder.rglob("*.parquet"))
-    return folder.is_dir()

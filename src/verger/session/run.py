@@ -12,7 +12,6 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from verger import errors
@@ -181,8 +180,6 @@ def session(options: SessionOptions) -> Iterator[Session]:
     with noting_interrupts() as interrupts:
         starting = Session(options, interrupts)
         try:
-            # pyspark imports it with its first word to the JVM: better now, while that starts.
-            import_module("pandas")
             yield starting
             interrupts.check()
         finally:

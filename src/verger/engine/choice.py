@@ -1,0 +1,61 @@
+"""Which engine a run uses, and why."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from verger.errors import SettingsError, SetupError
+from verger.settings import DEFAULT_MASTER, ENGINES, Settings
+from verger.uri import is_hadoop
+
+LOCAL, SPARK = ENGINES
+
+NO_SPARK = "the Spark engine needs pyspark: pip install 'verger[spark]'"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The name of an engine, and the reason in words for the user."""
+
+    name: str
+    reason: str
+
+
+def choose_engine(settings: Settings, src: str = "") -> Choice:
+    """Return the engine for a run on the source `src`.
+
+    `--engine` decides. Without it Spark is chosen where `--master` is given, where Spark runs already in this
+    process, and where only Spark can read the source; else the local engine. Raises SettingsError where the engine
+    asked for cannot read the source, and SetupError where pyspark is missing.
+    """
+    choice = _choose(settings, src)
+    if choice.name == SPARK and find_spec("pyspark") is None:
+        raise SetupError(f"{NO_SPARK} ({choice.reason})")
+    return choice
+
+
+def _choose(settings: Settings, src: str) -> Choice:
+    if settings.engine == LOCAL:
+        if is_hadoop(src):
+            raise SettingsError("engine", LOCAL, f"{SPARK}: no other reads {src}")
+        if settings.master is not None:
+            raise SettingsError("master", settings.master, f"none with engine = {LOCAL!r}")
+        return Choice(LOCAL, "--engine")
+    master = settings.master or DEFAULT_MASTER
+    if is_spark_running():
+        return Choice(SPARK, "Spark runs in this process already")
+    if settings.engine == SPARK:
+        return Choice(SPARK, f"--engine; master {master}")
+    if settings.master is not None:
+        return Choice(SPARK, f"--master {master}")
+    if is_hadoop(src):
+        return Choice(SPARK, f"only Spark reads {src}; master {master}")
+    return Choice(LOCAL, f"processes of this machine; --engine {SPARK} or --master for Spark")
+
+
+def is_spark_running() -> bool:
+    """Return whether there is a SparkContext in this process."""
+    pyspark = sys.modules.get("pyspark")
+    return pyspark is not None and getattr(pyspark.SparkContext, "_active_spark_context", None) is not None

@@ -1,0 +1,78 @@
+"""The export task: rows of a table in spans -> a CSV or JSON lines file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+import pyarrow as pa
+import pyarrow.csv
+
+from verger.tasks.base import Attempt
+from verger.tasks.parts import part_file
+from verger.tasks.spans import Spans, read_spans
+from verger.tasks.vectors import matrix_of
+from verger.uri import any_path
+
+_ROWS_A_BATCH = 1024
+
+Batches = Iterator[pa.RecordBatch]
+
+
+@dataclass(frozen=True)
+class ExportJob:
+    """What the tasks share: the format, the column of vectors, its width, and what its CSV columns begin with."""
+
+    format: str
+    column: str
+    width: int
+    prefix: str
+
+
+@dataclass(frozen=True)
+class ExportItem:
+    """A file to write, and the rows for it."""
+
+    target: str
+    spans: Spans
+
+
+def export_partition(job: ExportJob, item: ExportItem, attempt: Attempt) -> None:
+    """Write one file: path, label and the vectors."""
+    with part_file(any_path(item.target)) as file:
+        WRITERS[job.format](job, read_spans(item.spans, ["path", "label", job.column], _ROWS_A_BATCH), file)
+
+
+def _write_csv(job: ExportJob, batches: Batches, file: Path) -> None:
+    """Write path, label and a column for each number, by RFC 4180."""
+    names = ["path", "label", *(f"{job.prefix}_{number}" for number in range(1, job.width + 1))]
+    kind = pa.schema([(name, pa.string() if i < 2 else pa.float32()) for i, name in enumerate(names)])
+    with pyarrow.csv.CSVWriter(file, kind) as writer:
+        for batch in batches:
+            matrix = matrix_of(batch[job.column])
+            numbers = [_floats(matrix[:, number]) for number in range(job.width)]
+            writer.write_batch(pa.RecordBatch.from_arrays([batch["path"], batch["label"], *numbers], schema=kind))
+
+
+def _floats(values: object) -> pa.Array:
+    import numpy as np
+
+    column = np.ascontiguousarray(values, np.float32)
+    return pa.Array.from_buffers(pa.float32(), len(column), [None, pa.py_buffer(column)])
+
+
+def _write_json(job: ExportJob, batches: Batches, file: Path) -> None:
+    """Write an object a line."""
+    with file.open("wb") as lines:
+        for batch in batches:
+            matrix = matrix_of(batch[job.column])
+            for path, label, vector in zip(
+                batch["path"].to_pylist(), batch["label"].to_pylist(), matrix, strict=True
+            ):
+                row = {"path": path, "label": label, job.column: vector}
+                lines.write(orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE))
+
+
+WRITERS: dict[str, Callable[[ExportJob, Batches, Path], None]] = {"csv": _write_csv, "json": _write_json}

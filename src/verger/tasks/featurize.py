@@ -1,0 +1,133 @@
+"""The featurize task: the photos of a partition -> a part of `features` and a part of `rejected`."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from verger import schema
+from verger.columns import longs, strings
+from verger.errors import DecodeError
+from verger.featurize.known import Known
+from verger.featurize.network import Network
+from verger.featurize.runtime import Extractor, PhotoFeatures, extractor_for
+from verger.featurize.worker import Outcome, WorkerOptions, outcome_columns, outcomes_of_batches
+from verger.tasks.base import Attempt
+from verger.tasks.packed import with_packed_content
+from verger.tasks.parts import Part, open_part
+from verger.tasks.time_limit import time_limit
+from verger.uri import any_path
+
+_ROWS_A_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class FeaturizeJob:
+    """What the featurize tasks of a run share.
+
+    features, rejected: folders of the tables. run: distinguishes its parts from those of other runs.
+    known: features of earlier runs. photo_limit_s: seconds for one photo, reading included.
+    """
+
+    network: Network
+    features: str
+    rejected: str
+    run: str
+    max_pixels: int
+    photo_limit_s: float
+    known: Known | None = None
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A part of a listing: its number, and the Parquet file with its rows."""
+
+    number: int
+    file: str
+
+
+@dataclass(frozen=True)
+class FeaturizeSummary:
+    """What a task has written: rows of each table, features computed and not reused, the file of the features."""
+
+    n_features: int
+    n_rejected: int
+    n_computed: int
+    file: str | None
+
+
+def featurize_partition(job: FeaturizeJob, partition: Partition, attempt: Attempt) -> FeaturizeSummary:
+    """Featurize the photos of a listing's partition."""
+    return featurize_rows(job, (partition.number, _read_partition(partition)), attempt)
+
+
+def featurize_rows(
+    job: FeaturizeJob, numbered: tuple[int, Iterable[pa.RecordBatch]], attempt: Attempt
+) -> FeaturizeSummary:
+    """Featurize photos in batches of rows, with their content or their path, as the partition of this number."""
+    number, batches = numbered
+    extractor = extractor_for(job.network.key, lambda: job.network, attempt.gpu)
+    name = f"part-{number:06d}-{job.run}.parquet"
+    is_retry = attempt.number > 0
+    # A retry decodes in a child process, which has the limit for itself; this one has to outlive it.
+    limit_s = 2 * job.photo_limit_s if is_retry else job.photo_limit_s
+    options = WorkerOptions(
+        job.max_pixels,
+        n_threads=attempt.n_threads,
+        decodes_apart=is_retry,
+        decode_limit_s=job.photo_limit_s,
+    )
+    with (
+        open_part(any_path(job.features) / name, schema.FEATURES) as features,
+        open_part(any_path(job.rejected) / name, schema.REJECTED) as rejected,
+        time_limit(limit_s) as restart,
+    ):
+        n_computed = 0
+        for rows, outcomes in outcomes_of_batches(batches, extractor, options, job.known, restart):
+            _write(rows, outcomes, extractor, features, rejected)
+            n_computed += sum(type(outcome) is PhotoFeatures for outcome in outcomes)
+            attempt.report(len(outcomes), sum(isinstance(outcome, DecodeError) for outcome in outcomes))
+    return FeaturizeSummary(features.n_rows, rejected.n_rows, n_computed, features.name)
+
+
+def _read_partition(partition: Partition) -> Iterator[pa.RecordBatch]:
+    with any_path(partition.file).open("rb") as opened:
+        rows = pq.read_table(opened)
+    if schema.SHARD in rows.schema.names:
+        return with_packed_content(rows)
+    return iter(rows.to_batches(_ROWS_A_BATCH))
+
+
+def _write(
+    rows: pa.RecordBatch, outcomes: list[Outcome], extractor: Extractor, features: Part, rejected: Part
+) -> None:
+    is_good = np.array([isinstance(outcome, PhotoFeatures) for outcome in outcomes])
+    good = [outcome for outcome in outcomes if isinstance(outcome, PhotoFeatures)]
+    bad = [outcome for outcome in outcomes if isinstance(outcome, DecodeError)]
+    if good:
+        kept = _taken(rows, ("path", "label"), is_good)
+        made = outcome_columns(good, extractor.n_features)
+        features.write(_batch(kept | made, schema.FEATURES))
+    if bad:
+        kept = _taken(rows, ("path", "length"), ~is_good)
+        made = {"reason": strings([error.reason for error in bad]), "detail": strings([e.detail for e in bad])}
+        rejected.write(_batch(kept | made, schema.REJECTED))
+
+
+def _taken(rows: pa.RecordBatch, names: tuple[str, ...], mask: Any) -> dict[str, pa.Array]:
+    """Return columns of the rows where `mask` is true, made without `pyarrow.array`, which imports pandas."""
+    taken: dict[str, pa.Array] = {}
+    for name in names:
+        values = list(itertools.compress(rows[name].to_pylist(), mask))
+        taken[name] = longs(values) if name == "length" else strings(values)
+    return taken
+
+
+def _batch(columns: dict[str, pa.Array], kind: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([columns[name] for name in kind.names], schema=kind)

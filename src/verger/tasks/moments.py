@@ -1,0 +1,102 @@
+"""Tasks of the PCA's fit: partial sums over spans of vectors, merged in a tree by way of files.
+
+A partial sum of 1,280 features has 13 MB: it goes into a file, and not through the driver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from verger.reduce.moments import Array, Moments, merge_all
+from verger.reduce.sketch import product_part
+from verger.tasks.base import Attempt
+from verger.tasks.parts import part_file
+from verger.tasks.spans import Spans, read_spans
+from verger.tasks.vectors import Matrix, matrix_of
+from verger.uri import any_path
+
+
+@dataclass(frozen=True)
+class PartialSum:
+    """An item: the spans to sum up, and the file for the sum."""
+
+    spans: Spans
+    target: str
+
+
+@dataclass(frozen=True)
+class Merge:
+    """An item: files of partial sums in order, and the file for their sum."""
+
+    files: tuple[str, ...]
+    target: str
+
+
+@dataclass(frozen=True)
+class MomentsJob:
+    """What the tasks share: the column of vectors, and how many rows make a block, which is summed at a time."""
+
+    column: str
+    block_rows: int
+
+
+@dataclass(frozen=True)
+class ProductJob:
+    """What a pass of the randomized PCA shares (see reduce.sketch): mean and scale (d,), basis (d, l)."""
+
+    column: str
+    block_rows: int
+    mean: Array
+    scale: Array
+    basis: Array
+
+
+def moments_partition(job: MomentsJob, item: PartialSum, attempt: Attempt) -> bool:
+    """Write the moments of the vectors in spans; return False where there are none."""
+    parts = [Moments.of(block) for block in _blocks(item.spans, job.column, job.block_rows)]
+    if not parts:
+        return False
+    _write(item.target, merge_all(parts).to_bytes())
+    return True
+
+
+def merge_moments(shared: None, item: Merge, attempt: Attempt) -> bool:
+    """Write the moments of all vectors behind several files of moments."""
+    parts = [Moments.from_bytes(any_path(file).read_bytes()) for file in item.files]
+    _write(item.target, merge_all(parts).to_bytes())
+    return True
+
+
+def product_partition(job: ProductJob, item: PartialSum, attempt: Attempt) -> bool:
+    """Write the part of `sketch.Product` that comes from the vectors in spans, (d, l) float64."""
+    total = np.zeros(job.basis.shape)
+    for block in _blocks(item.spans, job.column, job.block_rows):
+        total += product_part(block, job.mean, job.scale, job.basis)
+    _write(item.target, total.tobytes())
+    return True
+
+
+def merge_products(shared: None, item: Merge, attempt: Attempt) -> bool:
+    """Write the sum of several files of product parts."""
+    _write(item.target, add_products([any_path(file).read_bytes() for file in item.files]))
+    return True
+
+
+def add_products(parts: list[bytes]) -> bytes:
+    """Return the sum of product parts, in the order given."""
+    total: Array = np.sum([np.frombuffer(part) for part in parts], axis=0)
+    return total.tobytes()
+
+
+def _blocks(spans: Spans, column: str, block_rows: int) -> Iterator[Matrix]:
+    for batch in read_spans(spans, [column], block_rows):
+        if len(vectors := batch.column(0).drop_null()):
+            yield matrix_of(vectors)
+
+
+def _write(target: str, data: bytes) -> None:
+    with part_file(any_path(target)) as file:
+        file.write_bytes(data)

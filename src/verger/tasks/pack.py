@@ -1,0 +1,104 @@
+"""The pack task: the photos of a partition -> a shard with their bytes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from verger import schema
+from verger.columns import binaries, strings
+from verger.content import read_photos
+from verger.errors import DecodeError
+from verger.metadata import strip_metadata
+from verger.tasks.base import Attempt
+from verger.tasks.featurize import Partition
+from verger.tasks.parts import part_file
+from verger.uri import any_path
+
+# Bytes of a photo that is set aside: enough to say later why it is no photo, and no more than `rejected` tells.
+_HEAD_BYTES = 16
+
+# What was done with a photo's metadata.
+NONE, REMOVED, SET_ASIDE, UNREADABLE = "none", "removed", "set-aside", "unreadable"
+
+_ROWS_A_BATCH = 512
+
+
+@dataclass(frozen=True)
+class PackJob:
+    """What the pack tasks of a run share: the folder of the shards, and how large their row groups are."""
+
+    folder: str
+    group_bytes: int
+    max_pixels: int
+    keeps_metadata: bool
+
+
+def pack_partition(job: PackJob, partition: Partition, attempt: Attempt) -> dict[str, int]:
+    """Write the shard of a listing's partition; return how many photos had which kind of metadata.
+
+    The content of a photo that cannot be read is null. Photos are compressed already: the shard is not.
+    """
+    with any_path(partition.file).open("rb") as opened:
+        rows = pq.read_table(opened)
+    kind = schema.IMAGES if job.keeps_metadata else schema.PACKED
+    words = Counter[str]()
+    with (
+        part_file(any_path(job.folder) / f"shard-{partition.number:06d}.parquet") as target,
+        pq.ParquetWriter(target, kind, compression="none", use_dictionary=False, write_statistics=False) as writer,
+    ):
+        group = _RowGroup(writer, kind)
+        for batch in rows.to_batches(_ROWS_A_BATCH):
+            for number, content in enumerate(read_photos(batch["path"].to_pylist())):
+                found = content if isinstance(content, bytes) else None
+                kept, word = (found, "") if job.keeps_metadata else _stripped(found, job.max_pixels)
+                words[word] += 1
+                group.add(batch.slice(number, 1), kept, word)
+                if group.n_bytes >= job.group_bytes:
+                    group.write()
+                attempt.report(1, 0)
+        group.write()
+    return {} if job.keeps_metadata else dict(words)
+
+
+class _RowGroup:
+    """Rows with their photos, until there are enough for a row group."""
+
+    def __init__(self, writer: pq.ParquetWriter, kind: pa.Schema) -> None:
+        self._writer = writer
+        self._schema = kind
+        self._rows: list[pa.RecordBatch] = []
+        self._contents: list[bytes | None] = []
+        self._words: list[str] = []
+        self.n_bytes = 0
+
+    def add(self, row: pa.RecordBatch, content: bytes | None, word: str) -> None:
+        self._rows.append(row)
+        self._contents.append(content)
+        self._words.append(word)
+        self.n_bytes += len(content or b"")
+
+    def write(self) -> None:
+        if not self._rows:
+            return
+        listed = pa.Table.from_batches(self._rows)
+        columns = {name: listed[name] for name in listed.schema.names}
+        columns |= {"content": pa.chunked_array([binaries(self._contents)])}
+        columns |= {"metadata": pa.chunked_array([strings(self._words)])}
+        table = pa.Table.from_arrays([columns[name] for name in self._schema.names], schema=self._schema)
+        self._writer.write_table(table, row_group_size=len(self._rows))
+        self._rows, self._contents, self._words, self.n_bytes = [], [], [], 0
+
+
+def _stripped(content: bytes | None, max_pixels: int) -> tuple[bytes | None, str]:
+    """Return a photo without its metadata, and what was done; of a file that is no photo the first bytes alone."""
+    if content is None:
+        return None, UNREADABLE
+    try:
+        kept = strip_metadata(content, max_pixels=max_pixels)
+    except DecodeError:
+        return content[:_HEAD_BYTES], SET_ASIDE
+    return kept, NONE if kept is content else REMOVED

@@ -1,0 +1,65 @@
+"""Photos in shards of `verger pack`: the rows of a listing with the bytes of their photos."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from verger import schema
+from verger.columns import binaries
+from verger.featurize.known import EARLIER
+from verger.uri import any_path
+
+# Photos held at a time, besides the row group that they come from.
+_ROWS_A_BATCH = 16
+
+
+def with_packed_content(rows: pa.Table) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a listing of packed photos with their `content`, a few at a time.
+
+    Rows with a place in an earlier run's tables get null: their features are known.
+    """
+    start = 0
+    for shard, group in itertools.groupby(rows[schema.SHARD].to_pylist()):
+        n_rows = len(list(group))
+        part = rows.slice(start, n_rows)
+        start += n_rows
+        yield from _without_content(part) if shard is None else _filled(part, shard)
+
+
+def _without_content(rows: pa.Table) -> Iterator[pa.RecordBatch]:
+    for batch in rows.to_batches(_ROWS_A_BATCH):
+        yield batch.append_column("content", binaries([None] * batch.num_rows))
+
+
+def _filled(rows: pa.Table, shard: str) -> Iterator[pa.RecordBatch]:
+    """Yield rows of one shard, which are in the order of their numbers there."""
+    numbers = rows[schema.ROW].to_numpy()
+    is_known = rows[EARLIER].is_valid().to_numpy() if EARLIER in rows.schema.names else np.zeros(len(numbers), bool)
+    wanted = set(numbers[~is_known].tolist())
+    with any_path(shard).open("rb") as opened, pq.ParquetFile(opened, pre_buffer=False) as file:
+        contents = _contents(file, wanted)
+        for at in range(0, rows.num_rows, _ROWS_A_BATCH):
+            part = rows.slice(at, _ROWS_A_BATCH)
+            held = [next(contents) if number in wanted else None for number in numbers[at : at + _ROWS_A_BATCH]]
+            (batch,) = part.combine_chunks().to_batches()
+            yield batch.append_column("content", binaries(held))
+
+
+def _contents(file: pq.ParquetFile, wanted: set[int]) -> Iterator[bytes | None]:
+    """Yield the content of the wanted rows, in their order; row groups without any are not read."""
+    first = 0
+    for group in range(file.num_row_groups):
+        n_rows = file.metadata.row_group(group).num_rows
+        if not wanted.isdisjoint(range(first, first + n_rows)):
+            row = first
+            for batch in file.iter_batches(_ROWS_A_BATCH, row_groups=[group], columns=["content"]):
+                for value in batch.column(0):
+                    if row in wanted:
+                        yield value.as_py()
+                    row += 1
+        first += n_rows

@@ -1,0 +1,40 @@
+"""The parity task: features of a few photos, computed again by OpenVINO in float32, against those written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from verger.content import read_photo
+from verger.errors import DecodeError, StorageError
+from verger.featurize.device import CPU
+from verger.featurize.network import Network
+from verger.featurize.runtime import extractor_for, featurize_photo
+from verger.tasks.base import Attempt
+from verger.tasks.spans import Spans, read_spans
+
+
+@dataclass(frozen=True)
+class ParityJob:
+    """The network whose features are checked, and the limit on a photo's pixels."""
+
+    network: Network
+    max_pixels: int
+
+
+def parity_of_rows(job: ParityJob, spans: Spans, attempt: Attempt) -> list[float]:
+    """Return the cosine of each photo's features to those computed again; photos that are gone are left out."""
+    exact = replace(job.network, precision="f32", device=CPU)
+    is_exact = exact == job.network
+    extractor = extractor_for(job.network.key if is_exact else f"{job.network.key}-exact", lambda: exact)
+    cosines = []
+    for batch in read_spans(spans, ["path", "features"], 64):
+        for row in batch.to_pylist():
+            try:
+                again = featurize_photo(read_photo(row["path"]), extractor, max_pixels=job.max_pixels).features
+            except (DecodeError, StorageError):
+                continue
+            ours = np.asarray(row["features"])
+            cosines.append(float(ours @ again / (np.linalg.norm(ours) * np.linalg.norm(again))))
+    return cosines

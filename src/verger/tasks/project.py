@@ -1,0 +1,45 @@
+"""The project task: features in spans -> a part of `components`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from verger import schema
+from verger.reduce.pca import Projection
+from verger.tasks.base import Attempt
+from verger.tasks.parts import open_part
+from verger.tasks.spans import Spans, read_spans
+from verger.tasks.vectors import components_column
+from verger.uri import any_path
+
+# Rows of one matrix product: always as many, so that the same rows give the same bits.
+BLOCK_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class ProjectJob:
+    """What the tasks share: a fitted PCA, the column that it is for, and the folder of the components."""
+
+    projection: Projection
+    column: str
+    folder: str
+
+
+@dataclass(frozen=True)
+class ProjectItem:
+    """A part of the components: its number, and the features it is of."""
+
+    number: int
+    spans: Spans
+
+
+def project_partition(job: ProjectJob, item: ProjectItem, attempt: Attempt) -> int:
+    """Write a part of the components; return its rows."""
+    target = any_path(job.folder) / f"part-{item.number:06d}.parquet"
+    with open_part(target, schema.COMPONENTS) as part:
+        for batch in read_spans(item.spans, ["path", "label", job.column], BLOCK_ROWS):
+            columns = [batch["path"], batch["label"], components_column(batch[job.column], job.projection)]
+            part.write(pa.RecordBatch.from_arrays(columns, schema=schema.COMPONENTS))
+    return part.n_rows

@@ -1,0 +1,100 @@
+"""Spans: the rows of a table's files, in order, cut at fixed places whatever the files are.
+
+PCA is computed span by span. The cuts depend on the number of rows alone: the engine, the number of its cores and the
+files make no difference, and the same rows give the same bits everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from verger.uri import any_path
+
+
+@dataclass(frozen=True)
+class Span:
+    """Rows start to stop of a Parquet file."""
+
+    file: str
+    start: int
+    stop: int
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return self.stop - self.start
+
+
+Spans = tuple[Span, ...]
+
+
+def cut_spans(files: Sequence[tuple[str, int]], n_rows_each: int) -> list[Spans]:
+    """Return groups of spans with `n_rows_each` rows, the last with the rest, of (file, number of rows) pairs."""
+    groups: list[Spans] = []
+    held: list[Span] = []
+    n_held = 0
+    for file, n_rows in files:
+        start = 0
+        while start < n_rows:
+            stop = min(n_rows, start + n_rows_each - n_held)
+            held.append(Span(file, start, stop))
+            n_held += stop - start
+            start = stop
+            if n_held == n_rows_each:
+                groups.append(tuple(held))
+                held, n_held = [], 0
+    return [*groups, tuple(held)] if held else groups
+
+
+def read_spans(spans: Spans, columns: Sequence[str], n_rows_each: int) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of spans in batches of `n_rows_each`, the last with the rest."""
+    held: list[pa.RecordBatch] = []
+    n_held = 0
+    for batch in _batches(spans, columns, n_rows_each):
+        start = 0
+        while start < batch.num_rows:
+            part = batch.slice(start, n_rows_each - n_held)
+            held.append(part)
+            n_held += part.num_rows
+            start += part.num_rows
+            if n_held == n_rows_each:
+                yield _joined(held)
+                held, n_held = [], 0
+    if held:
+        yield _joined(held)
+
+
+def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    if len(batches) == 1:
+        return batches[0]
+    (joined,) = pa.Table.from_batches(batches).combine_chunks().to_batches()
+    return joined
+
+
+def _batches(spans: Spans, columns: Sequence[str], n_rows_each: int) -> Iterator[pa.RecordBatch]:
+    for span in spans:
+        with any_path(span.file).open("rb") as opened, pq.ParquetFile(opened) as file:
+            groups, first = _row_groups(file.metadata, span)
+            at = first
+            for batch in file.iter_batches(n_rows_each, row_groups=groups, columns=list(columns)):
+                low, high = max(span.start - at, 0), min(span.stop - at, batch.num_rows)
+                if low < high:
+                    yield batch.slice(low, high - low)
+                at += batch.num_rows
+
+
+def _row_groups(metadata: pq.FileMetaData, span: Span) -> tuple[list[int], int]:
+    """Return the row groups that a span touches, and the number of the first row in them."""
+    groups, at, first = list[int](), 0, 0
+    for number in range(metadata.num_row_groups):
+        n_rows = metadata.row_group(number).num_rows
+        if at < span.stop and at + n_rows > span.start:
+            if not groups:
+                first = at
+            groups.append(number)
+        at += n_rows
+    return groups, first

@@ -1,0 +1,33 @@
+"""Vectors of Arrow batches as matrices, and components back as columns."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from verger import columns
+from verger.errors import ReductionError
+from verger.reduce.pca import Projection
+
+Matrix = npt.NDArray[np.floating]
+
+
+def matrix_of(vectors: pa.ListArray) -> Matrix:
+    """Return the (n, d) matrix of a list column without nulls; raises ReductionError where the widths differ."""
+    widths = vectors.value_lengths().unique().to_pylist()
+    if len(widths) != 1:
+        raise ReductionError(f"feature vectors of unequal widths: {sorted(widths)}")
+    values: Matrix = vectors.flatten().to_numpy(zero_copy_only=False)
+    return values.reshape(len(vectors), -1)
+
+
+def components_column(vectors: pa.ListArray, projection: Projection) -> pa.Array:
+    """Return the components of a list column of vectors; null where these are null."""
+    is_there = vectors.is_valid().to_numpy(zero_copy_only=False)
+    found: list[npt.NDArray[np.float32] | None] = [None] * len(vectors)
+    if is_there.any():
+        projected = projection(matrix_of(vectors.drop_null()))
+        for row, components in zip(np.flatnonzero(is_there), projected, strict=True):
+            found[row] = components
+    return columns.vectors(found, projection.k)
