@@ -2,8 +2,8 @@
 
 A photo is known by its path, time and size, else by its content (sha256) once it has been read. Known are the
 features of the result in place, and of runs that did not end well; what was rejected is tried again. A file whose
-photos have all stayed as they were is kept whole; other vectors are read by the workers. The driver holds 70 bytes a
-known photo and 24 a listed one; the workers hold 16.
+photos have all stayed as they were is kept whole; other vectors are read by the workers. The driver holds 70 bytes
+for each known photo and 24 for each listed one; the workers hold 16.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Earlier:
-    """What is known: features by path, time and size (`by_stat`), by these and the label (`by_row`), and by content.
+    """Known features: by path, time and size (`by_stat`), by these and the label (`by_row`), and by content.
 
     tables: the files that hold them, the first `n_published_tables` of the result in place; n_rows: rows of each.
     listing: that of the result in place.
@@ -60,10 +61,12 @@ class Earlier:
 class Plan:
     """What is to be done.
 
-    listing: all photos. todo: those whose features are in no table that is kept. kept: tables of earlier runs that
-    stay whole, the first `n_kept_published` of them of the result in place. n_gone: photos of the result in place
-    that the source has no more, in the listing or pruned. The first `n_unchanged_tasks` tasks of `todo` hold nothing
-    but photos that the result in place has as they are; `keeps_all_published`: with these it is kept whole.
+    listing: all photos.
+    todo: those whose features are in no table that is kept.
+    kept: tables of earlier runs that stay whole, the first `n_kept_published` of them of the result in place.
+    n_gone: photos of the result in place that the source has no more, in the listing or pruned.
+    n_unchanged_tasks: the first tasks of `todo`, of photos that the result in place has as they are.
+    keeps_all_published: the kept tables and these tasks hold all that the result in place has.
     """
 
     listing: Any
@@ -208,6 +211,7 @@ def make_plan(listing: Listing, earlier: Earlier, folder: AnyPath, *, prune: boo
     n_todo = listing.n_photos - int(earlier.n_rows[is_kept].sum())
     n_bytes = listing.n_bytes * n_todo // listing.n_photos  # about
     todo = replace(listing, folder=folder, n_photos=n_todo, n_bytes=n_bytes, n_tasks=0)
+    marked = partial(_marked, listing, matches, earlier, is_kept)
     is_increment = bool(is_kept[: earlier.n_published_tables].any())
     n_unchanged = 0
     if is_increment:  # small tables of the result in place are joined, apart from what is new
@@ -234,7 +238,7 @@ def make_plan(listing: Listing, earlier: Earlier, folder: AnyPath, *, prune: boo
     )
 
 
-def _write_todo(todo: Listing, listing: Listing, marked: Iterable[pa.Table], rows_each: int | None) -> Listing:
+def _write_todo(todo: Listing, marked: Iterable[pa.Table], rows_each: int | None) -> Listing:
     """Write rows as further tasks of `todo`; return it with them."""
     n_tasks = todo.n_tasks
     for rows in _cut(marked, rows_each):

@@ -139,8 +139,8 @@ class Settings(BaseSettings):
     engine: Literal["local", "spark"] | None = _setting(
         ENGINE,
         None,
-        "local: processes of this machine, no Java; spark: a Spark master. By default local, and spark where --master "
-        "is given, where Spark runs already, and for sources that only Spark reads",
+        "local: processes of this machine, no Java; spark: a Spark master. By default local, and spark where "
+        "--master is given, where Spark runs already, and for sources that only Spark reads",
     )
     workers: int | None = _setting(
         ENGINE, None, "processes of the local engine; one for each core of this machine by default", ge=1

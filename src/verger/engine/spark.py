@@ -32,7 +32,7 @@ NO_EXECUTORS = (
 
 
 class SparkEngine:
-    """Runs tasks on the Spark of a `Session`; `note` receives a line for the user where a cluster keeps it waiting."""
+    """Runs tasks on the Spark of a `Session`; `note` receives a line for the user where a cluster has no executors."""
 
     name = "spark"
 

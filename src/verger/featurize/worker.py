@@ -1,4 +1,4 @@
-"""Photos in Arrow batches to outcomes: features, or why there are none. Imports no pyspark: a worker starts sooner."""
+"""Photos in Arrow batches to outcomes: features, or the reason why there are none. Imports no pyspark."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def set_rows_a_batch(spark: SparkSession, max_bytes: int) -> None:
 
 
 def choose(table: DataFrame, selection: Selection) -> DataFrame:
-    """Return as many of the photos as are asked for, labelled as asked; those of `table` have their folders' names."""
+    """Return the photos that are asked for, labelled as asked; the labels of `table` are the folders' names."""
     from pyspark.sql.functions import col, udf, xxhash64
 
     if selection.sample is not None:

@@ -1,8 +1,8 @@
 """Publishing in an object store, which renames nothing: the new result is copied, its manifest last.
 
-A reader that asks for the manifest first sees a whole result or none. The staging place holds `lock`, the folders of
-runs and, from when the newest is whole until it is copied, `switching`, with its name: where the copying died the next
-run does it again, before anything else.
+A reader that asks for the manifest first sees a whole result or none. The staging folder holds `lock`, the folders
+of runs and, from when the newest is whole until it is copied, `switching` with its name: where the copying died the
+next run does it again, before anything else.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Spans: the rows of a table's files, in order, cut at fixed places whatever the files are.
 
-PCA is computed span by span. The cuts depend on the number of rows alone: the engine, the number of its cores and the
-files make no difference, and the same rows give the same bits everywhere.
+PCA is computed span by span. The cuts depend on the number of rows alone: the engine, the number of its cores and
+the files make no difference, and the same rows give the same bits everywhere.
 """
 
 from __future__ import annotations
