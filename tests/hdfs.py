@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from verger.connectors import Connector, Module, _spark_jars, _version, obtain
+from tests.maven import Jars, Module, obtain, spark_jars, version_of
 from verger.java import use_java
 
 _START_S = 180.0
@@ -36,7 +36,7 @@ def serving() -> Iterator[str]:
 
 
 def _command(port: int, ready: Path) -> list[str]:
-    classes = os.pathsep.join([*map(str, _jars()), f"{_spark_jars()}/*"])
+    classes = os.pathsep.join([*map(str, _jars()), f"{spark_jars()}/*"])
     command = [str(use_java().home / "bin" / "java"), "-Xmx512m", "-XX:+UseSerialGC", "-cp", classes]
     command += ["org.apache.hadoop.test.MiniDFSClusterManager", "-format", "-datanodes", "1"]
     return [*command, "-nnport", str(port), "-writeConfig", str(ready)]
@@ -44,10 +44,10 @@ def _command(port: int, ready: Path) -> list[str]:
 
 def _jars() -> list[Path]:
     """The version that fits the installed Spark's client; fetched from Maven the first time, 40 MB."""
-    hadoop = _version("hadoop-client-api-([0-9.]+).jar")
+    hadoop = version_of("hadoop-client-api-([0-9.]+).jar")
     cluster = Module("org.apache.hadoop", "hadoop-client-minicluster", hadoop, is_alone=True)
     junit = Module("junit", "junit", "4.13.2", is_alone=True)
-    return obtain(Connector(f"minicluster-{hadoop}", (cluster, junit)), lambda words: None)
+    return obtain(Jars(f"minicluster-{hadoop}", (cluster, junit)))
 
 
 def _free_port() -> int:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from verger.connectors import Connector, Module, obtain
+from tests.maven import Jars, Module, obtain
 from verger.java import use_java
 
 BUCKET = "orchard"
@@ -54,7 +54,7 @@ class Server:
 @contextlib.contextmanager
 def serving(scratch: Path, *, logs_requests: bool = False) -> Iterator[Server]:
     """Run the server, fetched from Maven the first time, with a bucket of what an earlier one has left there."""
-    (jar,) = obtain(Connector(f"s3proxy-{_VERSION}", (_JAR,)), lambda words: None)
+    (jar,) = obtain(Jars(f"s3proxy-{_VERSION}", (_JAR,)))
     port, folder = _free_port(), scratch / "buckets" / BUCKET
     folder.mkdir(parents=True, exist_ok=True)
     settings = {

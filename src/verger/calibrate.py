@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 
 from verger import pipeline
 from verger.cloud.calibration import Calibration
+from verger.engine.local import available_cores
 from verger.errors import CloudError
 from verger.manifest import Manifest
 from verger.progress import Progress, Silent
-from verger.session import session
 from verger.settings import load_settings
-from verger.workplace import FEATURES, LISTING, session_options
+from verger.workplace import FEATURES, LISTING
 
 PHOTOS_A_CORE = 500  # seconds of MobileNetV2
 _ROUNDS = 2  # of which the quicker counts: others may use the machine too
@@ -41,15 +41,12 @@ def calibrate(src: str, model: str, limit: int | None, progress: Progress) -> Ca
 
     On this machine's cores, into a temporary folder, after a run that warms the workers up.
     """
-    settings = load_settings(model=model, report=False)
+    settings = load_settings(model=model, report=False, engine="local")
     if (busy := psutil.cpu_percent(interval=_LOOK_S)) > _BUSY_PERCENT:
         progress.note(f"this machine is busy ({busy:.0f} %): its cores will seem slower than they are")
-    with (
-        tempfile.TemporaryDirectory(prefix="verger-calibrate-") as name,
-        session(session_options(settings)) as held,
-    ):
-        held.spark()
-        n_many = limit or PHOTOS_A_CORE * held.n_cores
+    n_cores = available_cores()
+    with tempfile.TemporaryDirectory(prefix="verger-calibrate-") as name:
+        n_many = limit or PHOTOS_A_CORE * n_cores
         n_few = max(1, n_many // 4)
         out = Path(name) / "out"
 
@@ -61,7 +58,7 @@ def calibrate(src: str, model: str, limit: int | None, progress: Progress) -> Ca
         run(n_few)
         rounds = [(run(n_few), run(n_many)) for _ in range(_ROUNDS)]
         speed = photos_per_s(_quickest(few for few, _ in rounds), _quickest(many for _, many in rounds), progress)
-        return _calibration(rounds[-1][1], out, speed, held.n_cores)
+        return _calibration(rounds[-1][1], out, speed, n_cores)
 
 
 def photos_per_s(few: Size, many: Size, progress: Progress) -> float:

@@ -1,10 +1,10 @@
-"""Look at what verger needs of this machine; each finding says how to mend it."""
+"""Examine what verger needs of this machine; each finding says how to fix it."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 import psutil
@@ -29,12 +29,15 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Return the findings: Spark, Java, processor, memory, disk, weights."""
-    return [_spark(), _java(), _openvino(), _cpu(), _memory(), _disk(), _weights()]
+    """Return the findings: processor, memory, disk, weights; then Spark and Java, for the Spark engine alone."""
+    return [_openvino(), _cpu(), _memory(), _disk(), _weights(), _spark(), _java()]
 
 
 def _spark() -> Finding:
-    found = version("pyspark")
+    try:
+        found = version("pyspark")
+    except PackageNotFoundError:
+        return Finding("Spark", "none: the local engine does without", True, "pip install 'verger[spark]'")
     is_known = (3, 5) <= tuple(int(part) for part in found.split(".")[:2]) < (4, 2)
     return Finding("Spark", f"pyspark {found}", is_known, "" if is_known else "pip install 'pyspark>=3.5,<4.2'")
 
@@ -42,7 +45,9 @@ def _spark() -> Finding:
 def _java() -> Finding:
     java = find_java()
     if java is None:
-        return Finding("Java", "none", False, f"pip install 'verger[java]', or install Java {MIN_VERSION} or newer")
+        how = f"pip install 'verger[java]', or install Java {MIN_VERSION} or newer"
+        needs_java = find_spec("pyspark") is not None
+        return Finding("Java", "none: only Spark needs it", not needs_java, how)
     remedy = "" if class_archive().is_file() else "verger warm-up: Spark then starts in half the time"
     return Finding("Java", f"{java.version} from {java.origin}: {java.home}", True, remedy)
 
@@ -74,7 +79,7 @@ def _cpu_flags() -> set[str]:
 
 def _memory() -> Finding:
     total_gb = psutil.virtual_memory().total / 1e9
-    remedy = "" if total_gb >= MIN_MEMORY_GB else "use fewer cores: --master 'local[1]' --driver-memory 1g"
+    remedy = "" if total_gb >= MIN_MEMORY_GB else "use fewer processes: --workers 1"
     return Finding("memory", f"{total_gb:.1f} GB", total_gb >= MIN_MEMORY_GB, remedy)
 
 

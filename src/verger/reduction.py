@@ -14,15 +14,15 @@ from verger.parts_list import TablePart, list_parts, vector_width
 from verger.publish import scratch_of, table_folder
 from verger.reduce.moments import MAX_EXACT_FEATURES, Array, Moments, merge_all
 from verger.reduce.pca import Criterion, Projection, fit_exact
-from verger.reduce.sketch import fit_randomized
+from verger.reduce.sketch import add_products, fit_randomized
 from verger.reduce.stored import write_pca_model
+from verger.reduce.tree import FAN_IN
 from verger.tasks.base import Task
 from verger.tasks.moments import (
     Merge,
     MomentsJob,
     PartialSum,
     ProductJob,
-    add_products,
     merge_moments,
     merge_products,
     moments_partition,
@@ -36,8 +36,6 @@ from verger.workplace import COMPONENTS, FEATURES, MODEL, Workplace
 STATE = "state.npz"
 SPECTRUM = "spectrum.csv"
 
-# Partial sums that one task, or at last the driver, merges.
-FAN_IN = 8
 # Rows of a block, summed by one matrix product, fill about this in float64.
 _BLOCK_BYTES = 32 << 20
 _MOST_BLOCK_ROWS = 65_536

@@ -216,15 +216,11 @@ def make_plan(listing: Listing, earlier: Earlier, folder: AnyPath, *, prune: boo
     n_unchanged = 0
     if is_increment:  # small tables of the result in place are joined, apart from what is new
         rows_a_task = _rows_a_task(todo, n_cores)
-        todo = _write_todo(
-            todo, listing, _marked(listing, matches, earlier, is_kept, is_unchanged=True), rows_a_task
-        )
+        todo = _write_todo(todo, marked(is_unchanged=True), rows_a_task)
         n_unchanged = todo.n_tasks
-        todo = _write_todo(
-            todo, listing, _marked(listing, matches, earlier, is_kept, is_unchanged=False), rows_a_task
-        )
+        todo = _write_todo(todo, marked(is_unchanged=False), rows_a_task)
     else:  # the tasks stay as they are: a result does not depend on what was known
-        todo = _write_todo(todo, listing, _marked(listing, matches, earlier, is_kept, is_unchanged=None), None)
+        todo = _write_todo(todo, marked(is_unchanged=None), None)
     kept = np.flatnonzero(is_kept)
     return Plan(
         listing,

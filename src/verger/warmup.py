@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
+from verger.featurize.network import prepare_network
 from verger.java import class_archive, complete_java
 from verger.pipeline import chain
 from verger.progress import Progress
 from verger.sample import SampleOptions, render_sample
 from verger.settings import load_settings
-from verger.workplace import workplace
+from verger.workplace import network_spec, workplace
 
 
 def warm_up(progress: Progress) -> Path | None:
-    """Run the chain on ten renders and keep what the JVM loaded; return the archive, None if Java cannot."""
+    """Convert the default network; run the chain on Spark and keep what the JVM loaded.
+
+    Return the archive; None where there is no Spark, or a Java that writes none.
+    """
+    if find_spec("pyspark") is None:
+        progress.stage("convert network")
+        prepare_network(network_spec(load_settings()))
+        return None
     archive = class_archive()
     complete_java()
     archive.parent.mkdir(parents=True, exist_ok=True)
@@ -30,7 +39,7 @@ def warm_up(progress: Progress) -> Path | None:
 
 
 def _run_chain(folder: Path, archive: Path, progress: Progress) -> None:
-    settings = load_settings(components="2", export="csv,json", report=False)
+    settings = load_settings(components="2", export="csv,json", report=False, engine="spark")
     photos = str(folder / "photos")
     with workplace("run", photos, folder / "result", settings, progress, archive=archive) as place:
         chain(place, photos)

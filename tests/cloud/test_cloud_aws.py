@@ -27,11 +27,11 @@ import pyspark
 import pytest
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.emr.models import emr_backends
+from verger.connectors import spark_settings
 
 from tests.chain import manifest_of, verger, wait_until
 from tests.cloud.moto_server import serving
 from verger.cloud.package import MANIFEST
-from verger.connectors import spark_settings
 from verger.java import use_java
 from verger.objects.stores import store_of
 

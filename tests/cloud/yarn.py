@@ -14,7 +14,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from tests.hdfs import _free_port, _jars
-from verger.connectors import Connector, Module, _spark_jars, obtain
+from tests.maven import Jars, Module, obtain, spark_jars
 from verger.java import use_java
 
 _START_S = 180.0
@@ -89,7 +89,7 @@ def _write(file: Path, settings: dict[str, str]) -> None:
 
 
 def _command(conf: Path, main: str) -> list[str]:
-    classes = os.pathsep.join(map(str, [conf, *_jars(), *_more(), f"{_spark_jars()}/*"]))
+    classes = os.pathsep.join(map(str, [conf, *_jars(), *_more(), f"{spark_jars()}/*"]))
     opened = [
         word for name in ("java.lang", "java.util") for word in ("--add-opens", f"java.base/{name}=ALL-UNNAMED")
     ]
@@ -97,7 +97,7 @@ def _command(conf: Path, main: str) -> list[str]:
 
 
 def _more() -> list[Path]:
-    return obtain(Connector("yarn-more", _MORE), lambda words: None)
+    return obtain(Jars("yarn-more", _MORE))
 
 
 def _has_node(web: str) -> bool:

@@ -8,7 +8,7 @@ from verger.errors import CloudError, SettingsError
 from verger.featurize.catalog import CATALOG, FRUITNET, IMAGENET, JOIN, NetworkSpec
 from verger.featurize.network import imagenet_file
 from verger.objects import object_path
-from verger.settings import SPARK, Settings
+from verger.settings import ENGINE, SPARK, Settings
 
 _FILE_ENDINGS = (".h5", ".keras", ".onnx")
 _WHERE = {"gcp": "gs://BUCKET/files/FILE", "databricks": "/Volumes/CATALOG/SCHEMA/VOLUME/FILE"}
@@ -26,7 +26,7 @@ def flags_of(settings: Settings, told_by: Mapping[str, str], groups: Collection[
         if origin == "default":
             continue
         value = getattr(settings, name)
-        if _group(name) not in groups or _group(name) == SPARK:  # how Spark is started is the cluster's affair
+        if _group(name) not in groups or _group(name) in (ENGINE, SPARK):  # the cluster decides how Spark starts
             if origin == "flag":
                 raise SettingsError(name, value, "to be left out: this command has no such setting")
             continue

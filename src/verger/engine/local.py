@@ -1,7 +1,7 @@
 """The local engine: worker processes on this machine, without a JVM.
 
-Each worker is a Python process of its own (`verger.engine.worker`), connected by a pipe. docs/adr/0015-local-engine.md
-says why this is no pool of a library.
+Each worker is a Python process of its own (`verger.engine.worker`), connected by a pipe. For why this is no pool of
+a library see docs/adr/0015-local-engine.md.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ NO_EXECUTORS = (
 
 
 class SparkEngine:
-    """Runs tasks on the Spark of a `Session`; `note` receives a line for the user where a cluster has no executors."""
+    """Runs tasks on the Spark of a `Session`; `note` gets a line for the user where a cluster has no executors."""
 
     name = "spark"
 

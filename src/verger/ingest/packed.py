@@ -78,7 +78,8 @@ def find_packed(src: str) -> Packed | None:
 def write_packed_listing(packed: Packed, selection: Selection, folder: AnyPath) -> Listing:
     """Write the listing of packed photos, selected and labelled as loose ones are; return it.
 
-    A task has whole row groups: one, unless there would be too many tasks. Raises SourceError where no photo is left.
+    A task has whole row groups: one, unless there would be too many tasks. Raises SourceError where no photo is
+    left.
     """
     folder.mkdir(parents=True, exist_ok=True)
     least_bytes = packed.n_bytes // MAX_TASKS

@@ -41,6 +41,12 @@ def product_part(vectors: npt.NDArray[np.floating], mean: Array, scale: Array, b
     return part
 
 
+def add_products(parts: list[bytes]) -> bytes:
+    """Return the sum of parts of a `Product`, float64 as bytes, in the order given."""
+    total: Array = np.sum([np.frombuffer(part) for part in parts], axis=0)
+    return total.tobytes()
+
+
 def fit_randomized(
     moments: Moments, criterion: Criterion, product: Product, *, standardize: bool = False, seed: int = 0
 ) -> Projection:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,21 +27,18 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql.functions import floor
 from pyspark.sql.pandas.functions import pandas_udf
 
-from verger import schema
 from verger.context import is_connect, n_slots, share
 from verger.errors import ReductionError
-from verger.reduce.moments import MAX_EXACT_FEATURES, Array, Moments, merge_all
+from verger.reduce.moments import Array, Moments, merge_all
 from verger.reduce.pca import Criterion, Projection, fit_exact
-from verger.reduce.sketch import fit_randomized
-from verger.reduce.tree import FAN_IN, n_projecting_tasks
+from verger.reduce.sketch import add_products, fit_randomized
+from verger.reduce.tree import FAN_IN
 from verger.reduce.worker import (
     PART,
     components_of,
     merged_groups,
     moments_of_batches,
     product_of_batches,
-    read_tables,
-    replace_by_components,
 )
 
 if TYPE_CHECKING:
@@ -55,54 +50,27 @@ Batches = Iterable["pa.RecordBatch"]
 Partial = Callable[[Batches], Iterator["pa.RecordBatch"]]
 
 
-@dataclass(frozen=True)
-class Vectors:
-    """Vectors for the fit: tasks of `frame`, whose batches `read` makes into batches of one column of arrays."""
-
-    frame: DataFrame
-    read: Callable[[Batches], Batches]
-
-    @classmethod
-    def of(cls, table: DataFrame, column: str) -> Vectors:
-        """Return the array or vector column of a DataFrame; nulls are passed over."""
-        return cls(table.select(_as_array(table, column).alias("vector")), lambda batches: batches)
-
-    @classmethod
-    def in_files(cls, spark: SparkSession, files: Sequence[str], column: str) -> Vectors:
-        """Return an array column of Parquet files, which the workers read by themselves: sooner (docs/adr/0012)."""
-        return cls(_numbers(spark, files), partial(read_tables, files=files, names=[column]))
+def vectors_of(table: DataFrame, column: str) -> DataFrame:
+    """Return the array or vector column of a DataFrame alone, as arrays."""
+    return table.select(_as_array(table, column).alias("vector"))
 
 
 def fit_projection(
-    vectors: Vectors,
-    criterion: Criterion,
-    *,
-    standardize: bool = False,
-    update: Moments | None = None,
+    vectors: DataFrame, criterion: Criterion, *, standardize: bool = False
 ) -> tuple[Projection, Moments]:
-    """Fit PCA on vectors; return it with the moments it came from.
+    """Fit PCA on a column of arrays, nulls passed over; return it with the moments it came from.
 
-    `update` adds the moments of vectors seen before. Vectors over 8,192 columns are fitted by a random
-    sketch, in several passes, and cannot be updated. Raises ReductionError.
+    Vectors over 8,192 columns are fitted by a random sketch, in several passes. Raises ReductionError.
     """
-    moments = _merged(update, sum_moments(vectors))
+    moments = sum_moments(vectors)
+    if moments is None:
+        raise ReductionError("there are no feature vectors to reduce")
     if moments.is_wide:
         return _fit_wide(vectors, moments, criterion, standardize=standardize), moments
     return fit_exact(moments, criterion, standardize=standardize), moments
 
 
-def _merged(earlier: Moments | None, moments: Moments | None) -> Moments:
-    if earlier is None or moments is None:
-        found = earlier or moments
-        if found is None:
-            raise ReductionError("there are no feature vectors to reduce")
-        return found
-    if moments.is_wide or earlier.is_wide:
-        raise ReductionError(f"vectors over {MAX_EXACT_FEATURES} columns keep no state to update")
-    return earlier.merge(moments)
-
-
-def sum_moments(vectors: Vectors) -> Moments | None:
+def sum_moments(vectors: DataFrame) -> Moments | None:
     """Return the moments of vectors; None where there are none."""
 
     def merge(parts: list[bytes]) -> bytes:
@@ -112,29 +80,24 @@ def sum_moments(vectors: Vectors) -> Moments | None:
     return Moments.from_bytes(merge(parts)) if parts else None
 
 
-def _fit_wide(vectors: Vectors, moments: Moments, criterion: Criterion, *, standardize: bool) -> Projection:
+def _fit_wide(vectors: DataFrame, moments: Moments, criterion: Criterion, *, standardize: bool) -> Projection:
     def product(mean: Array, scale: Array, basis: Array) -> Array:
-        shared = share(vectors.frame.sparkSession, (mean, scale, basis))
+        shared = share(vectors.sparkSession, (mean, scale, basis))
 
         def of_batches(batches: Batches) -> Iterator[pa.RecordBatch]:
             return product_of_batches(batches, *shared.value)
 
-        total = _sum(_collect_tree(vectors, of_batches, _sum))
+        total = add_products(_collect_tree(vectors, of_batches, add_products))
         shared.destroy()
         return np.frombuffer(total).reshape(basis.shape)
 
     return fit_randomized(moments, criterion, product, standardize=standardize)
 
 
-def _sum(parts: list[bytes]) -> bytes:
-    total: Array = np.sum([np.frombuffer(part) for part in parts], axis=0)
-    return total.tobytes()
-
-
-def _collect_tree(vectors: Vectors, of_batches: Partial, merge: Callable[[list[bytes]], bytes]) -> list[bytes]:
+def _collect_tree(vectors: DataFrame, of_batches: Partial, merge: Callable[[list[bytes]], bytes]) -> list[bytes]:
     """Return partial results in a fixed order: merged on the cluster until few enough for the driver."""
-    n_parts, read = n_slots(vectors.frame.sparkSession), vectors.read
-    parts = vectors.frame.coalesce(n_parts).mapInArrow(lambda batches: of_batches(read(batches)), PART)
+    n_parts = n_slots(vectors.sparkSession)
+    parts = vectors.coalesce(n_parts).mapInArrow(of_batches, PART)
 
     def merge_groups(batches: Batches) -> Iterator[pa.RecordBatch]:
         return merged_groups(batches, FAN_IN, merge)
@@ -143,24 +106,6 @@ def _collect_tree(vectors: Vectors, of_batches: Partial, merge: Callable[[list[b
         n_parts = -(-n_parts // FAN_IN)
         parts = parts.repartition(n_parts, floor(parts["number"] / FAN_IN)).mapInArrow(merge_groups, PART)
     return [bytes(part) for _, part in sorted(parts.collect())]
-
-
-def _numbers(spark: SparkSession, files: Sequence[str]) -> DataFrame:
-    """Return the numbers of files, each in a partition of its own."""
-    return spark.range(0, len(files), 1, max(1, len(files)))
-
-
-def project_files(spark: SparkSession, files: Sequence[str], projection: Projection, column: str) -> DataFrame:
-    """Return schema.COMPONENTS of the array column `column` of Parquet files, which the workers read."""
-    shared = share(spark, projection)
-    columns = ["path", "label", column]
-
-    def run(batches: Batches) -> Iterator[pa.RecordBatch]:
-        for batch in read_tables(batches, files, columns):
-            yield replace_by_components(batch, shared.value, column)
-
-    n_tasks = n_projecting_tasks(len(files), n_slots(spark))
-    return _numbers(spark, files).coalesce(n_tasks).mapInArrow(run, schema.COMPONENTS)
 
 
 def project(vectors: DataFrame, projection: Projection, source: str, target: str) -> DataFrame:
@@ -220,7 +165,7 @@ class PCA(Estimator["PCAModel"], _PCAParams, DefaultParamsReadable["PCA"], Defau
         self._set(**self._input_kwargs)  # type: ignore[attr-defined]  # keyword_only's
 
     def _fit(self, dataset: DataFrame) -> PCAModel:
-        vectors = Vectors.of(dataset, self.getInputCol())
+        vectors = vectors_of(dataset, self.getInputCol())
         projection, moments = fit_projection(
             vectors, self.criterion(), standardize=self.getOrDefault(self.standardize)
         )

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from verger import columns
 from verger.columns import binaries, integers
-from verger.errors import ReductionError
+from verger.reduce.arrow import matrix_of
 from verger.reduce.moments import Array, Moments
 from verger.reduce.pca import Projection
 from verger.reduce.sketch import product_part
-from verger.uri import any_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,16 +23,6 @@ PART = "number int, part binary"
 
 # Matrix products are slow on few rows: batches are gathered until they fill so much (float64).
 _BLOCK_BYTES = 32 << 20
-_ROWS_A_BATCH = 1024
-
-
-def read_tables(
-    batches: Iterable[pa.RecordBatch], files: Sequence[str], names: Sequence[str]
-) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of Parquet files, which the batches name by their numbers in `files`."""
-    for number in itertools.chain.from_iterable(batch.column(0).to_pylist() for batch in batches):
-        with any_path(files[number]).open("rb") as opened, pq.ParquetFile(opened) as file:
-            yield from file.iter_batches(columns=list(names), batch_size=_ROWS_A_BATCH)
 
 
 def moments_of_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -56,20 +43,6 @@ def product_of_batches(
     for block in _blocks(batches):
         total += product_part(block, mean, scale, basis)
     yield _part(total.tobytes())
-
-
-def replace_by_components(batch: pa.RecordBatch, projection: Projection, column: str) -> pa.RecordBatch:
-    """Return the batch with the column `components` instead of the vectors `column`; null where these are null."""
-    vectors = batch[column]
-    is_there = vectors.is_valid().to_numpy(zero_copy_only=False)
-    found: list[npt.NDArray[np.float32] | None] = [None] * len(vectors)
-    if is_there.any():
-        projected = projection(_matrix(vectors.drop_null()))
-        for row, components in zip(np.flatnonzero(is_there), projected, strict=True):
-            found[row] = components
-    kept = [name for name in batch.schema.names if name != column]
-    arrays = [*(batch[name] for name in kept), columns.vectors(found, projection.k)]
-    return pa.RecordBatch.from_arrays(arrays, [*kept, "components"])
 
 
 def components_of(vectors: pd.Series, projection: Projection) -> pd.Series:
@@ -107,17 +80,9 @@ def _blocks(batches: Iterable[pa.RecordBatch]) -> Iterator[npt.NDArray[np.floati
     held: list[npt.NDArray[np.floating]] = []
     for batch in batches:
         if len(vectors := batch.column(0).drop_null()):
-            held.append(_matrix(vectors))
+            held.append(matrix_of(vectors))
         if sum(block.size for block in held) * 8 >= _BLOCK_BYTES:
             yield np.concatenate(held)
             held = []
     if held:
         yield np.concatenate(held)
-
-
-def _matrix(vectors: pa.ListArray) -> npt.NDArray[np.floating]:
-    widths = vectors.value_lengths().unique().to_pylist()
-    if len(widths) != 1:
-        raise ReductionError(f"feature vectors of unequal widths: {sorted(widths)}")
-    values: npt.NDArray[np.floating] = vectors.flatten().to_numpy(zero_copy_only=False)
-    return values.reshape(len(vectors), -1)

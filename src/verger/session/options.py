@@ -9,6 +9,7 @@ from pathlib import Path
 
 from verger.java import class_archive
 from verger.master import is_connect
+from verger.objects import s3_endpoint, s3_region
 from verger.session.clusters import cluster_cores, cluster_settings
 
 # Up to so many cores one thread collects the garbage: the JVM has little, and the workers need the cores.
@@ -31,7 +32,6 @@ class SessionOptions:
     is_one_run: the JVM serves one run of the command line; it is tuned to start fast.
     computes_in_jvm: Spark ML will work there: the JVM may take its time to compile well.
     preload: modules that the workers import while the JVM is still starting.
-    stores: settings of the connectors to object stores (`connectors.spark_settings`).
     uses_gpus: tasks run on GPUs; a cluster is asked for them, a local master gives none out.
     archive_classes_to: where to leave an archive of the classes this session loads (`class_archive`).
     """
@@ -39,7 +39,6 @@ class SessionOptions:
     master: str = "local[*]"
     driver_memory: str = "2g"
     conf: tuple[str, ...] = ()
-    stores: tuple[tuple[str, str], ...] = ()
     log: Path | None = None
     is_one_run: bool = False
     computes_in_jvm: bool = False
@@ -104,7 +103,7 @@ def sql_settings(options: SessionOptions) -> dict[str, str]:
         # Workers started early by an RDD are found again by SQL only if both are set up alike.
         "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "false",
     }
-    return settings | dict(options.stores) | given_settings(options)
+    return settings | given_settings(options)
 
 
 def spark_settings(options: SessionOptions) -> dict[str, str]:
@@ -117,6 +116,7 @@ def spark_settings(options: SessionOptions) -> dict[str, str]:
         # One thread a worker process: BLAS must not start one for every core in each of them.
         "spark.executorEnv.OMP_NUM_THREADS": "1",
         "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
+        **_store_environment(),
     }
     if options.is_local:
         # No name look-up to talk to oneself.
@@ -129,6 +129,15 @@ def spark_settings(options: SessionOptions) -> dict[str, str]:
     if options.uses_gpus and options.schedules_resources:
         settings |= _gpu_settings()
     return settings | sql_settings(options)
+
+
+def _store_environment() -> dict[str, str]:
+    """Let the executors ask the same S3 as this machine does, with credentials of their own."""
+    names = {"AWS_ENDPOINT_URL": s3_endpoint(), "AWS_PROFILE": os.environ.get("AWS_PROFILE")}
+    given = {name: value for name, value in names.items() if value}
+    if given or "AWS_REGION" in os.environ or "AWS_DEFAULT_REGION" in os.environ:
+        given["AWS_REGION"] = s3_region()
+    return {f"spark.executorEnv.{name}": value for name, value in given.items()}
 
 
 def _gpu_settings() -> dict[str, str]:

@@ -10,10 +10,10 @@ import orjson
 import pyarrow as pa
 import pyarrow.csv
 
+from verger.reduce.arrow import matrix_of
 from verger.tasks.base import Attempt
 from verger.tasks.parts import part_file
 from verger.tasks.spans import Spans, read_spans
-from verger.tasks.vectors import matrix_of
 from verger.uri import any_path
 
 _ROWS_A_BATCH = 1024

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from verger.reduce.arrow import Matrix, matrix_of
 from verger.reduce.moments import Array, Moments, merge_all
-from verger.reduce.sketch import product_part
+from verger.reduce.sketch import add_products, product_part
 from verger.tasks.base import Attempt
 from verger.tasks.parts import part_file
 from verger.tasks.spans import Spans, read_spans
-from verger.tasks.vectors import Matrix, matrix_of
 from verger.uri import any_path
 
 
@@ -83,12 +83,6 @@ def merge_products(shared: None, item: Merge, attempt: Attempt) -> bool:
     """Write the sum of several files of product parts."""
     _write(item.target, add_products([any_path(file).read_bytes() for file in item.files]))
     return True
-
-
-def add_products(parts: list[bytes]) -> bytes:
-    """Return the sum of product parts, in the order given."""
-    total: Array = np.sum([np.frombuffer(part) for part in parts], axis=0)
-    return total.tobytes()
 
 
 def _blocks(spans: Spans, column: str, block_rows: int) -> Iterator[Matrix]:

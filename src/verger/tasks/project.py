@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from verger import schema
+from verger.reduce.arrow import components_column
 from verger.reduce.pca import Projection
 from verger.tasks.base import Attempt
 from verger.tasks.parts import open_part
 from verger.tasks.spans import Spans, read_spans
-from verger.tasks.vectors import components_column
 from verger.uri import any_path
 
 # Rows of one matrix product: always as many, so that the same rows give the same bits.

@@ -1,0 +1,110 @@
+"""Jars from Maven for the tests' servers, fetched once into the cache by the Ivy that Spark brings along."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import distribution
+from pathlib import Path
+
+from jinja2 import Template
+
+from verger.java import use_java
+from verger.places import cache_dir, put_in_place
+
+_IVY = """<ivy-module version="2.0" xmlns:m="http://ant.apache.org/ivy/maven">
+  <info organisation="verger" module="tests"/>
+  <dependencies>
+  {%- for module in modules %}
+    <dependency org="{{ module.org }}" name="{{ module.name }}" rev="{{ module.version }}"
+      {%- if module.is_alone %} transitive="false"{% endif %} conf="default->runtime,compile,master">
+      {%- if module.classifier %}
+      <artifact name="{{ module.name }}" type="jar" ext="jar" m:classifier="{{ module.classifier }}"/>
+      {%- endif %}
+    </dependency>
+  {%- endfor %}
+  </dependencies>
+</ivy-module>
+"""
+
+
+@dataclass(frozen=True)
+class Module:
+    """A Maven module; `is_alone`: without what it depends on."""
+
+    org: str
+    name: str
+    version: str
+    is_alone: bool = False
+    classifier: str = ""
+
+
+@dataclass(frozen=True)
+class Jars:
+    """The modules that a server needs; `name` is the folder of their jars in the cache."""
+
+    name: str
+    modules: tuple[Module, ...]
+
+    @property
+    def folder(self) -> Path:
+        """Where its jars are, or will be."""
+        return cache_dir() / "jars" / self.name
+
+    @property
+    def files(self) -> list[Path]:
+        """The jars that are there."""
+        return sorted(self.folder.glob("*.jar"))
+
+
+def obtain(wanted: Jars) -> list[Path]:
+    """Return these jars, fetched where they are not there."""
+    if wanted.files:
+        return wanted.files
+    wanted.folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=wanted.folder.parent) as scratch:
+        done = _retrieve(wanted, Path(scratch))
+        found = Path(scratch) / "jars"
+        assert done.returncode == 0 and any(found.glob("*.jar")), done.stdout + done.stderr
+        put_in_place(found, wanted.folder)
+    return wanted.files
+
+
+def _retrieve(wanted: Jars, scratch: Path) -> subprocess.CompletedProcess[str]:
+    asked = scratch / "ivy.xml"
+    asked.write_text(Template(_IVY).render(modules=wanted.modules))
+    own_jars = [str(jar) for name in ("ivy-*.jar", "commons-cli-*.jar") for jar in spark_jars().glob(name)]
+    command = [use_java().home / "bin" / "java", "-cp", os.pathsep.join(own_jars), "org.apache.ivy.Main"]
+    command += [
+        "-ivy",
+        asked,
+        "-cache",
+        scratch / "ivy",  # two that fetch at once spoil a common one
+        "-types",
+        "jar",
+        "bundle",
+        "-confs",
+        "default",
+        "-warn",
+    ]
+    command += ["-retrieve", f"{scratch}/jars/[artifact]-[revision](-[classifier]).[ext]"]
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+
+
+def spark_jars() -> Path:
+    """Return the folder of Spark's own jars."""
+    home = os.environ.get("SPARK_HOME")
+    return Path(home) / "jars" if home else Path(str(distribution("pyspark").locate_file("pyspark/jars")))
+
+
+@cache
+def version_of(pattern: str) -> str:
+    """Return what the first group of a pattern matches in the name of one of Spark's own jars."""
+    for jar in spark_jars().glob("*.jar"):
+        if match := re.fullmatch(pattern, jar.name):
+            return match.group(1)
+    raise AssertionError(f"no jar in {spark_jars()} matches {pattern}")
