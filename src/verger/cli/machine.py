@@ -17,7 +17,7 @@ def models() -> None:
 
 @app.command("warm-up")
 def warm_up() -> None:
-    """Make later starts faster: convert the default network; for Spark, archive its classes. Takes a minute, once."""
+    """Make later starts faster: convert the default network; archive Spark's classes. Takes a minute, once."""
     from verger.warmup import warm_up
 
     with watching(messages) as watch:
