@@ -51,10 +51,11 @@ def manifest_of(*words: object, cwd: Path, **environment: str) -> dict[str, Any]
     return manifest
 
 
-def manifest_here(*words: object, cwd: Path) -> dict[str, Any]:
-    """Run a command that must succeed in this process, and so on the Spark that runs in it."""
+def manifest_here(*words: object, cwd: Path, engine: str = "local") -> dict[str, Any]:
+    """Run a command that must succeed in this process: on workers that the tests share, or on the Spark fixture."""
+    more = ["--engine", engine] if words[0] in ("run", "features", "reduce", "pack", "train") else []
     with contextlib.chdir(cwd):
-        done = CliRunner().invoke(app, [*map(str, words), "--json"], catch_exceptions=False)
+        done = CliRunner().invoke(app, [*map(str, words), *more, "--json"], catch_exceptions=False)
     assert done.exit_code == 0, done.stderr
     manifest: dict[str, Any] = json.loads(done.stdout)
     return manifest

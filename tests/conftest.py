@@ -1,9 +1,10 @@
-"""What the tests share: one Spark a session, the real photos and weights where they are, a tiny network."""
+"""What the tests share: worker processes, one Spark a session, the real photos and weights, a tiny network."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +15,15 @@ from PIL import Image
 from pyspark.sql import SparkSession
 
 from tests.networks import save_tiny_onnx
+from verger.engine.local import LocalOptions, keep_workers
 from verger.places import cache_dir
 from verger.session import open_session
+
+# A test run in the background (`nohup make test &`) ignores these signals, and what it starts would inherit that. A
+# handler of Python's is not inherited: children have the system's defaults, as under a shell.
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)
 
 SHARED = Path(__file__).parents[2] / "shared"
 WEIGHTS = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
@@ -50,6 +58,13 @@ def _keras_home(folder: Path) -> Path:
     if source.is_file():
         shutil.copy(source, folder / "models")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _workers(_own_folders: None) -> Iterator[None]:
+    """Share the local engine's workers between the runs in this process; they start with the first."""
+    with keep_workers(LocalOptions(n_workers=2)):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,6 @@ def with_poison(photos: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.core
-@pytest.mark.usefixtures("spark")
 @pytest.mark.slow
 def test_photos_that_kill_their_decoder_are_rejected_and_cost_no_other(
     with_poison: Path, tiny_model: str, tmp_path: Path
@@ -69,7 +68,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("spark")
 def test_a_disk_that_fills_is_named_and_the_next_run_is_whole(
     small_disk: Path, photos: Path, tiny_model: str, tmp_path: Path
 ) -> None:

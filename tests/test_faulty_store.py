@@ -57,7 +57,6 @@ def test_lists_and_objects_are_whole_where_answers_break_off(
 @pytest.mark.parametrize(
     "faulty", [{"share": 0.07, "stalling": ("photos/kiwi/0005", "features/part")}], indirect=True
 )
-@pytest.mark.usefixtures("spark")
 def test_a_run_through_a_faulty_store_gives_what_an_undisturbed_one_gives(
     faulty: Faulty, photos: Path, tiny_model: str, tmp_path: Path
 ) -> None:

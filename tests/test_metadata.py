@@ -421,7 +421,6 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.usefixtures("spark")
 def test_packed_photos_are_without_metadata_and_give_the_same_features(photos: Path, tmp_path: Path) -> None:
     save_tiny_onnx(tmp_path / "tiny.onnx")
     told = manifest_here("pack", photos, "packed", cwd=tmp_path)
@@ -439,7 +438,6 @@ def test_packed_photos_are_without_metadata_and_give_the_same_features(photos: P
     assert rejected[0]["path"].to_pylist()[0].endswith("phone.jpg")
 
 
-@pytest.mark.usefixtures("spark")
 def test_metadata_are_kept_on_request(photos: Path, tmp_path: Path) -> None:
     told = manifest_here("pack", photos, "packed", "--keep-metadata", cwd=tmp_path)
     assert "metadata" not in told["counts"]
@@ -447,7 +445,6 @@ def test_metadata_are_kept_on_request(photos: Path, tmp_path: Path) -> None:
     assert {row["content"] for row in packed} == {file.read_bytes() for file in photos.rglob("*.*")}
 
 
-@pytest.mark.usefixtures("spark")
 def test_packing_says_what_it_has_set_aside(photos: Path, tmp_path: Path) -> None:
     told = verger("pack", photos, "packed", cwd=tmp_path).stdout
     assert "removed 11" in told and "1 files are set aside" in told and "--keep-metadata" in told

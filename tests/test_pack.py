@@ -2,15 +2,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from pyspark.sql import SparkSession
 
 from tests.chain import manifest_here, table, verger
 from tests.networks import save_tiny_onnx
-from verger.errors import SettingsError
-from verger.ingest import Selection, find_packed, packed_images, row_group_bytes
+from verger.errors import SourceError
+from verger.ingest import Selection, find_packed, row_group_bytes, write_packed_listing
 
 
 @pytest.fixture
@@ -24,7 +24,6 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-@pytest.mark.usefixtures("spark")
 def test_packed_photos_give_the_features_of_loose_ones(photos: Path, tmp_path: Path) -> None:
     save_tiny_onnx(tmp_path / "tiny.onnx")
     told = manifest_here("pack", photos, "packed", cwd=tmp_path)
@@ -37,25 +36,29 @@ def test_packed_photos_give_the_features_of_loose_ones(photos: Path, tmp_path: P
     assert rejected[1]["reason"] == ["corrupt", "unreadable"]
 
 
-def test_packed_photos_are_selected_and_labelled(photos: Path, tmp_path: Path, spark: SparkSession) -> None:
+def test_packed_photos_are_selected_and_labelled(photos: Path, tmp_path: Path) -> None:
     manifest_here("pack", photos, "packed", cwd=tmp_path)
     packed = find_packed(str(tmp_path / "packed"))
     assert packed is not None
 
     def labels(selection: Selection) -> list[str | None]:
-        rows = packed_images(spark, packed, selection).select("label").collect()
-        return sorted((label for (label,) in rows), key=str)
+        folder = tmp_path / f"listing-{len(list(tmp_path.iterdir()))}"
+        listing = write_packed_listing(packed, selection, folder)
+        found = pq.read_table(folder)["label"].to_pylist()
+        assert listing.n_photos == len(found)
+        return sorted(found, key=str)
 
     assert labels(Selection()) == ["kiwi"] * 6 + ["pear"] * 8
     assert labels(Selection(glob=("*.JPG",))) == ["pear"] * 2
     assert labels(Selection(limit=3, label="none")) == [None] * 3
     assert labels(Selection(glob=("0.png",), label=r"regex:(\d)\.png")) == ["0", "0"]
     assert 0 < len(labels(Selection(sample=0.5))) < 14
-    with pytest.raises(SettingsError, match="packed"):
-        labels(Selection(label="csv:x.csv"))
+    (tmp_path / "x.csv").write_text(f"path,label\n{photos}/kiwi/0.png,green\n")
+    assert labels(Selection(glob=("0.png",), label=f"csv:{tmp_path}/x.csv")) == [None, "green"]
+    with pytest.raises(SourceError, match="no photos"):
+        labels(Selection(glob=("*.heic",)))
 
 
-@pytest.mark.usefixtures("spark")
 def test_a_resume_set_for_runs_is_not_for_packing(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,11 +82,19 @@ def test_a_row_group_is_a_task_of_the_chain(n_bytes: int, expected: int) -> None
     assert row_group_bytes(1000, 1000 * n_bytes) == pytest.approx(expected, rel=1e-3)
 
 
-def test_a_shard_is_cut_into_row_groups(tmp_path: Path, spark: SparkSession) -> None:
-    from verger.ingest import write_shards
-    from verger.schema import IMAGES
-
-    rows = [(f"file:/{i}", None, 100_000, bytes([i]) * 100_000, "x") for i in range(40)]
-    write_shards(spark.createDataFrame(rows, IMAGES).coalesce(1), tmp_path / "images", 1 << 20)
-    (file,) = (tmp_path / "images").glob("*.parquet")
-    assert pq.ParquetFile(file).num_row_groups >= 3
+def test_a_shard_is_cut_into_row_groups_and_a_task_has_whole_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("verger.ingest.packed._ROW_GROUP_BYTES", (1 << 20, 1 << 20))
+    folder = tmp_path / "photos" / "x"
+    folder.mkdir(parents=True)
+    for i in range(40):
+        pixels = np.random.default_rng(i).integers(0, 255, (200, 200, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    manifest_here("pack", tmp_path / "photos", "packed", cwd=tmp_path)
+    (file,) = (tmp_path / "packed" / "images").glob("*.parquet")
+    n_groups = pq.ParquetFile(file).num_row_groups
+    assert n_groups >= 3
+    packed = find_packed(str(tmp_path / "packed"))
+    assert packed is not None
+    assert write_packed_listing(packed, Selection(), tmp_path / "listing").n_tasks == n_groups

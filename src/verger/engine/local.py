@@ -38,6 +38,9 @@ _LOG_KEPT_S = 7 * 24 * 3600.0
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
+_STORES = ("AWS_", "AZURE_", "GOOGLE_", "STORAGE_")
+
+
 @dataclass(frozen=True)
 class LocalOptions:
     """How the local engine is set up.
@@ -61,6 +64,11 @@ def available_cores() -> int:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         n_cores = min(n_cores, max(1, round(int(quota) / int(period))))
     return n_cores
+
+
+def _environment() -> dict[str, str]:
+    """Return the variables by which stores are found and asked: workers started for others are of no use."""
+    return {name: value for name, value in os.environ.items() if name.startswith(_STORES)}
 
 
 @dataclass
@@ -115,7 +123,17 @@ class LocalEngine:
         self._log = log
         self._scratch = scratch
         self._workers: list[_Worker] = []
-        for index in range(min(options.n_workers, _EARLY_WORKERS)):
+        self._environment = _environment()
+
+    def start_early(self) -> None:
+        """Start a few workers before there is work for them: they import their modules meanwhile."""
+        self._start_workers(_EARLY_WORKERS)
+
+    def _start_workers(self, n_wanted: int) -> None:
+        if self._workers and self._environment != _environment():
+            self.close()
+        self._environment = _environment()
+        for index in range(len(self._workers), min(self.n_slots, n_wanted)):
             self._workers.append(self._start(index))
 
     @property
@@ -135,8 +153,7 @@ class LocalEngine:
             pickle.dump(shared, file, pickle.HIGHEST_PROTOCOL)
             file.flush()
             going = _Map(task, items, Path(file.name), deque(_Job(number) for number in range(len(items))))
-            for index in range(len(self._workers), min(self.n_slots, len(items))):
-                self._workers.append(self._start(index))
+            self._start_workers(len(items))
             try:
                 self._run(going, watch)
             except BaseException:
@@ -228,8 +245,14 @@ class LocalEngine:
         return _Worker(index, process, ours)
 
     def release(self) -> None:
-        """End the workers: no further `map` follows."""
-        self.close()
+        """End the workers: no further `map` follows. Kept workers stay."""
+        if self not in _kept:
+            self.close()
+
+    def with_interrupts(self, interrupts: Interrupts) -> LocalEngine:
+        """Return this engine, which then looks at these interrupts."""
+        self._interrupts = interrupts
+        return self
 
     def close(self) -> None:
         """End the workers, whatever they are doing. Files that they were writing keep their temporary names."""
@@ -241,9 +264,39 @@ class LocalEngine:
         self._workers.clear()
 
 
+_kept: list[LocalEngine] = []
+
+
+@contextmanager
+def keep_workers(options: LocalOptions) -> Iterator[None]:
+    """Let all local runs in the block use the same workers: they start once, and not for each run."""
+    with _opened(options) as engine:
+        _kept.append(engine)
+        try:
+            yield
+        finally:
+            _kept.remove(engine)
+
+
 @contextmanager
 def local_engine(options: LocalOptions) -> Iterator[LocalEngine]:
-    """Start the workers in the background; end them when the block ends. Raises SetupError."""
+    """Yield an engine whose workers start in the background; end them when the block ends.
+
+    Inside of `keep_workers` it is the engine of that block, and its workers stay.
+    """
+    if _kept:
+        with noting_interrupts() as interrupts:
+            yield _kept[-1].with_interrupts(interrupts)
+            interrupts.check()
+        return
+    with _opened(options) as engine:
+        engine.start_early()
+        yield engine
+        engine.check_interrupt()
+
+
+@contextmanager
+def _opened(options: LocalOptions) -> Iterator[LocalEngine]:
     log = cache_dir() / "logs" / f"workers-{os.getpid()}.log"
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -256,7 +309,6 @@ def local_engine(options: LocalOptions) -> Iterator[LocalEngine]:
             engine = LocalEngine(options, interrupts, sink, Path(scratch))
             try:
                 yield engine
-                interrupts.check()
             finally:
                 engine.close()
     finally:

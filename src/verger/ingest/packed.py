@@ -109,7 +109,7 @@ def _until(groups: Iterator[pa.RecordBatch], least_bytes: int) -> Iterator[pa.Re
 def _selected_groups(packed: Packed, selection: Selection) -> Iterator[pa.RecordBatch]:
     """Yield the chosen rows of each row group, where there are any, as schema.PACKED_LISTING."""
     is_chosen = _chooser(selection)
-    label = None if selection.label == "parent" else labeller(selection.label, "")
+    label = None if selection.label == "parent" else labeller(selection.label, str(packed.folder))
     n_left = selection.limit if selection.limit is not None else packed.n_photos
     for shard, first, group in _groups(packed.folder):
         paths = group["path"].to_pylist()
