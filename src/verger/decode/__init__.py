@@ -9,7 +9,7 @@ Importing it silences the warnings of Pillow's own modules: a photo either decod
 """
 
 from verger.decode.formats import photo_format
-from verger.decode.image import RGB, decode_image, decode_rgb, read_orientation
+from verger.decode.image import RGB, Decoded, decode_image, decode_rgb, read_orientation
 from verger.decode.limits import DEFAULT_MAX_PIXELS
 
-__all__ = ["DEFAULT_MAX_PIXELS", "RGB", "decode_image", "decode_rgb", "photo_format", "read_orientation"]
+__all__ = ["DEFAULT_MAX_PIXELS", "RGB", "Decoded", "decode_image", "decode_rgb", "photo_format", "read_orientation"]

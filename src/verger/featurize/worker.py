@@ -20,7 +20,16 @@ from verger.errors import DecodeError, Reason
 from verger.featurize.decoder import Decoder
 from verger.featurize.journal import Journal
 from verger.featurize.known import EARLIER, Known, KnownFeatures
-from verger.featurize.runtime import Decode, Extractor, PhotoFeatures, PreparedPhoto, infer_photos, prepare_photo
+from verger.featurize.runtime import (
+    Decode,
+    DecodeMode,
+    Extractor,
+    PhotoFeatures,
+    PreparedPhoto,
+    infer_photos,
+    needed_size_px,
+    prepare_photo,
+)
 
 # Rows handed to Spark at a time; wide vectors go in smaller batches.
 _MAX_ROWS_OUT = 64
@@ -36,6 +45,7 @@ class WorkerOptions:
 
     n_threads: so many photos of a batch are decoded at a time.
     decodes_apart: they are decoded one by one in a process of its own, which a photo may kill.
+    decode: whether large JPEGs are decoded at a reduced scale.
     """
 
     max_pixels: int
@@ -44,6 +54,7 @@ class WorkerOptions:
     output_column: str = "features"
     n_threads: int = 1
     decodes_apart: bool = False
+    decode: DecodeMode = "exact"
 
 
 Outcome = PhotoFeatures | DecodeError
@@ -67,7 +78,10 @@ def featurize_batches(
     known = journal.known if journal else None
     n_rows_out = max(1, min(_MAX_ROWS_OUT, _MAX_BYTES_OUT // (4 * extractor.n_features)))
     n_rows_out = max(1, n_rows_out // extractor.batch_size) * extractor.batch_size
-    with _decoding(options) as (decode, mapped), journal.part() if journal else nullcontext() as part:
+    with (
+        _decoding(options, needed_size_px(extractor, options.decode)) as (decode, mapped),
+        journal.part() if journal else nullcontext() as part,
+    ):
         prepare = partial(_prepared, extractor=extractor, decode=decode, known=known)
         for batch in batches:
             found = _found(batch, options, known)
@@ -95,13 +109,13 @@ def _found(batch: pa.RecordBatch, options: WorkerOptions, known: Known | None) -
 
 
 @contextmanager
-def _decoding(options: WorkerOptions) -> Iterator[tuple[Decode, Map]]:
+def _decoding(options: WorkerOptions, min_size_px: tuple[int, int] | None) -> Iterator[tuple[Decode, Map]]:
     """Yield how to decode, and `map` to do it by: Pillow lets go of Python's lock, so that threads may share it."""
     if options.decodes_apart:
-        with Decoder(options.max_pixels) as decoder:
+        with Decoder(options.max_pixels, min_size_px) as decoder:
             yield decoder.decode, map
         return
-    decode = partial(decode_image, max_pixels=options.max_pixels)
+    decode = partial(decode_image, max_pixels=options.max_pixels, min_size_px=min_size_px)
     if options.n_threads == 1:
         yield decode, map
         return
