@@ -58,7 +58,7 @@ def featurize(place: Workplace, photos: Photos, network: Network) -> AnyPath | N
         images = images_of(place, photos)
     # Spark Connect has no accumulators: how far it is, it does not tell.
     counts = None if is_connect(images.sparkSession) else Counts(images)
-    options = WorkerOptions(place.settings.max_pixels)
+    options = WorkerOptions(place.settings.max_pixels, decode=place.settings.decode)
     folder = _open_journal(place, network)
     journal = Journal(str(folder), earlier.known if earlier else None)
     outcomes = featurize_images(images, network, options, counts, journal)
@@ -85,7 +85,7 @@ def featurize(place: Workplace, photos: Photos, network: Network) -> AnyPath | N
 
 
 def _fingerprint(place: Workplace, network: Network) -> str:
-    return fingerprint(network, place.settings.max_pixels)
+    return fingerprint(network, place.settings.max_pixels, place.settings.decode)
 
 
 def _recall(place: Workplace, network: Network) -> Earlier | None:

@@ -90,9 +90,10 @@ class _Found:
     contents: _Entries = field(default_factory=_Entries)
 
 
-def fingerprint(network: Network, max_pixels: int) -> str:
+def fingerprint(network: Network, max_pixels: int, decode: str = "exact") -> str:
     """Return what must be the same for a vector to be good still."""
-    return hashlib.sha256(f"{network.key} {max_pixels}".encode()).hexdigest()[:32]
+    made_with = f"{network.key} {max_pixels}" + ("" if decode == "exact" else f" {decode}")
+    return hashlib.sha256(made_with.encode()).hexdigest()[:32]
 
 
 def find_earlier(out: AnyPath, journal: AnyPath, fingerprint: str) -> Earlier:

@@ -65,6 +65,7 @@ def export(place: Workplace, table: AnyPath) -> None:
 def check_parity(place: Workplace, network: Network) -> None:
     """Featurize a few photos again, here by OpenVINO in float32, and compare: the whole Spark path is checked."""
     place.progress.stage("check")
+    settings = place.settings
     exact = Extractor(replace(network, precision="f32", device=CPU))
     cosines = []
     table = open_table(place.stage, FEATURES)
@@ -72,7 +73,8 @@ def check_parity(place: Workplace, network: Network) -> None:
     rows = (row for batch in batches for row in batch.to_pylist())
     for path, vector in (tuple(row.values()) for row in itertools.islice(rows, _N_PARITY_PHOTOS)):
         try:
-            again = featurize_photo(read_photo(path), exact, max_pixels=place.settings.max_pixels).features
+            photo = read_photo(path)
+            again = featurize_photo(photo, exact, max_pixels=settings.max_pixels, decode=settings.decode).features
         except (DecodeError, StorageError):
             continue  # deleted meanwhile, say
         ours = np.asarray(vector)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from verger.featurize.catalog import NetworkSpec
 from verger.featurize.network import prepare_network
 from verger.featurize.runtime import Extractor, Vector, featurize_photo
 from verger.featurize.worker import WorkerOptions, featurize_batches
+from verger.resume import fingerprint
 
 LARGE = encode(paint(2000, 1500), "JPEG", exif=EXIF_TURNED)
 
@@ -62,3 +64,10 @@ def test_workers_decode_as_their_options_say(fruitnet: Extractor, decodes_apart:
     (row,) = rows.to_pylist()
     assert (row["width"], row["height"]) == (1500, 2000)
     assert np.array_equal(np.array(row["features"], np.float32), expected.features)
+
+
+def test_exact_vectors_keep_their_fingerprint_and_scaled_ones_have_another() -> None:
+    network = prepare_network(NetworkSpec("fruitnet"))
+    as_ever = hashlib.sha256(f"{network.key} 1000".encode()).hexdigest()[:32]
+    assert fingerprint(network, 1000) == fingerprint(network, 1000, "exact") == as_ever
+    assert fingerprint(network, 1000, "scaled") != as_ever
