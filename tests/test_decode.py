@@ -828,6 +828,21 @@ print(json.dumps(peak_mb()))
     assert peak < 300
 
 
+def test_memory_of_large_pictures_is_used_again_and_little_is_kept(tmp_path: Path) -> None:
+    (photo := tmp_path / "a.jpg").write_bytes(encode(paint(4000, 3000), "JPEG"))
+    stats = run_child(
+        """
+from PIL import Image
+for _ in range(5):
+    decode(sys.argv[1], size_px=(224, 224))
+print(json.dumps(Image.core.get_stats()))
+""",
+        photo,
+    )
+    assert stats["reused_blocks"] >= 4 * 3
+    assert 0 < stats["blocks_cached"] <= 4
+
+
 @needs_proc
 def test_refused_photos_give_their_memory_back(tmp_path: Path) -> None:
     contents = {name: write(paint(1500, 1000), name) for name in ("png", "jpeg", "webp", "tiff-lzw")}
