@@ -29,6 +29,7 @@ from tests.photos import (
     build_png,
     claim_size,
     encode,
+    hostile_photos,
     paint,
     png_chunk,
     repeat_last_scan,
@@ -120,7 +121,7 @@ def test_lossy_formats_look_like_the_picture(name: str) -> None:
 @pytest.mark.parametrize("size_px", [(224, 224), (96, 64), (60, 40), (1, 1)])
 def test_resizing_is_pillows_bicubic_to_the_bit(size_px: tuple[int, int]) -> None:
     data = write(WIDE, "jpeg")
-    expected = decode_image(data).resize(size_px, Image.Resampling.BICUBIC)
+    expected = decode_image(data).image.resize(size_px, Image.Resampling.BICUBIC)
     assert np.array_equal(decode_rgb(data, size_px=size_px), np.asarray(expected))
     assert expected.size == size_px
 
@@ -648,6 +649,112 @@ def test_a_strip_listed_without_end_is_refused() -> None:
     assert reason_of(build_grey_tiff((10, 10), bytes(50), tags)) == Reason.CORRUPT
 
 
+# Decoding at a reduced scale.
+
+LARGE = paint(800, 600)
+SCALED_PX = (100, 100)  # 1/4 of LARGE is 200 x 150, 1/8 is 100 x 75
+LARGE_JPEGS = {
+    "baseline": encode(LARGE, "JPEG"),
+    "progressive": encode(LARGE, "JPEG", progressive=True),
+    "4:4:4": encode(LARGE, "JPEG", subsampling=0),
+    "restarts": encode(LARGE, "JPEG", restart_marker_rows=1),
+    "grey": encode(LARGE.convert("L"), "JPEG"),
+    "CMYK": encode(LARGE.convert("CMYK"), "JPEG"),
+    "CMYK progressive": encode(LARGE.convert("CMYK"), "JPEG", progressive=True),
+    "turned": encode(LARGE, "JPEG", exif=EXIF_TURNED),
+}
+
+
+def verdict(data: bytes, min_size_px: tuple[int, int] | None) -> tuple[int, int] | Reason:
+    """The photo's size, or why it is rejected."""
+    try:
+        decoded = decode_image(data, min_size_px=min_size_px)
+    except DecodeError as error:
+        return error.reason
+    return decoded.width, decoded.height
+
+
+@pytest.mark.parametrize("name", LARGE_JPEGS)
+def test_a_large_jpeg_is_decoded_at_a_reduced_scale(name: str) -> None:
+    exact = decode_image(LARGE_JPEGS[name])
+    scaled = decode_image(LARGE_JPEGS[name], min_size_px=SCALED_PX)
+    assert (exact.width, exact.height) == exact.image.size == (scaled.width, scaled.height)
+    assert scaled.image.size == (exact.width // 4, exact.height // 4)
+    assert scaled.image.mode == "RGB"
+    assert mean_difference(np.asarray(scaled.image), exact.image.resize(scaled.image.size)) < 2
+
+
+@pytest.mark.parametrize(
+    ("min_size_px", "expected"),
+    [
+        ((1, 1), (100, 75)),
+        ((100, 75), (100, 75)),
+        ((101, 1), (200, 150)),
+        ((1, 76), (200, 150)),
+        ((201, 1), (400, 300)),
+        ((400, 301), (800, 600)),
+        ((2000, 2000), (800, 600)),
+    ],
+)
+def test_the_scale_is_the_smallest_that_is_large_enough(
+    min_size_px: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    assert decode_image(LARGE_JPEGS["baseline"], min_size_px=min_size_px).image.size == expected
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_smallest_size_is_of_the_upright_picture(orientation: int) -> None:
+    stored = Image.fromarray(lie_down(np.asarray(LARGE), orientation))
+    data = encode(stored, "JPEG", exif=exif_of(orientation))
+    wide = decode_image(data, min_size_px=(201, 1))
+    assert (wide.image.size, wide.width, wide.height) == ((400, 300), 800, 600)
+    assert decode_image(data, min_size_px=(1, 150)).image.size == (200, 150)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_small_photos_and_other_formats_are_the_same_to_the_bit(name: str) -> None:
+    data = write(LARGE, name)
+    min_size_px = (401, 1) if name.startswith("jpeg") else (1, 1)
+    exact, scaled = decode_image(data), decode_image(data, min_size_px=min_size_px)
+    assert scaled.image.tobytes() == exact.image.tobytes()
+    assert (scaled.width, scaled.height) == exact.image.size == (800, 600)
+
+
+@pytest.mark.parametrize("name", LARGE_JPEGS)
+def test_a_truncated_jpeg_is_rejected_at_any_scale(name: str) -> None:
+    data = LARGE_JPEGS[name]
+    for n_kept in {*range(20, len(data), len(data) // 25), *range(len(data) - 12, len(data))}:
+        exact = verdict(data[:n_kept], None)
+        assert exact == Reason.TRUNCATED
+        assert verdict(data[:n_kept], SCALED_PX) == exact, n_kept
+
+
+@pytest.mark.parametrize("name", LARGE_JPEGS)
+def test_a_garbled_jpeg_has_the_same_verdict_at_any_scale(name: str) -> None:
+    data = LARGE_JPEGS[name]
+    rng = np.random.default_rng(0)
+    verdicts = []
+    for _ in range(40):
+        start, n_bytes = int(rng.integers(2, len(data))), int(rng.integers(1, 300))
+        broken = data[:start] + rng.bytes(n_bytes) + data[start + n_bytes :]
+        verdicts.append(verdict(broken, None))
+        assert verdict(broken, SCALED_PX) == verdicts[-1]
+    assert any(isinstance(found, Reason) for found in verdicts)
+
+
+def test_limits_are_of_the_photos_true_size() -> None:
+    data = LARGE_JPEGS["baseline"]
+    with pytest.raises(DecodeError, match="800 x 600 is over the limit") as caught:
+        decode_image(data, max_pixels=479_999, min_size_px=SCALED_PX)
+    assert caught.value.reason == Reason.TOO_MANY_PIXELS
+    assert verdict(repeat_last_scan(LARGE_JPEGS["progressive"], 5000), SCALED_PX) == Reason.UNSUPPORTED
+
+
+def test_hostile_photos_have_the_same_verdict_at_any_scale() -> None:
+    for name, data in hostile_photos(400, seed=11):
+        assert verdict(data, (1, 1)) == verdict(data, None), name
+
+
 # What a process that decodes costs.
 
 CHILD = """
@@ -719,6 +826,21 @@ print(json.dumps(peak_mb()))
         *write_all(tmp_path, contents),
     )
     assert peak < 300
+
+
+def test_memory_of_large_pictures_is_used_again_and_little_is_kept(tmp_path: Path) -> None:
+    (photo := tmp_path / "a.jpg").write_bytes(encode(paint(4000, 3000), "JPEG"))
+    stats = run_child(
+        """
+from PIL import Image
+for _ in range(5):
+    decode(sys.argv[1], size_px=(224, 224))
+print(json.dumps(Image.core.get_stats()))
+""",
+        photo,
+    )
+    assert stats["reused_blocks"] >= 4 * 3
+    assert 0 < stats["blocks_cached"] <= 4
 
 
 @needs_proc

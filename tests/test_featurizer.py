@@ -82,7 +82,7 @@ def test_it_adds_the_outcome_and_keeps_every_row(images: DataFrame, tiny_model: 
         if is_good:
             data = Path(path.removeprefix("file:")).read_bytes()
             assert row["sha256"] == hashlib.sha256(data).hexdigest()
-            assert (row["width"], row["height"]) == decode_image(data).size
+            assert (row["width"], row["height"]) == decode_image(data).image.size
             assert len(list(row["features"])) == 4  # type: ignore[call-overload]
 
 

@@ -59,6 +59,7 @@ def featurize(place: Workplace, photos: Photos, network: Network) -> list[AnyPat
         f"{key[:_FINGERPRINT_CHARACTERS]}-{secrets.token_hex(3)}",
         place.settings.max_pixels,
         place.settings.photo_timeout_s,
+        place.settings.decode,
         plan.known if plan else None,
     )
     (place.stage / FEATURES).mkdir(parents=True, exist_ok=True)
@@ -87,7 +88,7 @@ def _run(place: Workplace, photos: Photos, job: FeaturizeJob) -> list[FeaturizeS
 
 
 def _fingerprint(place: Workplace, network: Network) -> str:
-    return fingerprint(network, place.settings.max_pixels)
+    return fingerprint(network, place.settings.max_pixels, place.settings.decode)
 
 
 def _make_plan(place: Workplace, photos: Photos, network: Network) -> Plan | None:

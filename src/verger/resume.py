@@ -115,9 +115,10 @@ class _Found:
         return np.concatenate(self.contents.places)
 
 
-def fingerprint(network: Network, max_pixels: int) -> str:
+def fingerprint(network: Network, max_pixels: int, decode: str = "exact") -> str:
     """Return what must be the same for a vector to be good still."""
-    return hashlib.sha256(f"{network.key} {max_pixels}".encode()).hexdigest()[:32]
+    made_with = f"{network.key} {max_pixels}" + ("" if decode == "exact" else f" {decode}")
+    return hashlib.sha256(made_with.encode()).hexdigest()[:32]
 
 
 def find_earlier(out: AnyPath, runs: list[AnyPath], fingerprint: str, mark: str) -> Earlier:

@@ -26,7 +26,7 @@ def pack(place: Workplace, listing: ingest.Listing) -> None:
     counts |= {"bytes": listing.n_bytes, "max_bytes": listing.max_bytes, "shards": listing.n_tasks}
     group_bytes = ingest.row_group_bytes(listing.n_photos, listing.n_bytes)
     folder = place.stage / ingest.IMAGES
-    job = PackJob(str(folder), group_bytes, settings.max_pixels, settings.keep_metadata)
+    job = PackJob(str(folder), group_bytes, settings.max_pixels, settings.keep_metadata, settings.max_side)
     place.progress.stage("pack", listing.n_photos)
     with place.manifest.timed("pack"):
         done = place.engine.map(pack_partition, partitions_of(listing), job, place.progress.advance)
@@ -61,7 +61,7 @@ def check_parity(place: Workplace, network: Network) -> None:
         if not n_left:
             break
     with place.manifest.timed("check"):
-        job = ParityJob(network, place.settings.max_pixels)
+        job = ParityJob(network, place.settings.max_pixels, place.settings.decode)
         (cosines,) = place.engine.map(parity_of_rows, [tuple(spans)], job)
     if cosines:
         place.manifest.parity = {

@@ -12,6 +12,7 @@ import psutil
 import pytest
 from tests import poison
 from tests.chain import wait_until_gone
+from tests.photos import EXIF_TURNED, encode, paint
 
 from verger.decode import DEFAULT_MAX_PIXELS, decode_image
 from verger.errors import DecodeError, Reason, SetupError
@@ -31,14 +32,22 @@ def test_a_photo_that_kills_the_child_is_rejected_and_the_next_one_is_decoded(
     decoder: Decoder, photos: Path
 ) -> None:
     good = (photos / "apple" / "0.JPG").read_bytes()
-    assert decoder.decode(good).tobytes() == decode_image(good).tobytes()
+    assert decoder.decode(good).image.tobytes() == decode_image(good).image.tobytes()
     for sent, ending in poison.DEADLY.items():
         with pytest.raises(DecodeError, match=rf"^poison: decoding it ended the process \(signal {sent:d}\)$"):
             decoder.decode(good + ending)
-        assert decoder.decode(good).size == (30, 20)
+        assert decoder.decode(good).image.size == (30, 20)
     with pytest.raises(DecodeError) as error:
         decoder.decode((photos / "kiwi" / "half.png").read_bytes())
     assert error.value.reason == Reason.TRUNCATED
+
+
+def test_a_child_decodes_at_a_reduced_scale_too() -> None:
+    data = encode(paint(640, 480), "JPEG", exif=EXIF_TURNED)
+    with Decoder(DEFAULT_MAX_PIXELS, min_size_px=(100, 100)) as decoder:
+        decoded = decoder.decode(data)
+    assert decoded.image.tobytes() == decode_image(data, min_size_px=(100, 100)).image.tobytes()
+    assert (decoded.image.size, decoded.width, decoded.height) == ((120, 160), 480, 640)
 
 
 def test_a_child_that_does_not_start_is_no_photos_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ def predict(
 
 
 def _named(path: Path, data: bytes, classifier: Classifier, extractor: Extractor, top: int) -> Named:
-    vector = featurize_photo(data, extractor, max_pixels=DEFAULT_MAX_PIXELS).features
+    vector = featurize_photo(data, extractor, max_pixels=DEFAULT_MAX_PIXELS, decode="scaled").features
     shares = classifier.probabilities(vector[None])[0]
     best = tuple((classifier.labels[i], float(shares[i])) for i in (-shares).argsort()[:top])
     taxon = taxon_named(best[0][0]) if classifier.about.get("taxonomy") else None

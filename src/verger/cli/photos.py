@@ -12,7 +12,19 @@ from verger.cli.chain import chain_command
 from verger.console import watching
 from verger.manifest import Manifest
 from verger.progress import Progress
-from verger.settings import ENGINE, EXPORT, NETWORK, PHOTOS, PRIVACY, REDUCTION, RESULT, RESUME, SPARK, Settings
+from verger.settings import (
+    ENGINE,
+    EXPORT,
+    NETWORK,
+    PACK,
+    PHOTOS,
+    PRIVACY,
+    REDUCTION,
+    RESULT,
+    RESUME,
+    SPARK,
+    Settings,
+)
 from verger.uri import any_path, local_folder
 
 
@@ -47,7 +59,7 @@ def features(src: Source, out: Result, settings: Settings, watch: Progress) -> M
     return pipeline.features(src, any_path(out), settings, watch)
 
 
-@chain_command(PHOTOS, PRIVACY, RESULT, ENGINE, SPARK)
+@chain_command(PHOTOS, PACK, PRIVACY, RESULT, ENGINE, SPARK)
 def pack(src: Source, out: Result, settings: Settings, watch: Progress) -> Manifest:
     """Many small photos -> Parquet shards of some 256 MB, which `run` and `features` take as their source.
 

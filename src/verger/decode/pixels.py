@@ -24,6 +24,9 @@ _TURNS: dict[object, Image.Transpose] = {
     8: Image.Transpose.ROTATE_90,
 }
 
+# From here on orientations swap width and height.
+_FIRST_ON_ITS_SIDE = 5
+
 
 def orientation_of(image: Image.Image) -> int | None:
     """Return the EXIF orientation, 2 to 8; None where there is nothing to turn."""
@@ -32,6 +35,11 @@ def orientation_of(image: Image.Image) -> int | None:
         return int(told) if told in _TURNS else None
     except Exception:  # a broken EXIF block must not cost a good picture
         return None
+
+
+def is_on_its_side(image: Image.Image) -> bool:
+    """Tell whether turning a picture upright swaps its width and height."""
+    return (orientation_of(image) or 1) >= _FIRST_ON_ITS_SIDE
 
 
 def upright(image: Image.Image) -> Image.Image:

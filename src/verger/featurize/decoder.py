@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 
 from PIL import Image
 
-from verger.decode import decode_image
+from verger.decode import Decoded, decode_image
 from verger.errors import DecodeError, Reason, SetupError
 from verger.interrupts import end_with_parent
 
@@ -23,11 +23,13 @@ from verger.interrupts import end_with_parent
 class Decoder:
     """Decodes in a child, started when it is first asked, and again after a photo that has killed it.
 
-    limit_s: seconds for one photo. A worker that is killed takes its child along.
+    min_size_px: see `decode_image`. limit_s: seconds for one photo. A worker that is killed takes its child along.
     """
 
-    def __init__(self, max_pixels: int, limit_s: float | None = None) -> None:
-        self._max_pixels = max_pixels
+    def __init__(
+        self, max_pixels: int, min_size_px: tuple[int, int] | None = None, limit_s: float | None = None
+    ) -> None:
+        self._options = {"max_pixels": max_pixels, "min_size_px": min_size_px}
         self._limit_s = limit_s
         self._child: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
@@ -38,11 +40,11 @@ class Decoder:
     def __exit__(self, *ending: object) -> None:
         self._stop()
 
-    def decode(self, data: bytes) -> Image.Image:
+    def decode(self, data: bytes) -> Decoded:
         """Return what `decode_image` does; raises DecodeError, also where the child dies or takes too long."""
         connection = self._connection or self._start()
         try:
-            connection.send((data, self._max_pixels))
+            connection.send((data, self._options))
             if not connection.poll(self._limit_s):
                 self._kill()
                 raise DecodeError(Reason.TIMEOUT, f"decoding it takes longer than {self._limit_s:g} s")
@@ -51,7 +53,8 @@ class Decoder:
             raise DecodeError(Reason.POISON, f"decoding it ended the process ({self._stop()})") from None
         if isinstance(answer, DecodeError):
             raise answer
-        return Image.frombytes("RGB", *answer)
+        size_px, pixels, width, height = answer
+        return Decoded(Image.frombytes("RGB", size_px, pixels), width, height)
 
     def _start(self) -> Connection:
         self._connection, theirs = Pipe()
@@ -85,13 +88,16 @@ class Decoder:
 
 
 def serve(connection: Connection) -> None:
-    """Say that all is imported, then answer (bytes, max_pixels) with (size, RGB bytes) or a DecodeError."""
+    """Say that all is imported, then answer (photo, options of `decode_image`) again and again.
+
+    An answer is a DecodeError, or the decoded picture's size and RGB bytes and the photo's width and height.
+    """
     connection.send("ready")
     while True:
-        data, max_pixels = connection.recv()
+        data, options = connection.recv()
         try:
-            image = decode_image(data, max_pixels=max_pixels)
-            connection.send((image.size, image.tobytes()))
+            decoded = decode_image(data, **options)
+            connection.send((decoded.image.size, decoded.image.tobytes(), decoded.width, decoded.height))
         except DecodeError as error:
             connection.send(error)
 

@@ -19,7 +19,16 @@ from verger.decode import decode_image
 from verger.errors import DecodeError, Reason
 from verger.featurize.decoder import Decoder
 from verger.featurize.known import EARLIER, Known, KnownFeatures
-from verger.featurize.runtime import Decode, Extractor, PhotoFeatures, PreparedPhoto, infer_photos, prepare_photo
+from verger.featurize.runtime import (
+    Decode,
+    DecodeMode,
+    Extractor,
+    PhotoFeatures,
+    PreparedPhoto,
+    infer_photos,
+    needed_size_px,
+    prepare_photo,
+)
 from verger.schema import OUTCOME
 
 # Rows handed on at a time; wide vectors go in smaller batches.
@@ -37,6 +46,7 @@ class WorkerOptions:
     n_threads: threads that decode the photos of a batch.
     decodes_apart: photos are decoded one by one in a child process, which a photo may kill; it is given
     `decode_limit_s` seconds for each.
+    decode: whether large JPEGs are decoded at a reduced scale.
     """
 
     max_pixels: int
@@ -46,6 +56,7 @@ class WorkerOptions:
     n_threads: int = 1
     decodes_apart: bool = False
     decode_limit_s: float | None = None
+    decode: DecodeMode = "exact"
 
 
 Outcome = PhotoFeatures | DecodeError
@@ -74,7 +85,7 @@ def outcomes_of_batches(
     """
     n_rows_out = max(1, min(_MAX_ROWS_OUT, _MAX_BYTES_OUT // (4 * extractor.n_features)))
     n_rows_out = max(1, n_rows_out // extractor.batch_size) * extractor.batch_size
-    with _decoding(options) as (decode, mapped):
+    with _decoding(options, needed_size_px(extractor, options.decode)) as (decode, mapped):
         prepare = partial(_prepared, extractor=extractor, decode=decode, known=known, on_photo=on_photo)
         for batch in batches:
             found = _found(batch, options, known)
@@ -97,13 +108,13 @@ def _found(batch: pa.RecordBatch, options: WorkerOptions, known: Known | None) -
 
 
 @contextmanager
-def _decoding(options: WorkerOptions) -> Iterator[tuple[Decode, Map]]:
+def _decoding(options: WorkerOptions, min_size_px: tuple[int, int] | None) -> Iterator[tuple[Decode, Map]]:
     """Yield how to decode, and `map` to do it by: Pillow lets go of Python's lock, so that threads may share it."""
     if options.decodes_apart:
-        with Decoder(options.max_pixels, options.decode_limit_s) as decoder:
+        with Decoder(options.max_pixels, min_size_px, options.decode_limit_s) as decoder:
             yield decoder.decode, map
         return
-    decode = partial(decode_image, max_pixels=options.max_pixels)
+    decode = partial(decode_image, max_pixels=options.max_pixels, min_size_px=min_size_px)
     if options.n_threads == 1:
         yield decode, map
         return

@@ -54,7 +54,7 @@ def _make_thumbnail(uri: str | None) -> str | None:
     if uri is None:
         return None
     try:
-        image = decode_image(read_photo(uri))
+        image = decode_image(read_photo(uri)).image
     except (DecodeError, StorageError):
         return None
     image.thumbnail((SIZE_PX, SIZE_PX), Image.Resampling.BICUBIC)

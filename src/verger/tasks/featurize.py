@@ -16,7 +16,7 @@ from verger.columns import longs, strings
 from verger.errors import DecodeError
 from verger.featurize.known import Known
 from verger.featurize.network import Network
-from verger.featurize.runtime import Extractor, PhotoFeatures, extractor_for
+from verger.featurize.runtime import DecodeMode, Extractor, PhotoFeatures, extractor_for
 from verger.featurize.worker import Outcome, WorkerOptions, outcome_columns, outcomes_of_batches
 from verger.tasks.base import Attempt
 from verger.tasks.packed import with_packed_content
@@ -32,7 +32,8 @@ class FeaturizeJob:
     """What the featurize tasks of a run share.
 
     features, rejected: folders of the tables. run: distinguishes its parts from those of other runs.
-    known: features of earlier runs. photo_limit_s: seconds for one photo, reading included.
+    photo_limit_s: seconds for one photo, reading included. decode: large JPEGs may be decoded at a reduced scale.
+    known: features of earlier runs.
     """
 
     network: Network
@@ -41,6 +42,7 @@ class FeaturizeJob:
     run: str
     max_pixels: int
     photo_limit_s: float
+    decode: DecodeMode = "exact"
     known: Known | None = None
 
 
@@ -82,6 +84,7 @@ def featurize_rows(
         n_threads=attempt.n_threads,
         decodes_apart=is_retry,
         decode_limit_s=job.photo_limit_s,
+        decode=job.decode,
     )
     with (
         open_part(any_path(job.features) / name, schema.FEATURES) as features,

@@ -13,6 +13,7 @@ from verger.columns import binaries, strings
 from verger.content import read_photos
 from verger.errors import DecodeError
 from verger.metadata import strip_metadata
+from verger.shrink import shrink_photo
 from verger.tasks.base import Attempt
 from verger.tasks.featurize import Partition
 from verger.tasks.parts import part_file
@@ -29,12 +30,16 @@ _ROWS_A_BATCH = 512
 
 @dataclass(frozen=True)
 class PackJob:
-    """What the pack tasks of a run share: the folder of the shards, and how large their row groups are."""
+    """What the pack tasks of a run share: the folder of the shards, and how large their row groups are.
+
+    max_side_px: photos with a longer side are written as smaller copies; None keeps all as large as they are.
+    """
 
     folder: str
     group_bytes: int
     max_pixels: int
     keeps_metadata: bool
+    max_side_px: int | None = None
 
 
 def pack_partition(job: PackJob, partition: Partition, attempt: Attempt) -> dict[str, int]:
@@ -53,7 +58,7 @@ def pack_partition(job: PackJob, partition: Partition, attempt: Attempt) -> dict
         group = _RowGroup(writer, kind)
         for batch in rows.to_batches(_ROWS_A_BATCH):
             for number, content in enumerate(read_photos(batch["path"].to_pylist())):
-                found = content if isinstance(content, bytes) else None
+                found = _shrunk(content, job) if isinstance(content, bytes) else None
                 kept, word = (found, "") if job.keeps_metadata else _stripped(found, job.max_pixels)
                 words[word] += 1
                 group.add(batch.slice(number, 1), kept, word)
@@ -91,6 +96,16 @@ class _RowGroup:
         table = pa.Table.from_arrays([columns[name] for name in self._schema.names], schema=self._schema)
         self._writer.write_table(table, row_group_size=len(self._rows))
         self._rows, self._contents, self._words, self.n_bytes = [], [], [], 0
+
+
+def _shrunk(content: bytes, job: PackJob) -> bytes:
+    """Return a smaller copy where one is asked for; what cannot be decoded stays as it is."""
+    if job.max_side_px is None:
+        return content
+    try:
+        return shrink_photo(content, job.max_side_px, max_pixels=job.max_pixels)
+    except DecodeError:
+        return content
 
 
 def _stripped(content: bytes | None, max_pixels: int) -> tuple[bytes | None, str]:

@@ -10,17 +10,18 @@ from verger.content import read_photo
 from verger.errors import DecodeError, StorageError
 from verger.featurize.device import CPU
 from verger.featurize.network import Network
-from verger.featurize.runtime import extractor_for, featurize_photo
+from verger.featurize.runtime import DecodeMode, extractor_for, featurize_photo
 from verger.tasks.base import Attempt
 from verger.tasks.spans import Spans, read_spans
 
 
 @dataclass(frozen=True)
 class ParityJob:
-    """The network whose features are checked, and the limit on a photo's pixels."""
+    """The network whose features are checked, the limit on a photo's pixels, and how photos are decoded."""
 
     network: Network
     max_pixels: int
+    decode: DecodeMode = "exact"
 
 
 def parity_of_rows(job: ParityJob, spans: Spans, attempt: Attempt) -> list[float]:
@@ -32,7 +33,8 @@ def parity_of_rows(job: ParityJob, spans: Spans, attempt: Attempt) -> list[float
     for batch in read_spans(spans, ["path", "features"], 64):
         for row in batch.to_pylist():
             try:
-                again = featurize_photo(read_photo(row["path"]), extractor, max_pixels=job.max_pixels).features
+                photo = read_photo(row["path"])
+                again = featurize_photo(photo, extractor, max_pixels=job.max_pixels, decode=job.decode).features
             except (DecodeError, StorageError):
                 continue
             ours = np.asarray(row["features"])

@@ -1,0 +1,73 @@
+"""The extractor and photos decoded at a reduced scale."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from tests.networks import save_tiny_onnx
+from tests.photos import EXIF_TURNED, encode, paint
+
+from verger.decode import DEFAULT_MAX_PIXELS
+from verger.featurize.catalog import NetworkSpec
+from verger.featurize.network import prepare_network
+from verger.featurize.runtime import Extractor, Vector, featurize_photo
+from verger.featurize.worker import WorkerOptions, featurize_batches
+from verger.resume import fingerprint
+
+LARGE = encode(paint(2000, 1500), "JPEG", exif=EXIF_TURNED)
+
+
+@pytest.fixture(scope="module")
+def fruitnet() -> Extractor:
+    return Extractor(prepare_network(NetworkSpec("fruitnet")))
+
+
+def cosine(one: Vector, other: Vector) -> float:
+    return float(one @ other / (np.linalg.norm(one) * np.linalg.norm(other)))
+
+
+def test_a_photo_is_decoded_at_three_times_the_largest_input(tmp_path: Path) -> None:
+    small, large = tmp_path / "small.onnx", tmp_path / "large.onnx"
+    save_tiny_onnx(small, size_px=8)
+    save_tiny_onnx(large, size_px=16)
+    one = Extractor(prepare_network(NetworkSpec(f"{small}+{large}")))
+    five = Extractor(prepare_network(NetworkSpec(f"{small}+{large}", views=5)))
+    assert one.min_decode_px == (48, 48)
+    assert five.min_decode_px == (60, 60), "the corners are 80 % of the photo"
+
+
+def test_scaled_decoding_gives_nearly_the_exact_vector(fruitnet: Extractor) -> None:
+    exact = featurize_photo(LARGE, fruitnet, max_pixels=DEFAULT_MAX_PIXELS)
+    scaled = featurize_photo(LARGE, fruitnet, max_pixels=DEFAULT_MAX_PIXELS, decode="scaled")
+    assert (scaled.sha256, scaled.width, scaled.height) == (exact.sha256, 1500, 2000)
+    assert 0.999 < cosine(scaled.features, exact.features) < 1 - 1e-9
+
+
+def test_scaled_decoding_leaves_small_photos_as_they_are(fruitnet: Extractor) -> None:
+    width, height = fruitnet.min_decode_px
+    data = encode(paint(2 * width - 1, 2 * height), "JPEG")
+    exact = featurize_photo(data, fruitnet, max_pixels=DEFAULT_MAX_PIXELS)
+    scaled = featurize_photo(data, fruitnet, max_pixels=DEFAULT_MAX_PIXELS, decode="scaled")
+    assert np.array_equal(scaled.features, exact.features)
+
+
+@pytest.mark.parametrize("decodes_apart", [False, True])
+def test_workers_decode_as_their_options_say(fruitnet: Extractor, decodes_apart: bool) -> None:
+    expected = featurize_photo(LARGE, fruitnet, max_pixels=DEFAULT_MAX_PIXELS, decode="scaled")
+    batch = pa.RecordBatch.from_pydict({"path": ["a.jpg"], "content": [LARGE]})
+    options = WorkerOptions(DEFAULT_MAX_PIXELS, decodes_apart=decodes_apart, decode="scaled")
+    (rows,) = featurize_batches([batch], fruitnet, options, lambda done, rejected: None)
+    (row,) = rows.to_pylist()
+    assert (row["width"], row["height"]) == (1500, 2000)
+    assert np.array_equal(np.array(row["features"], np.float32), expected.features)
+
+
+def test_exact_vectors_keep_their_fingerprint_and_scaled_ones_have_another() -> None:
+    network = prepare_network(NetworkSpec("fruitnet"))
+    as_ever = hashlib.sha256(f"{network.key} 1000".encode()).hexdigest()[:32]
+    assert fingerprint(network, 1000) == fingerprint(network, 1000, "exact") == as_ever
+    assert fingerprint(network, 1000, "scaled") != as_ever
