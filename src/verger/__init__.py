@@ -1,6 +1,12 @@
-"""Verger: from fruit photos to CNN features and PCA components, on Spark.
+"""Verger: from fruit photos to CNN features and PCA components, on a laptop or on Spark.
 
-As a library, two ``pyspark.ml`` stages::
+The chain::
+
+    import verger
+
+    verger.run("photos/", "out/", model="fruitnet")
+
+Two ``pyspark.ml`` stages (``pip install 'verger[spark]'``)::
 
     from pyspark.ml import Pipeline
     from verger import PCA, ImageFeaturizer
@@ -16,6 +22,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from verger.api import features as features
+    from verger.api import pack as pack
+    from verger.api import reduce as reduce
+    from verger.api import run as run
     from verger.decode import decode_rgb as decode_rgb
     from verger.featurize.transformer import ImageFeaturizer as ImageFeaturizer
     from verger.ingest import read_images as read_images
@@ -26,6 +36,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "run": "verger.api",
+    "features": "verger.api",
+    "reduce": "verger.api",
+    "pack": "verger.api",
     "ImageFeaturizer": "verger.featurize.transformer",
     "decode_rgb": "verger.decode",
     "PCA": "verger.reduce.spark",

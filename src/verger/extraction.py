@@ -29,6 +29,9 @@ _LINKS_AT_A_TIME = 16
 # In the scratch folder: the listing of the photos that a run which resumes has still something to do for.
 _PLAN = "plan"
 
+# From here on decoding at a reduced scale pays: the networks see 0.05 megapixels.
+_LARGE_MEGAPIXELS = 2.0
+
 # Characters of the fingerprint in the name of a part: a later run knows by them which parts it can use.
 _FINGERPRINT_CHARACTERS = 16
 
@@ -72,6 +75,8 @@ def featurize(place: Workplace, photos: Photos, network: Network) -> list[AnyPat
         write_if_empty(place.stage / FEATURES)
     place.manifest.network = network.describe() | {"spec": asdict(place.spec), "fingerprint": key}
     _count(place)
+    if advice := _decoding_advice(place, done):
+        place.progress.note(advice)
     place.progress.advance(
         sum(summary.n_features + summary.n_rejected for summary in done), place.manifest.counts["rejected"]
     )
@@ -139,6 +144,21 @@ def _additions(place: Workplace, plan: Plan, done: list[FeaturizeSummary]) -> li
     folder = place.stage / FEATURES
     written = [summary.file for summary in done[plan.n_unchanged_tasks :] if summary.file is not None]
     return [folder / any_path(file).name for file in plan.adopted] + [folder / name for name in written]
+
+
+def _decoding_advice(place: Workplace, done: list[FeaturizeSummary]) -> str | None:
+    """Return what to do where decoding large photos took most of the time; None where it did not."""
+    preparing_s = sum(summary.spent.preparing_s for summary in done)
+    inferring_s = sum(summary.spent.inferring_s for summary in done)
+    n_computed = sum(summary.n_computed for summary in done)
+    megapixels = sum(summary.n_pixels for summary in done) / 1e6 / max(n_computed, 1)
+    if place.settings.decode == "scaled" or megapixels < _LARGE_MEGAPIXELS or preparing_s < inferring_s:
+        return None
+    share = preparing_s / (preparing_s + inferring_s)
+    return (
+        f"decoding photos of {megapixels:.0f} megapixels took {share:.0%} of the workers' time: --decode scaled is "
+        "about three times as fast on JPEGs, and nearly exact (cosine to exact features over 0.999)"
+    )
 
 
 def _count(place: Workplace) -> None:

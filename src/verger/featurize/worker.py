@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -59,9 +60,17 @@ class WorkerOptions:
     decode: DecodeMode = "exact"
 
 
+@dataclass
+class Spent:
+    """Seconds of a worker for decoding and resizing photos, and for inference."""
+
+    preparing_s: float = 0.0
+    inferring_s: float = 0.0
+
+
 Outcome = PhotoFeatures | DecodeError
 Map = Callable[..., Iterable[Any]]
-Prepare = Callable[[Content], PreparedPhoto | Outcome]
+PrepareAll = Callable[[list[Content]], Iterable[PreparedPhoto | Outcome]]
 
 
 def featurize_batches(
@@ -78,11 +87,14 @@ def outcomes_of_batches(
     options: WorkerOptions,
     known: Known | None = None,
     on_photo: Callable[[], None] = lambda: None,
+    spent: Spent | None = None,
 ) -> Iterator[tuple[pa.RecordBatch, list[Outcome]]]:
     """Yield rows and the outcome of each, in the order of the rows.
 
     known: features of earlier runs, which are not computed again. on_photo: called as each photo's turn comes.
+    spent: takes the times.
     """
+    spent = spent or Spent()
     n_rows_out = max(1, min(_MAX_ROWS_OUT, _MAX_BYTES_OUT // (4 * extractor.n_features)))
     n_rows_out = max(1, n_rows_out // extractor.batch_size) * extractor.batch_size
     with _decoding(options, needed_size_px(extractor, options.decode)) as (decode, mapped):
@@ -94,7 +106,7 @@ def outcomes_of_batches(
                 rows = batch.slice(start, n_rows_out)
                 found_here = found[start : start + n_rows_out]
                 here = itertools.islice(contents, found_here.count(None))
-                others = iter(_outcomes(here, extractor, prepare, mapped))
+                others = iter(_outcomes(here, extractor, partial(mapped, prepare), spent))
                 yield rows, [next(others) if one is None else one for one in found_here]
 
 
@@ -122,12 +134,18 @@ def _decoding(options: WorkerOptions, min_size_px: tuple[int, int] | None) -> It
         yield decode, threads.map
 
 
-def _outcomes(contents: Iterator[Content], extractor: Extractor, prepare: Prepare, mapped: Map) -> list[Outcome]:
+def _outcomes(
+    contents: Iterator[Content], extractor: Extractor, prepare_all: PrepareAll, spent: Spent
+) -> list[Outcome]:
     """Return the outcome of each photo, in their order: photos wait for their batch, broken ones for nothing."""
     outcomes: list[Outcome] = []
     while chosen := list(itertools.islice(contents, extractor.batch_size)):
-        prepared = list(mapped(prepare, chosen))
+        started = time.perf_counter()
+        prepared = list(prepare_all(chosen))
+        decoded = time.perf_counter()
         done = iter(infer_photos([p for p in prepared if isinstance(p, PreparedPhoto)], extractor))
+        spent.preparing_s += decoded - started
+        spent.inferring_s += time.perf_counter() - decoded
         outcomes += [next(done) if isinstance(p, PreparedPhoto) else p for p in prepared]
     return outcomes
 

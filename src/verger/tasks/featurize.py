@@ -17,7 +17,7 @@ from verger.errors import DecodeError
 from verger.featurize.known import Known
 from verger.featurize.network import Network
 from verger.featurize.runtime import DecodeMode, Extractor, PhotoFeatures, extractor_for
-from verger.featurize.worker import Outcome, WorkerOptions, outcome_columns, outcomes_of_batches
+from verger.featurize.worker import Outcome, Spent, WorkerOptions, outcome_columns, outcomes_of_batches
 from verger.tasks.base import Attempt
 from verger.tasks.packed import with_packed_content
 from verger.tasks.parts import Part, open_part
@@ -56,11 +56,17 @@ class Partition:
 
 @dataclass(frozen=True)
 class FeaturizeSummary:
-    """What a task has written: rows of each table, features computed and not reused, the file of the features."""
+    """What a task has done.
+
+    n_features, n_rejected: rows written. n_computed: features computed and not reused. n_pixels: of their photos.
+    file: name of the part of the features; None where there are none.
+    """
 
     n_features: int
     n_rejected: int
     n_computed: int
+    n_pixels: int
+    spent: Spent
     file: str | None
 
 
@@ -91,12 +97,15 @@ def featurize_rows(
         open_part(any_path(job.rejected) / name, schema.REJECTED) as rejected,
         time_limit(limit_s) as restart,
     ):
-        n_computed = 0
-        for rows, outcomes in outcomes_of_batches(batches, extractor, options, job.known, restart):
+        n_computed = n_pixels = 0
+        spent = Spent()
+        for rows, outcomes in outcomes_of_batches(batches, extractor, options, job.known, restart, spent):
             _write(rows, outcomes, extractor, features, rejected)
-            n_computed += sum(type(outcome) is PhotoFeatures for outcome in outcomes)
+            computed = [outcome for outcome in outcomes if type(outcome) is PhotoFeatures]
+            n_computed += len(computed)
+            n_pixels += sum(photo.width * photo.height for photo in computed)
             attempt.report(len(outcomes), sum(isinstance(outcome, DecodeError) for outcome in outcomes))
-    return FeaturizeSummary(features.n_rows, rejected.n_rows, n_computed, features.name)
+    return FeaturizeSummary(features.n_rows, rejected.n_rows, n_computed, n_pixels, spent, features.name)
 
 
 def _read_partition(partition: Partition) -> Iterator[pa.RecordBatch]:

@@ -1,0 +1,50 @@
+"""The commands of the chain as Python functions.
+
+Each takes the settings of its command by name (`verger run --show-settings` lists them) and returns the manifest.
+Paths may be local or URIs of object stores. Raises SettingsError for a bad setting, and other VergerErrors (see
+`errors`).
+"""
+
+from __future__ import annotations
+
+from os import PathLike, fspath
+from typing import Any
+
+from verger import pipeline
+from verger.manifest import Manifest
+from verger.progress import Progress, Silent
+from verger.settings import load_settings
+from verger.uri import any_path
+
+Location = str | PathLike[str]
+
+_SILENT = Silent()
+
+
+def run(src: Location, out: Location, *, progress: Progress = _SILENT, **settings: Any) -> Manifest:
+    """Photos at `src` -> features, components, manifest and report in `out`.
+
+    >>> verger.run("photos/", "out/", model="fruitnet", variance=0.95, overwrite=True)  # doctest: +SKIP
+    """
+    return pipeline.run(fspath(src), any_path(fspath(out)), load_settings(**settings), progress)
+
+
+def features(src: Location, out: Location, *, progress: Progress = _SILENT, **settings: Any) -> Manifest:
+    """Photos at `src` -> features and rejected in `out`: the first half of `run`."""
+    return pipeline.features(fspath(src), any_path(fspath(out)), load_settings(**settings), progress)
+
+
+def reduce(
+    src: Location, out: Location, *, update: Location | None = None, progress: Progress = _SILENT, **settings: Any
+) -> Manifest:
+    """Features of a result -> components in `out`: the second half of `run`.
+
+    update: an earlier result whose PCA the features are added to.
+    """
+    state = None if update is None else any_path(fspath(update))
+    return pipeline.reduce(any_path(fspath(src)), any_path(fspath(out)), load_settings(**settings), progress, state)
+
+
+def pack(src: Location, out: Location, *, progress: Progress = _SILENT, **settings: Any) -> Manifest:
+    """Many small photos at `src` -> few large files in `out`, which `run` and `features` take as their source."""
+    return pipeline.pack(fspath(src), any_path(fspath(out)), load_settings(**settings), progress)
