@@ -31,6 +31,18 @@ def test_the_library_example_runs(
     assert table.count() == 15  # type: ignore[attr-defined]
 
 
+def test_the_chain_runs_from_python(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (example,) = re.findall(r"<!-- also run by tests/test_readme.py -->\n```python\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "photos").symlink_to(photos)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VERGER_ENGINE", "local")  # another test's Spark may run in this process
+    exec(example, {})
+    assert capsys.readouterr().out == "12\n"
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
 def test_every_command_it_shows_exists() -> None:
     from verger.cli import app
 
