@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from verger.classify.model import FILE_NAME, load_classifier
 from verger.classify.options import TrainOptions
+from verger.classify.train import Examples, Trained, train
+from verger.engine.choice import LOCAL, SPARK
 from verger.errors import ClassifierError, SettingsError
 from verger.manifest import Manifest
 from verger.master import is_connect
 from verger.progress import Progress
 from verger.publish import MANIFEST, publishing, table_folder
-from verger.settings import Settings
-from verger.uri import AnyPath
+from verger.reduce.pca import Projection
+from verger.reduce.stored import read_projection
+from verger.settings import ENGINES, Settings
+from verger.uri import AnyPath, parquet_files
 
 FEATURES = "features"
 EVALUATION = "evaluation.json"
@@ -25,35 +30,91 @@ TOLD = (
 
 
 def train_result(
-    result: AnyPath, out: AnyPath, settings: Settings, progress: Progress, options: TrainOptions, on: str = FEATURES
+    result: AnyPath,
+    out: AnyPath,
+    settings: Settings,
+    progress: Progress,
+    options: TrainOptions,
+    on: str = FEATURES,
+    *,
+    engine: str = SPARK,
 ) -> Manifest:
-    """Train on the `features` (or `components`) of a result; leave classifier, evaluation, report in `out`."""
-    if is_connect(settings.master):
+    """Train on the `features` (or `components`) of a result; leave classifier, evaluation, report in `out`.
+
+    `engine` says where: "local" is this process, with scikit-learn; "spark" is Spark ML.
+    """
+    if engine not in ENGINES:
+        raise SettingsError("engine", engine, ENGINES)
+    if engine == SPARK and settings.master is not None and is_connect(settings.master):
         raise SettingsError(
             "master", settings.master, "any but Spark Connect's: training runs on classic Spark only"
         )
-    network = _network_of(result)
+    training = _Training(result, on, options, _network_of(result), progress)
+    run = _train_locally if engine == LOCAL else _train_on_spark
+    return run(training, out, settings)
 
-    from verger.workplace import MODEL, workplace
 
-    with workplace("train", str(result), out, settings, progress) as place:
-        from verger.classify.train import train
-        from verger.reduce.spark import PCAModel
+@dataclass(frozen=True)
+class _Training:
+    """What is trained on, and how, whichever engine does it."""
 
+    result: AnyPath
+    on: str
+    options: TrainOptions
+    network: dict[str, Any]
+    progress: Progress
+
+    def earlier(self) -> Projection | None:
+        """Return the PCA that the vectors come from, None where they are features."""
+        return None if self.on == FEATURES else read_projection(self.result / "model" / "pca")
+
+    def run(self, examples: Examples) -> Trained:
+        """Train on the examples of an engine."""
+        return train(examples, self.options, self.progress, network=self.network, earlier=self.earlier())
+
+
+def _train_locally(training: _Training, out: AnyPath, settings: Settings) -> Manifest:
+    from verger.classify.fit_local import check_scikit_learn, read_examples
+
+    check_scikit_learn()
+    settings = settings.model_copy(update={"engine": LOCAL})
+    manifest = Manifest("train", str(training.result), settings.model_dump(mode="json"))
+    with publishing(out, overwrite=settings.overwrite) as stage:
+        with manifest.timed("train"):
+            training.progress.stage("read")
+            trained = training.run(read_examples(training.result, training.on))
+        return _finish_training(manifest, trained, stage, out, settings)
+
+
+def _train_on_spark(training: _Training, out: AnyPath, settings: Settings) -> Manifest:
+    from verger.engine.spark import SparkEngine
+    from verger.workplace import workplace
+
+    settings = settings.model_copy(update={"engine": SPARK})
+    with workplace("train", str(training.result), out, settings, training.progress) as place:
+        from verger.classify.fit_spark import SparkExamples, read_table
+
+        assert isinstance(place.engine, SparkEngine)
+        session = place.engine.session
         with place.manifest.timed("start"):
-            spark = place.session.spark()
+            spark = session.spark()
 
-        def fit() -> Any:
-            earlier = None if on == FEATURES else PCAModel.load(str(result / MODEL / "pca")).projection
-            table = spark.read.parquet(str(table_folder(result, on)))
-            return train(table, on, options, progress, earlier=earlier, network=network)
+        def fit() -> Trained:
+            files = [str(file) for file in parquet_files(table_folder(training.result, training.on))]
+            return training.run(SparkExamples(read_table(spark, files, training.on), training.on))
 
         with place.manifest.timed("train"):
-            trained = place.session.run(fit)
-        place.session.release()
-        trained.classifier.save(place.stage / FILE_NAME)
-        place.manifest.network = {"model": network["model"]}
-        return _finish(place.manifest, trained.evaluation, place.stage, out, settings)
+            trained = session.run(fit)
+        session.release()
+        return _finish_training(place.manifest, trained, place.stage, out, settings)
+
+
+def _finish_training(
+    manifest: Manifest, trained: Trained, stage: AnyPath, out: AnyPath, settings: Settings
+) -> Manifest:
+    trained.classifier.save(stage / FILE_NAME)
+    manifest.network = {"model": trained.classifier.network["model"]}
+    return _finish(manifest, trained.evaluation, stage, out, settings)
 
 
 def evaluate_result(

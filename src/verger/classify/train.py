@@ -1,18 +1,24 @@
-"""Train a classifier with Spark ML, choose its regularisation by cross-validation, and export it to numpy."""
+"""Train a classifier: choose its regularisation by cross-validation, calibrate it, export it to numpy.
+
+What is here does not depend on the engine. `fit_local` and `fit_spark` hold the vectors and fit the regressions,
+behind the protocols `Examples` and `Fitter`. Both minimise
+
+    sum_i weight_i * -log p(class_i | x_i) / sum_i weight_i  +  regularisation / 2 * |coef|^2
+
+over softmax regressions on standardised features, projected onto their principal directions; the intercept is not
+penalised.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from multiprocessing.pool import ThreadPool
-from typing import TYPE_CHECKING, Any
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from pyspark.ml.classification import LogisticRegression
-from pyspark.ml.functions import array_to_vector
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as sql
 
 from verger.classify.calibrate import calibrate, log_loss
 from verger.classify.folds import ALWAYS_TRAINED, deal_groups, fold_of, group_of, group_pattern
@@ -21,78 +27,203 @@ from verger.classify.model import Classifier, Floats, softmax
 from verger.classify.options import TrainOptions
 from verger.errors import ClassifierError
 from verger.progress import Progress
-from verger.reduce.pca import Criterion, Projection
-from verger.reduce.spark import Vectors, fit_projection, project
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from verger.reduce.moments import Moments
+from verger.reduce.pca import Criterion, Projection, max_components
 
 # Cross-validation fits many times over; on so many photos it chooses as well as on millions.
 MAX_CROSS_VALIDATED = 3_000
 
-_N_AT_ONCE = 4
+# The tolerance of both optimisers (L-BFGS).
+TOLERANCE = 1e-4
+
+# The logit of a class that a fold's training has not seen: practically no chance.
+_UNSEEN = -30.0
+
+Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A classifier, and what cross-validation says of it."""
+    """A classifier, and its evaluation by cross-validation."""
 
     classifier: Classifier
     evaluation: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Scheme:
+    """How photos enter the training: the class, weight and fold of each, and who is cross-validated.
+
+    counts: photos per label. pattern: finds a photo's group in its path. dealt: fold of each (label, group).
+    """
+
+    counts: dict[str, int]
+    pattern: str | None
+    dealt: dict[tuple[str, str], int]
+    n_folds: int
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels in the order of their class numbers."""
+        return tuple(sorted(self.counts))
+
+    @property
+    def n_photos(self) -> int:
+        """The number of labelled photos."""
+        return sum(self.counts.values())
+
+    @property
+    def classes(self) -> dict[str, int]:
+        """The class number of each label."""
+        return {label: number for number, label in enumerate(self.labels)}
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of a photo of each label: labels weigh the same, however many photos they have."""
+        return {label: self.n_photos / (len(self.counts) * n) for label, n in self.counts.items()}
+
+    @property
+    def sample_end(self) -> str:
+        """Photos whose path has a SHA-256 below this (as hexadecimal text) are cross-validated."""
+        share = MAX_CROSS_VALIDATED / max(self.n_photos, 1)
+        return "g" if share >= 1 else f"{int(share * 2**64):016x}"
+
+    def fold_of(self, path: str, label: str) -> int:
+        """Return a photo's fold, ALWAYS_TRAINED where it cannot be held out."""
+        return fold_of(path, label, group_of(path, self.pattern), self.dealt, self.n_folds)
+
+    def is_sampled(self, path: str) -> bool:
+        """Return whether a photo takes part in the cross-validation."""
+        return hashlib.sha256(path.encode("utf-8", "replace")).hexdigest() < self.sample_end
+
+
+@dataclass(frozen=True)
+class Regression:
+    """Softmax regression: coef (n_classes, n_directions) and intercept (n_classes,), float32."""
+
+    coef: Floats
+    intercept: Floats
+
+    @classmethod
+    def of_seen(cls, coef: npt.NDArray[Any], intercept: npt.NDArray[Any], seen: Ints, n_classes: int) -> Regression:
+        """Return the regression on all classes from one on those that occurred, numbered `seen`."""
+        all_coef = np.zeros((n_classes, coef.shape[1]), np.float32)
+        all_intercept = np.full(n_classes, _UNSEEN, np.float32)
+        all_coef[seen] = coef
+        # Spark gives the only class that it saw an infinite intercept.
+        all_intercept[seen] = np.nan_to_num(intercept, posinf=-_UNSEEN)
+        return cls(all_coef, all_intercept)
+
+    def logits(self, vectors: Floats) -> Floats:
+        """Return the (n, n_classes) scores of (n, n_directions) vectors."""
+        return np.asarray(vectors @ self.coef.T + self.intercept, np.float32)
+
+    def before(self, projection: Projection) -> Regression:
+        """Return the same regression on vectors before `projection`, which is linear too."""
+        coef = self.coef.astype(np.float64) @ projection.directions / projection.scale
+        intercept = self.intercept - coef @ projection.mean
+        return Regression(coef.astype(np.float32), intercept.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The scores of photos by a regression that was not trained on them: logits (n, n_classes), truth (n,)."""
+
+    logits: Floats
+    truth: Ints
+
+
+class Fitter(Protocol):
+    """Fits regressions to the projected vectors."""
+
+    @property
+    def projection(self) -> Projection:
+        """From the table's vectors to the fitted ones."""
+
+    def folds(self) -> set[int]:
+        """Return the folds that occur."""
+
+    def fit(self, regularisation: float) -> Regression:
+        """Fit all photos."""
+
+    def hold_out(self, tasks: Sequence[tuple[float, int]]) -> Iterator[HeldOut]:
+        """Yield for each (regularisation, fold) the scores of the fold's photos by the fit of the others.
+
+        Only photos of the scheme's sample take part.
+        """
+
+
+class Examples(Protocol):
+    """The labelled vectors of a table; rows without a label or vector are left out."""
+
+    @property
+    def column(self) -> str:
+        """The name of the vectors' column."""
+
+    def count_labels(self) -> dict[str, int]:
+        """Return the number of photos of each label."""
+
+    def find_groups(self, pattern: str) -> set[tuple[str, str]]:
+        """Return the (label, group) pairs that a pattern finds in the paths."""
+
+    def prepared(self, scheme: Scheme, options: TrainOptions) -> AbstractContextManager[Fitter]:
+        """Standardise and project the vectors onto their `n_directions` first principal directions."""
+
+
 def train(
-    table: DataFrame,
-    column: str,
+    examples: Examples,
     options: TrainOptions,
     progress: Progress,
     *,
     network: dict[str, Any],
     earlier: Projection | None = None,
 ) -> Trained:
-    """Train on a DataFrame with `path`, `label` and an array `column`; rows without label are passed over.
+    """Train on labelled examples.
 
-    `network` (whose features they are) goes into the classifier; where `column` holds components, `earlier`
-    is the PCA they came from. Raises ClassifierError where there is nothing to learn.
+    `network` (whose features they are) goes into the classifier; where they are components, `earlier` is the PCA
+    they came from. Raises ClassifierError where there is nothing to learn.
     """
-    table = table.where(sql.col("label").isNotNull() & sql.col(column).isNotNull())
-    counts = _count_labels(table)
-    labels = tuple(sorted(counts))
+    scheme = plan_training(examples, options)
     progress.stage("turn")
-    projection, _ = fit_projection(Vectors.of(table, column), Criterion(variance=1.0), standardize=True)
-    projection = replace(projection, directions=projection.directions[: options.n_directions])
-    n_slots = table.sparkSession.sparkContext.defaultParallelism
-    rows = _prepared(table, column, projection, counts, options).coalesce(n_slots).persist()
-    try:
-        tried = _cross_validate(rows, len(labels), options, progress)
-        best = min(tried, key=lambda score: (-round(score.accuracy, 4), score.log_loss))
+    with examples.prepared(scheme, options) as fitter:
+        scores = _cross_validate(fitter, options, progress)
+        best = min(scores, key=lambda score: (-round(score.accuracy, 4), score.log_loss))
         progress.stage("train")
-        coef, intercept = _fit(rows, len(labels), best.regularisation, options)
-    finally:
-        rows.unpersist()
-    for turned in (projection, earlier):
-        coef, intercept = _unfolded(turned, coef, intercept) if turned else (coef, intercept)
+        regression = fitter.fit(best.regularisation).before(fitter.projection)
+    if earlier is not None:
+        regression = regression.before(earlier)
     temperature, threshold = calibrate(best.logits, best.truth, options.accuracy)
     probabilities = softmax(best.logits / np.float32(temperature))
-    about = {"n_photos": sum(counts.values()), "on": column, "regularisation": best.regularisation}
-    evaluation = evaluate_answers(Answers.of(probabilities, best.truth), labels, threshold)
-    evaluation["cross_validation"] = _told(tried, best, options)
-    return Trained(Classifier(labels, coef, intercept, temperature, threshold, network, about), evaluation)
+    evaluation = evaluate_answers(Answers.of(probabilities, best.truth), scheme.labels, threshold)
+    evaluation["cross_validation"] = _describe(scores, best, options)
+    about = {"n_photos": scheme.n_photos, "on": examples.column, "regularisation": best.regularisation}
+    coef, intercept = regression.coef, regression.intercept
+    return Trained(Classifier(scheme.labels, coef, intercept, temperature, threshold, network, about), evaluation)
 
 
-def _count_labels(table: DataFrame) -> dict[str, int]:
-    counts = {row["label"]: row["count"] for row in table.groupBy("label").count().collect()}
+def plan_training(examples: Examples, options: TrainOptions) -> Scheme:
+    """Return the scheme of a training; raises ClassifierError where there are fewer than two labels."""
+    counts = examples.count_labels()
     if len(counts) < 2:
         found = ", ".join(counts) or "none"
         raise ClassifierError(f"two labels at least are needed to tell apart; there is {found}")
-    return counts
+    pattern = group_pattern(options.group)
+    groups = examples.find_groups(pattern) if pattern is not None else set()
+    return Scheme(counts, pattern, deal_groups(groups, options.n_folds), options.n_folds)
+
+
+def criterion_for(moments: Moments, n_directions: int) -> Criterion:
+    """Return which principal directions to compute: all that have variance, only the first of wide vectors."""
+    if moments.is_wide:
+        return Criterion(k=min(n_directions, max_components(moments)))
+    return Criterion(variance=1.0)
 
 
 @dataclass(frozen=True)
 class _Score:
     regularisation: float
     logits: Floats
-    truth: npt.NDArray[np.int64]
+    truth: Ints
 
     @property
     def accuracy(self) -> float:
@@ -103,122 +234,29 @@ class _Score:
         return log_loss(softmax(self.logits), self.truth)
 
 
-def _told(tried: list[_Score], best: _Score, options: TrainOptions) -> dict[str, Any]:
+def _cross_validate(fitter: Fitter, options: TrainOptions, progress: Progress) -> list[_Score]:
+    """Return for every regularisation the scores of each photo by a model that had not seen its fold."""
+    folds = sorted(fitter.folds() - {ALWAYS_TRAINED})
+    if not folds:
+        raise ClassifierError("nothing can be held out: each label has one group only; try --group none")
+    tasks = [(regularisation, fold) for regularisation in options.regularisations for fold in folds]
+    progress.stage("cross-validate", len(tasks))
+    parts: dict[float, list[HeldOut]] = {regularisation: [] for regularisation in options.regularisations}
+    for number, (task, part) in enumerate(zip(tasks, fitter.hold_out(tasks), strict=True), 1):
+        parts[task[0]].append(part)
+        progress.advance(number, 0)
+    return [
+        _Score(regularisation, np.concatenate([p.logits for p in of]), np.concatenate([p.truth for p in of]))
+        for regularisation, of in parts.items()
+    ]
+
+
+def _describe(scores: list[_Score], best: _Score, options: TrainOptions) -> dict[str, Any]:
     return {
         "n_folds": options.n_folds,
         "group": options.group,
         "regularisation": best.regularisation,
         "tried": [
-            {"regularisation": s.regularisation, "accuracy": s.accuracy, "log_loss": s.log_loss} for s in tried
+            {"regularisation": s.regularisation, "accuracy": s.accuracy, "log_loss": s.log_loss} for s in scores
         ],
     }
-
-
-def _prepared(
-    table: DataFrame,
-    column: str,
-    projection: Projection,
-    counts: dict[str, int],
-    options: TrainOptions,
-) -> DataFrame:
-    """Return (features vector, array, label index, weight, fold): labels weigh alike however many photos."""
-    labels = sorted(counts)
-    pattern = group_pattern(options.group)
-    marked = table.withColumn("group", _group(pattern))
-    pairs = marked.where("`group` is not null").select("label", "group").distinct().collect()
-    dealt = deal_groups(((row["label"], row["group"]) for row in pairs), options.n_folds)
-    n_folds, number = options.n_folds, {label: i for i, label in enumerate(labels)}
-    weight = {label: sum(counts.values()) / (len(labels) * n) for label, n in counts.items()}
-    fold = sql.udf(lambda path, label, group: fold_of(path, label, group, dealt, n_folds), "int")
-    index = sql.udf(lambda label: number[label], "int")
-    weigh = sql.udf(lambda label: float(weight[label]), "double")
-    turned = project(marked, projection, column, "turned")
-    return turned.select(
-        "turned",
-        array_to_vector(sql.col("turned")).alias("features"),
-        index("label").cast("double").alias("label"),
-        weigh("label").alias("weight"),
-        fold("path", "label", "group").alias("fold"),
-    )
-
-
-def _group(pattern: str | None) -> Any:
-    """A column: what the pattern's first group finds in the path, null where it finds nothing."""
-    if pattern is None:
-        return sql.lit(None).cast("string")
-    found = sql.udf(lambda path: group_of(path, pattern), "string")
-    return found("path")
-
-
-def _cross_validate(rows: DataFrame, n_classes: int, options: TrainOptions, progress: Progress) -> list[_Score]:
-    """Return for every regularisation the scores of each photo by a model that had not seen its fold."""
-    folds = sorted(row["fold"] for row in rows.select("fold").distinct().collect())
-    folds = [fold for fold in folds if fold != ALWAYS_TRAINED]
-    if not folds:
-        raise ClassifierError("nothing can be held out: each label has one group only; try --group none")
-    some = rows.sample(min(1.0, MAX_CROSS_VALIDATED / max(rows.count(), 1)), seed=0).persist()
-    tasks = [(regularisation, fold) for regularisation in options.regularisations for fold in folds]
-    progress.stage("cross-validate", len(tasks))
-
-    context = rows.sparkSession.sparkContext
-    group = context.getLocalProperty("spark.jobGroup.id") or ""
-
-    def held_out(task: tuple[float, int]) -> tuple[Floats, npt.NDArray[np.int64]]:
-        context.setLocalProperty("spark.jobGroup.id", group)  # so that Ctrl-C ends these jobs too
-        regularisation, fold = task
-        coef, intercept = _fit(some.where(sql.col("fold") != fold), n_classes, regularisation, options)
-        return _score(some.where(sql.col("fold") == fold), coef, intercept)
-
-    # A fit of so few photos is a hundred jobs that each wait more than they work.
-    with ThreadPool(_N_AT_ONCE) as pool:
-        parts = {}
-        for task, part in zip(tasks, pool.imap(held_out, tasks), strict=True):
-            parts[task] = part
-            progress.advance(len(parts), 0)
-    some.unpersist()
-    return [
-        _Score(r, *(np.concatenate(column) for column in zip(*(parts[r, fold] for fold in folds), strict=True)))
-        for r in options.regularisations
-    ]
-
-
-def _fit(rows: DataFrame, n_classes: int, regularisation: float, options: TrainOptions) -> tuple[Floats, Floats]:
-    regression = LogisticRegression(
-        weightCol="weight",
-        family="multinomial",
-        regParam=regularisation,
-        standardization=False,
-        maxIter=options.max_iterations,
-        tol=1e-4,
-    )
-    model = regression.fit(rows)
-    return _all_classes(model.coefficientMatrix.toArray(), model.interceptVector.toArray(), n_classes)
-
-
-def _all_classes(coef: npt.NDArray[Any], intercept: npt.NDArray[Any], n_classes: int) -> tuple[Floats, Floats]:
-    """Spark counts classes up to the highest label it sees: those after it, in a held-out fold, get no chance."""
-    lacking = n_classes - len(intercept)
-    coef = np.pad(coef, ((0, lacking), (0, 0)))
-    intercept = np.pad(intercept, (0, lacking), constant_values=-30.0)
-    return coef.astype(np.float32), intercept.astype(np.float32)
-
-
-def _score(rows: DataFrame, coef: Floats, intercept: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
-    def scored(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        import pyarrow as pa
-
-        for batch in batches:
-            vectors = batch["turned"].flatten().to_numpy(zero_copy_only=False).reshape(batch.num_rows, -1)
-            logits = np.asarray(vectors @ coef.T + intercept, np.float32)
-            column = pa.array([row.tobytes() for row in logits], pa.binary())
-            yield pa.RecordBatch.from_arrays([column, batch["label"]], ["logits", "label"])
-
-    found = rows.select("turned", "label").mapInArrow(scored, "logits binary, label double").collect()
-    logits = np.frombuffer(b"".join(bytes(row["logits"]) for row in found), np.float32).reshape(-1, len(intercept))
-    return logits, np.array([row["label"] for row in found], np.int64)
-
-
-def _unfolded(projection: Projection, coef: Floats, intercept: Floats) -> tuple[Floats, Floats]:
-    """Return the same regression on features themselves: scaling and turning are linear too."""
-    on_features = coef.astype(np.float64) @ projection.directions / projection.scale
-    return on_features.astype(np.float32), (intercept - on_features @ projection.mean).astype(np.float32)
