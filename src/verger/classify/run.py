@@ -10,7 +10,7 @@ from typing import Any
 from verger.classify.model import FILE_NAME, load_classifier
 from verger.classify.options import TrainOptions
 from verger.classify.train import Examples, Trained, train
-from verger.engine.choice import LOCAL, SPARK
+from verger.engine.choice import LOCAL, SPARK, choose_engine
 from verger.errors import ClassifierError, SettingsError
 from verger.manifest import Manifest
 from verger.master import is_connect
@@ -18,7 +18,7 @@ from verger.progress import Progress
 from verger.publish import MANIFEST, publishing, table_folder
 from verger.reduce.pca import Projection
 from verger.reduce.stored import read_projection
-from verger.settings import ENGINES, Settings
+from verger.settings import Settings
 from verger.uri import AnyPath, parquet_files
 
 FEATURES = "features"
@@ -30,27 +30,19 @@ TOLD = (
 
 
 def train_result(
-    result: AnyPath,
-    out: AnyPath,
-    settings: Settings,
-    progress: Progress,
-    options: TrainOptions,
-    on: str = FEATURES,
-    *,
-    engine: str = SPARK,
+    result: AnyPath, out: AnyPath, settings: Settings, progress: Progress, options: TrainOptions, on: str = FEATURES
 ) -> Manifest:
     """Train on the `features` (or `components`) of a result; leave classifier, evaluation, report in `out`.
 
-    `engine` says where: "local" is this process, with scikit-learn; "spark" is Spark ML.
+    The local engine is this process, with scikit-learn; on Spark it is Spark ML.
     """
-    if engine not in ENGINES:
-        raise SettingsError("engine", engine, ENGINES)
-    if engine == SPARK and settings.master is not None and is_connect(settings.master):
+    choice = choose_engine(settings, str(result))
+    if choice.name == SPARK and settings.master is not None and is_connect(settings.master):
         raise SettingsError(
             "master", settings.master, "any but Spark Connect's: training runs on classic Spark only"
         )
     training = _Training(result, on, options, _network_of(result), progress)
-    run = _train_locally if engine == LOCAL else _train_on_spark
+    run = _train_locally if choice.name == LOCAL else _train_on_spark
     return run(training, out, settings)
 
 
@@ -90,7 +82,6 @@ def _train_on_spark(training: _Training, out: AnyPath, settings: Settings) -> Ma
     from verger.engine.spark import SparkEngine
     from verger.workplace import workplace
 
-    settings = settings.model_copy(update={"engine": SPARK})
     with workplace("train", str(training.result), out, settings, training.progress) as place:
         from verger.classify.fit_spark import SparkExamples, read_table
 
