@@ -1,11 +1,13 @@
-"""Arrow columns from their buffers.
+"""Arrow columns from their buffers, and back.
 
-`pyarrow.array` would do, but its first call in a process imports pandas: 1.3 s a worker, half a cold start.
+`pyarrow.array` and `to_numpy` would do, but their first call in a process imports pandas, where it is installed: a
+second or more for each worker.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +33,11 @@ def longs(values: Sequence[int | None], kind: pa.DataType | None = None) -> pa.A
     return pa.Array.from_buffers(kind or pa.int64(), len(values), [_validity(values), pa.py_buffer(numbers)])
 
 
+def hashes(values: Sequence[int]) -> pa.Array:
+    """Return a uint64 column."""
+    return pa.Array.from_buffers(pa.uint64(), len(values), [None, pa.py_buffer(np.array(values, np.uint64))])
+
+
 def booleans(values: Sequence[bool]) -> pa.Array:
     """Return a boolean column."""
     bits = pa.py_buffer(np.packbits(np.array(values, bool), bitorder="little"))
@@ -52,6 +59,24 @@ def vectors(values: Sequence[npt.NDArray[np.float32] | None], width: int) -> pa.
     lengths = [0 if value is None else width for value in values]
     buffers = [_validity(values), _offsets(lengths)]
     return pa.Array.from_buffers(pa.list_(pa.float32()), len(values), buffers, children=[items])
+
+
+_NUMPY_TYPES: dict[pa.DataType, type[np.number[Any]]] = {
+    pa.float32(): np.float32,
+    pa.float64(): np.float64,
+    pa.int64(): np.int64,
+}
+
+
+def numbers_of(values: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
+    """Return a column of numbers; a view of it where there are no nulls."""
+    if isinstance(values, pa.ChunkedArray):
+        return np.concatenate([numbers_of(chunk) for chunk in values.chunks] or [np.zeros(0)])
+    kind = _NUMPY_TYPES.get(values.type)
+    if kind is None or values.null_count or not len(values):
+        converted: npt.NDArray[Any] = values.to_numpy(zero_copy_only=False)
+        return converted
+    return np.frombuffer(values.buffers()[1], kind)[values.offset : values.offset + len(values)]
 
 
 def _validity(values: Sequence[object]) -> pa.Buffer | None:

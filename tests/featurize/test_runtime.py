@@ -60,7 +60,7 @@ def test_workers_decode_as_their_options_say(fruitnet: Extractor, decodes_apart:
     expected = featurize_photo(LARGE, fruitnet, max_pixels=DEFAULT_MAX_PIXELS, decode="scaled")
     batch = pa.RecordBatch.from_pydict({"path": ["a.jpg"], "content": [LARGE]})
     options = WorkerOptions(DEFAULT_MAX_PIXELS, decodes_apart=decodes_apart, decode="scaled")
-    (rows,) = featurize_batches([batch], fruitnet, options, lambda done, rejected: None)
+    (rows,) = featurize_batches([batch], fruitnet, options)
     (row,) = rows.to_pylist()
     assert (row["width"], row["height"]) == (1500, 2000)
     assert np.array_equal(np.array(row["features"], np.float32), expected.features)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from verger.columns import numbers_of
 from verger.featurize.runtime import PhotoFeatures
 from verger.uri import any_path
 
@@ -125,5 +126,5 @@ def _text(batch: pa.RecordBatch, row: int, column: str) -> str | None:
 
 def _features(batch: pa.RecordBatch, row: int) -> KnownFeatures:
     sha256, width, height = (batch[name][row].as_py() for name in ("sha256", "width", "height"))
-    vector = batch["features"][row].values.to_numpy()
+    vector = numbers_of(batch["features"][row].values)
     return KnownFeatures(sha256, width, height, vector)

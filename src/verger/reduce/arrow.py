@@ -12,24 +12,13 @@ from verger.reduce.pca import Projection
 
 Matrix = npt.NDArray[np.floating]
 
-_KINDS: dict[str, type[np.floating]] = {"float": np.float32, "double": np.float64}
-
 
 def matrix_of(vectors: pa.ListArray) -> Matrix:
     """Return the (n, d) matrix of a list column without nulls; raises ReductionError where the widths differ."""
     widths = vectors.value_lengths().unique().to_pylist()
     if len(widths) != 1:
         raise ReductionError(f"feature vectors of unequal widths: {sorted(widths)}")
-    return _numbers(vectors.flatten()).reshape(len(vectors), -1)
-
-
-def _numbers(values: pa.Array) -> Matrix:
-    """Return a view of a column of numbers. `to_numpy` would import pandas wherever that is installed."""
-    kind = _KINDS.get(str(values.type))
-    if kind is None or values.null_count or not len(values):
-        converted: Matrix = values.to_numpy(zero_copy_only=False)
-        return converted
-    return np.frombuffer(values.buffers()[1], kind)[values.offset : values.offset + len(values)]
+    return columns.numbers_of(vectors.flatten()).reshape(len(vectors), -1)
 
 
 def components_column(vectors: pa.ListArray, projection: Projection) -> pa.Array:

@@ -10,11 +10,11 @@ import base64
 import hashlib
 import json
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from verger.errors import ResultError
 from verger.places import switching
@@ -28,7 +28,7 @@ def render_page(name: str, data: object, *, with_plots: bool, **shown: object) -
     """Return `name`.html.j2 with page.css, `name`.js and `data` (what the script draws) inside."""
     scripts = {"report_js": _inline(_read(f"{name}.js"))}
     if with_plots:
-        scripts["plotly_js"] = _inline(get_plotlyjs())
+        scripts["plotly_js"] = _inline(_read_plotly())
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"count": say_count, "share": say_share, "bytes": say_bytes, "duration": say_duration}
     return environment.from_string(_read(f"{name}.html.j2")).render(
@@ -58,6 +58,14 @@ def write_page(html: str, result: AnyPath) -> AnyPath:
 
 def _read(name: str) -> str:
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _read_plotly() -> str:
+    """Return plotly.js as the package plotly has it, without importing that: it takes a while."""
+    package = find_spec("plotly")
+    assert package is not None
+    assert package.origin is not None
+    return (Path(package.origin).parent / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
 
 
 def _inline(script: str) -> Markup:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from verger.columns import hashes, numbers_of
 from verger.report.artefacts import Spectrum, Table, open_table, stream
 from verger.report.thumbnails import make_thumbnails
 from verger.report.wording import say_share
@@ -84,7 +85,7 @@ def sample_points(table: Table, limit: int) -> Sample | None:
         kept = both.sort_by([("order", "ascending"), ("path", "ascending")]).slice(0, limit)
     if kept is None or not kept.num_rows or not k:
         return None
-    values = pc.list_flatten(kept["components"]).to_numpy().reshape(-1, MAX_AXES)
+    values = numbers_of(pc.list_flatten(kept["components"])).reshape(-1, MAX_AXES)
     return Sample(
         n_photos=n_photos,
         k=k,
@@ -99,7 +100,7 @@ def _with_order(batch: pa.Table) -> pa.Table:
     orders = [_hash(path) for path in batch["path"].to_pylist()]
     components = pc.list_slice(batch["components"], 0, MAX_AXES, return_fixed_size_list=True)
     columns = {"path": batch["path"], "label": batch["label"], "components": components}
-    return pa.table(columns | {"order": pa.array(orders, pa.uint64())})
+    return pa.table(columns | {"order": hashes(orders)})
 
 
 def _hash(path: str) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -38,9 +37,9 @@ def _without_content(rows: pa.Table) -> Iterator[pa.RecordBatch]:
 
 def _filled(rows: pa.Table, shard: str) -> Iterator[pa.RecordBatch]:
     """Yield rows of one shard, which are in the order of their numbers there."""
-    numbers = rows[schema.ROW].to_numpy()
-    is_known = rows[EARLIER].is_valid().to_numpy() if EARLIER in rows.schema.names else np.zeros(len(numbers), bool)
-    wanted = set(numbers[~is_known].tolist())
+    numbers = rows[schema.ROW].to_pylist()
+    places = rows[EARLIER].to_pylist() if EARLIER in rows.schema.names else [None] * len(numbers)
+    wanted = {number for number, place in zip(numbers, places, strict=True) if place is None}
     with any_path(shard).open("rb") as opened, pq.ParquetFile(opened, pre_buffer=False) as file:
         contents = _contents(file, wanted)
         for at in range(0, rows.num_rows, _ROWS_A_BATCH):
