@@ -14,7 +14,7 @@ from verger.parts_list import TablePart, vector_width
 from verger.tasks.export import WRITERS, ExportItem, ExportJob, export_partition
 from verger.tasks.parts import part_file
 from verger.tasks.spans import cut_spans
-from verger.uri import AnyPath, parquet_files
+from verger.uri import AnyPath, parquet_files, read_parquet
 
 # Rows of one CSV or JSON file where there may be several.
 _ROWS_A_FILE = 65_536
@@ -60,8 +60,7 @@ def write_rejected(parts: AnyPath, folder: AnyPath) -> None:
     """Join the parts of `rejected` that the tasks have left into one file, in the order of the photos."""
     with part_file(folder / _FIRST) as target, pq.ParquetWriter(target, schema.REJECTED) as writer:
         for part in parquet_files(parts):
-            with part.open("rb") as opened:
-                writer.write_table(pq.read_table(opened))
+            writer.write_table(read_parquet(part))
 
 
 def write_if_empty(folder: AnyPath) -> None:

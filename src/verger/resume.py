@@ -26,7 +26,7 @@ from verger.featurize.known import EARLIER, NOWHERE, ROW_BITS, Index, Keys, Know
 from verger.featurize.network import Network
 from verger.ingest import Cut, Listing, task_file, write_task
 from verger.publish import MANIFEST
-from verger.uri import AnyPath, parquet_files, remove_tree
+from verger.uri import AnyPath, parquet_files, read_parquet, remove_tree
 from verger.workplace import FEATURES, LISTING
 
 _STAT = ["path", "modificationTime", "length"]
@@ -271,8 +271,7 @@ def _marked(
 
 def _tasks(listing: Listing) -> Iterator[pa.Table]:
     for file in parquet_files(listing.folder):
-        with file.open("rb") as opened:
-            yield pq.read_table(opened)
+        yield read_parquet(file)
 
 
 @dataclass(frozen=True)

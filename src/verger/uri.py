@@ -7,6 +7,9 @@ import re
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from verger.errors import StorageError
 from verger.objects import ObjectPath, object_path
 
@@ -58,6 +61,12 @@ def local_folder(value: str) -> Path:
 def parquet_files(folder: AnyPath) -> list[AnyPath]:
     """Return the files of a table, in the order of their names."""
     return sorted(folder.glob("*.parquet"), key=str)
+
+
+def read_parquet(file: AnyPath) -> pa.Table:
+    """Read a Parquet file whole. `pyarrow.parquet.read_table` would import pandas, where it is installed."""
+    with file.open("rb") as opened, pq.ParquetFile(opened) as table:
+        return table.read()
 
 
 def remove_tree(folder: AnyPath) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from verger import schema
 from verger.columns import longs, strings
@@ -22,7 +21,7 @@ from verger.tasks.base import Attempt
 from verger.tasks.packed import with_packed_content
 from verger.tasks.parts import Part, open_part
 from verger.tasks.time_limit import time_limit
-from verger.uri import any_path
+from verger.uri import any_path, read_parquet
 
 _ROWS_A_BATCH = 1024
 
@@ -109,8 +108,7 @@ def featurize_rows(
 
 
 def _read_partition(partition: Partition) -> Iterator[pa.RecordBatch]:
-    with any_path(partition.file).open("rb") as opened:
-        rows = pq.read_table(opened)
+    rows = read_parquet(any_path(partition.file))
     if schema.SHARD in rows.schema.names:
         return with_packed_content(rows)
     return iter(rows.to_batches(_ROWS_A_BATCH))

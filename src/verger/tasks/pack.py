@@ -17,7 +17,7 @@ from verger.shrink import shrink_photo
 from verger.tasks.base import Attempt
 from verger.tasks.featurize import Partition
 from verger.tasks.parts import part_file
-from verger.uri import any_path
+from verger.uri import any_path, read_parquet
 
 # Bytes of a photo that is set aside: enough to say later why it is no photo, and no more than `rejected` tells.
 _HEAD_BYTES = 16
@@ -47,8 +47,7 @@ def pack_partition(job: PackJob, partition: Partition, attempt: Attempt) -> dict
 
     The content of a photo that cannot be read is null. Photos are compressed already: the shard is not.
     """
-    with any_path(partition.file).open("rb") as opened:
-        rows = pq.read_table(opened)
+    rows = read_parquet(any_path(partition.file))
     kind = schema.IMAGES if job.keeps_metadata else schema.PACKED
     words = Counter[str]()
     with (
