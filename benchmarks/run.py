@@ -23,6 +23,7 @@ RESULTS = Path(__file__).with_name("results.md")
 # Part: the module of benchmarks.parts and its function. Imported when it runs: a part loads Spark, another moto.
 PARTS = {
     "chain": ("chain", "measure_chain"),
+    "engines": ("engines", "measure"),
     "peers": ("peers", "measure"),
     "seed": ("chain", "measure_seed"),
     "reduction": ("reduction", "measure"),
