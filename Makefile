@@ -60,7 +60,7 @@ test-spark35: .venv-spark35/.done  ## the core tests on the oldest Spark
 notebook: setup  ## execute notebooks/verger.ipynb anew, on renders
 	$(BIN)/python -m notebooks.execute
 
-bench: setup $(if $(filter peers camera,$(or $(PARTS),peers)),.venv-peers/.done)  ## speed: chain engines peers seed reduction store packed listing cluster resume; hours, or a few of them: PARTS="chain seed"
+bench: setup $(if $(filter peers camera,$(or $(PARTS),peers)),.venv-peers/.done)  ## speed: chain engines peers camera seed reduction store packed listing cluster resume; hours, or a few of them: PARTS="chain seed"
 	$(BIN)/python -m benchmarks.run $(PARTS)
 
 # Daft and Ray Data, which the part `peers` runs beside verger: an environment of their own, without verger.

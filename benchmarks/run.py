@@ -25,6 +25,7 @@ PARTS = {
     "chain": ("chain", "measure_chain"),
     "engines": ("engines", "measure"),
     "peers": ("peers", "measure"),
+    "camera": ("camera", "measure"),
     "seed": ("chain", "measure_seed"),
     "reduction": ("reduction", "measure"),
     "store": ("stores", "measure_store"),
