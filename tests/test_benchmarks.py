@@ -94,7 +94,7 @@ def test_a_peer_whose_vectors_differ_ends_the_benchmark() -> None:
     ours = {"/kiwi.jpg": kiwi, "/lime.jpg": lime}
     assert check_vectors("daft", dict(reversed(ours.items())), ours) == 1
     with pytest.raises(SystemExit, match="cosine"):
-        check_vectors("daft", ours | {"/lime.jpg": lime + other / 10}, ours)
+        check_vectors("daft", ours | {"/lime.jpg": (lime + other / 10).astype(np.float32)}, ours)
     with pytest.raises(SystemExit, match="1 in common"):
         check_vectors("daft", {"/kiwi.jpg": kiwi}, ours)
 
