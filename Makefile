@@ -60,8 +60,14 @@ test-spark35: .venv-spark35/.done  ## the core tests on the oldest Spark
 notebook: setup  ## execute notebooks/verger.ipynb anew, on renders
 	$(BIN)/python -m notebooks.execute
 
-bench: setup  ## speed: chain seed reduction store packed listing cluster resume; an hour, or a few of them: PARTS="chain seed"
+bench: setup $(if $(filter peers camera,$(or $(PARTS),peers)),.venv-peers/.done)  ## speed: chain engines peers camera seed reduction store packed listing cluster resume; hours, or a few of them: PARTS="chain seed"
 	$(BIN)/python -m benchmarks.run $(PARTS)
+
+# Daft and Ray Data, which the part `peers` runs beside verger: an environment of their own, without verger.
+.venv-peers/.done: requirements/peers.lock
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet --no-compile --disable-pip-version-check --retries 5 --require-hashes -r $<
+	@touch $@
 
 bench-model: setup  ## fruitnet beside ImageNet's MobileNetV2: how good, how fast; half an hour, without TensorFlow one and a half
 	$(BIN)/python -m benchmarks.model
@@ -81,4 +87,4 @@ lock:  ## pin anew what pyproject.toml asks for
 	scripts/lock
 
 clean:  ## remove what can be made again
-	rm -rf $(VENV) .venv-spark35 .venv-scan $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-spark35 .venv-scan .venv-peers $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

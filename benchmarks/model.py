@@ -27,7 +27,8 @@ import numpy as np
 from train.photos import N_FOLDS, deal_folds, read_archive
 from train.result import write_result
 
-from benchmarks.run import DATA, cpu_name
+from benchmarks.measure import cpu_name
+from benchmarks.photos import DATA
 from verger.classify.metrics import N_BINS, wilson
 from verger.decode import DEFAULT_MAX_PIXELS
 from verger.featurize.catalog import FRUITNET, NetworkSpec

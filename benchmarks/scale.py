@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 import psutil
 
-from benchmarks.run import cpu_name, unpack
+from benchmarks.measure import cpu_name
+from benchmarks.photos import unpack
 from verger.featurize.catalog import FRUITNET
 
 RESULTS = Path(__file__).with_name("scale.md")

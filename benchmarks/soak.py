@@ -23,7 +23,7 @@ import psutil
 from tests import victims
 from tests.chain import files, manifest_of, same_tables, start_verger, verger
 
-from benchmarks.run import cpu_name
+from benchmarks.measure import cpu_name
 from verger.cluster import ClusterOptions, down, up
 from verger.manifest import software_versions
 from verger.publish import MANIFEST

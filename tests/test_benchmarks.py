@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from benchmarks.run import keep
+from benchmarks.measure import against
+from benchmarks.parts.peers import check_vectors, read_vectors
+from benchmarks.run import PARTS, keep
 from benchmarks.scale import multiply
 from benchmarks.simulate import chart, hours_table, shuffle_bytes, stages_table, usd
 from PIL import Image
@@ -19,6 +24,7 @@ from verger.ingest import Selection, write_listing
 from verger.reduce.tree import tree_depth
 
 DOCS = Path(__file__).parents[1] / "docs"
+MAKEFILE = DOCS.parent / "Makefile"
 
 
 def test_multiplied_photos_show_the_same_in_other_bytes(tmp_path: Path) -> None:
@@ -69,3 +75,31 @@ def test_a_part_that_is_measured_again_takes_its_place_and_leaves_the_others(tmp
     for part, table in (("resume", "| 1 |\n"), ("chain", "| 2 |\n"), ("resume", "| 3 |\n")):
         keep(part, table, results)
     assert results.read_text() == "## chain\n\n| 2 |\n\n## resume\n\n| 3 |\n"
+
+
+def test_every_part_has_its_module_and_is_named_by_make_help() -> None:
+    for module, _ in PARTS.values():
+        assert find_spec(f"benchmarks.parts.{module}") is not None
+    (described,) = [line for line in MAKEFILE.read_text().splitlines() if line.startswith("bench:")]
+    assert f"speed: {' '.join(PARTS)};" in described
+
+
+def test_a_comparison_is_the_median_of_the_ratios_of_each_round() -> None:
+    line = against("ours", {"ours": [1.0, 2.0, 1.0], "other": [2.0, 10.0, 3.0]}, "ours", "other", ">= 2")
+    assert line.value == "3.00 (2.00 to 5.00): 1.0 s against 3.0 s"
+
+
+def test_a_peer_whose_vectors_differ_ends_the_benchmark() -> None:
+    kiwi, lime, other = np.eye(3, dtype=np.float32)
+    ours = {"/kiwi.jpg": kiwi, "/lime.jpg": lime}
+    assert check_vectors("daft", dict(reversed(ours.items())), ours) == 1
+    with pytest.raises(SystemExit, match="cosine"):
+        check_vectors("daft", ours | {"/lime.jpg": (lime + other / 10).astype(np.float32)}, ours)
+    with pytest.raises(SystemExit, match="1 in common"):
+        check_vectors("daft", {"/kiwi.jpg": kiwi}, ours)
+
+
+def test_paths_of_all_engines_are_compared_as_plain_ones(tmp_path: Path) -> None:
+    paths = ["file:///a/Apple%20Red/1.jpg", "file:/a/2.jpg", "/a/3.jpg"]
+    pq.write_table(pa.table({"path": paths, "features": [[1.0, 0.0]] * 3}), tmp_path / "part.parquet")
+    assert list(read_vectors(tmp_path)) == ["/a/Apple Red/1.jpg", "/a/2.jpg", "/a/3.jpg"]

@@ -1,6 +1,6 @@
-"""Scale + PCA: our fit against Spark ML's StandardScaler + PCA, on the same cached vectors.
+"""Part `reduction`: our scale + PCA fit against Spark ML's StandardScaler + PCA, on the same cached vectors.
 
-python -m benchmarks.reduction FEATURES_FOLDER
+python -m benchmarks.parts.reduction FEATURES_FOLDER
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from pyspark.ml.feature import StandardScaler
 from pyspark.ml.functions import array_to_vector
 from pyspark.sql.functions import col
 
+from benchmarks.measure import Line, say, time_verger
+from benchmarks.parts.chain import MODEL
+from benchmarks.photos import Bench
 from verger.reduce.spark import PCA
 from verger.session import open_session
 
@@ -38,6 +41,20 @@ class ReductionTimes:
     def factor(self) -> float:
         """How many times as fast ours is."""
         return self.spark_ml_s / self.ours_s
+
+
+def measure(bench: Bench) -> list[Line]:
+    """Fit on the vectors of the 16,480 photos; the part `chain` leaves them behind."""
+    features = bench.folder / "features-16480"
+    if not features.is_dir():
+        time_verger("features", bench.training, features, *MODEL, "--no-report")
+    found = time_reduction(features / "features")
+    say(f"reduction: ours {found.ours_s:.2f} s, Spark ML {found.spark_ml_s:.2f} s")
+    return [
+        Line(f"scale + PCA fit, {found.n_vectors:,} x 1,280: ours", f"{found.ours_s:.2f} s"),
+        Line("the same by Spark ML's StandardScaler + PCA", f"{found.spark_ml_s:.2f} s"),
+        Line("our factor over it", f"{found.factor:.1f}", ">= 8"),
+    ]
 
 
 def time_reduction(features: Path) -> ReductionTimes:

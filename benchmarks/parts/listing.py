@@ -1,4 +1,4 @@
-"""How long a flat folder takes to list from a slow store: side by side, and one page after another."""
+"""Part `listing`: a flat folder listed from a slow store, in parallel and one page after another."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from multiprocessing.sharedctypes import Synchronized
 from unittest import mock
 from urllib.parse import parse_qs, urlsplit
 
+from benchmarks.measure import Line
+from benchmarks.photos import Bench
 from verger.objects import object_path
 from verger.objects.listing import _pages
 from verger.objects.stores import store_of
@@ -34,6 +36,18 @@ class ListingTimes:
     side_by_side_s: float
     n_pages: int
     n_requests: int
+
+
+def measure(bench: Bench) -> list[Line]:
+    """List a folder of N_OBJECTS objects; needs no photos."""
+    found = time_listing()
+    return [
+        Line(
+            f"a flat folder of {N_OBJECTS:,} objects listed, {LATENCY_S * 1000:.0f} ms an answer",
+            f"{found.side_by_side_s:.1f} s, {found.n_requests} requests; "
+            f"one after another {found.chain_s:.1f} s, {found.n_pages}",
+        )
+    ]
 
 
 def time_listing() -> ListingTimes:

@@ -1,0 +1,61 @@
+"""Parts `chain` and `seed`: `verger features` against the bare kernel, `verger run` against a notebook's chain."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.measure import N_ROUNDS, Line, say, spread, time_command, time_verger
+from benchmarks.photos import Bench
+from verger.featurize.catalog import NetworkSpec
+
+N_KERNEL_PHOTOS = 2060
+MODEL = ("--model", NetworkSpec.model)
+_AS_SEED = ("--components", "100", "--standardize", "--no-report")
+
+
+def measure_chain(bench: Bench) -> list[Line]:
+    """Measure how much of the bare kernel's speed the whole process keeps."""
+    few = _features(bench.test, 4120, bench.folder, 0.82)
+    return few + _features(bench.training, 16480, bench.folder, 0.93)
+
+
+def _features(photos: Path, n_photos: int, folder: Path, target: float) -> list[Line]:
+    """Time `verger features` from cold; the bare kernel is measured before and after each run."""
+    out = folder / f"features-{n_photos}"
+    ours, ratios, kernels = [], [], [_kernel(photos)]
+    for _ in range(N_ROUNDS):
+        speed = n_photos / time_verger("features", photos, out, *MODEL, "--overwrite", "--no-report")
+        kernels.append(_kernel(photos))
+        ours.append(speed)
+        ratios.append(speed / statistics.mean(kernels[-2:]))
+    return [
+        Line(f"bare kernel around the runs of {n_photos:,} photos", f"{statistics.median(kernels):.0f} img/s"),
+        Line(f"`verger features` from cold, {n_photos:,} photos", f"{statistics.median(ours):.0f} img/s"),
+        Line("its share of the bare kernel", f"{statistics.median(ratios):.2f} ({spread(ratios)})", f">= {target}"),
+    ]
+
+
+def _kernel(photos: Path) -> float:
+    """Return the bare kernel's photos a second.
+
+    Measured in a process of its own: one that had imported Spark's side too was 10 % slower.
+    """
+    command = [sys.executable, "-m", "benchmarks.kernel", str(photos), str(N_KERNEL_PHOTOS)]
+    found = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[0])
+    say(f"bare kernel {found:.0f} img/s")
+    return found
+
+
+def measure_seed(bench: Bench) -> list[Line]:
+    """Measure the whole chain, scale + PCA included, against the seed-style one, both from cold."""
+    ours_s = time_verger("run", bench.test, bench.folder / "run", *MODEL, *_AS_SEED)
+    command = [sys.executable, "-m", "benchmarks.seed_style", str(bench.test), str(bench.folder / "seed")]
+    seed_s = time_command(command)
+    return [
+        Line("`verger run` from cold, 4,120 photos", f"{ours_s:.0f} s"),
+        Line("seed-style chain, the same photos", f"{seed_s:.0f} s"),
+        Line("our factor over it", f"{seed_s / ours_s:.1f}", ">= 6"),
+    ]

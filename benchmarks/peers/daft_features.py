@@ -1,0 +1,47 @@
+"""Daft: a folder of JPEG to Parquet with path and features.
+
+    .venv-peers/bin/python -m benchmarks.peers.daft_features GRAPH_FOLDER PHOTOS OUT
+
+TUNING
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+os.environ["DAFT_ANALYTICS_ENABLED"] = "0"
+os.environ["DAFT_PROGRESS_BAR"] = "0"
+
+import daft
+from daft import DataType, col
+from daft.functions import download
+
+from benchmarks.peers.network import PhotoNetwork
+
+N_CORES = len(os.sched_getaffinity(0))
+
+
+@daft.cls(max_concurrency=N_CORES, use_process=True)
+class Features:
+    """One network a process, compiled when the first photo arrives."""
+
+    def __init__(self, graph_folder: str) -> None:
+        self._network = PhotoNetwork(graph_folder)
+
+    @daft.method(return_dtype=DataType.list(DataType.float32()))  # type: ignore[untyped-decorator]
+    def of(self, data: bytes) -> object:
+        """Return the vector of one photo."""
+        return self._network(data)
+
+
+def main(graph_folder: str, photos: str, out: str) -> None:
+    """Read the photos, compute their vectors, write Parquet."""
+    features = Features(graph_folder)
+    table = daft.from_glob_path(f"{photos}/**/*.jpg").select(col("path"), download(col("path")).alias("data"))
+    table = table.select(col("path"), features.of(col("data")).alias("features"))
+    table.write_parquet(out, write_mode="overwrite")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
