@@ -25,6 +25,8 @@ from verger.tasks.time_limit import time_limit
 from verger.uri import any_path
 
 _ROWS_A_BATCH = 1024
+# Time for a child that decodes to start, on a machine that has much else to do.
+_DECODER_START_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,8 @@ def featurize_rows(
     extractor = extractor_for(job.network.key, lambda: job.network, attempt.gpu)
     name = f"part-{number:06d}-{job.run}.parquet"
     is_retry = attempt.number > 0
-    # A retry decodes in a child process, which has the limit for itself; this one has to outlive it.
-    limit_s = 2 * job.photo_limit_s if is_retry else job.photo_limit_s
+    # A retry decodes in a child process, which has the limit for itself; this one has to outlive it and its start.
+    limit_s = 2 * job.photo_limit_s + _DECODER_START_S if is_retry else job.photo_limit_s
     options = WorkerOptions(
         job.max_pixels,
         n_threads=attempt.n_threads,
@@ -91,6 +93,7 @@ def featurize_rows(
         n_computed = 0
         for rows, outcomes in outcomes_of_batches(batches, extractor, options, job.known, restart):
             _write(rows, outcomes, extractor, features, rejected)
+            restart()  # photos whose features are known take no turn of their own
             n_computed += sum(type(outcome) is PhotoFeatures for outcome in outcomes)
             attempt.report(len(outcomes), sum(isinstance(outcome, DecodeError) for outcome in outcomes))
     return FeaturizeSummary(features.n_rows, rejected.n_rows, n_computed, features.name)
