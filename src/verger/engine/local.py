@@ -11,7 +11,6 @@ import os
 import pickle
 import secrets
 import subprocess
-import sys
 import tempfile
 import time
 from collections import deque
@@ -27,6 +26,7 @@ from verger.engine.base import MAX_ATTEMPTS
 from verger.errors import JobError, StorageError
 from verger.interrupts import Interrupts, noting_interrupts
 from verger.places import cache_dir
+from verger.python_process import module_command, module_environment
 from verger.tasks.base import R, S, T, Task, Watch, ignore_counts
 
 logger = logging.getLogger(__name__)
@@ -241,8 +241,9 @@ class LocalEngine:
         with theirs:
             numbers = str(theirs.fileno()), str(os.getpid())
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "verger.engine.worker", *numbers, *self._options.preload],
-                env=os.environ | self._worker_environment(),
+                module_command("verger.engine.worker", *numbers, *self._options.preload),
+                # Temporary files go where the driver removes them: a worker that is killed cannot.
+                env=module_environment() | _ONE_THREAD | {"TMPDIR": str(self._scratch)},
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
@@ -250,14 +251,6 @@ class LocalEngine:
                 start_new_session=True,  # a terminal's Ctrl-C is for the driver, which ends the workers
             )
         return _Worker(index, process, ours)
-
-    def _worker_environment(self) -> dict[str, str]:
-        """Return what a worker's environment has of its own.
-
-        Temporary files go where the driver removes them: a worker that is killed cannot.
-        """
-        path = os.pathsep.join(filter(None, sys.path))
-        return {**_ONE_THREAD, "PYTHONPATH": path, "TMPDIR": str(self._scratch)}
 
     def release(self) -> None:
         """End the workers: no further `map` follows. Kept workers stay."""

@@ -19,6 +19,7 @@ from PIL import Image
 from verger.decode import decode_image
 from verger.errors import DecodeError, Reason, SetupError
 from verger.interrupts import end_with_parent
+from verger.python_process import module_command, module_environment
 
 
 class Decoder:
@@ -58,8 +59,8 @@ class Decoder:
         self._connection, theirs = Pipe()
         with theirs:
             self._child = subprocess.Popen(
-                [sys.executable, "-P", "-m", __name__, str(theirs.fileno()), str(os.getpid())],
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                module_command(__name__, str(theirs.fileno()), str(os.getpid())),
+                env=module_environment(),
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
             )
