@@ -1,4 +1,4 @@
-"""Photos that kill their decoder, processes that are killed, disks that fill: the result is whole in the end."""
+"""Photos that kill or hang their decoder, disks that fill: the result is whole in the end."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import pytest
 
 from tests import poison
 from tests.chain import beside, files, manifest_here, manifest_of, multiplied, same_tables, table, verger
+from tests.events import ENGINES
 
 # A photo in each task of one core is deadly, and one more in the first.
+SPARK = pytest.param("spark", marks=pytest.mark.slow)
 DEADLY = {"apple/1.png": signal.SIGABRT, "kiwi/2.png": signal.SIGSEGV, "pear/3.png": signal.SIGKILL}
 
 
@@ -29,13 +31,13 @@ def with_poison(photos: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.core
-@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["local", SPARK])
 def test_photos_that_kill_their_decoder_are_rejected_and_cost_no_other(
-    with_poison: Path, tiny_model: str, tmp_path: Path
+    engine: str, with_poison: Path, tiny_model: str, tmp_path: Path
 ) -> None:
-    words = ("run", with_poison, "out", "--model", tiny_model, "--components", 2, "--master", "local[2]")
+    words = ("run", with_poison, "out", "--model", tiny_model, "--components", 2)
     (tmp_path / "site").mkdir()
-    told = manifest_of(*words, cwd=tmp_path, PYTHONPATH=poison.mortal(tmp_path / "site"))
+    told = manifest_of(*words, *ENGINES[engine], cwd=tmp_path, PYTHONPATH=poison.mortal(tmp_path / "site"))
     assert told["counts"]["rejected_by_reason"]["poison"] == 3
     rejected = table(tmp_path / "out" / "rejected").to_pylist()
     found = {row["path"]: row["detail"] for row in rejected if row["reason"] == "poison"}
@@ -54,6 +56,27 @@ def test_photos_that_kill_their_decoder_are_rejected_and_cost_no_other(
     assert others == table(tmp_path / "without" / "rejected").to_pylist()
 
 
+@pytest.mark.core
+@pytest.mark.parametrize("engine", ["local", SPARK])
+def test_photos_that_hang_their_decoder_are_rejected_and_cost_no_other(
+    engine: str, photos: Path, tiny_model: str, tmp_path: Path
+) -> None:
+    shutil.copytree(photos, tmp_path / "photos")
+    poison.hang(tmp_path / "photos" / "kiwi" / "2.png")
+    words = ("run", "photos", "out", "--model", tiny_model, "--components", 2, "--photo-timeout-s", 3)
+    (tmp_path / "site").mkdir()
+    told = manifest_of(*words, *ENGINES[engine], cwd=tmp_path, PYTHONPATH=poison.mortal(tmp_path / "site"))
+    assert told["counts"]["rejected_by_reason"]["timeout"] == 1
+    (found,) = [row for row in table(tmp_path / "out" / "rejected").to_pylist() if row["reason"] == "timeout"]
+    assert found["path"] == f"file:{tmp_path}/photos/kiwi/2.png"
+    assert found["detail"] == "decoding it takes longer than 3 s"
+
+    (tmp_path / "photos" / "kiwi" / "2.png").unlink()
+    manifest_here("run", "photos", "without", *words[3:7], "--no-report", cwd=tmp_path)
+    for name in ("features", "components"):
+        assert table(tmp_path / "out" / name).equals(table(tmp_path / "without" / name)), name
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of its own, with room for a few small results."""
@@ -67,9 +90,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", disk], check=True)
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["local", SPARK])
 def test_a_disk_that_fills_is_named_and_the_next_run_is_whole(
-    small_disk: Path, photos: Path, tiny_model: str, tmp_path: Path
+    engine: str, small_disk: Path, photos: Path, tiny_model: str, tmp_path: Path
 ) -> None:
     words = ("run", photos, small_disk / "out", "--model", tiny_model, "--components", 2, "--no-report")
     manifest_here(*words, cwd=tmp_path)
@@ -77,26 +100,27 @@ def test_a_disk_that_fills_is_named_and_the_next_run_is_whole(
     ballast = small_disk / "ballast"
     ballast.write_bytes(b"x" * (shutil.disk_usage(small_disk).free - 16384))
 
-    full = verger(*words, "--overwrite", cwd=tmp_path)
-    assert full.returncode == 1
+    full = verger(*words, *ENGINES[engine], "--overwrite", cwd=tmp_path)
+    assert full.returncode == 1, full.stderr
     assert "error: a disk is full; free: " in full.stderr and f" in {small_disk}," in full.stderr
-    assert "Make room" in full.stderr and "Traceback" not in full.stderr and full.stderr.count("\n") == 1
+    assert "Make room" in full.stderr and "Traceback" not in full.stderr and full.stderr.count("error") == 1
     assert files(small_disk / "out") == before and beside(small_disk / "out") == []
 
     ballast.unlink()
-    manifest_of(*words, "--overwrite", cwd=tmp_path)
+    manifest_of(*words, *ENGINES[engine], "--overwrite", cwd=tmp_path)
     manifest_here("run", photos, "elsewhere", *words[3:], cwd=tmp_path)
     assert same_tables(small_disk / "out", tmp_path / "elsewhere")
 
 
-@pytest.mark.slow
-def test_a_scratch_disk_that_fills_is_named(
-    small_disk: Path, photos: Path, tiny_model: str, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("engine", ["local", SPARK])
+def test_a_scratch_disk_that_fills_is_named(engine: str, small_disk: Path, photos: Path, tmp_path: Path) -> None:
+    """The network, which all workers are given, does not fit."""
     many = multiplied(photos, tmp_path / "many", 600)
     (small_disk / "ballast").write_bytes(b"x" * (shutil.disk_usage(small_disk).free - 16384))
-    scratch = f"spark.local.dir={small_disk}"
-    full = verger("run", many, "out", "--model", tiny_model, "--conf", scratch, cwd=tmp_path)
-    assert full.returncode == 1
+    conf = ("--conf", f"spark.local.dir={small_disk}") if engine == "spark" else ()
+    elsewhere = {} if engine == "spark" else {"TMPDIR": str(small_disk)}
+    words = ("run", many, "out", "--model", "fruitnet", *ENGINES[engine], *conf)
+    full = verger(*words, cwd=tmp_path, **elsewhere)
+    assert full.returncode == 1, full.stderr
     assert "error: a disk is full; free: " in full.stderr and f" in {small_disk}" in full.stderr
     assert "Traceback" not in full.stderr and not (tmp_path / "out").exists()

@@ -10,17 +10,22 @@ import psutil
 from tests.chain import descendants
 
 DRIVER = "driver's Python"
+LOCAL_WORKER = "local engine's worker"
 DRIVER_JVM = "driver's JVM"
-PYTHON_WORKER = "Python worker"
+PYTHON_WORKER = "Spark's Python worker"
 EXECUTOR = "executor's JVM"
 WORKER = "worker's JVM"
 
 # What the command lines of those below a run, or below a cluster's workers, hold.
 _COMMANDS = {
+    LOCAL_WORKER: "verger.engine.worker",
     DRIVER_JVM: "pyspark-shell",
     PYTHON_WORKER: "pyspark.daemon",
     EXECUTOR: "org.apache.spark.executor.CoarseGrainedExecutorBackend",
 }
+
+# The processes in which the tasks of an engine run.
+TASK_WORKERS = {"local": LOCAL_WORKER, "spark": PYTHON_WORKER}
 
 
 def living(kind: str, run: int, workers: Sequence[int] = ()) -> list[psutil.Process]:
@@ -34,8 +39,11 @@ def living(kind: str, run: int, workers: Sequence[int] = ()) -> list[psutil.Proc
 
 def _is(kind: str, process: psutil.Process) -> bool:
     with suppress(psutil.Error):
+        command = _COMMANDS[kind]
+        if kind == LOCAL_WORKER:
+            return command in process.cmdline()
         if kind == PYTHON_WORKER:  # forked by a daemon of the same name
             parent = process.parent()
-            return parent is not None and all(_COMMANDS[kind] in one.cmdline() for one in (process, parent))
-        return "java" in process.name() and _COMMANDS[kind] in process.cmdline()
+            return parent is not None and all(command in one.cmdline() for one in (process, parent))
+        return "java" in process.name() and command in process.cmdline()
     return False

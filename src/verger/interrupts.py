@@ -48,12 +48,14 @@ def noting_interrupts() -> Iterator[Interrupts]:
         yield noted
 
 
-def end_with_parent() -> None:
-    """Have the system kill this process when its parent ends (Linux); elsewhere do nothing."""
+def end_with_parent(parent: int) -> None:
+    """Have the system kill this process when its parent, of this pid, ends (Linux); elsewhere do nothing.
+
+    The pid comes from the parent itself: one that ended while this process was starting can no longer be asked for.
+    """
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is None:
         return
-    parent = os.getppid()
     prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # it ended before the system was asked
         os._exit(1)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import secrets
 import subprocess
-import sys
 import tempfile
 import time
 from collections import deque
@@ -26,6 +26,7 @@ from verger.engine.base import MAX_ATTEMPTS
 from verger.errors import JobError, StorageError
 from verger.interrupts import Interrupts, noting_interrupts
 from verger.places import cache_dir
+from verger.python_process import module_command, module_environment
 from verger.tasks.base import R, S, T, Task, Watch, ignore_counts
 
 logger = logging.getLogger(__name__)
@@ -165,8 +166,11 @@ class LocalEngine:
         reported = time.monotonic()
         while len(going.results) < len(going.items):
             self._interrupts.check()
-            for worker in self._workers:
+            for at, worker in enumerate(self._workers):
                 if worker.job is None and going.waiting:
+                    if worker.process.poll() is not None:  # no task's fault: it had none
+                        worker.end()
+                        worker = self._workers[at] = self._start(worker.index)
                     self._assign(worker, going)
             busy = {worker.connection: worker for worker in self._workers if worker.job is not None}
             for connection in wait(list(busy), timeout=_TICK_S):
@@ -227,15 +231,19 @@ class LocalEngine:
         self._workers[self._workers.index(worker)] = self._start(worker.index)
 
     def _last_words(self) -> str:
-        lines = Path(self._log.name).read_text(errors="replace").strip().splitlines()
+        lines: list[str] = []
+        with suppress(OSError):  # somebody may have emptied the cache
+            lines = Path(self._log.name).read_text(errors="replace").strip().splitlines()
         return f"; the workers' last words: {lines[-1]} (all: {self._log.name})" if lines else ""
 
     def _start(self, index: int) -> _Worker:
         ours, theirs = Pipe()
         with theirs:
+            numbers = str(theirs.fileno()), str(os.getpid())
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "verger.engine.worker", str(theirs.fileno()), *self._options.preload],
-                env=os.environ | _ONE_THREAD | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                module_command("verger.engine.worker", *numbers, *self._options.preload),
+                # Temporary files go where the driver removes them: a worker that is killed cannot.
+                env=module_environment() | _ONE_THREAD | {"TMPDIR": str(self._scratch)},
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
@@ -297,7 +305,7 @@ def local_engine(options: LocalOptions) -> Iterator[LocalEngine]:
 
 @contextmanager
 def _opened(options: LocalOptions) -> Iterator[LocalEngine]:
-    log = cache_dir() / "logs" / f"workers-{os.getpid()}.log"
+    log = cache_dir() / "logs" / f"workers-{os.getpid()}-{secrets.token_hex(3)}.log"
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         _remove_old(log.parent)

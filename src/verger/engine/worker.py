@@ -1,7 +1,7 @@
-"""A worker process of the local engine: `python -m verger.engine.worker FD [MODULE ...]`.
+"""A worker process of the local engine: `python -m verger.engine.worker FD PARENT [MODULE ...]`.
 
-FD is the number of an open connection. The worker imports the modules, then runs the tasks that come on the
-connection one by one until it is closed.
+FD is the number of an open connection, PARENT the pid of the driver. The worker imports the modules, then runs the
+tasks that come on the connection one by one until it is closed.
 """
 
 from __future__ import annotations
@@ -82,11 +82,11 @@ def _portable(error: Exception) -> Exception:
 
 
 def main() -> None:
-    """Serve the connection whose number is the first argument."""
-    end_with_parent()
+    """Serve the connection whose number is the first argument, as long as the process of the second lives."""
+    end_with_parent(int(sys.argv[2]))
     ignore_interrupts()
     faulthandler.enable()
-    for module in sys.argv[2:]:
+    for module in sys.argv[3:]:
         with suppress(ImportError):  # the task that needs it says what is missing
             import_module(module)
     with suppress(EOFError, OSError):  # the driver has ended, or needs no more

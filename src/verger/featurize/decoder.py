@@ -1,6 +1,7 @@
 """Decoding in a process of its own: a photo that kills its decoder then costs that process, not the worker.
 
-Run as a program with the number of an open connection, it decodes what comes on it until it is closed. Starting
+Run as a program with the number of an open connection, and the pid of the worker, it decodes what comes on the
+connection until it is closed. Starting
 one takes half a second, so that workers do it only where a task has failed before.
 """
 
@@ -18,6 +19,7 @@ from PIL import Image
 from verger.decode import Decoded, decode_image
 from verger.errors import DecodeError, Reason, SetupError
 from verger.interrupts import end_with_parent
+from verger.python_process import module_command, module_environment
 
 
 class Decoder:
@@ -60,8 +62,8 @@ class Decoder:
         self._connection, theirs = Pipe()
         with theirs:
             self._child = subprocess.Popen(
-                [sys.executable, "-P", "-m", __name__, str(theirs.fileno())],
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                module_command(__name__, str(theirs.fileno()), str(os.getpid())),
+                env=module_environment(),
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
             )
@@ -103,6 +105,6 @@ def serve(connection: Connection) -> None:
 
 
 if __name__ == "__main__":
-    end_with_parent()
+    end_with_parent(int(sys.argv[2]))
     with suppress(EOFError, OSError, KeyboardInterrupt):  # the worker has ended, or wants no more
         serve(Connection(int(sys.argv[1])))

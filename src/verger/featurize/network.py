@@ -9,10 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from dataclasses import asdict, dataclass, fields, replace
 from importlib import resources
@@ -23,6 +21,7 @@ from pathlib import Path
 from verger.errors import WeightsError
 from verger.featurize.catalog import JOIN, NetworkSpec
 from verger.places import cache_dir, file_sha256, keras_home, put_in_place
+from verger.python_process import module_command, module_environment
 
 logger = logging.getLogger(__name__)
 
@@ -158,8 +157,8 @@ def _convert(spec: NetworkSpec, folder: Path) -> None:
     beside = Path(tempfile.mkdtemp(prefix=".converting-", dir=folder.parent))
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "verger.featurize.convert", json.dumps(asdict(spec)), str(beside)],
-            env={**os.environ, "KERAS_BACKEND": "openvino"},
+            module_command("verger.featurize.convert", json.dumps(asdict(spec)), str(beside)),
+            env={**module_environment(), "KERAS_BACKEND": "openvino"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -19,6 +19,7 @@ from typing import Any
 
 from verger.errors import SourceError, VergerError, WeightsError
 from verger.progress import Progress
+from verger.python_process import module_command, module_environment
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +41,8 @@ def run_child(task: Task, folder: Path, progress: Progress) -> None:
     log = folder / f"{task.module.rpartition('.')[2]}.log"
     with log.open("wb") as stderr:
         child = subprocess.Popen(
-            [sys.executable, "-m", task.module, json.dumps(task.values), str(folder)],
-            env={**os.environ, "KERAS_BACKEND": task.backend, "TF_CPP_MIN_LOG_LEVEL": "2"},
+            module_command(task.module, json.dumps(task.values), str(folder)),
+            env={**module_environment(), "KERAS_BACKEND": task.backend, "TF_CPP_MIN_LOG_LEVEL": "2"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,

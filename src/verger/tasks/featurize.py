@@ -24,6 +24,8 @@ from verger.tasks.time_limit import time_limit
 from verger.uri import any_path, read_parquet
 
 _ROWS_A_BATCH = 1024
+# Time for a child that decodes to start, on a machine that has much else to do.
+_DECODER_START_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,8 @@ def featurize_rows(
     extractor = extractor_for(job.network.key, lambda: job.network, attempt.gpu)
     name = f"part-{number:06d}-{job.run}.parquet"
     is_retry = attempt.number > 0
-    # A retry decodes in a child process, which has the limit for itself; this one has to outlive it.
-    limit_s = 2 * job.photo_limit_s if is_retry else job.photo_limit_s
+    # A retry decodes in a child process, which has the limit for itself; this one has to outlive it and its start.
+    limit_s = 2 * job.photo_limit_s + _DECODER_START_S if is_retry else job.photo_limit_s
     options = WorkerOptions(
         job.max_pixels,
         n_threads=attempt.n_threads,
@@ -100,6 +102,7 @@ def featurize_rows(
         spent = Spent()
         for rows, outcomes in outcomes_of_batches(batches, extractor, options, job.known, restart, spent):
             _write(rows, outcomes, extractor, features, rejected)
+            restart()  # photos whose features are known take no turn of their own
             computed = [outcome for outcome in outcomes if type(outcome) is PhotoFeatures]
             n_computed += len(computed)
             n_pixels += sum(photo.width * photo.height for photo in computed)
