@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -98,3 +99,15 @@ def test_a_shard_is_cut_into_row_groups_and_a_task_has_whole_ones(
     packed = find_packed(str(tmp_path / "packed"))
     assert packed is not None
     assert write_packed_listing(packed, Selection(), tmp_path / "listing").n_tasks == n_groups
+
+
+def test_packed_photos_may_be_smaller_copies(tmp_path: Path) -> None:
+    (tmp_path / "photos" / "x").mkdir(parents=True)
+    Image.new("RGB", (800, 400), "red").save(tmp_path / "photos" / "x" / "large.jpg")
+    Image.new("RGB", (80, 40), "red").save(tmp_path / "photos" / "x" / "small.png")
+    (tmp_path / "photos" / "x" / "words.jpg").write_text("no photo")
+    manifest_here("pack", tmp_path / "photos", "packed", "--max-side", 200, cwd=tmp_path)
+    rows = pq.read_table(tmp_path / "packed" / "images").to_pylist()
+    sizes = {Path(row["path"]).name: Image.open(io.BytesIO(row["content"])).size for row in rows[:2]}
+    assert sizes == {"large.jpg": (200, 100), "small.png": (80, 40)}
+    assert rows[2]["metadata"] == "set-aside"

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from tests.chain import beside, files, manifest_here, manifest_of, table, verger
 from tests.photos import hostile_photos
@@ -283,3 +284,15 @@ def test_hostile_photos_go_where_the_decoder_says(tmp_path: Path, network: tuple
     found: dict[str, str | None] = {Path(row["path"]).name: row["reason"] for row in rejected}
     found |= {Path(path).name: None for path in paths(tmp_path / "out" / "features")}
     assert found == expected
+
+
+def test_a_run_that_spends_its_time_decoding_says_what_to_do(
+    photos: Path, network: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "large").mkdir()
+    Image.effect_noise((2400, 1600), 60).convert("RGB").save(tmp_path / "large" / "photo.jpg")
+    words = ("features", "large", "out", *network, "--no-report", "--overwrite")
+    assert "--decode scaled" in verger(*words, cwd=tmp_path).stderr
+    assert "--decode scaled" not in verger(*words, "--decode", "scaled", cwd=tmp_path).stderr
+    few = ("features", photos, "few", *network, "--no-report")
+    assert "--decode scaled" not in verger(*few, cwd=tmp_path).stderr
