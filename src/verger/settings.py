@@ -58,6 +58,7 @@ PHOTOS, NETWORK, REDUCTION, SPARK = "Photos", "Network", "Reduction", "Spark"
 EXPORT, RESULT, RESUME, PRIVACY, PACK, ENGINE = "Export", "Result", "Resume", "Privacy", "Pack", "Engine"
 
 ENGINES = ("local", "spark")
+DECODE_MODES = ("exact", "scaled")
 DEFAULT_MASTER = "local[*]"
 
 # benchmarks/precision.py: MobileNetV2, 1,030 photos of fruits360-test, a processor with AVX-512 BF16

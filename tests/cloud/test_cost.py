@@ -177,6 +177,19 @@ def test_larger_photos_take_longer() -> None:
     assert CALIBRATION.photo_ms(3_004_700) == pytest.approx(1000 / 111 + 12 * 9)
 
 
+def test_photos_of_phones_are_priced_by_their_pixels_and_how_they_are_decoded() -> None:
+    exact = Photos.described(10_000, CALIBRATION, megapixels=12)
+    assert exact.mean_bytes == 12 * 280_000
+    hours = [
+        estimate(DEMO, photos, CALIBRATION, BUNDLED).hours.typical
+        for photos in (Photos(10_000, 5_000), replace(exact, decode="scaled"), exact)
+    ]
+    assert hours == sorted(hours) and hours[0] < hours[-1]
+    # 11.99 megapixels more than in the calibration.
+    assert CALIBRATION.photo_ms_by_pixels(12) == pytest.approx(1000 / 111 + 11.99 * 8.6)
+    assert Photos.described(1, CALIBRATION, mean_kb=7, megapixels=12).mean_bytes == 7_000
+
+
 @pytest.mark.parametrize("n_photos", [22_688, 90_000])
 def test_the_first_try_stays_under_ten_euros_with_two_hours_of_standing(n_photos: int) -> None:
     found = estimate(DEMO, Photos(n_photos, 5_000), CALIBRATION, BUNDLED, standing_h=2)

@@ -26,6 +26,7 @@ app.add_typer(commands, name="cloud")
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask")]
 Photos = Annotated[float | None, typer.Option(help="how many there will be, 1e6 say: what a run of them costs")]
 MeanKb = Annotated[float | None, typer.Option(help="mean size of these photos in kB")]
+Megapixels = Annotated[float | None, typer.Option(help="of a photo: a phone's has 12")]
 MaxEur = Annotated[
     float | None, typer.Option(help="refuse more: the run of --photos, or --max-hours of all workers")
 ]
@@ -37,7 +38,13 @@ OF_JOBS = (PHOTOS, NETWORK, REDUCTION, EXPORT, RESULT, RESUME)
 
 @commands.command()
 @with_deployment
-def plan(wanted: Deployment, photos: Photos = None, mean_kb: MeanKb = None, max_eur: MaxEur = None) -> None:
+def plan(
+    wanted: Deployment,
+    photos: Photos = None,
+    mean_kb: MeanKb = None,
+    megapixels: Megapixels = None,
+    max_eur: MaxEur = None,
+) -> None:
     """What would exist, where, and what it costs. Asks no cloud for anything, and needs no account.
 
     \b
@@ -45,7 +52,7 @@ def plan(wanted: Deployment, photos: Photos = None, mean_kb: MeanKb = None, max_
     verger cloud plan --region eu-west-1 --shape 2..8xm5.xlarge --photos 1e6 --max-eur 10
     verger cloud plan --provider gcp --engine batch
     """
-    show_plan(_provider(wanted), wanted, Asked(photos, mean_kb, max_eur))
+    show_plan(_provider(wanted), wanted, Asked(photos, mean_kb, max_eur, megapixels))
 
 
 @commands.command()
@@ -54,6 +61,7 @@ def up(
     wanted: Deployment,
     photos: Photos = None,
     mean_kb: MeanKb = None,
+    megapixels: Megapixels = None,
     max_eur: MaxEur = None,
     package: Annotated[Path | None, typer.Option(help="of `verger cloud package`; built anew by default")] = None,
     yes: Yes = False,
@@ -69,7 +77,7 @@ def up(
     """
     provider = _provider(wanted)
     _check_same_place(wanted)
-    show_plan(provider, wanted, Asked(photos, mean_kb, max_eur))
+    show_plan(provider, wanted, Asked(photos, mean_kb, max_eur, megapixels))
     ask("make this?", is_agreed=yes)
     provider.check(wanted)
     with deployments.alone(wanted.name), telling_what_to_do_next(wanted.name):

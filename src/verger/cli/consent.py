@@ -28,11 +28,12 @@ def tell(line: str) -> None:
 
 @dataclass(frozen=True)
 class Asked:
-    """A run that a price is asked for: so many photos, of so many kB each; and what it may cost at most."""
+    """A run to be priced: its photos, their mean kB or megapixels where known, and what it may cost at most."""
 
     photos: float | None = None
     mean_kb: float | None = None
     max_eur: float | None = None
+    megapixels: float | None = None
 
 
 def show_plan(provider: Provider, wanted: Deployment, asked: Asked) -> None:
@@ -64,8 +65,8 @@ def _show_estimate(wanted: Deployment, asked: Asked) -> None:
     from verger.cloud.tables import cost_table
 
     calibration, prices = load_calibration(), load_prices()
-    mean_bytes = calibration.mean_bytes if asked.mean_kb is None else asked.mean_kb * 1000
-    estimated = estimate(wanted, Photos(count_of(asked.photos), mean_bytes), calibration, prices)
+    photos = Photos.described(count_of(asked.photos), calibration, asked.mean_kb, asked.megapixels)
+    estimated = estimate(wanted, photos, calibration, prices)
     console.print(cost_table(estimated, calibration, prices))
     longest_h = math.ceil(estimated.hours.high)
     if wanted.engine in ENDING and longest_h > wanted.max_hours:

@@ -14,6 +14,8 @@ from rich.console import Console
 
 from verger.cli.app import app, console, messages
 from verger.cloud.providers import check_engine, cloud_of
+from verger.errors import SettingsError
+from verger.settings import DECODE_MODES
 
 if TYPE_CHECKING:
     from verger.cloud.calibration import Calibration
@@ -47,6 +49,8 @@ def cost(
     mean_kb: Annotated[
         float | None, typer.Option(help="kB of a photo; the calibration's by default", min=0)
     ] = None,
+    megapixels: Annotated[float | None, typer.Option(help="of a photo: a phone's has 12", min=0)] = None,
+    decode: Annotated[str, typer.Option(help="exact or scaled, as in `verger run --decode`")] = "exact",
     packed: Annotated[bool, typer.Option("--packed", help="the photos are packed (`verger pack`)")] = False,
     calibrate: Annotated[
         str | None, typer.Option(metavar="SRC", help="measure the speed first, here, on photos of this source")
@@ -67,6 +71,7 @@ def cost(
     \b
     verger cost --photos 22688 --shape 2xm5.xlarge --standing-h 2 --max-eur 10     # a first try on EMR
     verger cost --photos 1e6 --engine serverless
+    verger cost --photos 1e6 --megapixels 12 --decode scaled                      # photos as phones make them
     verger cost --photos 1e6 --shape 1..8xm5.xlarge --region eu-west-1
     verger cost --photos 1e6 --provider gcp --compare --plot clouds.svg
     verger cost --photos 1e6 --calibrate photos/ --calibration mine.json          # your photos, this machine
@@ -86,7 +91,9 @@ def cost(
     count = count_of(photos)
     wanted = _deployment(provider, region, engine, _shape(provider, shape, primary, spot=spot), idle_minutes)
     measured = _calibration(calibrate, model, limit, calibration, quiet=as_json)
-    asked = Photos(count, mean_kb * 1000 if mean_kb is not None else measured.mean_bytes, packed)
+    if decode not in DECODE_MODES:
+        raise SettingsError("decode", decode, DECODE_MODES)
+    asked = replace(Photos.described(count, measured, mean_kb, megapixels), is_packed=packed, decode=decode)
 
     def estimating(other: Deployment, n_photos: int = count) -> Estimate:
         return estimate(other, replace(asked, count=n_photos), measured, table, standing_h)

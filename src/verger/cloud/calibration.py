@@ -1,7 +1,7 @@
 """How many photos a core does in a second: measured once, kept as JSON, and taken for cores elsewhere.
 
 `calibrations.json` beside this file holds what this project's own benchmarks say; `verger cost --calibrate SRC`
-measures it on one's own photos (`verger.calibrate`, which needs Spark as this does not).
+measures it on one's own photos (`verger.calibrate`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ DEFAULT_MODEL = "MobileNetV2"
 
 # The chain's own rule (`ingest.Cut`): so many bytes are decoded in the time of one inference of MobileNetV2.
 _MS_A_BYTE = 9.0 / BYTES_PER_WEIGHT
+
+
+# Decoding and resizing, of JPEG with 12 megapixels: benchmarks/camera.py.
+_MS_A_MEGAPIXEL = {"exact": 8.6, "scaled": 2.5}
 
 
 class Calibration(BaseModel):
@@ -43,6 +47,12 @@ class Calibration(BaseModel):
         measured = 1000 / self.photos_per_core_s
         # A photo of no bytes would take most of the time still: the network's.
         return max(measured + (mean_bytes - self.mean_bytes) * _MS_A_BYTE, measured / 2)
+
+    def photo_ms_by_pixels(self, megapixels: float, decode: str = "exact") -> float:
+        """Return the milliseconds of a core for a photo of so many megapixels, decoded exactly or scaled."""
+        measured = 1000 / self.photos_per_core_s
+        more = max(megapixels - self.mean_megapixels, 0.0)
+        return measured + more * _MS_A_MEGAPIXEL[decode]
 
 
 def load_calibration(file: Path | None = None, model: str = DEFAULT_MODEL) -> Calibration:

@@ -51,16 +51,35 @@ KEY_REQUESTS_A_REQUEST = 0.01
 SHARD_BYTES = 256_000_000  # ingest/packed.py, which needs Spark
 ALARMS = 1  # infra/aws/alerts.tf: a cluster that lives long
 
+BYTES_A_MEGAPIXEL = 280_000  # of a phone's JPEG
+
 CASES = ("low", "typical", "high")
 
 
 @dataclass(frozen=True)
 class Photos:
-    """So many photos of so many bytes; packed ones (`verger pack`) take a request a shard instead of one each."""
+    """Photos to be priced: how many, their mean bytes and megapixels.
+
+    megapixels: None where only the bytes are known. is_packed: they take a request a shard instead of one each.
+    decode: as `--decode`, exact or scaled.
+    """
 
     count: int
     mean_bytes: float
     is_packed: bool = False
+    megapixels: float | None = None
+    decode: str = "exact"
+
+    @classmethod
+    def described(
+        cls, count: int, calibration: Calibration, mean_kb: float | None = None, megapixels: float | None = None
+    ) -> Photos:
+        """Return photos by what is known of their size: that of the calibration's where nothing is."""
+        if mean_kb is not None:
+            mean_bytes = mean_kb * 1000
+        else:
+            mean_bytes = calibration.mean_bytes if megapixels is None else megapixels * BYTES_A_MEGAPIXEL
+        return cls(count, mean_bytes, megapixels=megapixels)
 
 
 @dataclass(frozen=True)
@@ -184,7 +203,10 @@ def _job(deployment: Deployment, photos: Photos, calibration: Calibration, price
     shape = deployment.shape
     each = cores_a_worker(deployment.engine, prices.machine(shape.machine))
     n_cores = shape.most_workers * each
-    photo_ms = calibration.photo_ms(photos.mean_bytes)
+    if photos.megapixels is None:
+        photo_ms = calibration.photo_ms(photos.mean_bytes)
+    else:
+        photo_ms = calibration.photo_ms_by_pixels(photos.megapixels, photos.decode)
     return Job(photos.count, n_cores, photo_ms, round(photos.mean_bytes), photos.is_packed)
 
 
