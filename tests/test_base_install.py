@@ -25,6 +25,15 @@ HIDDEN = frozenset(json.load(open(os.path.join(os.path.dirname(__file__), "hidde
 SEEN = os.path.join(os.path.dirname(__file__), "seen")
 
 class Hiding:
+    invalidate_caches = PathFinder.invalidate_caches
+
+    @staticmethod
+    def find_distributions(*wanted):  # of what is hidden there is no metadata either
+        for found in PathFinder.find_distributions(*wanted):
+            modules = (found.read_text("top_level.txt") or found.metadata["Name"]).split()
+            if not HIDDEN.issuperset(modules):
+                yield found
+
     @staticmethod
     def find_spec(name, path=None, target=None):
         if name.partition(".")[0] not in HIDDEN:
