@@ -184,7 +184,8 @@ def _table(many: Watched, few: list[Watched]) -> str:
     engine = many.manifest["settings"]["engine"]
     lines = [
         f"Engine: {engine}. Measured {time.strftime('%Y-%m-%d')} on {len(os.sched_getaffinity(0))} cores of "
-        f"{cpu_name()}; the few photos were run {N_ROUNDS} x before the many and {N_ROUNDS} x after: means, and in brackets the range.",
+        f"{cpu_name()}; the few photos were run {N_ROUNDS} x before the many and {N_ROUNDS} x after: means, and in "
+        "brackets the range.",
         "",
         f"| | {few[0].n_photos:,} photos | {many.n_photos:,} photos | ratio |",
         "|---|---|---|---|",
