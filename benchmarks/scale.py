@@ -1,6 +1,6 @@
 """make soak-scale: many photos in one run, and few before and after: whether speed and memory are flat.
 
-    python -m benchmarks.scale FOLDER [N_PHOTOS]
+    python -m benchmarks.scale FOLDER [N_PHOTOS [ENGINE]]
 
 The many are Fruits-360's training photos over and over, each with a comment of its own inside, so that no two
 files have the same bytes. They take 1.3 GB of FOLDER, and are removed at the end. Others may use the machine:
@@ -70,22 +70,22 @@ class Watched:
     def growth_mb(self, kind: str) -> float:
         """By how much memory grows in 100,000 photos, fitted over the second half of the featurize stage."""
         spent = self.manifest["timings_s"]
-        end = sum(spent[stage] for stage in ("list", "convert", "start", "featurize"))
+        end = sum(spent[stage] for stage in ("list", "convert", "featurize"))
         times, held = np.array(self.at_s), np.array(self.memory_mb[kind])
         is_meant = (times > end - spent["featurize"] / 2) & (times < end)
         slope = np.polyfit(times[is_meant], held[is_meant], 1)[0]
         return float(slope * 100_000 / self.manifest["photos_per_s"])
 
 
-def main(folder: Path, n_photos: int = N_PHOTOS) -> None:
+def main(folder: Path, n_photos: int = N_PHOTOS, engine: str = "local") -> None:
     """Run few, many, few; print the table and leave it in benchmarks/scale.md."""
     folder.mkdir(parents=True, exist_ok=True)
     few, many = unpack("training", folder) / "Training", folder / "many"
     try:
         multiply(few, many, n_photos)
-        before = [watch(few, folder) for _ in range(N_ROUNDS)]
-        found = watch(many, folder)
-        after = [watch(few, folder) for _ in range(N_ROUNDS)]
+        before = [watch(few, folder, engine) for _ in range(N_ROUNDS)]
+        found = watch(many, folder, engine)
+        after = [watch(few, folder, engine) for _ in range(N_ROUNDS)]
     finally:
         shutil.rmtree(many, ignore_errors=True)
         shutil.rmtree(few.parent, ignore_errors=True)
@@ -114,11 +114,13 @@ def with_comment(jpeg: bytes, words: str) -> bytes:
     return _START_OF_IMAGE + segment + jpeg[len(_START_OF_IMAGE) :]
 
 
-def watch(photos: Path, folder: Path) -> Watched:
+def watch(photos: Path, folder: Path, engine: str) -> Watched:
     """Run the chain and look at its processes and temporary files every second."""
     out, watched = folder / "out", Watched()
     with tempfile.TemporaryDirectory(dir=folder, prefix="temp-") as temp:
-        command = ["run", str(photos), str(out), "--model", FRUITNET, "--conf", f"spark.local.dir={temp}", "--json"]
+        command = ["run", str(photos), str(out), "--model", FRUITNET, "--engine", engine, "--json"]
+        if engine == "spark":
+            command += ["--conf", f"spark.local.dir={temp}"]
         busy, start = _busy_s(), time.monotonic()
         run = subprocess.Popen(
             [sys.executable, "-m", "verger", *command, "--overwrite"],
@@ -180,9 +182,11 @@ def _in_words(run: Watched) -> str:
 
 
 def _table(many: Watched, few: list[Watched]) -> str:
+    engine = many.manifest["settings"]["engine"]
     lines = [
-        f"Measured {time.strftime('%Y-%m-%d')} on {len(os.sched_getaffinity(0))} cores of {cpu_name()}; the few "
-        f"photos were run {N_ROUNDS} x before the many and {N_ROUNDS} x after: means, and in brackets the range.",
+        f"Engine: {engine}. Measured {time.strftime('%Y-%m-%d')} on {len(os.sched_getaffinity(0))} cores of "
+        f"{cpu_name()}; the few photos were run {N_ROUNDS} x before the many and {N_ROUNDS} x after: means, and in "
+        "brackets the range.",
         "",
         f"| | {few[0].n_photos:,} photos | {many.n_photos:,} photos | ratio |",
         "|---|---|---|---|",
@@ -209,4 +213,4 @@ def _table(many: Watched, few: list[Watched]) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *map(int, sys.argv[2:3]))
+    main(Path(sys.argv[1]), int(sys.argv[2] if len(sys.argv) > 2 else N_PHOTOS), *sys.argv[3:4])

@@ -31,8 +31,14 @@ from verger.publish import MANIFEST
 RESULTS = Path(__file__).parents[1] / "docs" / "soak.md"
 # An unhurried network, so that a kill lands in the middle.
 FLAGS = ("--model", "MobileNetV2", "--weights", "random:0", "--components", "3", "--no-report", "--overwrite")
-LOCAL = (victims.DRIVER, victims.DRIVER_JVM, victims.PYTHON_WORKER)
-CLUSTER = (*LOCAL, victims.EXECUTOR, victims.WORKER)
+# Whom to kill, by what runs the tasks.
+LOCAL, SPARK, CLUSTER = "local engine", "local Spark", "cluster"
+_OF_SPARK = (victims.DRIVER, victims.DRIVER_JVM, victims.PYTHON_WORKER)
+VICTIMS: dict[str, tuple[str, ...]] = {
+    LOCAL: (victims.DRIVER, victims.LOCAL_WORKER),
+    SPARK: _OF_SPARK,
+    CLUSTER: (*_OF_SPARK, victims.EXECUTOR, victims.WORKER),
+}
 RUN_TIMEOUT_S = 600
 
 # What becomes of a run, in the order of the table; the last two must not happen.
@@ -42,11 +48,11 @@ OUTCOMES = (TOO_LATE, WENT_ON, RERUN, LOST, DIFFERS)
 
 @dataclass(frozen=True)
 class Ground:
-    """Where runs are disturbed: the photos, the result of a run left alone, and its seconds."""
+    """Where runs are disturbed: the photos, the result of a run left alone, and the seconds of one, by means."""
 
     photos: Path
     undisturbed: Path
-    duration_s: float
+    durations_s: dict[str, float]
     rerun_flags: tuple[str, ...]
 
 
@@ -55,7 +61,7 @@ class Case:
     """Whom to kill, where, and when (as a share of an undisturbed run's time)."""
 
     victim: str
-    is_on_cluster: bool
+    means: str
     moment: float
     has_earlier: bool
 
@@ -90,15 +96,18 @@ def _prepare(folder: Path, n_photos: int, rerun_flags: tuple[str, ...]) -> Groun
     assert sampled.returncode == 0, sampled.stderr
     for i in range(5):
         (photos / f"broken-{i}.jpg").write_bytes(b"\xff\xd8\xff" * i)
-    spent = manifest_of("run", photos, "undisturbed", *FLAGS, cwd=folder)["timings_s"]
-    # The network is converted once.
-    return Ground(photos, folder / "undisturbed", spent["total"] - spent["convert"], rerun_flags)
+    durations_s = {}
+    for means in VICTIMS:
+        with _master(means) as (flags, _):
+            spent = manifest_of("run", photos, "undisturbed", *FLAGS, *flags, cwd=folder)["timings_s"]
+        durations_s[means] = spent["total"] - spent["convert"]  # the network is converted once
+    return Ground(photos, folder / "undisturbed", durations_s, rerun_flags)
 
 
 def _cases(n_runs: int, seed: int) -> Iterator[Case]:
     """Yield cases by chance, every kind of victim as often as the others."""
     chance = random.Random(seed)
-    kinds = [(victim, False) for victim in LOCAL] + [(victim, True) for victim in CLUSTER]
+    kinds = [(victim, means) for means, kinds_there in VICTIMS.items() for victim in kinds_there]
     for number in range(n_runs):
         if number % len(kinds) == 0:
             chance.shuffle(kinds)
@@ -113,10 +122,10 @@ def _disturb(case: Case, ground: Ground, folder: Path) -> str:
         shutil.copytree(ground.undisturbed, out)
         (out / "from-before").touch()
     before = files(out)
-    with _master(case) as (flags, workers):
+    with _master(case.means) as (flags, workers):
         words = ("run", ground.photos, "out", *FLAGS, *flags)
         run = start_verger(*words, cwd=folder)
-        time.sleep(case.moment * ground.duration_s)
+        time.sleep(case.moment * ground.durations_s[case.means])
         is_killed = _kill(case.victim, run, workers)
         run.communicate(timeout=RUN_TIMEOUT_S)
         if run.returncode:
@@ -136,10 +145,10 @@ def _is_whole(out: Path, ground: Ground) -> bool:
 
 
 @contextmanager
-def _master(case: Case) -> Iterator[tuple[tuple[str, ...], Sequence[int]]]:
-    """Yield the flags that name a Spark, and the pids of its workers where it is a cluster."""
-    if not case.is_on_cluster:
-        yield (), ()
+def _master(means: str) -> Iterator[tuple[tuple[str, ...], Sequence[int]]]:
+    """Yield the flags that name the engine, and the pids of a cluster's workers."""
+    if means != CLUSTER:
+        yield ("--engine", "local" if means == LOCAL else "spark"), ()
         return
     cluster = up(ClusterOptions(workers=2))
     try:
@@ -160,7 +169,7 @@ def _kill(kind: str, run: subprocess.Popen[str], workers: Sequence[int]) -> bool
 
 
 def _where(case: Case) -> str:
-    return f"{case.victim}, {'cluster' if case.is_on_cluster else 'local'}"
+    return f"{case.victim}, {case.means}"
 
 
 def _table(found: Sequence[tuple[Case, str]], asked: argparse.Namespace) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.chain import wait_until
@@ -61,10 +62,10 @@ def wait_for_parts(folder: Path, run: subprocess.Popen[str], n: int = 1) -> None
     _wait(run, lambda: n_parts(folder) >= n)
 
 
-def _wait(run: subprocess.Popen[str], is_so: object) -> None:
+def _wait(run: subprocess.Popen[str], is_so: Callable[[], bool]) -> None:
     def is_reached() -> bool:
         assert run.poll() is None, "the run ended before it could be disturbed"
-        return bool(is_so())  # type: ignore[operator]
+        return is_so()
 
     wait_until(is_reached, timeout_s=300)
 

@@ -10,14 +10,12 @@ import pytest
 
 from tests import s3
 from tests.chain import manifest_here, manifest_of, multiplied
+from tests.events import ENGINES
 from tests.faulty import CUT, ERRORS, STALL, Faulty
 from tests.test_s3 import table
 from verger.objects import listing, object_path
 from verger.objects.stores import store_of
 from verger.uri import any_path
-
-# Spark's connector waits 200 s for an answer, where verger's own waits 20.
-PATIENCE = ("--conf", "spark.hadoop.fs.s3a.connection.timeout=5s")
 
 
 @pytest.fixture
@@ -54,20 +52,21 @@ def test_lists_and_objects_are_whole_where_answers_break_off(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("engine", list(ENGINES))
 @pytest.mark.parametrize(
     "faulty", [{"share": 0.07, "stalling": ("photos/kiwi/0005", "features/part")}], indirect=True
 )
 def test_a_run_through_a_faulty_store_gives_what_an_undisturbed_one_gives(
-    faulty: Faulty, photos: Path, tiny_model: str, tmp_path: Path
+    engine: str, faulty: Faulty, photos: Path, tiny_model: str, tmp_path: Path
 ) -> None:
     few = multiplied(photos, tmp_path / "few", 32)
     s3.put_tree(few, "photos")
     src, out = f"s3a://{s3.BUCKET}/photos", f"s3a://{s3.BUCKET}/results/out"
     words = ("--model", tiny_model, "--components", 2, "--no-report")
-    told = manifest_of("run", src, out, *words, *PATIENCE, cwd=tmp_path)
+    found = manifest_of("run", src, out, *words, *ENGINES[engine], cwd=tmp_path)
     assert min(faulty.met[fault] for fault in (*ERRORS, CUT)) > 0 and faulty.met[STALL] == 2, faulty.met
     here = manifest_here("run", few, tmp_path / "out", *words, cwd=tmp_path)
-    assert told["counts"] == here["counts"]
+    assert found["counts"] == here["counts"]
     for name in ("features", "rejected", "components"):
         assert table(any_path(out) / name).equals(table(tmp_path / "out" / name)), name
-    assert [key for key in s3.keys("results/") if "staging" in key or "magic" in key] == []
+    assert [key for key in s3.keys("results/") if "staging" in key] == []

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.chain import descendants, start_verger
+from tests.events import ENGINES
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -38,14 +39,14 @@ def peaks_of(*words: object, cwd: Path) -> Peaks:
     while run.poll() is None:
         peaks.driver = max(peaks.driver, resident_mb(psutil.Process(run.pid)))
         for process in descendants(run.pid):
-            told = command_of(process)
-            if "pyspark.daemon" in told:
+            command = command_of(process)
+            if "verger.engine.worker" in command or "pyspark.daemon" in command:
                 peaks.worker = max(peaks.worker, resident_mb(process))
-            elif "org.apache.spark" in told:
+            elif "org.apache.spark" in command:
                 peaks.java = max(peaks.java, resident_mb(process))
         time.sleep(_EVERY_S)
-    _, told = run.communicate()
-    assert run.returncode == 0, told
+    _, said = run.communicate()
+    assert run.returncode == 0, said
     print(f"\npeaks in MB: {peaks}")
     return peaks
 
@@ -64,7 +65,8 @@ def command_of(process: psutil.Process) -> str:
         return ""
 
 
-def test_a_worker_stays_small_whatever_the_photos(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", list(ENGINES))
+def test_a_worker_stays_small_whatever_the_photos(engine: str, tmp_path: Path) -> None:
     """Twelve megapixels each, 36 MB unpacked, all in one folder."""
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -75,8 +77,9 @@ def test_a_worker_stays_small_whatever_the_photos(tmp_path: Path) -> None:
     for i in range(4, 200):
         os.link(folder / f"{i % 4:03d}.jpg", folder / f"{i:03d}.jpg")
     network = ("--model", "MobileNetV2", "--weights", "random:0")
-    peaks = peaks_of("features", folder, "out", *network, "--no-report", cwd=tmp_path)
+    peaks = peaks_of("features", folder, "out", *network, *ENGINES[engine], "--no-report", cwd=tmp_path)
     assert 0 < peaks.worker < MAX_WORKER_MB
+    assert (peaks.java > 0) == (engine == "spark")
 
 
 def link_photos(photos: Path, folder: Path, n: int) -> None:
@@ -88,9 +91,13 @@ def link_photos(photos: Path, folder: Path, n: int) -> None:
         os.link(originals[i % len(originals)], place / f"{i:06d}{originals[i % len(originals)].suffix}")
 
 
-def test_the_driver_does_not_grow_with_the_photos(photos: Path, tiny_model: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", list(ENGINES))
+def test_the_driver_does_not_grow_with_the_photos(
+    engine: str, photos: Path, tiny_model: str, tmp_path: Path
+) -> None:
+    flags = ("--model", tiny_model, *ENGINES[engine], "--no-report")
     peaks = {}
     for n in (1_000, 100_000):
         link_photos(photos, tmp_path / f"{n}", n)
-        peaks[n] = peaks_of("features", f"{n}", f"out-{n}", "--model", tiny_model, "--no-report", cwd=tmp_path)
+        peaks[n] = peaks_of("features", f"{n}", f"out-{n}", *flags, cwd=tmp_path)
     assert peaks[100_000].driver - peaks[1_000].driver < MAX_DRIVER_GROWTH_MB

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.chain import beside, files, manifest_here, manifest_of, table, verger
+from tests.events import ENGINES
 from tests.photos import hostile_photos
 from verger import schema
 from verger.decode import decode_rgb
@@ -265,7 +266,8 @@ def test_real_photos_give_the_pca_that_numpy_gives(fruits360_test: Path, tmp_pat
 
 
 @pytest.mark.slow
-def test_hostile_photos_go_where_the_decoder_says(tmp_path: Path, network: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("engine", list(ENGINES))
+def test_hostile_photos_go_where_the_decoder_says(engine: str, tmp_path: Path, network: tuple[str, ...]) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     expected: dict[str, str | None] = {}
@@ -277,7 +279,7 @@ def test_hostile_photos_go_where_the_decoder_says(tmp_path: Path, network: tuple
         except DecodeError as error:
             expected[name] = error.reason
     assert len(expected) == 2000
-    manifest = manifest_of("features", folder, "out", *network, cwd=tmp_path)
+    manifest = manifest_of("features", folder, "out", *network, *ENGINES[engine], cwd=tmp_path)
     counts = manifest["counts"]
     assert counts["listed"] == 2000 == counts["features"] + counts["rejected"]
     rejected = table(tmp_path / "out" / "rejected").to_pylist()
