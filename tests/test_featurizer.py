@@ -14,7 +14,7 @@ from verger.errors import SettingsError
 from verger.featurize.transformer import ImageFeaturizer
 from verger.ingest import read_images, with_content
 from verger.reduce.spark import PCA, PCAModel
-from verger.schema import OUTCOME, columns
+from verger.schema import OUTCOME
 
 Rows = dict[str, dict[str, object]]
 
@@ -73,7 +73,7 @@ def test_a_wrong_param_is_told_before_any_job_starts(images: DataFrame, tiny_mod
 @pytest.mark.core
 def test_it_adds_the_outcome_and_keeps_every_row(images: DataFrame, tiny_model: str) -> None:
     found = ImageFeaturizer(model=tiny_model).transform(images)
-    assert found.columns == [*images.columns, *columns(OUTCOME)]
+    assert found.columns == [*images.columns, *OUTCOME.names]
     rows = by_path(found)
     assert len(rows) == 15
     for path, row in rows.items():

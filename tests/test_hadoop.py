@@ -18,7 +18,7 @@ from verger.ingest import Selection, read_images
 from verger.ingest.hadoop import HadoopFolder, any_case, hadoop_images
 from verger.pipeline import features
 from verger.progress import Silent
-from verger.schema import IMAGES, columns
+from verger.schema import IMAGES
 from verger.settings import load_settings
 from verger.uri import is_hadoop
 
@@ -75,7 +75,7 @@ def test_photos_on_hdfs_give_what_local_ones_give(
 def test_they_are_selected_and_labelled_as_local_ones_are(spark: SparkSession, mounted: str) -> None:
     def labels(selection: Selection, src: str = mounted) -> list[str | None]:
         images, n_photos = hadoop_images(spark, HadoopFolder(src), selection)
-        assert sorted(images.columns) == sorted(columns(IMAGES))
+        assert sorted(images.columns) == sorted(IMAGES.names)
         found = [label for (label,) in images.select("label").collect()]
         assert len(found) == n_photos
         return sorted(found, key=str)

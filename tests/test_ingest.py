@@ -13,7 +13,7 @@ from verger.context import is_local
 from verger.errors import SourceError
 from verger.ingest import TASK_WEIGHT, Cut, Listing, Selection, read_images, with_content, write_listing
 from verger.ingest.images import images, sent_along
-from verger.schema import IMAGES, columns
+from verger.schema import IMAGES
 
 
 def listed(
@@ -164,7 +164,7 @@ def test_images_keep_spark_binary_file_columns_and_one_partition_a_task(spark: S
     images = read_images(spark, str(tree))
     assert images.rdd.getNumPartitions() == min(9, 4 * (os.cpu_count() or 1))
     full = with_content(images)
-    assert full.columns == columns(IMAGES)
+    assert full.columns == IMAGES.names
     ours = {_values(row) for row in full.drop("label").collect()}
     binary = spark.read.format("binaryFile").option("recursiveFileLookup", True).load(str(tree))
     theirs = {_values(row) for row in binary.collect() if "/." not in row.path and not row.path.endswith(".txt")}

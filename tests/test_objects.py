@@ -4,9 +4,12 @@ import io
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -20,9 +23,10 @@ from verger.errors import DecodeError, Reason, ResultError, SourceError, Storage
 from verger.featurize.runtime import PhotoFeatures, PreparedPhoto
 from verger.featurize.worker import WorkerOptions, featurize_batches
 from verger.ingest import Selection, write_listing
-from verger.objects import ObjectPath, object_path
+from verger.objects import ObjectPath, Version, object_path
 from verger.objects.stores import failure, store_of
-from verger.publish import publishing
+from verger.publish import locking, publishing
+from verger.publish.locking import Lock
 from verger.report.artefacts import open_table, stream
 from verger.uri import any_path
 
@@ -66,6 +70,10 @@ def test_all_spellings_of_s3_are_what_spark_calls_s3a(scheme: str) -> None:
     assert str(any_path(f"{scheme}://bucket/a/b/")) == "s3a://bucket/a/b"
 
 
+def test_azures_containers_have_a_short_name_too() -> None:
+    assert any_path("az://photos/a/b/") == ObjectPath("az://photos", "a/b")
+
+
 @pytest.mark.parametrize("path", ["/a/b", "a", "file:/a", "s3:/a", "C:/x"])
 def test_what_is_no_store_stays_a_path(path: str) -> None:
     assert object_path(path) is None
@@ -98,6 +106,14 @@ def test_a_tree_goes_with_the_objects_that_stand_for_folders(place: ObjectPath) 
     place.remove_tree()
     assert s3.keys(place.key) == [f"{place.key}-beside"]
     place.remove_tree()
+
+
+def test_a_tree_goes_without_a_trace_in_the_folder_above(place: ObjectPath) -> None:
+    for number in range(3):
+        (place / "above" / "tree" / f"{number}").write_bytes(b"1")
+    (place / "above" / "tree").write_bytes(b"an object of the same name")
+    (place / "above" / "tree").remove_tree()
+    assert s3.keys(place.key) == [f"{place.key}/above/tree"]
 
 
 def test_an_empty_photo_is_listed_as_any_other(place: ObjectPath) -> None:
@@ -226,7 +242,7 @@ def test_photos_of_a_store_are_read_ahead_and_stay_in_order(
     names = [f"{place}/{i}" if i % 10 else f"{place}/gone-{i}" for i in range(100)]
     batch = pa.RecordBatch.from_pydict({"path": names})
     done = pa.Table.from_batches(
-        featurize_batches([batch], _Lengths(), WorkerOptions(10), lambda done, rejected: None)  # type: ignore[arg-type]
+        featurize_batches([batch], _Lengths(), WorkerOptions(10))  # type: ignore[arg-type]
     ).to_pydict()
     assert done["path"] == names
     assert done["width"] == [i if i % 10 else None for i in range(100)]
@@ -312,14 +328,89 @@ def test_a_run_that_ends_as_the_next_looks_at_its_lock_is_not_in_its_way(
     lock.write_text("{}")
     real = ObjectPath.create
 
-    def create(path: ObjectPath, data: bytes) -> bool:
-        is_made = real(path, data)
-        path.unlink()
-        return is_made
+    def create(path: ObjectPath, data: bytes) -> Version | None:
+        made = real(path, data)
+        if made is None:
+            path.unlink()
+        return made
 
     with monkeypatch.context() as patch:
         patch.setattr(ObjectPath, "create", create)
         write_result(place / "out", "one")
+    assert names(place) == ["out/data/x", "out/manifest.json"]
+
+
+def dead_lock(out: ObjectPath) -> ObjectPath:
+    lock = out.with_name(f".{out.name}.verger-staging") / "lock"
+    lock.write_text(json.dumps({"host": "elsewhere", "pid": 1, "at": time.time() - 3600}))
+    return lock
+
+
+def take_over_at_once(lock: ObjectPath, patch: pytest.MonkeyPatch, n_runs: int = 8) -> list[Lock]:
+    """Let several runs look at a dead lock, and go on together when all have seen it; return who has it then."""
+    all_have_seen = threading.Barrier(n_runs)
+
+    def is_dead(owner: dict[str, Any]) -> bool:
+        found = real(owner)
+        all_have_seen.wait(60)
+        return found
+
+    real = locking._is_dead
+    patch.setattr(locking, "_is_dead", is_dead)
+    runs = [Lock(lock) for _ in range(n_runs)]
+    with ThreadPoolExecutor(n_runs) as pool:
+        has_taken = list(pool.map(Lock.take, runs))
+    return [run for run, has in zip(runs, has_taken, strict=True) if has]
+
+
+def test_of_runs_that_take_over_a_dead_lock_at_once_one_has_it(
+    place: ObjectPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = dead_lock(place / "out")
+    (winner,) = take_over_at_once(lock, monkeypatch)
+    assert json.loads(lock.read_text())["token"] == winner._token
+    winner.check()
+    winner.release()
+    assert not lock.is_file()
+
+
+def test_a_store_without_conditional_replacement_lets_one_take_over_too(
+    place: ObjectPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replace(path: ObjectPath, data: bytes, version: Version) -> None:
+        raise failure(str(path), Exception("Server returned non-2xx status code: 501 Not Implemented"))
+
+    monkeypatch.setattr(ObjectPath, "replace", replace)
+    lock = dead_lock(place / "out")
+    (winner,) = take_over_at_once(lock, monkeypatch)
+    assert json.loads(lock.read_text())["token"] == winner._token
+    winner.check()
+
+
+def test_a_run_whose_lock_was_taken_over_changes_nothing(place: ObjectPath) -> None:
+    write_result(place / "out", "one")
+    with pytest.raises(ResultError, match="taken over"), publishing(place / "out", overwrite=True) as stage:
+        (stage / "features" / "x.parquet").write_text("two")
+        (stage / "manifest.json").write_text("{}")
+        dead_lock(place / "out")  # as if it had slept for an hour
+        other = Lock(stage.parent / "lock")
+        assert other.take()
+    assert (place / "out" / "data" / "x").read_text() == "one"
+    other.check()
+    other.release()
+
+
+def test_a_lock_whose_creation_was_not_confirmed_is_still_ours(
+    place: ObjectPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = ObjectPath.create
+
+    def create(path: ObjectPath, data: bytes) -> Version | None:
+        real(path, data)
+        return real(path, data)  # the request was made again
+
+    monkeypatch.setattr(ObjectPath, "create", create)
+    write_result(place / "out", "one")
     assert names(place) == ["out/data/x", "out/manifest.json"]
 
 

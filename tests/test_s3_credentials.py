@@ -1,4 +1,4 @@
-"""The chain against an S3 server that checks who asks: right credentials, wrong ones, and those of a profile."""
+"""The chain against an S3 server that checks signatures: right credentials, wrong ones, and those of a profile."""
 
 from __future__ import annotations
 
@@ -48,13 +48,15 @@ def assert_no_secret(done: Done) -> None:
         assert secret not in done.stdout + done.stderr + logs
 
 
-def test_from_and_to_the_store_it_is_as_on_disk(photos: Path, tiny_model: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["local", "spark"])
+def test_from_and_to_the_store_it_is_as_on_disk(engine: str, photos: Path, tiny_model: str, tmp_path: Path) -> None:
     flags = ("--model", tiny_model, "--components", "2", "--export", "csv", "--single-file")
-    told = manifest_of("run", f"{S3}/photos", f"{S3}/results/out", *flags, cwd=tmp_path)
+    out = f"{S3}/results/{engine}"
+    told = manifest_of("run", f"{S3}/photos", out, *flags, "--engine", engine, cwd=tmp_path)
     here = manifest_of("run", photos, tmp_path / "out", *flags, cwd=tmp_path)
     assert told["counts"] == here["counts"] and told["counts"]["rejected"] == 3
     for name in ("features", "rejected", "components"):
-        assert table(result(f"{S3}/results/out") / name).equals(table(tmp_path / "out" / name)), name
+        assert table(result(out) / name).equals(table(tmp_path / "out" / name)), name
 
 
 def test_a_wrong_secret_for_the_photos(tiny_model: str, tmp_path: Path) -> None:
@@ -71,25 +73,18 @@ def test_a_wrong_secret_for_the_result(photos: Path, tiny_model: str, tmp_path: 
     assert not result(f"{S3}/refused").exists()
 
 
-def test_a_wrong_secret_for_spark_alone(photos: Path, tiny_model: str, tmp_path: Path) -> None:
-    wrong = (
-        "--conf",
-        f"spark.hadoop.fs.s3a.access.key={s3proxy.KEY_ID}",
-        "--conf",
-        f"spark.hadoop.fs.s3a.secret.key={WRONG}",
-    )
-    done = verger("run", photos, f"{S3}/refused", "--model", tiny_model, *wrong, cwd=tmp_path)
+@pytest.mark.parametrize("are_here", ["photos", "result"])
+def test_a_wrong_secret_for_sparks_executors_alone(
+    are_here: str, photos: Path, tiny_model: str, tmp_path: Path
+) -> None:
+    wrong = ("--engine", "spark", "--conf", f"spark.executorEnv.AWS_SECRET_ACCESS_KEY={WRONG}")
+    src, out = (photos, f"{S3}/refused") if are_here == "photos" else (f"{S3}/photos", tmp_path / "out")
+    done = verger("features", src, out, "--model", tiny_model, *wrong, cwd=tmp_path)
     assert_refused(done, f"{S3}/")
-    assert not result(f"{S3}/refused").exists()
+    assert not (tmp_path / "out").exists() and not result(f"{S3}/refused").exists()
 
 
-def test_a_wrong_secret_for_the_workers_alone(tiny_model: str, tmp_path: Path) -> None:
-    wrong = ("--conf", f"spark.executorEnv.AWS_SECRET_ACCESS_KEY={WRONG}")
-    done = verger("features", f"{S3}/photos", tmp_path / "out", "--model", tiny_model, *wrong, cwd=tmp_path)
-    assert_refused(done, f"{S3}/photos")
-
-
-def test_a_profile_does_for_python_and_for_spark(
+def test_a_profile_does_for_driver_and_workers(
     tiny_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / ".aws").mkdir()
@@ -101,8 +96,10 @@ def test_a_profile_does_for_python_and_for_spark(
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     out = f"{S3}/profile"
-    told = manifest_of("run", f"{S3}/photos", out, "--model", tiny_model, cwd=tmp_path, AWS_PROFILE="orchard")
-    assert told["counts"]["features"] == 12
+    for engine in ("local", "spark"):
+        flags = ("--model", tiny_model, "--overwrite", "--engine", engine)
+        told = manifest_of("run", f"{S3}/photos", out, *flags, cwd=tmp_path, AWS_PROFILE="orchard")
+        assert told["counts"]["features"] == 12
     done = verger("run", f"{S3}/photos", out, "--model", tiny_model, "--overwrite", cwd=tmp_path)
     assert_refused(done, S3)
 

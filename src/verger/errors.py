@@ -43,11 +43,15 @@ class SourceError(VergerError):
 
 
 class StorageError(VergerError):
-    """An object store refuses, fails or cannot be reached."""
+    """An object store refuses, fails or cannot be reached.
 
-    def __init__(self, message: str, *, is_refusal: bool = False) -> None:
+    is_refusal: these credentials may not do it. is_unsupported: the store has no such operation.
+    """
+
+    def __init__(self, message: str, *, is_refusal: bool = False, is_unsupported: bool = False) -> None:
         super().__init__(message)
         self.is_refusal = is_refusal
+        self.is_unsupported = is_unsupported
 
 
 class ResultError(VergerError):

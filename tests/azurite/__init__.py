@@ -35,27 +35,13 @@ class Server:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What points obstore at it, and tells it and Spark the key."""
+        """What points obstore at it, and the key."""
         return {
             "AZURE_STORAGE_USE_EMULATOR": "true",
             "AZURITE_BLOB_STORAGE_URL": f"http://127.0.0.1:{self.port}",
             "AZURE_STORAGE_ACCOUNT_NAME": ACCOUNT,
             "AZURE_STORAGE_ACCOUNT_KEY": KEY,
         }
-
-    @property
-    def conf(self) -> list[str]:
-        """What points Spark's connector at it: no https, and the interface of accounts without real folders."""
-        settings = {
-            "abfs.endpoint": f"127.0.0.1:{self.port}",
-            "always.use.https": "false",
-            "account.hns.enabled": "false",
-            "fns.account.service.type": "BLOB",
-            "ingress.service.type": "BLOB",
-        }
-        return [
-            word for key, value in settings.items() for word in ("--conf", f"spark.hadoop.fs.azure.{key}={value}")
-        ]
 
 
 def can_be_had() -> bool:

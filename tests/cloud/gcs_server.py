@@ -115,13 +115,15 @@ class Store:
 
     def _put(self, asked: Asked) -> Reply:
         bucket, key = asked.groups
-        if asked.headers.get("x-goog-if-generation-match") == "0" and (bucket, key) in self.objects:
+        _, generation = self.objects.get((bucket, key), (b"", 0))
+        if asked.headers.get("x-goog-if-generation-match", str(generation)) != str(generation):
             raise RefusedError(412, {"error": {"code": 412, "message": "conditionNotMet"}})
         data = asked.body
         if source := asked.headers.get("x-goog-copy-source"):
             there, _, name = unquote(source).strip("/").partition("/")
             data = self._held(there, name)[0]
-        return Reply(b"", {"ETag": f'"{self._hold(bucket, key, data)}"'})
+        now = self._hold(bucket, key, data)
+        return Reply(b"", {"ETag": f'"{now}"', "x-goog-generation": str(now)})
 
     def _delete(self, asked: Asked) -> Reply:
         self._held(*asked.groups)

@@ -27,7 +27,6 @@ import pyspark
 import pytest
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.emr.models import emr_backends
-from verger.connectors import spark_settings
 
 from tests.chain import manifest_of, verger, wait_until
 from tests.cloud.moto_server import serving
@@ -101,16 +100,14 @@ def steps_run(bucket: str, scratch: Path) -> Iterator[None]:
 
 
 def run_step(step: Any, bucket: str, scratch: Path) -> None:
-    """Do on this machine what command-runner.jar does: spark-defaults are those that verger sets up for S3."""
+    """Do on this machine what command-runner.jar does; Spark here knows no S3: verger's tasks do."""
     step.start()
     program, *words = step.args
     assert program == "spark-submit" and step.jar == "command-runner.jar"
     at = next(i for i, word in enumerate(words) if word.endswith("/main.py"))
     main = scratch / "main.py"
     client("s3").download_file(bucket, words[at].removeprefix(f"s3://{bucket}/"), str(main))
-    defaults = spark_settings(["s3a"], (), lambda line: None) | {"spark.pyspark.python": sys.executable}
-    (scratch / "defaults.conf").write_text("".join(f"{key} {value}\n" for key, value in defaults.items()))
-    command = [str(SPARK_SUBMIT), "--master", "local[2]", "--properties-file", str(scratch / "defaults.conf")]
+    command = [str(SPARK_SUBMIT), "--master", "local[2]", "--conf", f"spark.pyspark.python={sys.executable}"]
     environment = os.environ | {"JAVA_HOME": str(use_java().home), "PYSPARK_PYTHON": sys.executable}
     done = subprocess.run(
         [*command, *words[:at], str(main), *words[at + 1 :]], env=environment, capture_output=True

@@ -10,6 +10,7 @@ import pytest
 
 from tests.chain import store_at
 from tests.cloud.gcs_server import Store, serving_store
+from tests.test_objects import dead_lock, take_over_at_once
 from verger.content import read_photo
 from verger.ingest.walk import Skipped, walk_source
 from verger.objects import ObjectPath, object_path
@@ -52,6 +53,15 @@ def test_a_place_answers_as_a_folder_does(place: ObjectPath) -> None:
 def test_one_writer_alone_creates_an_object(place: ObjectPath) -> None:
     assert (place / "lock").create(b"mine") and not (place / "lock").create(b"yours")
     assert (place / "lock").read_bytes() == b"mine"
+
+
+def test_of_runs_that_take_over_a_dead_lock_at_once_one_has_it(
+    place: ObjectPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (winner,) = take_over_at_once(dead_lock(place / "out"), monkeypatch)
+    winner.check()
+    winner.release()
+    assert not place.exists()
 
 
 def test_a_tree_is_copied_and_removed(place: ObjectPath) -> None:

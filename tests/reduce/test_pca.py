@@ -24,7 +24,7 @@ from verger.reduce import moments as moments_module
 from verger.reduce.moments import Moments, merge_all
 from verger.reduce.pca import Criterion, fit_exact
 from verger.reduce.sketch import fit_randomized, product_part
-from verger.reduce.spark import PCA, PCAModel, Vectors, fit_projection
+from verger.reduce.spark import PCA, PCAModel, fit_projection, vectors_of
 
 Matrix = npt.NDArray[np.float64]
 
@@ -151,23 +151,12 @@ def test_stages_save_and_load_in_a_pipeline(spark: SparkSession, tmp_path: Path)
     fitted.write().overwrite().save(str(tmp_path / "model"))
 
 
-def test_new_features_fold_into_the_state_without_the_old_ones(spark: SparkSession) -> None:
-    x = correlated(120, 5)
-    _, old = fit_projection(Vectors.of(frame(spark, x[:70]), "features"), Criterion(k=3))
-    updated, moments = fit_projection(Vectors.of(frame(spark, x[70:]), "features"), Criterion(k=3), update=old)
-    whole, _ = fit_projection(Vectors.of(frame(spark, x), "features"), Criterion(k=3))
-    assert moments.n == 120
-    np.testing.assert_allclose(updated.directions, whole.directions, atol=1e-9)
-    with pytest.raises(ReductionError, match="5 and of 4 columns"):
-        fit_projection(Vectors.of(frame(spark, x[:, :4]), "features"), Criterion(k=2), update=old)
-
-
 def test_many_partitions_are_merged_in_a_tree(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     x = correlated(400, 4)
     table = frame(spark, x).repartition(20)
     monkeypatch.setattr("verger.reduce.spark.FAN_IN", 2)
     monkeypatch.setattr("verger.reduce.spark.n_slots", lambda _: 20)
-    projection, moments = fit_projection(Vectors.of(table, "features"), Criterion(k=2))
+    projection, moments = fit_projection(vectors_of(table, "features"), Criterion(k=2))
     assert moments.n == 400
     np.testing.assert_allclose(projection.mean, x.mean(0), rtol=1e-10)
     np.testing.assert_allclose(moments.m2, np.cov(x.T) * 399, rtol=1e-8)
@@ -180,7 +169,7 @@ def test_wide_vectors_are_sketched_and_the_error_is_stated(
 ) -> None:
     x = correlated(90, 40)
     exact, _ = fit_projection(
-        Vectors.of(frame(spark, x), "features"), Criterion(k, variance), standardize=standardize
+        vectors_of(frame(spark, x), "features"), Criterion(k, variance), standardize=standardize
     )
     monkeypatch.setattr(moments_module, "MAX_EXACT_FEATURES", 10)
 
@@ -202,15 +191,13 @@ def test_wide_vectors_are_sketched_and_the_error_is_stated(
 def test_flattened_vgg16_width_goes_through_spark(spark: SparkSession) -> None:
     """25,088 columns on 60 rows: the workers take the wide way by themselves."""
     x = correlated(60, 25_088)
-    projection, moments = fit_projection(Vectors.of(frame(spark, x), "features"), Criterion(variance=0.9))
+    projection, moments = fit_projection(vectors_of(frame(spark, x), "features"), Criterion(variance=0.9))
     assert moments.is_wide
     ratio = SklearnPCA(svd_solver="full").fit(x).explained_variance_ratio_
     assert projection.k == int(np.searchsorted(np.cumsum(ratio), 0.9)) + 1
     np.testing.assert_allclose(
         projection.explained_variance_ratio[: projection.k], ratio[: projection.k], rtol=1e-5
     )
-    with pytest.raises(ReductionError, match="keep no state"):
-        fit_projection(Vectors.of(frame(spark, x), "features"), Criterion(k=2), update=moments)
 
 
 def test_a_variance_that_a_sketch_cannot_reach_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

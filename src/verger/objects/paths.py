@@ -1,4 +1,4 @@
-"""Object stores as folders and files: s3a://, gs:// and abfss:// URIs, by obstore.
+"""Object stores as folders and files: s3a://, gs:// and abfss:// or az:// URIs, by obstore.
 
 `ObjectPath` answers to the part of pathlib's interface that verger needs, so that results and sources are read
 and written by the same code wherever they lie. Endpoint, region and credentials come from where the stores' own
@@ -15,21 +15,42 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from verger.objects import gcs, listing, s3
 from verger.objects.ranges import Found
 from verger.objects.stores import T, ask, failure
 
 if TYPE_CHECKING:
+    from obstore import UpdateVersion
     from obstore.store import ObjectStore
 
-SCHEMES = ("s3a", "s3", "s3n", "gs", "abfss", "abfs")
+SCHEMES = ("s3a", "s3", "s3n", "gs", "abfss", "abfs", "az")
 _S3 = ("s3a", "s3", "s3n")
-_AZURE = ("abfss://", "abfs://")
+# Stores where a key that ends in a slash stands for a folder.
+_MARKING = ("s3a://", "gs://")
 _URI = re.compile(rf"^({'|'.join(SCHEMES)})://([^/]+)/*(.*)$", re.IGNORECASE | re.DOTALL)
 
 _AT_A_TIME = 16
+_KEYS_A_REQUEST = 1000
+
+
+@dataclass(frozen=True)
+class Version:
+    """Version of an object's content: its e-tag (S3, Azure), and its generation (Cloud Storage)."""
+
+    e_tag: str | None
+    generation: str | None
+
+    @property
+    def condition(self) -> UpdateVersion:
+        """The version as obstore takes it."""
+        found: UpdateVersion = {}
+        if self.e_tag is not None:
+            found["e_tag"] = self.e_tag
+        if self.generation is not None:
+            found["version"] = self.generation
+        return found
 
 
 @dataclass(frozen=True, order=True)
@@ -128,16 +149,36 @@ class ObjectPath:
         """Put an object of text."""
         self.write_bytes(text.encode(encoding))
 
-    def create(self, data: bytes) -> bool:
-        """Put an object unless there is one already; tell whether it was put."""
+    def read_version(self) -> tuple[bytes, Version]:
+        """Return the object's bytes and their version; FileNotFoundError where there is none."""
         import obstore
-        from obstore.exceptions import AlreadyExistsError
+
+        def read(store: ObjectStore) -> tuple[bytes, Version]:
+            found = obstore.get(store, self.key)
+            return bytes(found.bytes()), Version(found.meta["e_tag"], found.meta["version"])
+
+        return self._ask(read)
+
+    def create(self, data: bytes) -> Version | None:
+        """Put an object unless there is one already; return its version, or None where there is one."""
+        return self._put_if("create", data)
+
+    def replace(self, data: bytes, version: Version) -> Version | None:
+        """Put an object in place of a version of it; return the new one, or None where it has changed or is gone.
+
+        Raises StorageError where the store has no conditional writes.
+        """
+        return self._put_if(version.condition, data)
+
+    def _put_if(self, mode: Literal["create"] | UpdateVersion, data: bytes) -> Version | None:
+        import obstore
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         try:
-            self._ask(lambda store: obstore.put(store, self.key, data, mode="create"))
-        except AlreadyExistsError:
-            return False
-        return True
+            put = self._ask(lambda store: obstore.put(store, self.key, data, mode=mode))
+        except (AlreadyExistsError, PreconditionError, FileNotFoundError):
+            return None
+        return Version(put["e_tag"], put["version"])
 
     def open(self, mode: str = "rb") -> io.BufferedIOBase:
         """Open the object for reading, by ranges."""
@@ -160,19 +201,26 @@ class ObjectPath:
                 raise
 
     def remove_tree(self) -> None:
-        """Delete every object below, and those that Spark's connectors leave to stand for folders."""
-        if self.root.startswith(_AZURE):
-            self._remove_azure_tree()
-        else:
-            self._remove_tree_and_marks()
-
-    def _remove_azure_tree(self) -> None:
-        """There a mark's name ends in no slash: obstore can name it, and knows every way to say who asks."""
+        """Delete every object below, and the empty ones that stand for folders."""
         with ThreadPoolExecutor(_AT_A_TIME) as pool:
-            for level in listing.keys_below(self.root, self.key):
-                list(pool.map(lambda key: ObjectPath(self.root, key).unlink(), level))
+            for level in listing.keys_below(self.root, self.key):  # Azure may have real folders: the deepest first
+                list(pool.map(self._delete_keys, _requests(self.root, [key for key in level if key != self.key])))
+        if self.root.startswith(_MARKING) and listing.keys_below(self.root, self.key):
+            self._remove_marks()
 
-    def _remove_tree_and_marks(self) -> None:
+    def _delete_keys(self, keys: list[str]) -> None:
+        import obstore
+
+        if len(keys) == 1:
+            ObjectPath(self.root, keys[0]).unlink()
+        else:
+            self._ask(lambda store: obstore.delete(store, keys))
+
+    def _remove_marks(self) -> None:
+        """Delete what is left: keys that end in a slash, which other tools write and obstore cannot name.
+
+        By pyarrow, which leaves such a key for the folder above: so not where there are none.
+        """
         import pyarrow as pa
 
         scheme, _, bucket = self.root.partition("://")
@@ -201,6 +249,12 @@ class ObjectPath:
 
     def _ask(self, request: Callable[[ObjectStore], T]) -> T:
         return ask(self.root, self.key, request)
+
+
+def _requests(root: str, keys: list[str]) -> list[list[str]]:
+    """Return keys in groups of what one request deletes: many on S3, one elsewhere."""
+    n_each = _KEYS_A_REQUEST if root.startswith("s3a://") else 1
+    return [keys[start : start + n_each] for start in range(0, len(keys), n_each)]
 
 
 class _Readable(io.BufferedIOBase):

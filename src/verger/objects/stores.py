@@ -24,6 +24,7 @@ _RETRIES = 10
 _RETRY_FOR = timedelta(seconds=60)
 _SILENCE = timedelta(seconds=20)  # a store that says nothing for so long is asked again
 _BROKEN_OFF = "body error"
+_UNSUPPORTED = "status code: 501"
 
 # obstore tells a refusal from other errors for one object, and not for a listing; pyarrow never does.
 _REFUSED = re.compile(r"status code: 40[13]\b|ACCESS_DENIED")
@@ -35,14 +36,14 @@ T = TypeVar("T")
 
 def ask(root: str, key: str, request: Callable[[ObjectStore], T]) -> T:
     """Make a request; what goes wrong comes out as FileNotFoundError or StorageError."""
-    from obstore.exceptions import AlreadyExistsError, BaseError
+    from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
     path = f"{root}/{key}".strip("/")
     try:
         return request(store_of(root))
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: there is no such object") from None
-    except AlreadyExistsError:
+    except (AlreadyExistsError, PreconditionError):
         raise
     except BaseError as error:
         raise failure(path, error) from None
@@ -67,7 +68,8 @@ def failure(path: str, error: Exception) -> StorageError:
         return StorageError(words, is_refusal=not is_callers_fault)
     if any(host in str(error) for host in _INSTANCE_METADATA):
         return StorageError(f"{path}: no credentials: {_none_of(path)}, and this is no instance")
-    return StorageError(f"{path}: {_first_words(error)}")
+    is_unsupported = type(error).__name__ == "NotSupportedError" or _UNSUPPORTED in str(error)
+    return StorageError(f"{path}: {_first_words(error)}", is_unsupported=is_unsupported)
 
 
 def _code(error: Exception) -> str:

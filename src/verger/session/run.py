@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from verger import errors
 from verger.context import n_slots
 from verger.disks import FULL
-from verger.errors import JobError, SetupError, StorageError, VergerError
+from verger.errors import JobError, SetupError, VergerError
 from verger.interrupts import Interrupts, noting_interrupts
 from verger.master import check_master
 from verger.session.connect import connect
@@ -90,7 +90,7 @@ class Session:
         except Exception as error:  # py4j's and pyspark's, of many classes
             # Made into text now: a JVM that has ended can no longer be asked for it.
             text = str(error)
-            told = _told_by_worker(text) or _refused_by_store(text) or _full_disk(text)
+            told = _told_by_worker(text) or _full_disk(text)
             raise told or self._job_error(text) from None
 
     def heed(self) -> None:
@@ -213,17 +213,6 @@ def _told_by_worker(text: str) -> VergerError | None:
     told = VergerError.__new__(kind)
     told.args = (match.group(2),)
     return told  # type: ignore[no-any-return]
-
-
-def _refused_by_store(text: str) -> StorageError | None:
-    """Return what Spark's connector was refused, if that was it."""
-    match = re.search(r"AccessDeniedException: (\w+://[^:\s]+)", text)
-    if match is None:
-        return None
-    return StorageError(
-        f"{match.group(1)}: access is refused to Spark's own connector; it takes verger's credentials, "
-        "but for what --conf says"
-    )
 
 
 def _full_disk(text: str) -> OSError | None:
