@@ -25,6 +25,10 @@ def publishing(out: Path, *, overwrite: bool, resume: bool = False) -> AbstractC
 
 
 @overload
+def publishing(out: ObjectPath, *, overwrite: bool, resume: bool = False) -> AbstractContextManager[ObjectPath]: ...
+
+
+@overload
 def publishing(out: AnyPath, *, overwrite: bool, resume: bool = False) -> AbstractContextManager[AnyPath]: ...
 
 
