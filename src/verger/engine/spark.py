@@ -5,22 +5,24 @@ Spark schedules the tasks, retries them where a worker dies, and sends the share
 
 from __future__ import annotations
 
+import io
 import pickle
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import redirect_stderr
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from verger.columns import binaries
-from verger.context import is_connect, share
+from verger.context import Artifact, is_connect, share
 from verger.featurize.device import gpu_of
 from verger.session import Session
 from verger.tasks.base import Attempt, R, S, T, Task, Watch, ignore_counts
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyspark import Accumulator, TaskContext
+    from pyspark import Accumulator, Broadcast, TaskContext
     from pyspark.sql import DataFrame, SparkSession
 
 # A job that gets no executor for this long is reported as waiting.
@@ -62,7 +64,7 @@ class SparkEngine:
         if is_connect(spark):
             return self._map_on_connect(spark, task, items, shared)
         counts = _Counts(spark)
-        held = share(spark, shared)
+        held = self._share(spark, shared)
         report, uses_gpus = counts.report, self._uses_gpus
 
         def run(numbered: Iterable[tuple[int, T]]) -> list[R]:
@@ -81,7 +83,7 @@ class SparkEngine:
 
     def _map_on_connect(self, spark: SparkSession, task: Task[S, T, R], items: Sequence[T], shared: S) -> list[R]:
         """Connect has neither RDDs nor accumulators: a DataFrame of numbers, and no progress until the end."""
-        held = share(spark, (list(items), shared))
+        held = self._share(spark, (list(items), shared))
         uses_gpus = self._uses_gpus
 
         def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -111,7 +113,7 @@ class SparkEngine:
         """
         spark = frame.sparkSession
         counts = None if is_connect(spark) else _Counts(spark)
-        held = share(spark, shared)
+        held = self._share(spark, shared)
         report, uses_gpus = counts.report if counts else ignore_counts, self._uses_gpus
 
         def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -127,6 +129,18 @@ class SparkEngine:
                 watch(*counts.read())
 
         return self.session.run(lambda: _collected(frame.mapInArrow(run, _RESULTS)), self._ticking(tick))
+
+    def _share(self, spark: SparkSession, value: S) -> Broadcast[S] | Artifact[S]:
+        """Send a value to the workers, as a job: what goes wrong, a full disk too, is an error like a job's.
+
+        pyspark prints its traceback besides; nothing else is printed here meanwhile.
+        """
+
+        def job() -> Broadcast[S] | Artifact[S]:
+            with redirect_stderr(io.StringIO()):
+                return share(spark, value)
+
+        return self.session.run(job)
 
     def _ticking(self, tick: Callable[[], None]) -> Callable[[], None]:
         """Return what is called while a job runs; once, after PATIENCE_S, it looks whether there are executors."""
