@@ -106,3 +106,19 @@ def test_spark_that_is_not_there_is_asked_for(
     (line,) = beside_progress(done.stderr)
     assert line.startswith("error: ") and "pip install 'verger[spark]'" in line
     assert not (tmp_path / "out").exists() and not (tmp_path / ".out.verger-staging").exists()
+
+
+@pytest.mark.parametrize("command", ["doctor", "warm-up", "models"])
+def test_commands_about_the_machine_need_no_extra(command: str, base: dict[str, str], tmp_path: Path) -> None:
+    done = verger(command, cwd=tmp_path, **base)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_training_says_which_extra_it_needs(base: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "result").mkdir()
+    (tmp_path / "result" / "manifest.json").write_text('{"network": {"spec": {"model": "fruitnet"}}}')
+    done = verger("train", "result", "out", cwd=tmp_path, **base)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "error: training on this machine needs scikit-learn: pip install 'verger[learn]'"
+    ]

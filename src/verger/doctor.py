@@ -43,11 +43,12 @@ def _spark() -> Finding:
 
 
 def _java() -> Finding:
+    if find_spec("pyspark") is None:
+        return Finding("Java", "not looked for: only Spark needs it")
     java = find_java()
     if java is None:
         how = f"pip install 'verger[java]', or install Java {MIN_VERSION} or newer"
-        needs_java = find_spec("pyspark") is not None
-        return Finding("Java", "none: only Spark needs it", not needs_java, how)
+        return Finding("Java", "none: only the Spark engine needs it", False, how)
     remedy = "" if class_archive().is_file() else "verger warm-up: Spark then starts in half the time"
     return Finding("Java", f"{java.version} from {java.origin}: {java.home}", True, remedy)
 

@@ -12,7 +12,9 @@ from __future__ import annotations
 import json
 import socket
 import sys
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -30,8 +32,19 @@ MEANS = {"tf": [127.5] * 3, "caffe": [103.939, 116.779, 123.68], "torch": [123.6
 SCALES = {"tf": [127.5] * 3, "caffe": [1.0] * 3, "torch": [58.395, 57.12, 57.375]}
 
 
+def stand_in_for_scipy() -> None:
+    """Let Keras' OpenVINO backend be imported without SciPy: 114 MB for Fourier transforms, which no network has.
+
+    Call it before Keras is imported. Where SciPy is installed it is used.
+    """
+    if find_spec("scipy") is None:
+        scipy, scipy.signal = ModuleType("scipy"), ModuleType("scipy.signal")  # type: ignore[attr-defined]
+        sys.modules |= {"scipy": scipy, "scipy.signal": scipy.signal}  # type: ignore[attr-defined]
+
+
 def convert(spec: NetworkSpec, folder: Path) -> None:
     """Write graph.xml, graph.bin and network.json for `spec` into `folder`."""
+    stand_in_for_scipy()
     socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT_S)
     own = spec.own_graph
     if own is not None:
