@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from verger.disks import minding_space
 from verger.engine.base import Engine
-from verger.engine.choice import SPARK, choose_engine
+from verger.engine.choice import SPARK, Choice, choose_engine
 from verger.engine.local import LocalOptions, available_cores, local_engine
 from verger.errors import WeightsError
 from verger.featurize.catalog import AUTO, FRUITNET, JOIN, OWN_GRAPH_SUFFIXES, NetworkSpec
@@ -87,7 +87,7 @@ def workplace(
     manifest.settings["engine"] = choice.name
     with publishing(out, overwrite=settings.overwrite, resume=settings.resume) as stage:
         try:
-            with minding_space([out.parent] if isinstance(out, Path) else []), ExitStack() as stack:
+            with minding_space(_folders(out, settings, choice)), ExitStack() as stack:
                 if choice.name == SPARK:
                     options = replace(session_options(settings), archive_classes_to=archive)
                     if not featurizes:
@@ -108,10 +108,16 @@ def _spark_engine(options: SessionOptions, manifest: Manifest, progress: Progres
     """Start Spark, or borrow the one that runs; stop it when the block ends."""
     from verger.engine.spark import SparkEngine
 
-    with minding_space(options.scratch_folders), session(options) as starting:
+    with session(options) as starting:
         manifest.settings["master"] = starting.options.master  # a borrowed Spark has one of its own
         manifest.versions["pyspark"] = pyspark_version()
         yield SparkEngine(starting, progress.note, uses_gpus=options.uses_gpus)
+
+
+def _folders(out: AnyPath, settings: Settings, choice: Choice) -> list[Path]:
+    """Return the folders of this machine that a run fills."""
+    scratch = session_options(settings).scratch_folders if choice.name == SPARK else []
+    return [*([out.parent] if isinstance(out, Path) else []), *scratch]
 
 
 def local_options(settings: Settings, preload: tuple[str, ...] = ()) -> LocalOptions:
