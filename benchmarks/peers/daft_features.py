@@ -3,9 +3,9 @@
     .venv-peers/bin/python -m benchmarks.peers.daft_features GRAPH_FOLDER PHOTOS OUT [WORKERS]
 
 WORKERS is processes (default), threads or auto: Daft's own choice. All three spread the photos evenly over the
-cores. One run of each over 1,360 photos took 36, 37 and 34 s of CPU time, and 38 and 43 s where processes got
-batches of 64 and 16 photos; the machine was too busy for elapsed times. `python -m benchmarks.parts.peers PHOTOS`
-measures those.
+cores. Two runs of each over 1,360 photos took 37, 37 and 34 s of CPU time, and 39 and 43 s where processes got
+batches of 64 and 16 photos. Elapsed times on that busy machine (28 to 163 s) rank nothing, though processes were
+among the two fastest both times; `python -m benchmarks.parts.peers PHOTOS` measures them.
 """
 
 from __future__ import annotations
