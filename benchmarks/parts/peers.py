@@ -1,5 +1,7 @@
 """Part `peers`: `verger features` against Daft and Ray Data on the same photos, graph and cores.
 
+    python -m benchmarks.parts.peers PHOTOS    # try the settings of the peers; the defaults should be the fastest
+
 They run in `.venv-peers` (`make .venv-peers/.done`), see benchmarks/peers. What they write is compared with ours:
 a peer whose vectors differ has not done the same work.
 """
@@ -7,7 +9,9 @@ a peer whose vectors differ has not done the same work.
 from __future__ import annotations
 
 import shutil
+import statistics
 import sys
+import tempfile
 from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
@@ -24,6 +28,11 @@ from verger.featurize.network import prepare_network
 
 PEERS = {"daft": "Daft", "ray": "Ray Data"}
 LOWEST_COSINE = 0.99999
+# What main of benchmarks/peers/*_features.py takes after its folders.
+SETTINGS: dict[str, list[tuple[str, ...]]] = {
+    "daft": [("processes",), ("threads",), ("auto",)],
+    "ray": [("64", "16"), ("64", "0"), ("16", "16"), ("16", "0")],
+}
 _ROOT = Path(__file__).parents[2]
 _PYTHON = _ROOT / ".venv-peers" / "bin" / "python"
 
@@ -59,13 +68,13 @@ def export_graph(folder: Path) -> Path:
     return folder
 
 
-def time_peer(peer: str, graph: Path, photos: Path, out: Path) -> float:
+def time_peer(peer: str, graph: Path, photos: Path, out: Path, *settings: str) -> float:
     """Return the seconds of a peer's process from cold; it writes Parquet files to `out`."""
     if not _PYTHON.is_file():
         sys.exit("the part needs .venv-peers: make .venv-peers/.done")
     shutil.rmtree(out, ignore_errors=True)
     command = [str(_PYTHON), "-m", f"benchmarks.peers.{peer}_features", str(graph), str(photos), str(out)]
-    return time_command(command, PYTHONPATH=str(_ROOT))
+    return time_command([*command, *settings], PYTHONPATH=str(_ROOT))
 
 
 def read_vectors(folder: Path) -> Vectors:
@@ -93,3 +102,22 @@ def cosines(some: Vectors, others: Vectors) -> npt.NDArray[np.float64]:
     b = np.stack(list(others.values())).astype(np.float64)
     found: npt.NDArray[np.float64] = (a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
     return found
+
+
+def try_settings(photos: Path, folder: Path) -> dict[str, float]:
+    """Return the median seconds of each peer with each of its settings, timed in turn."""
+    graph = export_graph(folder / "graph")
+    spent = alternate(
+        **{
+            " ".join((peer, *settings)): partial(time_peer, peer, graph, photos, folder / peer, *settings)
+            for peer in PEERS
+            for settings in SETTINGS[peer]
+        }
+    )
+    return {name: statistics.median(times) for name, times in spent.items()}
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory(prefix="verger-bench-") as name:
+        for setting, median_s in try_settings(Path(sys.argv[1]), Path(name)).items():
+            print(f"{median_s:6.1f} s  {setting}")

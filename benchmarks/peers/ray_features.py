@@ -1,8 +1,10 @@
 """Ray Data: a folder of JPEG to Parquet with path and features.
 
-    .venv-peers/bin/python -m benchmarks.peers.ray_features GRAPH_FOLDER PHOTOS OUT
+    .venv-peers/bin/python -m benchmarks.peers.ray_features GRAPH_FOLDER PHOTOS OUT [BATCH_SIZE [N_BLOCKS]]
 
-TUNING
+N_BLOCKS is the number of tasks that read, 0 for Ray's own choice. No setting stood out on a busy
+machine (1,360 photos: 141 s with 16 tasks, 144 s with Ray's choice); `python -m benchmarks.parts.peers PHOTOS`
+measures them. Ray gives up where its daemons take over 30 s to start.
 """
 
 from __future__ import annotations
@@ -21,7 +23,6 @@ import ray
 from benchmarks.peers.network import PhotoNetwork
 
 N_CORES = len(os.sched_getaffinity(0))
-BATCH_SIZE = 64
 
 
 class Features:
@@ -37,17 +38,20 @@ class Features:
         return pa.table({"path": photos["path"], "features": features})
 
 
-def main(graph_folder: str, photos: str, out: str) -> None:
+def main(graph_folder: str, photos: str, out: str, batch_size: str = "64", n_blocks: str = "16") -> None:
     """Read the photos, compute their vectors, write Parquet."""
-    # A core more than there is: the actors hold theirs to the end, and without another nothing is ever read.
+    # One core more than there is: the actors hold theirs to the end, and without another one nothing is ever read
+    # (https://github.com/ray-project/ray/issues/44687).
     ray.init(num_cpus=N_CORES + 1, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
-    table = ray.data.read_binary_files(photos, include_paths=True, file_extensions=["jpg"])
+    table = ray.data.read_binary_files(
+        photos, include_paths=True, file_extensions=["jpg"], override_num_blocks=int(n_blocks) or None
+    )
     table = table.map_batches(
         Features,
         fn_constructor_args=(graph_folder,),
         compute=ray.data.ActorPoolStrategy(size=N_CORES),
         num_cpus=1,
-        batch_size=BATCH_SIZE,
+        batch_size=int(batch_size),
         batch_format="pyarrow",
     )
     table.write_parquet(out)
