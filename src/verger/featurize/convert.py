@@ -39,7 +39,7 @@ def stand_in_for_scipy() -> None:
     """
     if find_spec("scipy") is None:
         scipy, scipy.signal = ModuleType("scipy"), ModuleType("scipy.signal")  # type: ignore[attr-defined]
-        sys.modules |= {"scipy": scipy, "scipy.signal": scipy.signal}  # type: ignore[attr-defined]
+        sys.modules |= {"scipy": scipy, "scipy.signal": scipy.signal}
 
 
 def convert(spec: NetworkSpec, folder: Path) -> None:
