@@ -138,7 +138,7 @@ def test_an_interrupt_while_the_engine_starts_is_heeded(many_photos: Path, tmp_p
     [
         ("verger.cli.chain", LOCAL),  # before anything of ours could handle it
         ("pyarrow.parquet", LOCAL),
-        ("pyspark.context", "spark"),
+        ("pyspark.conf", "spark"),
         ("verger.report.page", LOCAL),  # after the last task
     ],
 )
