@@ -393,7 +393,7 @@ def test_a_run_whose_lock_was_taken_over_changes_nothing(place: ObjectPath) -> N
         (stage / "features" / "x.parquet").write_text("two")
         (stage / "manifest.json").write_text("{}")
         dead_lock(place / "out")  # as if it had slept for an hour
-        other = Lock(stage.parent / "lock")
+        other = Lock(place / ".out.verger-staging" / "lock")
         assert other.take()
     assert (place / "out" / "data" / "x").read_text() == "one"
     other.check()

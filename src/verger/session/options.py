@@ -133,18 +133,14 @@ def spark_settings(options: SessionOptions) -> dict[str, str]:
 
 def _store_environment() -> dict[str, str]:
     """Point executors at the stores that this machine uses; their credentials are their own."""
+    uses_s3 = s3_endpoint() or os.environ.keys() & {"AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"}
     names = {
         "AWS_ENDPOINT_URL": s3_endpoint(),
         "AWS_PROFILE": os.environ.get("AWS_PROFILE"),
+        "AWS_REGION": s3_region() if uses_s3 else None,
         "AZURE_STORAGE_ACCOUNT_NAME": os.environ.get("AZURE_STORAGE_ACCOUNT_NAME"),
     }
     given = {name: value for name, value in names.items() if value}
-    if (
-        any(name.startswith("AWS_") for name in given)
-        or "AWS_REGION" in os.environ
-        or "AWS_DEFAULT_REGION" in os.environ
-    ):
-        given["AWS_REGION"] = s3_region()
     return {f"spark.executorEnv.{name}": value for name, value in given.items()}
 
 
