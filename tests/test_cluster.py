@@ -30,6 +30,7 @@ from tests.chain import (
     verger,
     wait_until,
 )
+from tests.events import wait_for_parts
 from verger.cli import app
 from verger.cluster import ClusterOptions, down, processes, state, status, up
 from verger.cluster.daemons import ask, daemon_environment, master_command, worker_command
@@ -232,7 +233,7 @@ def test_a_run_goes_on_without_an_executor_it_loses(
     words = ("run", many, "out", "--model", tiny_model, "--components", 2, "--no-report", "--master", two_workers)
     run = start_verger(*words, cwd=tmp_path)
     workers = [process.pid for process in processes_of(own_state) if process.role == "worker"]
-    wait_until((tmp_path / ".out.verger-staging" / "result" / "features" / "_temporary").exists)
+    wait_for_parts(tmp_path, run)
     victims.living(kind, run.pid, workers)[0].kill()
     _, told = run.communicate(timeout=300)
     assert run.returncode == 0, told

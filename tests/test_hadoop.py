@@ -50,7 +50,7 @@ def without_root(rows: pa.Table, root: str) -> pa.Table:
 
 def check_the_chain(src: str, photos: Path, tiny_model: str, tmp_path: Path) -> None:
     """The tables are those of the same photos on disk, but for what Spark passes over: the file of no bytes."""
-    told = manifest_here("features", src, "there", "--model", tiny_model, cwd=tmp_path)
+    told = manifest_here("features", src, "there", "--model", tiny_model, cwd=tmp_path, engine="spark")
     manifest_here("features", photos, "here", "--model", tiny_model, cwd=tmp_path)
     assert (told["counts"]["listed"], told["counts"]["features"]) == (14, 12)
     for name in ("features", "rejected"):

@@ -13,9 +13,11 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
+import obstore
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from obstore.exceptions import GenericError
 
 from tests import s3
 from verger.content import read_photo
@@ -114,6 +116,25 @@ def test_a_tree_goes_without_a_trace_in_the_folder_above(place: ObjectPath) -> N
     (place / "above" / "tree").write_bytes(b"an object of the same name")
     (place / "above" / "tree").remove_tree()
     assert s3.keys(place.key) == [f"{place.key}/above/tree"]
+
+
+def test_a_tree_goes_though_connections_break(place: ObjectPath, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        (place / f"{number}").write_bytes(b"1")
+    (place / "alone").write_bytes(b"1")
+    real, n_asked = obstore.delete, 0
+
+    def delete(*given: Any) -> None:
+        nonlocal n_asked
+        n_asked += 1
+        if n_asked % 3:
+            raise GenericError("Error performing POST http://store - HTTP error: error sending request")
+        real(*given)
+
+    monkeypatch.setattr(obstore, "delete", delete)
+    (place / "alone").unlink()
+    place.remove_tree()
+    assert s3.keys(place.key) == [] and n_asked == 6
 
 
 def test_an_empty_photo_is_listed_as_any_other(place: ObjectPath) -> None:
@@ -393,7 +414,7 @@ def test_a_run_whose_lock_was_taken_over_changes_nothing(place: ObjectPath) -> N
         (stage / "features" / "x.parquet").write_text("two")
         (stage / "manifest.json").write_text("{}")
         dead_lock(place / "out")  # as if it had slept for an hour
-        other = Lock(stage.parent / "lock")
+        other = Lock(place / ".out.verger-staging" / "lock")
         assert other.take()
     assert (place / "out" / "data" / "x").read_text() == "one"
     other.check()

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -76,24 +77,26 @@ def check_no_leftovers(prefix: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ["local", pytest.param("spark", marks=pytest.mark.slow)])
-def test_from_and_to_the_store_it_is_as_on_disk(
-    engine: str, photos: Path, tiny: Path, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    if engine == "spark":
-        request.getfixturevalue("spark")
+def test_from_and_to_the_store_it_is_as_on_disk(engine: str, photos: Path, tiny: Path, tmp_path: Path) -> None:
+    def run_there(*words: object) -> dict[str, Any]:
+        """On Spark in a process of its own: workers of one that runs would not know where the store is."""
+        if engine == "local":
+            return manifest_here(*words, cwd=tmp_path)
+        return manifest_of(*words, "--engine", engine, cwd=tmp_path)
+
     s3.put_tree(photos, f"few/{engine}")
     src, out = (f"s3://{s3.BUCKET}/{folder}/{engine}" for folder in ("few", "out"))
     flags = ("--model", tiny, "--components", "2", "--export", "csv")
-    there = manifest_here("run", src, out, *flags, cwd=tmp_path, engine=engine)
+    there = run_there("run", src, out, *flags)
     here = manifest_here("run", photos, tmp_path / "out", *flags, cwd=tmp_path)
     assert there["counts"] == here["counts"] and here["counts"]["rejected"] == 3
     assert there["parity"]["min_cosine"] > 0.9999
     check_same_tables(out, tmp_path / "out")
 
     s3.put(f"few/{engine}/apple/new.png", (photos / "pear" / "1.png").read_bytes())
-    again = manifest_here("run", src, out, *flags, "--resume", cwd=tmp_path, engine=engine)["counts"]
+    again = run_there("run", src, out, *flags, "--resume")["counts"]
     assert (again["computed"], again["features"]) == (0, 13), "it has the content of another"
-    reduced = manifest_here("reduce", out, f"{out}-reduced", "--components", "2", cwd=tmp_path, engine=engine)
+    reduced = run_there("reduce", out, f"{out}-reduced", "--components", "2")
     assert reduced["reduction"]["n_samples"] == 13
     check_no_leftovers("out")
 

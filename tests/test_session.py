@@ -15,6 +15,7 @@ from verger.errors import SourceError
 from verger.pipeline import features
 from verger.progress import Silent
 from verger.session import SessionOptions, session
+from verger.session.options import spark_settings
 from verger.settings import load_settings
 
 pytestmark = pytest.mark.core
@@ -102,3 +103,14 @@ def test_a_start_that_fails_leaves_no_jvm_and_the_next_start_works(tmp_path: Pat
         "3, 0 left",
     ]
     assert "Traceback" not in done.stderr
+
+
+def test_executors_are_pointed_at_the_stores_and_given_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT_KEY"):
+        monkeypatch.setenv(name, "a-secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-3")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "orchard")
+    found = spark_settings(SessionOptions())
+    assert found["spark.executorEnv.AWS_REGION"] == "eu-west-3"
+    assert found["spark.executorEnv.AZURE_STORAGE_ACCOUNT_NAME"] == "orchard"
+    assert "a-secret" not in "".join(found.values())

@@ -69,7 +69,7 @@ class Watch(Silent):
     def stage(self, name: str, n_photos: int | None = None) -> None:
         self.stages.append(name)
         if name == "save model":
-            work = self.out.parent / f".{self.out.name}.verger-staging" / "result" / "work"
+            (work,) = (self.out.parent / f".{self.out.name}.verger-staging").glob("run-*/work")
             shutil.copy(work / "sample.npz", self.out.parent)
 
     def note(self, words: str) -> None:

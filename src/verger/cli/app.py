@@ -22,7 +22,7 @@ console = Console()
 messages = Console(stderr=True)
 
 Source = Annotated[
-    str, typer.Argument(metavar="SRC", help="a folder, a file: or s3a:, gs:, abfss: URI, or a glob in quotes")
+    str, typer.Argument(metavar="SRC", help="a folder, a file:, s3:, gs:, abfss: or az: URI, or a glob in quotes")
 ]
 Features = Annotated[str, typer.Argument(metavar="FEATURES", help="a result, or its features folder")]
 Result = Annotated[str, typer.Argument(metavar="OUT", help="the folder of the result, or a URI")]

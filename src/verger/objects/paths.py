@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from verger.objects import gcs, listing, s3
 from verger.objects.ranges import Found
-from verger.objects.stores import T, ask, failure
+from verger.objects.stores import T, ask, ask_to_delete, failure
 
 if TYPE_CHECKING:
     from obstore import UpdateVersion
@@ -195,7 +195,7 @@ class ObjectPath:
         import obstore
 
         try:
-            self._ask(lambda store: obstore.delete(store, self.key))
+            ask_to_delete(self.root, self.key, lambda store: obstore.delete(store, self.key))
         except FileNotFoundError:
             if not missing_ok:
                 raise
@@ -214,7 +214,7 @@ class ObjectPath:
         if len(keys) == 1:
             ObjectPath(self.root, keys[0]).unlink()
         else:
-            self._ask(lambda store: obstore.delete(store, keys))
+            ask_to_delete(self.root, self.key, lambda store: obstore.delete(store, keys))
 
     def _remove_marks(self) -> None:
         """Delete what is left: keys that end in a slash, which other tools write and obstore cannot name.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
@@ -23,7 +24,8 @@ _NO_GOOGLE_CREDENTIALS = "gcloud auth application-default login, or GOOGLE_APPLI
 _RETRIES = 10
 _RETRY_FOR = timedelta(seconds=60)
 _SILENCE = timedelta(seconds=20)  # a store that says nothing for so long is asked again
-_BROKEN_OFF = "body error"
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 5.0
+_BROKEN_OFF, _NOT_SENT = "body error", "error sending request"
 _UNSUPPORTED = "status code: 501"
 
 # obstore tells a refusal from other errors for one object, and not for a listing; pyarrow never does.
@@ -51,13 +53,29 @@ def ask(root: str, key: str, request: Callable[[ObjectStore], T]) -> T:
 
 def ask_for_list(root: str, key: str, request: Callable[[ObjectStore], T]) -> T:
     """Make a request for a list, again where its answer breaks off: obstore does so for objects alone."""
-    for _ in range(_RETRIES):
+    return ask(root, key, lambda store: _repeated(store, request, _BROKEN_OFF))
+
+
+def ask_to_delete(root: str, key: str, request: Callable[[ObjectStore], T]) -> T:
+    """Make a request that deletes, again where the connection breaks.
+
+    obstore deletes by POST, which it repeats for a store's errors, and not for those of the network.
+    """
+    return ask(root, key, lambda store: _repeated(store, request, _BROKEN_OFF, _NOT_SENT))
+
+
+def _repeated(store: ObjectStore, request: Callable[[ObjectStore], T], *signs: str) -> T:
+    """Make a request, again after errors whose text has one of `signs`."""
+    from obstore.exceptions import BaseError
+
+    for attempt in range(_RETRIES):
         try:
-            return ask(root, key, request)
-        except StorageError as error:
-            if _BROKEN_OFF not in str(error):
+            return request(store)
+        except BaseError as error:
+            if not any(sign in str(error) for sign in signs):
                 raise
-    return ask(root, key, request)
+            time.sleep(min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**attempt))
+    return request(store)
 
 
 def failure(path: str, error: Exception) -> StorageError:

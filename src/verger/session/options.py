@@ -132,11 +132,15 @@ def spark_settings(options: SessionOptions) -> dict[str, str]:
 
 
 def _store_environment() -> dict[str, str]:
-    """Let the executors ask the same S3 as this machine does, with credentials of their own."""
-    names = {"AWS_ENDPOINT_URL": s3_endpoint(), "AWS_PROFILE": os.environ.get("AWS_PROFILE")}
+    """Point executors at the stores that this machine uses; their credentials are their own."""
+    uses_s3 = s3_endpoint() or os.environ.keys() & {"AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"}
+    names = {
+        "AWS_ENDPOINT_URL": s3_endpoint(),
+        "AWS_PROFILE": os.environ.get("AWS_PROFILE"),
+        "AWS_REGION": s3_region() if uses_s3 else None,
+        "AZURE_STORAGE_ACCOUNT_NAME": os.environ.get("AZURE_STORAGE_ACCOUNT_NAME"),
+    }
     given = {name: value for name, value in names.items() if value}
-    if given or "AWS_REGION" in os.environ or "AWS_DEFAULT_REGION" in os.environ:
-        given["AWS_REGION"] = s3_region()
     return {f"spark.executorEnv.{name}": value for name, value in given.items()}
 
 

@@ -50,10 +50,10 @@ def submitted() -> Iterator[SparkSession]:
 
 
 def tell_driver(given: Mapping[str, str]) -> None:
-    """Let the driver know what executors are told of their store (AWS_REGION, say): Spark does not tell it."""
+    """Set for the driver too what `spark.executorEnv` says of stores: AWS_REGION, AZURE_STORAGE_ACCOUNT_NAME."""
     for key, value in given.items():
         name = key.removeprefix(_TOLD_TO_EXECUTORS)
-        if name != key and name.startswith("AWS_"):
+        if name != key and name.startswith(("AWS_", "AZURE_")):
             os.environ.setdefault(name, value)
 
 
