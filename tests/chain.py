@@ -38,9 +38,9 @@ def verger(*words: object, cwd: Path, **environment: str) -> Done:
 
 
 def beside_progress(stderr: str) -> list[str]:
-    """Return the lines of a run without a terminal, less those that a slow one says of how far it is."""
+    """Return the lines of a run without a terminal, but for those about its engine and its progress."""
     progress = re.compile(r"[A-Za-z ]+(: [\d,]+( of [\d,]+)? photos, \d+ img/s(, [\d,]+ rejected)?)?")
-    return [line for line in stderr.splitlines() if not progress.fullmatch(line)]
+    return [line for line in stderr.splitlines() if not (progress.fullmatch(line) or line.startswith("engine: "))]
 
 
 def manifest_of(*words: object, cwd: Path, **environment: str) -> dict[str, Any]:

@@ -6,14 +6,15 @@ import os
 import re
 import shutil
 from pathlib import Path
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING
 
 from verger.errors import StorageError
 from verger.objects import ObjectPath, object_path
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # A folder or file, on this machine or in an object store: both answer to the same calls.
 AnyPath = Path | ObjectPath
@@ -65,6 +66,8 @@ def parquet_files(folder: AnyPath) -> list[AnyPath]:
 
 def read_parquet(file: AnyPath) -> pa.Table:
     """Read a Parquet file whole. `pyarrow.parquet.read_table` would import pandas, where it is installed."""
+    import pyarrow.parquet as pq  # `verger predict` does without
+
     with file.open("rb") as opened, pq.ParquetFile(opened) as table:
         return table.read()
 
