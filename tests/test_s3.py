@@ -150,7 +150,7 @@ def test_a_run_that_fails_leaves_nothing_in_the_store(photos: Path, tmp_path: Pa
 def test_a_killed_run_is_resumed_and_a_grown_bucket_taken_in(
     many_photos: tuple[str, Path], tiny: Path, tmp_path: Path
 ) -> None:
-    remote, local = many_photos
+    remote, local = f"{many_photos[0]}/fruit 3", many_photos[1] / "fruit 3"
     out = f"s3a://{s3.BUCKET}/resumed/out"
     flags = ("--model", tiny, "--components", "2", "--no-report")
     run = start_verger("run", remote, out, *flags, cwd=tmp_path)
