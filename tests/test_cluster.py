@@ -199,7 +199,8 @@ def test_a_run_that_gets_no_executor_says_what_it_waits_for(
     run = start_verger("run", photos, "out", "--model", tiny_model, "--master", two_workers, *conf, cwd=tmp_path)
     assert run.stderr is not None
     told = itertools.takewhile(lambda line: "spark.executor.memory" not in line, run.stderr)
-    assert all(line.startswith("featurize: 0 of") for line in told), "a slow machine says before how far it is"
+    expected = ("engine: spark", "featurize: 0 of")  # a slow machine says how far it is
+    assert all(line.startswith(expected) for line in told)
     run.terminate()
     run.communicate(timeout=60)
     assert run.returncode == 130 and list(tmp_path.glob("out*")) == []
