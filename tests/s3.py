@@ -12,6 +12,8 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
 
+from verger.objects.stores import store_of
+
 BUCKET = "orchard"
 SECRET = "not-to-be-seen-anywhere"
 
@@ -34,8 +36,10 @@ def serving(around: Callable[[Any], Any] = lambda app: app) -> Iterator[str]:
         patch.setenv("AWS_ACCESS_KEY_ID", "somebody")
         patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
         _backend().create_bucket(BUCKET, "eu-west-3")
+        store_of.cache_clear()  # one of this bucket may know an earlier server
         yield endpoint
         _backend().reset()
+    store_of.cache_clear()
     server.stop()
 
 

@@ -67,7 +67,7 @@ def test_the_chain_runs_on_a_machine_without_java(
         if not program.name.startswith("java"):
             (tools / program.name).symlink_to(program)
     monkeypatch.delenv("JAVA_HOME", raising=False)
-    words = ("run", photos, "out", "--model", tiny_model, "--components", 2)
+    words = ("run", photos, "out", "--model", tiny_model, "--components", 2, "--engine", "spark")
     manifest = manifest_of(*words, cwd=tmp_path, PATH=str(tools), VERGER_CACHE=str(tmp_path / "cache"))
     assert manifest["counts"]["features"] == 12
     assert (tmp_path / "cache" / "java-17" / "bin" / "java").is_file(), "another Java was used"
