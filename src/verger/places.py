@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PART = ".verger-part"
+
+_LOG_KEPT_S = 7 * 24 * 3600.0
 
 
 def cache_dir() -> Path:
@@ -29,6 +32,14 @@ def state_dir() -> Path:
 def keras_home() -> Path:
     """Return Keras' own folder, where its downloads lie."""
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+
+
+def remove_old_logs(folder: Path, pattern: str) -> None:
+    """Remove logs of a folder that were last written to more than a week ago."""
+    for old in folder.glob(pattern):
+        with suppress(OSError):  # another run may be doing the same
+            if time.time() - old.stat().st_mtime > _LOG_KEPT_S:
+                old.unlink()
 
 
 @contextmanager

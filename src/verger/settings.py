@@ -145,7 +145,7 @@ class Settings(BaseSettings):
     )
 
     max_side: int | None = _setting(
-        PACK, None, "write smaller copies: the longer side has at most so many pixels", ge=64
+        PACK, None, "write smaller copies: the most pixels that the longer side may have", ge=64
     )
 
     engine: Literal["local", "spark"] | None = _setting(
@@ -158,7 +158,7 @@ class Settings(BaseSettings):
         ENGINE, None, "processes of the local engine; one for each core of this machine by default", ge=1
     )
     photo_timeout_s: float = _setting(
-        ENGINE, 300, "reject a photo whose reading and decoding take longer than so many seconds", gt=0
+        ENGINE, 300, "seconds for one photo: it is rejected where reading and decoding take longer", gt=0
     )
 
     master: str | None = _setting(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from verger import ingest
 from verger.errors import SettingsError
 from verger.tasks.featurize import Partition
+from verger.uri import AnyPath
 from verger.workplace import LISTING, Workplace
 
 if TYPE_CHECKING:
@@ -25,27 +27,28 @@ def find_photos(place: Workplace, src: str) -> Photos:
 
 def list_photos(place: Workplace, src: str) -> ingest.Listing:
     """List loose or packed photos, cut into tasks."""
-    place.progress.stage("list photos")
-    with place.manifest.timed("list"):
-        packed = ingest.find_packed(src)
-        folder = place.stage / LISTING
-        if packed is None:
-            listing = ingest.write_listing(src, selection(place), folder, place.engine.n_slots)
-        else:
-            listing = ingest.write_packed_listing(packed, selection(place), folder)
-    place.manifest.counts["listed"] = listing.n_photos
-    return listing
+    packed = ingest.find_packed(src)
+    if packed is None:
+        return _listed(place, lambda folder: _write_loose(place, src, folder))
+    return _listed(place, lambda folder: ingest.write_packed_listing(packed, selection(place), folder))
 
 
 def list_shards(place: Workplace, src: str) -> ingest.Listing:
     """List loose photos, cut into shards to pack."""
     if ingest.find_packed(src) is not None:
         raise SettingsError("source", src, "loose photos: these are packed already")
+    return _listed(place, lambda folder: _write_loose(place, src, folder, ingest.SHARDS))
+
+
+def _write_loose(place: Workplace, src: str, folder: AnyPath, cut: ingest.Cut | None = None) -> ingest.Listing:
+    return ingest.write_listing(src, selection(place), folder, place.engine.n_slots, cut)
+
+
+def _listed(place: Workplace, write: Callable[[AnyPath], ingest.Listing]) -> ingest.Listing:
+    """Write the listing of a run; time it and note how many photos it has."""
     place.progress.stage("list photos")
     with place.manifest.timed("list"):
-        listing = ingest.write_listing(
-            src, selection(place), place.stage / LISTING, place.engine.n_slots, ingest.SHARDS
-        )
+        listing = write(place.stage / LISTING)
     place.manifest.counts["listed"] = listing.n_photos
     return listing
 

@@ -49,7 +49,7 @@ class Calibration(BaseModel):
         return max(measured + (mean_bytes - self.mean_bytes) * _MS_A_BYTE, measured / 2)
 
     def photo_ms_by_pixels(self, megapixels: float, decode: str = "exact") -> float:
-        """Return the milliseconds of a core for a photo of so many megapixels, decoded exactly or scaled."""
+        """Return the milliseconds of a core for a photo of this many megapixels, decoded exactly or scaled."""
         measured = 1000 / self.photos_per_core_s
         more = max(megapixels - self.mean_megapixels, 0.0)
         return measured + more * _MS_A_MEGAPIXEL[decode]

@@ -25,7 +25,7 @@ from typing import IO, Any
 from verger.engine.base import MAX_ATTEMPTS
 from verger.errors import JobError, StorageError
 from verger.interrupts import Interrupts, noting_interrupts
-from verger.places import cache_dir
+from verger.places import cache_dir, remove_old_logs
 from verger.python_process import module_command, module_environment
 from verger.tasks.base import R, S, T, Task, Watch, ignore_counts
 
@@ -34,7 +34,6 @@ logger = logging.getLogger(__name__)
 _TICK_S = 0.2
 # Workers started before the number of tasks is known.
 _EARLY_WORKERS = 4
-_LOG_KEPT_S = 7 * 24 * 3600.0
 # One thread a worker: libraries must not start one for every core in each of them.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -308,7 +307,7 @@ def _opened(options: LocalOptions) -> Iterator[LocalEngine]:
     log = cache_dir() / "logs" / f"workers-{os.getpid()}-{secrets.token_hex(3)}.log"
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        _remove_old(log.parent)
+        remove_old_logs(log.parent, "workers-*.log")
         with (
             log.open("ab") as sink,
             tempfile.TemporaryDirectory(prefix="verger-") as scratch,
@@ -323,11 +322,3 @@ def _opened(options: LocalOptions) -> Iterator[LocalEngine]:
         with suppress(OSError):
             if log.stat().st_size == 0:
                 log.unlink()
-
-
-def _remove_old(logs: Path) -> None:
-    """Remove logs that were last written to more than a week ago."""
-    for old in logs.glob("workers-*.log"):
-        with suppress(OSError):  # another run may be doing the same
-            if time.time() - old.stat().st_mtime > _LOG_KEPT_S:
-                old.unlink()

@@ -19,6 +19,7 @@ import psutil
 
 from verger.errors import SetupError
 from verger.java import use_java
+from verger.places import remove_old_logs
 from verger.session.options import SessionOptions, spark_settings, sql_settings
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ logger = logging.getLogger(__name__)
 _HANGS_UP_BEFORE_S = 1.0
 _JVM_EXIT_S = 60.0  # an archive of classes takes a while to write
 _UNUSED_EXIT_S = 5.0
-_LOG_KEPT_S = 7 * 24 * 3600.0
 
 
 def start(options: SessionOptions) -> SparkSession:
@@ -102,21 +102,13 @@ def _launch_quietly(conf: Any, log: Path) -> Any:
     from pyspark.java_gateway import launch_gateway
 
     log.parent.mkdir(parents=True, exist_ok=True)
-    _prune(log.parent)
+    remove_old_logs(log.parent, "spark-*.log")
     with log.open("ab") as sink:
         try:
             return launch_gateway(conf, popen_kwargs={"stderr": sink})  # type: ignore[no-untyped-call]
         except (PySparkRuntimeError, RuntimeError) as error:
             last = log.read_text(errors="replace").splitlines()[-5:]
             raise SetupError("Spark does not start (try `verger doctor`):\n" + "\n".join(last)) from error
-
-
-def _prune(logs: Path) -> None:
-    """Remove logs that nobody has written to for a week."""
-    for old in logs.glob("spark-*.log"):
-        with suppress(OSError):  # another run may be doing the same
-            if time.time() - old.stat().st_mtime > _LOG_KEPT_S:
-                old.unlink()
 
 
 def stop(spark: SparkSession) -> None:

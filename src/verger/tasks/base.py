@@ -1,4 +1,4 @@
-"""What a task is, and what it is told about its attempt."""
+"""The types of a task and of an attempt at it."""
 
 from __future__ import annotations
 

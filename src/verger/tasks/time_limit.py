@@ -11,7 +11,7 @@ from contextlib import contextmanager
 def time_limit(limit_s: float) -> Iterator[Callable[[], None]]:
     """Kill this process where more than `limit_s` seconds pass between two calls of what is yielded.
 
-    The system does so by SIGALRM, without Python's help: whoever runs the task sees that its process has died, and
+    The system does so by SIGALRM, without Python's help: the engine sees that the process has died, and
     tries again. The block's begin counts as a call; its end lifts the limit.
     """
     if not hasattr(signal, "setitimer"):
