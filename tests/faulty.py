@@ -41,12 +41,10 @@ class Faulty:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         fault = self._draw(environ["PATH_INFO"], environ["REQUEST_METHOD"])
         if fault in ERRORS:
-            status, code = ERRORS[fault]
-            body = _XML.format(code).encode()
-            start_response(status, [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
-            return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+            return _refuse(start_response, environ["REQUEST_METHOD"], fault)
         if fault == STALL:
             time.sleep(self._stall_s)
+            return _refuse(start_response, environ["REQUEST_METHOD"], "503")
         answer = self._app(environ, start_response)
         return _half(answer) if fault == CUT else answer
 
@@ -65,6 +63,13 @@ class Faulty:
         if self._random.random() >= self._share:
             return None
         return self._random.choice([*ERRORS, CUT] if method == "GET" else [*ERRORS])
+
+
+def _refuse(start_response: StartResponse, method: str, fault: str) -> list[bytes]:
+    status, code = ERRORS[fault]
+    body = _XML.format(code).encode()
+    start_response(status, [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
+    return [] if method == "HEAD" else [body]
 
 
 def _half(answer: Any) -> Iterable[bytes]:
