@@ -31,12 +31,12 @@ from tests.photos import (
     paint,
     png_chunk,
 )
+from tests.small import thumbnails_here
 from verger.augment.run import AugmentOptions, write_views
 from verger.decode import decode_rgb, read_orientation
 from verger.errors import DecodeError, Reason
 from verger.metadata import strip_metadata
 from verger.progress import Silent
-from verger.report.thumbnails import make_thumbnails
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:::PIL\.")
 
@@ -453,7 +453,7 @@ def test_packing_says_what_it_has_set_aside(photos: Path, tmp_path: Path) -> Non
 def test_neither_views_nor_thumbnails_hold_metadata(photos: Path, tmp_path: Path) -> None:
     write_views(str(photos), tmp_path / "views", AugmentOptions(per_photo=1, size_px=32), Silent())
     views = [file.read_bytes() for file in (tmp_path / "views").rglob("*.jpg")]
-    thumbnails = make_thumbnails([str(file) for file in photos.rglob("*.*")])
+    thumbnails = thumbnails_here([str(file) for file in photos.rglob("*.*")])
     pictures = [base64.b64decode(uri.partition(",")[2]) for uri in thumbnails if uri]
     assert len(views) == 2 * len(pictures) == 2 * (len(FORMATS) + 1)
     for data in views + pictures:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from functools import partial
 
 from verger import ingest
+from verger.engine.base import Engine
 from verger.export import ExportOptions, write_copies
 from verger.featurize.network import Network
 from verger.manifest import Manifest
@@ -14,6 +17,7 @@ from verger.sources import partitions_of
 from verger.tasks.pack import PackJob, pack_partition
 from verger.tasks.parity import ParityJob, parity_of_rows
 from verger.tasks.spans import Span
+from verger.tasks.thumbnails import PHOTOS_A_TASK, ThumbnailJob, thumbnails_of
 from verger.uri import AnyPath, parquet_files, remove_tree
 from verger.workplace import FEATURES, LISTING, Workplace
 
@@ -76,7 +80,9 @@ def check_parity(place: Workplace, network: Network) -> None:
 def finish(place: Workplace) -> Manifest:
     """Write the report and the manifest, and return it."""
     manifest = place.manifest
-    place.engine.release()
+    has_report = place.settings.report and manifest.command != "pack"
+    if not has_report:
+        place.engine.release()
     if manifest.command == "pack":
         remove_tree(place.stage / LISTING)
     remove_tree(scratch_of(place.stage))
@@ -85,9 +91,17 @@ def finish(place: Workplace) -> Manifest:
         spent = manifest.timings_s.get("featurize") or manifest.timings_s["pack"]
         manifest.photos_per_s = round(manifest.counts["listed"] / spent, 1)
     manifest.write(place.stage)
-    if place.settings.report and manifest.command != "pack":
+    if has_report:
         from verger.report.page import write_report
 
         place.progress.stage("report")
-        write_report(place.stage, title=place.out.name)
+        write_report(place.stage, partial(make_thumbnails, place.engine), title=place.out.name)
+        place.engine.release()
     return manifest
+
+
+def make_thumbnails(engine: Engine, paths: Sequence[str]) -> list[str | None]:
+    """Return the thumbnails of photos as data URIs, None where there is none; see `thumbnails_of`."""
+    chunks = [paths[start : start + PHOTOS_A_TASK] for start in range(0, len(paths), PHOTOS_A_TASK)]
+    made = engine.map(thumbnails_of, chunks, ThumbnailJob(len(paths)))
+    return [uri for uris in made for uri in uris]

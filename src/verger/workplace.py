@@ -19,7 +19,6 @@ from verger.errors import WeightsError
 from verger.featurize.catalog import AUTO, FRUITNET, JOIN, OWN_GRAPH_SUFFIXES, NetworkSpec
 from verger.featurize.device import CPU, CUDA
 from verger.featurize.network import imagenet_file
-from verger.featurize.onnx_session import visible_gpus
 from verger.manifest import Manifest, pyspark_version
 from verger.objects import object_path
 from verger.places import cache_dir, switching
@@ -125,6 +124,8 @@ def local_options(settings: Settings, preload: tuple[str, ...] = ()) -> LocalOpt
     n_cores = available_cores()
     if settings.device != CUDA:
         return LocalOptions(settings.workers or n_cores, preload=preload)
+    from verger.featurize.onnx_session import visible_gpus
+
     n_gpus = max(1, len(visible_gpus()))
     n_workers = settings.workers or n_gpus
     return LocalOptions(n_workers, max(1, n_cores // n_workers), n_gpus, preload)

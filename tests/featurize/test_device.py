@@ -280,7 +280,7 @@ class FakeTask:
 
 @pytest.fixture
 def _three_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("verger.featurize.device.visible_gpus", lambda: ["0", "1", "2"])
+    monkeypatch.setattr("verger.featurize.onnx_session.visible_gpus", lambda: ["0", "1", "2"])
 
 
 @pytest.mark.usefixtures("_three_gpus")

@@ -71,3 +71,10 @@ def test_exact_vectors_keep_their_fingerprint_and_scaled_ones_have_another() -> 
     as_ever = hashlib.sha256(f"{network.key} 1000".encode()).hexdigest()[:32]
     assert fingerprint(network, 1000) == fingerprint(network, 1000, "exact") == as_ever
     assert fingerprint(network, 1000, "scaled") != as_ever
+
+
+def test_photos_in_batches_have_the_bits_of_photos_alone(fruitnet: Extractor) -> None:
+    assert fruitnet.batch_size == 4
+    photos = [fruitnet.resize(paint(100, 80, seed)) for seed in range(11)]
+    alone = np.concatenate([fruitnet.infer([photo]) for photo in photos])
+    assert np.array_equal(fruitnet.infer(photos), alone)

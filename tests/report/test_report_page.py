@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from tests.small import thumbnails_here
 
 from verger.errors import ResultError
-from verger.report.page import read_page, write_report
+from verger.report import page as report_page
 
 CHROMIUM = Path(os.environ.get("VERGER_CHROMIUM", "/usr/bin/chromium"))
 CHROMIUM_ARGS = [
@@ -41,6 +42,12 @@ class Fake:
     has_photos: bool = True
     rejected: tuple[tuple[str, int | None, str, str], ...] = ()
     manifest: dict[str, Any] = field(default_factory=dict)
+
+
+def write_report(result: Path, **options: Any) -> Path:
+    path = report_page.write_report(result, thumbnails_here, **options)
+    assert isinstance(path, Path)
+    return path
 
 
 def make_result(folder: Path, fake: Fake) -> Path:
@@ -265,7 +272,9 @@ def test_counts_that_do_not_add_up_are_told(tmp_path: Path) -> None:
 
 def test_many_labels_are_a_list(tmp_path: Path) -> None:
     labels = tuple(f"fruit {i:03}" for i in range(100))
-    page = read_page(make_result(tmp_path, Fake(n_photos=101, labels=labels, has_photos=False)))
+    page = report_page.read_page(
+        make_result(tmp_path, Fake(n_photos=101, labels=labels, has_photos=False)), thumbnails_here
+    )
     assert (len(page.labels.bars), len(page.labels.listed), page.labels.n_labels) == (20, 100, 100)
     assert page.labels.range_ == (1, 1, 2)
     assert page.labels.bars[0].label == "fruit 000"

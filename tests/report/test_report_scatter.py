@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.small import thumbnails_here
 
 from verger.report.artefacts import Spectrum, Table, open_table
 from verger.report.scatter import MAX_AXES, Sample, draw_scatter, sample_points
@@ -82,7 +83,7 @@ def test_no_photos(tmp_path: Path) -> None:
 
 def test_broken_numbers_are_left_open(tmp_path: Path) -> None:
     write_components(tmp_path / "components", np.array([[np.nan, np.inf]], np.float32))
-    scatter = draw_scatter(tmp_path, None)
+    scatter = draw_scatter(tmp_path, None, thumbnails_here)
     assert scatter is not None
     assert scatter.points["values"] == [[None], [None]]
     assert scatter.points["name"] == ["0.jpg"]
@@ -91,6 +92,6 @@ def test_broken_numbers_are_left_open(tmp_path: Path) -> None:
 def test_axes_tell_their_variance(tmp_path: Path) -> None:
     write_components(tmp_path / "components", numbered(4, 2))
     spectrum = Spectrum(np.array([1.0, 2.0]), np.array([0.75, 0.0001]), np.array([0.75, 0.7501]))
-    scatter = draw_scatter(tmp_path, spectrum)
+    scatter = draw_scatter(tmp_path, spectrum, thumbnails_here)
     assert scatter is not None
     assert scatter.axes == ["PC1 (75.0% of the variance)", "PC2 (<0.1% of the variance)"]

@@ -9,7 +9,6 @@ from typing import Literal, Protocol, get_args
 from verger.errors import SettingsError, SetupError
 from verger.featurize.catalog import NetworkSpec
 from verger.featurize.network import Network, prepare_network
-from verger.featurize.onnx_session import import_runtime, visible_gpus
 
 Device = Literal["cpu", "cuda", "onnx"]
 
@@ -33,10 +32,13 @@ def prepare_on(spec: NetworkSpec, device: str, batch_size: int | None = None) ->
         raise SettingsError("batch_size", batch_size, "1 or more")
     if device == CPU:
         if batch_size not in (None, 1):
-            raise SettingsError("batch_size", batch_size, "1 with device = 'cpu': OpenVINO takes photo by photo")
-        return prepare_network(spec)
+            raise SettingsError("batch_size", batch_size, "1 with device = 'cpu', or none")
+        network = prepare_network(spec)
+        return network if batch_size is None else replace(network, batch_size=batch_size)
     if spec.precision != "f32":
         raise SettingsError("precision", spec.precision, f"f32 with device = {device!r}")
+    from verger.featurize.onnx_session import import_runtime
+
     import_runtime(device)  # before anything is converted
     network = prepare_network(spec)
     from verger.featurize.onnx_graph import with_onnx
@@ -72,6 +74,8 @@ def gpu_of(task: Task) -> int:
     """
     given = task.resources().get(GPU_RESOURCE)
     if given is None:
+        from verger.featurize.onnx_session import visible_gpus
+
         return task.partitionId() % max(1, len(visible_gpus()))
     address = given.addresses[0]
     if not address.isdigit():

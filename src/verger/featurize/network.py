@@ -28,6 +28,10 @@ logger = logging.getLogger(__name__)
 # Raise when the conversion changes what a graph computes: old cache entries are then not used.
 _GRAPH_VERSION = 2
 
+# Photos a call of a bundled network, whose input is small: fruitnet takes 0.8 ms a photo in batches and 1.15 ms
+# alone, with the same bits. MobileNetV2, whose input is five times as large, gains nothing.
+_SMALL_INPUT_BATCH = 4
+
 
 @dataclass(frozen=True)
 class Graph:
@@ -107,13 +111,14 @@ def prepare_network(spec: NetworkSpec) -> Network:
         weights_sha256=JOIN.join(part.weights_sha256 for part in parts),
         graphs=tuple(graph for part in parts for graph in part.graphs),
         views=spec.views,
+        batch_size=min(part.batch_size for part in parts),
     )
 
 
 def _prepare_one(spec: NetworkSpec) -> Network:
     if spec.is_bundled:
         bundled = resources.files("verger.models") / spec.model
-        return read_network(bundled, spec.model, spec.precision)
+        return replace(read_network(bundled, spec.model, spec.precision), batch_size=_SMALL_INPUT_BATCH)
     folder = cache_dir() / "networks" / _cache_key(spec)
     if not folder.is_dir():
         logger.info("converting %s (once; kept in %s)", spec.model, folder)

@@ -12,7 +12,7 @@ from verger.report.header import Found, Header, head_page
 from verger.report.html import render_page, write_page
 from verger.report.labels import LabelCounts, count_labels
 from verger.report.rejections import Rejections, count_rejections
-from verger.report.scatter import MAX_POINTS, Scatter, draw_scatter
+from verger.report.scatter import MAX_POINTS, MakeThumbnails, Scatter, draw_scatter
 from verger.report.scree import Scree, draw_scree
 from verger.report.timings import Timings, read_timings
 from verger.uri import AnyPath
@@ -34,17 +34,21 @@ class Page:
     made_by: str
 
 
-def write_report(result: AnyPath, *, title: str | None = None, max_points: int = MAX_POINTS) -> AnyPath:
+def write_report(
+    result: AnyPath, make_thumbnails: MakeThumbnails, *, title: str | None = None, max_points: int = MAX_POINTS
+) -> AnyPath:
     """Write `result/report.html` and return its path; the map shows at most `max_points` photos.
 
     The title is the folder's name unless given: a result still in its staging folder has another one.
     Raises ResultError where `result` is not a finished verger result.
     """
-    html = render(read_page(result, title=title, max_points=max_points))
+    html = render(read_page(result, make_thumbnails, title=title, max_points=max_points))
     return write_page(html, result)
 
 
-def read_page(result: AnyPath, *, title: str | None = None, max_points: int = MAX_POINTS) -> Page:
+def read_page(
+    result: AnyPath, make_thumbnails: MakeThumbnails, *, title: str | None = None, max_points: int = MAX_POINTS
+) -> Page:
     """Read the finished `result` into the pictures of its page."""
     manifest = read_manifest(result)
     if not any((result / name).is_dir() for name in _TABLES):
@@ -55,7 +59,7 @@ def read_page(result: AnyPath, *, title: str | None = None, max_points: int = MA
     found = Found(labels.n_photos, n_rejected, labels.n_labels, labels.n_unlabelled)
     return Page(
         header=head_page(title or _name(result), manifest, found),
-        scatter=draw_scatter(result, spectrum, max_points=max_points),
+        scatter=draw_scatter(result, spectrum, make_thumbnails, max_points=max_points),
         scree=None if spectrum is None else draw_scree(spectrum, manifest),
         labels=labels,
         rejections=rejections,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +14,14 @@ import pyarrow.compute as pc
 
 from verger.columns import hashes, numbers_of
 from verger.report.artefacts import Spectrum, Table, open_table, stream
-from verger.report.thumbnails import make_thumbnails
 from verger.report.wording import say_share
 from verger.uri import AnyPath
 
 MAX_POINTS = 5000
 MAX_AXES = 4
+
+# Paths of photos to a data URI each, None where there is no thumbnail.
+MakeThumbnails = Callable[[Sequence[str]], list[str | None]]
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,9 @@ class Scatter:
     points: dict[str, object]
 
 
-def draw_scatter(result: AnyPath, spectrum: Spectrum | None, *, max_points: int = MAX_POINTS) -> Scatter | None:
+def draw_scatter(
+    result: AnyPath, spectrum: Spectrum | None, make_thumbnails: MakeThumbnails, *, max_points: int = MAX_POINTS
+) -> Scatter | None:
     """Return the map of at most `max_points` photos; None where there are no components."""
     table = open_table(result, "components")
     sample = None if table is None else sample_points(table, max_points)

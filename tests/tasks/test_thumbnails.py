@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.small import thumbnails_here
 
-from verger.report.thumbnails import SIZE_PX, make_thumbnails
+from verger.tasks.thumbnails import SIZE_PX
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def open_uri(uri: str | None) -> Image.Image:
 
 @pytest.mark.parametrize("prefix", ["", "file:", "file://"])
 def test_local_photos_are_made_small(photo: Path, prefix: str) -> None:
-    [uri] = make_thumbnails([f"{prefix}{photo}"])
+    [uri] = thumbnails_here([f"{prefix}{photo}"])
     assert open_uri(uri).size == (SIZE_PX, SIZE_PX * 3 // 4)
 
 
@@ -35,14 +36,14 @@ def test_what_is_no_local_photo_has_none(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     paths = [str(tmp_path), *map(str, tmp_path.iterdir()), str(tmp_path / "gone.jpg")]
     paths += ["", "file:", "file:/zero\0byte", "hdfs://host/a.jpg", "http://localhost/a.jpg"]
-    assert make_thumbnails(paths) == [None] * len(paths)
+    assert thumbnails_here(paths) == [None] * len(paths)
 
 
 def test_the_first_photos_within_the_budget_are_read(photo: Path) -> None:
     n_bytes = photo.stat().st_size
-    found = make_thumbnails([str(photo)] * 5, budget_bytes=3 * n_bytes)
+    found = thumbnails_here([str(photo)] * 5, budget_bytes=3 * n_bytes)
     assert [uri is not None for uri in found] == [True, True, True, False, False]
 
 
 def test_grey_photos_become_rgb(photo: Path) -> None:
-    assert open_uri(make_thumbnails([str(photo)])[0]).mode == "RGB"
+    assert open_uri(thumbnails_here([str(photo)])[0]).mode == "RGB"
