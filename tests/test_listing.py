@@ -95,6 +95,7 @@ def test_a_store_that_does_not_know_where_to_begin_loses_nothing() -> None:
     store = Store({f"photos/{i:05d}" for i in range(300)}, page_size=10)
     found = list_ranges("photos/", lambda start: store.pages(None), 10)
     assert [f.key for f in found] == store.keys
+    assert store.n_requests <= 16 * 30, "as many listings of all 30 pages as are made side by side, at most"
 
 
 def test_a_store_that_fails_half_way_is_an_error() -> None:

@@ -201,6 +201,7 @@ def test_a_store_without_photos_says_what_is_there(place: ObjectPath, tmp_path: 
         write_listing(f"{place}/photos", Selection(), tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_a_listing_asks_for_page_after_page(place: ObjectPath, tmp_path: Path) -> None:
     for i in range(2345):
         s3.put(f"{place.key}/photos/kiwi/{i:05d}.jpg", b"1")

@@ -94,6 +94,7 @@ def test_a_local_spark_tries_tasks_again_unless_told_how_often(named: str, given
     assert SessionOptions(named).spark_master == given
 
 
+@pytest.mark.slow
 def test_a_start_that_fails_leaves_no_jvm_and_the_next_start_works(tmp_path: Path) -> None:
     words = [sys.executable, "-c", _STARTS, str(tmp_path)]
     done = subprocess.run(words, capture_output=True, text=True, check=True)

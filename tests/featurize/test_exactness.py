@@ -77,9 +77,8 @@ def smooth_pixels(size_px: int) -> npt.NDArray[np.uint8]:
     return coarse.repeat(16, axis=1).repeat(16, axis=2)
 
 
-@pytest.mark.parametrize(
-    "predicted", [CASES, pytest.param(LARGE_CASES, marks=pytest.mark.slow)], ids="+".join, indirect=True
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("predicted", [CASES, LARGE_CASES], ids="+".join, indirect=True)
 def test_seeded_weights_give_what_keras_predicts(predicted: dict[str, tuple[Vectors, Vectors]]) -> None:
     for model, (ours, theirs) in predicted.items():
         assert ours.shape == theirs.shape

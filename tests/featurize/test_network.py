@@ -86,6 +86,7 @@ def test_seeded_weights_are_the_same_each_time_and_others_with_another_seed() ->
     assert hash_of(3) == hash_of(3) != hash_of(4)
 
 
+@pytest.mark.slow
 def test_saved_weights_of_an_architecture_are_loaded(tmp_path: Path) -> None:
     save = (
         "import sys, keras; from verger.featurize.weights import seed_weights;"
@@ -152,6 +153,7 @@ class _Halting(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.slow
 def test_weights_whose_download_is_killed_are_not_taken_for_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

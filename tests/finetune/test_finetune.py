@@ -99,6 +99,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Watch, FinetuneResult
     return watch, finetune(str(folder / "photos"), watch.out, TINY, watch)
 
 
+@pytest.mark.slow
 def test_a_fine_tuning_leaves_its_result_and_nothing_else(run: tuple[Watch, FinetuneResult]) -> None:
     watch, result = run
     files = {"model.keras", "classifier.npz", "history.json", "finetune.json", "manifest.json", "report.html"}
@@ -111,6 +112,7 @@ def test_a_fine_tuning_leaves_its_result_and_nothing_else(run: tuple[Watch, Fine
     assert [note.split(":")[0] for note in watch.notes[:2]] == ["epoch 1 (head)", "epoch 2 (upper)"]
 
 
+@pytest.mark.slow
 def test_the_facts_tell_what_ran(run: tuple[Watch, FinetuneResult]) -> None:
     watch, result = run
     facts = json.loads((watch.out / "finetune.json").read_text())
@@ -127,6 +129,7 @@ def test_the_facts_tell_what_ran(run: tuple[Watch, FinetuneResult]) -> None:
     assert facts["validation_accuracy"] == best["val_accuracy"] == result.validation_accuracy
 
 
+@pytest.mark.slow
 def test_a_corrupt_photo_is_counted_and_not_fatal(run: tuple[Watch, FinetuneResult]) -> None:
     watch, _ = run
     facts = json.loads((watch.out / "finetune.json").read_text())
@@ -135,6 +138,7 @@ def test_a_corrupt_photo_is_counted_and_not_fatal(run: tuple[Watch, FinetuneResu
     assert [Path(photo["path"]).name for photo in facts["rejected"]] == ["broken.jpg"]
 
 
+@pytest.mark.slow
 def test_the_chain_gives_the_vectors_of_the_trained_model(run: tuple[Watch, FinetuneResult]) -> None:
     watch, result = run
     network = prepare_network(NetworkSpec(model=str(result.model)))
@@ -149,6 +153,7 @@ def test_the_chain_gives_the_vectors_of_the_trained_model(run: tuple[Watch, Fine
     assert facts["parity"]["min_cosine"] > 0.9999
 
 
+@pytest.mark.slow
 def test_the_head_names_photos_at_once_wherever_the_result_lies(
     run: tuple[Watch, FinetuneResult], tmp_path: Path
 ) -> None:
@@ -168,6 +173,7 @@ def test_the_head_names_photos_at_once_wherever_the_result_lies(
     assert (logits.argmax(axis=1) == truth).sum() == n_right
 
 
+@pytest.mark.slow
 def test_the_saved_model_is_fast_and_only_its_upper_kernels_have_changed(run: tuple[Watch, FinetuneResult]) -> None:
     env = {**os.environ, "KERAS_BACKEND": "openvino"}
     command = [sys.executable, "-c", COMPARE_WITH_START, str(run[1].model)]
@@ -179,6 +185,7 @@ def test_the_saved_model_is_fast_and_only_its_upper_kernels_have_changed(run: tu
     assert min(blocks) >= 10 if run[1].best_epoch == 2 else not told["changed"]
 
 
+@pytest.mark.slow
 def test_the_report_has_the_curves_and_asks_for_nothing(run: tuple[Watch, FinetuneResult]) -> None:
     html = (run[0].out / "report.html").read_text()
     assert "Plotly.newPlot" in html and '"val_accuracy":' in html
@@ -187,6 +194,7 @@ def test_the_report_has_the_curves_and_asks_for_nothing(run: tuple[Watch, Finetu
     assert "broken.jpg" in html
 
 
+@pytest.mark.slow
 def test_an_existing_result_stays_as_it_is(run: tuple[Watch, FinetuneResult]) -> None:
     watch, _ = run
     before = (watch.out / "finetune.json").read_bytes()

@@ -188,6 +188,7 @@ def test_wide_vectors_are_sketched_and_the_error_is_stated(
     assert 0 < sketched.residual < 1e-3
 
 
+@pytest.mark.slow
 def test_flattened_vgg16_width_goes_through_spark(spark: SparkSession) -> None:
     """25,088 columns on 60 rows: the workers take the wide way by themselves."""
     x = correlated(60, 25_088)
