@@ -9,6 +9,7 @@ from pyspark.ml import Pipeline, PipelineModel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.functions import lit
 
+from tests.photos import encode, paint
 from verger.decode import decode_image
 from verger.errors import SettingsError
 from verger.featurize.transformer import ImageFeaturizer
@@ -68,6 +69,22 @@ def test_a_wrong_param_is_told_before_any_job_starts(images: DataFrame, tiny_mod
         ImageFeaturizer(model=tiny_model, pooling="sum").transform(images)
     with pytest.raises(SettingsError, match="VGG17"):
         ImageFeaturizer(model="VGG17").transform(images)
+    with pytest.raises(SettingsError, match=r"decode = 'half'.*exact"):
+        ImageFeaturizer(model=tiny_model, decode="half").transform(images)
+
+
+def test_large_photos_are_decoded_at_a_reduced_scale_where_asked(
+    spark: SparkSession, tiny_model: str, tmp_path: Path
+) -> None:
+    (tmp_path / "large.jpg").write_bytes(encode(paint(1600, 1200), "JPEG"))
+    images = read_images(spark, str(tmp_path))
+    exact, scaled = (
+        ImageFeaturizer(model=tiny_model, decode=mode).transform(images).first() for mode in ("exact", "scaled")
+    )
+    assert exact is not None and scaled is not None
+    assert (exact["width"], exact["height"]) == (scaled["width"], scaled["height"]) == (1600, 1200)
+    assert exact["features"] != scaled["features"]
+    np.testing.assert_allclose(scaled["features"], exact["features"], rtol=0.05)
 
 
 @pytest.mark.core

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast, get_args
+
 from pyspark import keyword_only
 from pyspark.ml import Transformer
 from pyspark.ml.param import Param, Params, TypeConverters
@@ -10,9 +12,11 @@ from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
 from pyspark.sql import DataFrame
 
 from verger.decode import DEFAULT_MAX_PIXELS
+from verger.errors import SettingsError
 from verger.featurize.catalog import NetworkSpec
 from verger.featurize.device import CPU, prepare_on
 from verger.featurize.network import Network
+from verger.featurize.runtime import DecodeMode
 from verger.featurize.spark import featurize
 from verger.featurize.worker import WorkerOptions
 
@@ -28,6 +32,8 @@ class ImageFeaturizer(
 
     model, weights, pooling, precision, preprocessing, views: see `verger models` and NetworkSpec.
     maxPixels: larger photos are rejected before they are unpacked.
+    decode: exact; or scaled, which decodes large JPEGs at a reduced scale: three times as fast, and the features
+    have a cosine to the exact ones over 0.999.
     device: cpu (OpenVINO), cuda or onnx (ONNX Runtime), see docs/gpu.md; batchSize: photos a call there.
     """
 
@@ -45,6 +51,7 @@ class ImageFeaturizer(
     )
     views: Param[int] = Param(Params._dummy(), "views", "1 or 5: whole, and corners", TypeConverters.toInt)
     maxPixels: Param[int] = Param(Params._dummy(), "maxPixels", "limit on a photo's pixels", TypeConverters.toInt)
+    decode: Param[str] = Param(Params._dummy(), "decode", "exact or scaled", TypeConverters.toString)
     device: Param[str] = Param(Params._dummy(), "device", "cpu, cuda or onnx", TypeConverters.toString)
     batchSize: Param[int] = Param(
         Params._dummy(), "batchSize", "photos a call on cuda or onnx; unset: the device's", TypeConverters.toInt
@@ -67,6 +74,7 @@ class ImageFeaturizer(
         preprocessing: str | None = None,
         views: int = 1,
         maxPixels: int = DEFAULT_MAX_PIXELS,
+        decode: str = "exact",
         device: str = CPU,
         batchSize: int | None = None,
     ) -> None:
@@ -80,6 +88,7 @@ class ImageFeaturizer(
             precision="f32",
             views=1,
             maxPixels=DEFAULT_MAX_PIXELS,
+            decode="exact",
             device=CPU,
         )
         self._set(**self._input_kwargs)  # type: ignore[attr-defined]  # keyword_only's
@@ -94,11 +103,18 @@ class ImageFeaturizer(
         batch_size = self.getOrDefault(self.batchSize) if self.isDefined(self.batchSize) else None
         return prepare_on(self.spec(), self.getOrDefault(self.device), batch_size)
 
+    def _decode_mode(self) -> DecodeMode:
+        mode = self.getOrDefault(self.decode)
+        if mode not in get_args(DecodeMode):
+            raise SettingsError("decode", mode, get_args(DecodeMode))
+        return cast("DecodeMode", mode)
+
     def _transform(self, dataset: DataFrame) -> DataFrame:
         options = WorkerOptions(
             max_pixels=self.getOrDefault(self.maxPixels),
             content_column=self.getInputCol(),
             path_column=self.getOrDefault(self.pathCol),
             output_column=self.getOutputCol(),
+            decode=self._decode_mode(),
         )
         return featurize(dataset, self.network(), options)
