@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from verger.cloud.timing import MEASURED, Job, hours, stages_s
-from verger.reduce.tree import FAN_IN
+from verger.reduce.cuts import FAN_IN
 
 PHOTOS = (10**4, 10**5, 10**6, 10**7, 10**8)
 CORES = (8, 64, 512, 2_000)
@@ -24,9 +24,9 @@ USD_PER_1000_GETS = 0.00042
 USD_PER_CORE_HOUR = 0.05  # assumed
 
 
-def shuffle_bytes(n_cores: int) -> int:
-    """Return the bytes of moments that travel: one for each slot, an eighth at the next level, and so on."""
-    total, n_parts = 0, n_cores
+def shuffle_bytes(n_sums: int) -> int:
+    """Return the bytes of moments that are written and read: all sums, an eighth at the next level, and so on."""
+    total, n_parts = 0, n_sums
     while n_parts > FAN_IN:
         total, n_parts = total + n_parts, math.ceil(n_parts / FAN_IN)
     return (total + n_parts) * MEASURED.moments_bytes
@@ -42,10 +42,10 @@ def usd(job: Job) -> dict[str, float]:
 
 
 def sizes_gb(job: Job) -> dict[str, float]:
-    """Return what is written: the journal holds the features too, until the result is published."""
+    """Return what is written."""
     features = job.n_photos * MEASURED.feature_bytes / 1e9
     components = job.n_photos * MEASURED.component_bytes / 1e9
-    return {"features": features, "journal": features, "components": components}
+    return {"features": features, "components": components}
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:

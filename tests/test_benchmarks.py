@@ -21,7 +21,7 @@ from tests.photos import encode, paint
 from verger.cloud.timing import Job, hours, stages_s
 from verger.decode import DEFAULT_MAX_PIXELS, decode_rgb
 from verger.ingest import Selection, write_listing
-from verger.reduce.tree import tree_depth
+from verger.reduce.cuts import tree_depth
 
 DOCS = Path(__file__).parents[1] / "docs"
 MAKEFILE = DOCS.parent / "Makefile"

@@ -12,11 +12,11 @@ from verger.engine.base import Engine
 from verger.errors import ReductionError, SourceError
 from verger.parts_list import TablePart, list_parts, vector_width
 from verger.publish import scratch_of, table_folder
+from verger.reduce.cuts import FAN_IN, block_rows, rows_of_a_part, rows_of_a_sum
 from verger.reduce.moments import MAX_EXACT_FEATURES, Array, Moments, merge_all
 from verger.reduce.pca import Criterion, Projection, fit_exact
 from verger.reduce.sketch import add_products, fit_randomized
 from verger.reduce.stored import write_pca_model
-from verger.reduce.tree import FAN_IN
 from verger.tasks.base import Task
 from verger.tasks.moments import (
     Merge,
@@ -28,20 +28,13 @@ from verger.tasks.moments import (
     moments_partition,
     product_partition,
 )
-from verger.tasks.project import BLOCK_ROWS, ProjectItem, ProjectJob, project_partition
+from verger.tasks.project import ProjectItem, ProjectJob, project_partition
 from verger.tasks.spans import cut_spans
 from verger.uri import AnyPath, parquet_files, remove_tree
 from verger.workplace import COMPONENTS, FEATURES, MODEL, Workplace
 
 STATE = "state.npz"
 SPECTRUM = "spectrum.csv"
-
-# Rows of a block, summed by one matrix product, fill about this in float64.
-_BLOCK_BYTES = 32 << 20
-_MOST_BLOCK_ROWS = 65_536
-_MAX_PARTIAL_SUMS = 4096
-_ROWS_A_PART = 4 * BLOCK_ROWS
-_MAX_PARTS = 20_000
 
 
 @dataclass(frozen=True)
@@ -120,7 +113,8 @@ class _Summing:
         self._n_passes = 0
         self._n_rows = sum(part.n_rows for part in parts)
         self._parts = parts
-        self._block_rows = _block_rows(parts)
+        self._width = vector_width(parts[0], FEATURES) if parts else 1
+        self._block_rows = block_rows(self._width)
 
     def moments(self) -> Moments | None:
         """Return the moments of all vectors; None where there are none."""
@@ -137,8 +131,7 @@ class _Summing:
     def _sum(self, task: Task[Any, PartialSum, bool], job: object, merge: Task[None, Merge, bool]) -> list[bytes]:
         """Return at most FAN_IN partial sums, in order."""
         self._n_passes += 1
-        n_blocks = -(-self._n_rows // self._block_rows)
-        rows_each = self._block_rows * -(-n_blocks // _MAX_PARTIAL_SUMS)
+        rows_each = rows_of_a_sum(self._n_rows, self._width)
         groups = cut_spans([(part.file, part.n_rows) for part in self._parts], rows_each)
         items = [PartialSum(spans, self._file(0, number)) for number, spans in enumerate(groups)]
         written = self._engine.map(task, items, job)
@@ -158,15 +151,9 @@ class _Summing:
         return str(self._scratch / f"pass-{self._n_passes}-{level}-{number:06d}")
 
 
-def _block_rows(parts: Sequence[TablePart]) -> int:
-    """Return how many rows make a block, by the width of the vectors."""
-    width = vector_width(parts[0], FEATURES) if parts else 1
-    return max(64, min(_MOST_BLOCK_ROWS, _BLOCK_BYTES // (8 * max(width, 1))))
-
-
 def _project(place: Workplace, parts: Sequence[TablePart], projection: Projection) -> None:
     n_rows = sum(part.n_rows for part in parts)
-    rows_each = max(_ROWS_A_PART, BLOCK_ROWS * -(-n_rows // (_MAX_PARTS * BLOCK_ROWS)))
+    rows_each = rows_of_a_part(n_rows)
     groups = cut_spans(
         [(part.file, part.n_rows) for part in parts], n_rows if place.settings.single_file else rows_each
     )

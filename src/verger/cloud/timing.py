@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from verger.ingest.listing import Cut
-from verger.reduce.tree import FAN_IN, n_projecting_tasks, tree_depth
+from verger.reduce.cuts import FAN_IN, rows_of_a_part, rows_of_a_sum, tree_depth
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class Assumed:
 
 MEASURED, ASSUMED = Measured(), Assumed()
 
+_N_FEATURES = 1280
+
 
 @dataclass(frozen=True)
 class Job:
@@ -75,7 +77,12 @@ class Job:
     @property
     def n_projecting(self) -> int:
         """Tasks that project the vectors: as many files of components."""
-        return n_projecting_tasks(self.n_tasks, self.n_cores)
+        return math.ceil(self.n_photos / rows_of_a_part(self.n_photos))
+
+    @property
+    def n_sums(self) -> int:
+        """Tasks that sum up moments: as many files of partial sums."""
+        return math.ceil(self.n_photos / rows_of_a_sum(self.n_photos, _N_FEATURES))
 
     @property
     def gets(self) -> float:
@@ -89,9 +96,9 @@ class Job:
 
     @property
     def all_puts(self) -> float:
-        """Every PUT, COPY and LIST: the listing, the journal, and two tables, written and then copied."""
+        """Every PUT, COPY and LIST: the listing, the partial sums, and two tables, written and then copied."""
         lists = 0 if self.is_packed else self.n_photos / 1000
-        return self.n_tasks * (1 + 1 + 2) + 2 * self.n_projecting + lists
+        return self.n_tasks * (1 + 2) + self.n_sums + 2 * self.n_projecting + lists
 
 
 def stages_s(job: Job) -> dict[str, float]:
@@ -148,11 +155,15 @@ def _opening_s(job: Job) -> float:
 def _reducing_s(job: Job) -> float:
     each_us = MEASURED.moments_us + MEASURED.project_us
     computing = job.n_photos * each_us / 1e6 / min(job.n_cores, job.n_projecting)
-    dispatching = job.n_projecting * MEASURED.dispatch_ms / 1000
-    return _opening_s(job) + max(computing, dispatching) + _merging_s(job.n_cores) + MEASURED.fit_s
+    dispatching = (job.n_projecting + job.n_sums) * MEASURED.dispatch_ms / 1000
+    return _opening_s(job) + max(computing, dispatching) + _merging_s(job) + MEASURED.fit_s
 
 
-def _merging_s(n_cores: int) -> float:
-    """At every level a task fetches eight moments and merges them; the driver does as much at the end."""
-    fetching = FAN_IN * MEASURED.moments_bytes / ASSUMED.network_bytes_per_s
-    return (tree_depth(n_cores) + 1) * (FAN_IN * MEASURED.merge_ms / 1000 + fetching)
+def _merging_s(job: Job) -> float:
+    """At every level each task fetches eight moments and merges them; the driver does as much at the end."""
+    each_s = FAN_IN * (MEASURED.merge_ms / 1000 + MEASURED.moments_bytes / ASSUMED.network_bytes_per_s)
+    spent_s, n_sums = each_s, job.n_sums
+    for _ in range(tree_depth(job.n_sums)):
+        n_sums = math.ceil(n_sums / FAN_IN)
+        spent_s += math.ceil(n_sums / job.n_cores) * each_s
+    return spent_s

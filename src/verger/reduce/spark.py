@@ -29,10 +29,10 @@ from pyspark.sql.pandas.functions import pandas_udf
 
 from verger.context import is_connect, n_slots, share
 from verger.errors import ReductionError
+from verger.reduce.cuts import FAN_IN
 from verger.reduce.moments import Array, Moments, merge_all
 from verger.reduce.pca import Criterion, Projection, fit_exact
 from verger.reduce.sketch import add_products, fit_randomized
-from verger.reduce.tree import FAN_IN
 from verger.reduce.worker import (
     PART,
     components_of,

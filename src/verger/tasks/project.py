@@ -8,14 +8,12 @@ import pyarrow as pa
 
 from verger import schema
 from verger.reduce.arrow import components_column
+from verger.reduce.cuts import PROJECTED_ROWS
 from verger.reduce.pca import Projection
 from verger.tasks.base import Attempt
 from verger.tasks.parts import open_part
 from verger.tasks.spans import Spans, read_spans
 from verger.uri import any_path
-
-# Rows of one matrix product: always as many, so that the same rows give the same bits.
-BLOCK_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ def project_partition(job: ProjectJob, item: ProjectItem, attempt: Attempt) -> i
     """Write a part of the components; return its rows."""
     target = any_path(job.folder) / f"part-{item.number:06d}.parquet"
     with open_part(target, schema.COMPONENTS) as part:
-        for batch in read_spans(item.spans, ["path", "label", job.column], BLOCK_ROWS):
+        for batch in read_spans(item.spans, ["path", "label", job.column], PROJECTED_ROWS):
             columns = [batch["path"], batch["label"], components_column(batch[job.column], job.projection)]
             part.write(pa.RecordBatch.from_arrays(columns, schema=schema.COMPONENTS))
     return part.n_rows
