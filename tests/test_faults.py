@@ -13,6 +13,7 @@ import pytest
 from tests import poison
 from tests.chain import beside, files, manifest_here, manifest_of, multiplied, same_tables, table, verger
 from tests.events import ENGINES
+from tests.photos import encode, paint
 
 # A photo in each task of one core is deadly, and one more in the first.
 SPARK = pytest.param("spark", marks=pytest.mark.slow)
@@ -75,6 +76,22 @@ def test_photos_that_hang_their_decoder_are_rejected_and_cost_no_other(
     manifest_here("run", "photos", "without", *words[3:7], "--no-report", cwd=tmp_path)
     for name in ("features", "components"):
         assert table(tmp_path / "out" / name).equals(table(tmp_path / "without" / name)), name
+
+
+@pytest.mark.parametrize("engine", ["local", SPARK])
+def test_photos_that_kill_or_hang_their_decoder_are_packed_as_they_are(
+    engine: str, with_poison: Path, tmp_path: Path
+) -> None:
+    poison.hang(with_poison / "apple 1" / "2.png")
+    large = with_poison / "apple 0" / "large.png"
+    large.write_bytes(encode(paint(200, 100), "PNG"))
+    (tmp_path / "site").mkdir()
+    words = ("pack", with_poison, "packed", "--max-side", 64, "--photo-timeout-s", 3, "--keep-metadata")
+    told = manifest_of(*words, *ENGINES[engine], cwd=tmp_path, PYTHONPATH=poison.mortal(tmp_path / "site"))
+    rows = {row["path"]: row["content"] for row in table(tmp_path / "packed" / "images").to_pylist()}
+    assert len(rows) == told["counts"]["listed"]
+    smaller = [path for path, content in rows.items() if content != Path(path.removeprefix("file:")).read_bytes()]
+    assert smaller == [f"file:{large}"], "the others are small, or cannot be decoded"
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from benchmarks.camera import make_camera_photos
 from PIL import Image
 
 from tests.photos import EXIF_TURNED, REAL, WHY_NO_REAL, encode, hostile_photos, paint
-from verger.decode import DEFAULT_MAX_PIXELS, decode_rgb
+from verger.decode import DEFAULT_MAX_PIXELS, decode_image, decode_rgb
 from verger.errors import DecodeError, Reason
 from verger.featurize.catalog import NetworkSpec
 from verger.featurize.network import prepare_network
@@ -77,7 +78,7 @@ def test_no_side_vanishes(size: tuple[int, int]) -> None:
 )
 def test_what_cannot_be_decoded_is_an_error(data: bytes, options: dict[str, Any], reason: Reason) -> None:
     with pytest.raises(DecodeError) as caught:
-        shrink_photo(data, 100, **options)
+        shrink_photo(data, 100, partial(decode_image, **options))
     assert caught.value.reason == reason
 
 

@@ -8,10 +8,11 @@ instead of 0.9999, on mosaics of 12 megapixels as in benchmarks/camera.py, made 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 from PIL import Image
 
-from verger.decode import DEFAULT_MAX_PIXELS, decode_image
+from verger.decode import Decoded, decode_image
 
 QUALITY = 92
 
@@ -19,13 +20,13 @@ QUALITY = 92
 _REDUCING_GAP = 1.5
 
 
-def shrink_photo(data: bytes, max_side_px: int, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
+def shrink_photo(data: bytes, max_side_px: int, decode: Callable[[bytes], Decoded] = decode_image) -> bytes:
     """Return a photo as a JPEG whose longer side has `max_side_px` pixels; `data` itself where it has no more.
 
     The copy is upright RGB without metadata or colour profile; transparent pixels are blended onto white. Raises
     DecodeError where the photo cannot be decoded, whatever its size.
     """
-    decoded = decode_image(data, max_pixels=max_pixels)
+    decoded = decode(data)
     longer = max(decoded.width, decoded.height)
     if longer <= max_side_px:
         return data

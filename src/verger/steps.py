@@ -30,7 +30,14 @@ def pack(place: Workplace, listing: ingest.Listing) -> None:
     counts |= {"bytes": listing.n_bytes, "max_bytes": listing.max_bytes, "shards": listing.n_tasks}
     group_bytes = ingest.row_group_bytes(listing.n_photos, listing.n_bytes)
     folder = place.stage / ingest.IMAGES
-    job = PackJob(str(folder), group_bytes, settings.max_pixels, settings.keep_metadata, settings.max_side)
+    job = PackJob(
+        str(folder),
+        group_bytes,
+        settings.max_pixels,
+        settings.keep_metadata,
+        settings.max_side,
+        settings.photo_timeout_s,
+    )
     place.progress.stage("pack", listing.n_photos)
     with place.manifest.timed("pack"):
         done = place.engine.map(pack_partition, partitions_of(listing), job, place.progress.advance)

@@ -20,12 +20,10 @@ from verger.featurize.worker import Outcome, Spent, WorkerOptions, outcome_colum
 from verger.tasks.base import Attempt
 from verger.tasks.packed import with_packed_content
 from verger.tasks.parts import Part, open_part
-from verger.tasks.time_limit import time_limit
+from verger.tasks.time_limit import photo_time_limit
 from verger.uri import any_path, read_parquet
 
 _ROWS_A_BATCH = 1024
-# Time for a child that decodes to start, on a machine that has much else to do.
-_DECODER_START_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -83,20 +81,17 @@ def featurize_rows(
     number, batches = numbered
     extractor = extractor_for(job.network.key, lambda: job.network, attempt.gpu)
     name = f"part-{number:06d}-{job.run}.parquet"
-    is_retry = attempt.number > 0
-    # A retry decodes in a child process, which has the limit for itself; this one has to outlive it and its start.
-    limit_s = 2 * job.photo_limit_s + _DECODER_START_S if is_retry else job.photo_limit_s
     options = WorkerOptions(
         job.max_pixels,
         n_threads=attempt.n_threads,
-        decodes_apart=is_retry,
+        decodes_apart=attempt.number > 0,
         decode_limit_s=job.photo_limit_s,
         decode=job.decode,
     )
     with (
         open_part(any_path(job.features) / name, schema.FEATURES) as features,
         open_part(any_path(job.rejected) / name, schema.REJECTED) as rejected,
-        time_limit(limit_s) as restart,
+        photo_time_limit(job.photo_limit_s, attempt) as restart,
     ):
         n_computed = n_pixels = 0
         spent = Spent()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,12 +14,15 @@ import pyarrow.parquet as pq
 from verger import schema
 from verger.columns import binaries, strings
 from verger.content import read_photos
+from verger.decode import Decoded, decode_image
 from verger.errors import DecodeError
+from verger.featurize.decoder import Decoder
 from verger.metadata import strip_metadata
 from verger.shrink import shrink_photo
 from verger.tasks.base import Attempt
 from verger.tasks.featurize import Partition
 from verger.tasks.parts import part_file
+from verger.tasks.time_limit import photo_time_limit
 from verger.uri import any_path, read_parquet
 
 # Bytes of a photo that is set aside: enough to say later why it is no photo, and no more than `rejected` tells.
@@ -27,19 +33,23 @@ NONE, REMOVED, SET_ASIDE, UNREADABLE = "none", "removed", "set-aside", "unreadab
 
 _ROWS_A_BATCH = 512
 
+Decode = Callable[[bytes], Decoded]
+
 
 @dataclass(frozen=True)
 class PackJob:
     """What the pack tasks of a run share: the folder of the shards, and how large their row groups are.
 
     max_side_px: photos with a longer side are written as smaller copies; None keeps all as large as they are.
+    photo_limit_s: seconds for one photo, reading included.
     """
 
     folder: str
     group_bytes: int
     max_pixels: int
     keeps_metadata: bool
-    max_side_px: int | None = None
+    max_side_px: int | None
+    photo_limit_s: float
 
 
 def pack_partition(job: PackJob, partition: Partition, attempt: Attempt) -> dict[str, int]:
@@ -53,11 +63,14 @@ def pack_partition(job: PackJob, partition: Partition, attempt: Attempt) -> dict
     with (
         part_file(any_path(job.folder) / f"shard-{partition.number:06d}.parquet") as target,
         pq.ParquetWriter(target, kind, compression="none", use_dictionary=False, write_statistics=False) as writer,
+        photo_time_limit(job.photo_limit_s, attempt) as restart,
+        _decoding(job, attempt) as decode,
     ):
         group = _RowGroup(writer, kind)
         for batch in rows.to_batches(_ROWS_A_BATCH):
             for number, content in enumerate(read_photos(batch["path"].to_pylist())):
-                found = _shrunk(content, job) if isinstance(content, bytes) else None
+                restart()
+                found = _shrunk(content, job, decode) if isinstance(content, bytes) else None
                 kept, word = (found, "") if job.keeps_metadata else _stripped(found, job.max_pixels)
                 words[word] += 1
                 group.add(batch.slice(number, 1), kept, word)
@@ -97,12 +110,22 @@ class _RowGroup:
         self._rows, self._contents, self._words, self.n_bytes = [], [], [], 0
 
 
-def _shrunk(content: bytes, job: PackJob) -> bytes:
+@contextmanager
+def _decoding(job: PackJob, attempt: Attempt) -> Iterator[Decode]:
+    """Yield how to decode: in a child process where a photo may have ended the attempt before."""
+    if attempt.number == 0:
+        yield partial(decode_image, max_pixels=job.max_pixels)
+        return
+    with Decoder(job.max_pixels, limit_s=job.photo_limit_s) as decoder:
+        yield decoder.decode
+
+
+def _shrunk(content: bytes, job: PackJob, decode: Decode) -> bytes:
     """Return a smaller copy where one is asked for; what cannot be decoded stays as it is."""
     if job.max_side_px is None:
         return content
     try:
-        return shrink_photo(content, job.max_side_px, max_pixels=job.max_pixels)
+        return shrink_photo(content, job.max_side_px, decode)
     except DecodeError:
         return content
 

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+
+from verger.tasks.base import Attempt
+
+# Time for a child that decodes to start, on a machine that has much else to do.
+_DECODER_START_S = 60.0
+
+
+def photo_time_limit(limit_s: float, attempt: Attempt) -> AbstractContextManager[Callable[[], None]]:
+    """Return a time limit for a task that calls what is yielded before each photo.
+
+    A retry decodes in a child process, which has the limit for itself; the task has to outlive it and its start.
+    """
+    return time_limit(2 * limit_s + _DECODER_START_S if attempt.number else limit_s)
 
 
 @contextmanager
