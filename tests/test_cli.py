@@ -142,7 +142,6 @@ def test_models_lists_the_catalog(tmp_path: Path) -> None:
     assert all(re.search(rf"\b{name}\b", done.stdout) for name in CATALOG)
 
 
-@pytest.mark.core
 def test_rendered_photos_go_through_the_chain(tiny_model: str, tmp_path: Path) -> None:
     rendered = verger("sample", "photos", "--per-kind", 2, cwd=tmp_path)
     assert rendered.returncode == 0 and "20 synthetic photos" in rendered.stdout

@@ -31,7 +31,6 @@ def with_poison(photos: Path, tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("engine", ["local", SPARK])
 def test_photos_that_kill_their_decoder_are_rejected_and_cost_no_other(
     engine: str, with_poison: Path, tiny_model: str, tmp_path: Path
@@ -57,7 +56,6 @@ def test_photos_that_kill_their_decoder_are_rejected_and_cost_no_other(
     assert others == table(tmp_path / "without" / "rejected").to_pylist()
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("engine", ["local", SPARK])
 def test_photos_that_hang_their_decoder_are_rejected_and_cost_no_other(
     engine: str, photos: Path, tiny_model: str, tmp_path: Path

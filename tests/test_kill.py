@@ -69,7 +69,6 @@ def check_leaves_what_can_be_resumed(said: str, folder: Path) -> None:
     assert ("--resume" in said) == (events.n_parts(folder) > 0) == bool(left), "what is kept is reported"
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("engine", [LOCAL, SPARK])
 @pytest.mark.parametrize(
     "way",
@@ -103,7 +102,6 @@ def test_an_interrupted_run_leaves_nothing_but_what_can_be_resumed(
     assert wait_until_gone(below, ORPHANS_END_WITHIN_S) == []
 
 
-@pytest.mark.core
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", list(ENGINES))
 def test_an_interrupted_run_is_resumed_to_the_same_result(
@@ -255,7 +253,6 @@ def die_and_rerun(
     check_rerun(work / "out", undisturbed)
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("moment", [0.5, 0.999], ids=["middle", "end"])
 def test_a_driver_that_dies_changes_nothing_and_the_next_run_is_whole(
     moment: float, few: tuple[list[object], Path, int], tmp_path: Path

@@ -53,7 +53,6 @@ def paths(folder: Path) -> list[str]:
     return rows
 
 
-@pytest.mark.core
 def test_every_listed_photo_is_in_features_or_rejected(result: Result) -> None:
     counts = result.manifest["counts"]
     assert (counts["listed"], counts["features"], counts["rejected"]) == (N_LISTED, N_GOOD, N_LISTED - N_GOOD)
@@ -69,7 +68,6 @@ def test_rejected_says_why(result: Result) -> None:
     assert result.manifest["counts"]["rejected_by_reason"] == dict.fromkeys(reasons.values(), 1)
 
 
-@pytest.mark.core
 @pytest.mark.parametrize(
     ("name", "promised"),
     [("features", schema.FEATURES), ("rejected", schema.REJECTED), ("components", schema.COMPONENTS)],
@@ -84,7 +82,6 @@ def test_features_hold_label_size_and_vector_of_each_photo(result: Result) -> No
         assert (row["width"], row["height"], len(row["features"])) == (30, 20, 4)
 
 
-@pytest.mark.core
 def test_components_are_the_pca_of_the_features(result: Result) -> None:
     features = vectors(table(result.out / "features"), "features").astype(np.float64)
     values, directions = np.linalg.eigh(np.cov(features.T))
@@ -97,7 +94,6 @@ def test_components_are_the_pca_of_the_features(result: Result) -> None:
     assert result.manifest["reduction"]["explained_variance_ratio"] == pytest.approx(kept, abs=1e-9)
 
 
-@pytest.mark.core
 def test_csv_equals_the_parquet(result: Result) -> None:
     with (result.out / "components.csv").open(newline="", encoding="utf-8") as lines:
         header, *rows = csv.reader(lines)
@@ -167,7 +163,6 @@ def halves(photos: Path, network: tuple[str, ...], tmp_path_factory: pytest.Temp
     return folder
 
 
-@pytest.mark.core
 def test_the_two_halves_give_what_the_whole_gives(result: Result, halves: Path) -> None:
     assert table(halves / "features" / "features").equals(table(result.out / "features"))
     ours, theirs = table(halves / "reduced" / "components"), table(result.out / "components")

@@ -73,7 +73,6 @@ def paths(source: Path) -> set[str]:
     return {Path(path).name for path in table(source.parent / "out" / "features")["path"].to_pylist()}
 
 
-@pytest.mark.core
 def test_where_nothing_is_new_nothing_is_computed(
     source: Path, network: tuple[str, ...], first: dict[str, Any]
 ) -> None:
@@ -90,7 +89,6 @@ def test_where_nothing_is_left_to_do_at_all_the_result_is_the_same(source: Path,
     check_equals_run_on_everything(source, network)
 
 
-@pytest.mark.core
 @pytest.mark.usefixtures("first")
 def test_only_new_photos_are_computed_and_folded_into_the_pca(
     source: Path, network: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
@@ -200,7 +198,6 @@ def fail_before_reduction(source: Path, network: tuple[str, ...], *more: str) ->
     return done.stderr
 
 
-@pytest.mark.core
 def test_a_disturbed_run_costs_the_unfinished_tasks_and_the_result_is_the_same_to_the_byte(
     source: Path, network: tuple[str, ...]
 ) -> None:

@@ -55,14 +55,12 @@ def test_the_driver_manages_tens_of_thousands_of_tasks(engine: LocalEngine) -> N
     assert psutil.Process().memory_info().rss - before < 50e6
 
 
-@pytest.mark.core
 def test_a_task_whose_worker_dies_gets_another_attempt(engine: LocalEngine) -> None:
     deadly = {3: signal.SIGKILL, 5: signal.SIGSEGV, 9: signal.SIGALRM}
     found = engine.map(tasks.die_at_first, range(12), {item: int(sent) for item, sent in deadly.items()})
     assert found == [(item, int(item in deadly)) for item in range(12)]
 
 
-@pytest.mark.core
 def test_a_task_that_kills_every_worker_ends_the_run(engine: LocalEngine, tmp_path: Path) -> None:
     with pytest.raises(JobError) as raised:
         engine.map(tasks.die_always, [7], str(tmp_path))
@@ -185,7 +183,6 @@ def waiting_driver(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], list
     yield driver, [psutil.Process(int(path.name)) for path in running.iterdir()]
 
 
-@pytest.mark.core
 def test_an_interrupt_ends_the_tasks_at_once_and_leaves_nothing(tmp_path: Path) -> None:
     with waiting_driver(tmp_path) as (driver, workers):
         driver.send_signal(signal.SIGINT)
@@ -195,7 +192,6 @@ def test_an_interrupt_ends_the_tasks_at_once_and_leaves_nothing(tmp_path: Path) 
     assert list((tmp_path / "tmp").iterdir()) == [], "temporary files of killed workers are removed by the driver"
 
 
-@pytest.mark.core
 def test_workers_end_with_a_driver_that_is_killed(tmp_path: Path) -> None:
     with waiting_driver(tmp_path) as (driver, workers):
         driver.kill()
