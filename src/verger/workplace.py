@@ -24,12 +24,12 @@ from verger.objects import object_path
 from verger.places import cache_dir, switching
 from verger.progress import Progress
 from verger.publish import has_parts, publishing
-from verger.session import SessionOptions, session
 from verger.settings import DEFAULT_MASTER, Settings
 from verger.uri import AnyPath
 
 if TYPE_CHECKING:
     from verger.engine.spark import SparkEngine
+    from verger.session import SessionOptions
 
 # The tables of a result.
 FEATURES, COMPONENTS, REJECTED, MODEL = "features", "components", "rejected", "model"
@@ -106,6 +106,7 @@ def workplace(
 def _spark_engine(options: SessionOptions, manifest: Manifest, progress: Progress) -> Iterator[SparkEngine]:
     """Start Spark, or borrow the one that runs; stop it when the block ends."""
     from verger.engine.spark import SparkEngine
+    from verger.session import session
 
     with session(options) as starting:
         manifest.settings["master"] = starting.options.master  # a borrowed Spark has one of its own
@@ -177,6 +178,8 @@ def _worker_modules(settings: Settings) -> tuple[str, ...]:
 
 def session_options(settings: Settings) -> SessionOptions:
     """Return how the settings want Spark."""
+    from verger.session import SessionOptions
+
     return SessionOptions(
         settings.master or DEFAULT_MASTER,
         settings.driver_memory,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,10 @@ def test_exact_vectors_keep_their_fingerprint_and_scaled_ones_have_another() -> 
 
 
 def test_photos_in_batches_have_the_bits_of_photos_alone(fruitnet: Extractor) -> None:
-    assert fruitnet.batch_size == 4
+    network = prepare_network(NetworkSpec("fruitnet"))
+    assert network.batch_size == fruitnet.batch_size == 4
+    one_by_one = Extractor(replace(network, batch_size=1))
     photos = [fruitnet.resize(paint(100, 80, seed)) for seed in range(11)]
-    alone = np.concatenate([fruitnet.infer([photo]) for photo in photos])
+    alone = np.concatenate([one_by_one.infer([photo]) for photo in photos])
     assert np.array_equal(fruitnet.infer(photos), alone)
+    assert np.array_equal(fruitnet.infer(photos[:1]), alone[:1])

@@ -9,7 +9,7 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -105,31 +105,9 @@ def _open_session(graph: Graph, network: Network, gpu: int) -> Session:
 
 
 class OpenVinoSession:
-    """A graph compiled for calls of `batch_size` photos, and for single ones, which the rest goes to."""
+    """A graph compiled by OpenVINO for one thread and calls of `batch_size` photos; fewer take as long."""
 
     def __init__(self, graph: Graph, precision: str, batch_size: int = 1) -> None:
-        self.size_px = graph.size_px
-        self._batch_size = batch_size
-        self._compile = partial(_CompiledGraph, graph, precision)
-        self._batches = self._compile(batch_size)
-
-    @cached_property
-    def _singles(self) -> _CompiledGraph:
-        return self._batches if self._batch_size == 1 else self._compile(1)
-
-    def __call__(self, pixels: Pixels) -> Vector:
-        """Return the (n, n_features) vectors of (n, height, width, 3) pixels."""
-        n_in_batches = len(pixels) - len(pixels) % self._batch_size
-        starts = range(0, n_in_batches, self._batch_size)
-        vectors = [self._batches(pixels[start : start + self._batch_size]) for start in starts]
-        vectors += [self._singles(pixels[i : i + 1]) for i in range(n_in_batches, len(pixels))]
-        return np.concatenate(vectors)
-
-
-class _CompiledGraph:
-    """A graph compiled by OpenVINO for one thread: (n, height, width, 3) pixels to (n, n_features), n fixed."""
-
-    def __init__(self, graph: Graph, precision: str, n_photos: int) -> None:
         import openvino as ov
 
         core = ov.Core()
@@ -139,18 +117,23 @@ class _CompiledGraph:
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,
         }
+        self.size_px = width, height = graph.size_px
         read = core.read_model(model=graph.xml, weights=graph.weights)
-        width, height = graph.size_px
-        if n_photos > 1:
-            read.reshape([n_photos, height, width, 3])
+        if batch_size > 1:
+            read.reshape([batch_size, height, width, 3])
         self._request = core.compile_model(read, "CPU", config).create_infer_request()
-        self._pixels = np.zeros((n_photos, height, width, 3), np.uint8)
+        self._pixels = np.zeros((batch_size, height, width, 3), np.uint8)
         self._request.set_input_tensor(ov.Tensor(self._pixels, shared_memory=True))
 
     def __call__(self, pixels: Pixels) -> Vector:
-        self._pixels[:] = pixels
+        """Return the (n, n_features) vectors of (n, height, width, 3) pixels."""
+        size = len(self._pixels)
+        return np.concatenate([self._infer(pixels[start : start + size]) for start in range(0, len(pixels), size)])
+
+    def _infer(self, photos: Pixels) -> Vector:
+        self._pixels[: len(photos)] = photos  # what an earlier call left behind them is computed too
         self._request.infer()
-        vectors: Vector = self._request.get_output_tensor(0).data.copy()
+        vectors: Vector = self._request.get_output_tensor(0).data[: len(photos)].copy()
         return vectors
 
 
