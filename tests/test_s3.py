@@ -22,7 +22,7 @@ from verger.objects.stores import store_of
 from verger.places import cache_dir
 from verger.uri import AnyPath, any_path, parquet_files
 
-N_PHOTOS = 10_000
+N_PHOTOS = 3_000
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -34,7 +34,7 @@ def endpoint() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def many_photos(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """Ten thousand small photos in ten folders, one of them broken, in the store and on disk."""
+    """Three thousand small photos in ten folders, one of them broken, in the store and on disk."""
     folder = tmp_path_factory.mktemp("photos")
     for i in range(N_PHOTOS):
         pixels = np.random.default_rng(i).integers(0, 256, (4, 4, 3), np.uint8).repeat(2, 0).repeat(2, 1)
@@ -102,7 +102,7 @@ def test_from_and_to_the_store_it_is_as_on_disk(engine: str, photos: Path, tiny:
 
 
 @pytest.mark.slow
-def test_ten_thousand_photos_go_through_the_store_as_through_a_folder(
+def test_thousands_of_photos_go_through_the_store_as_through_a_folder(
     many_photos: tuple[str, Path], tiny: Path, tmp_path: Path
 ) -> None:
     remote, local = many_photos
