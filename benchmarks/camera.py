@@ -17,7 +17,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +83,7 @@ def _mosaic(tiles: Sequence[Image.Image], rng: random.Random) -> Image.Image:
 
 def compare(photos: Sequence[bytes], model: str) -> Comparison:
     """Featurize each photo both ways, in turn, on this core."""
-    extractor = Extractor(prepare_network(NetworkSpec(model)))
+    extractor = Extractor(replace(prepare_network(NetworkSpec(model)), batch_size=1))
     featurize_photo(photos[0], extractor, max_pixels=DEFAULT_MAX_PIXELS)
     modes: tuple[DecodeMode, ...] = ("exact", "scaled")
     spent_s = dict.fromkeys(modes, 0.0)

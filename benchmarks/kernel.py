@@ -14,10 +14,10 @@ import time
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
-from verger.decode import DEFAULT_MAX_PIXELS
+from verger.decode import decode_image
 from verger.featurize.catalog import NetworkSpec
 from verger.featurize.network import prepare_network
-from verger.featurize.runtime import Extractor, featurize_photo
+from verger.featurize.runtime import Extractor, infer_photos, prepare_photo
 
 
 def kernel_img_per_s(folder: Path, n_photos: int | None = None, model: str = NetworkSpec.model) -> float:
@@ -44,11 +44,15 @@ def kernel_img_per_s(folder: Path, n_photos: int | None = None, model: str = Net
 def _work(paths: list[Path], model: str, barrier: Barrier) -> None:
     photos = [path.read_bytes() for path in paths]
     extractor = Extractor(prepare_network(NetworkSpec(model)))
-    featurize_photo(photos[0], extractor, max_pixels=DEFAULT_MAX_PIXELS)
+    _featurize(photos[: extractor.batch_size], extractor)
     barrier.wait()
-    for photo in photos:
-        featurize_photo(photo, extractor, max_pixels=DEFAULT_MAX_PIXELS)
+    for start in range(0, len(photos), extractor.batch_size):
+        _featurize(photos[start : start + extractor.batch_size], extractor)
     barrier.wait()
+
+
+def _featurize(photos: list[bytes], extractor: Extractor) -> None:
+    infer_photos([prepare_photo(photo, extractor, decode_image) for photo in photos], extractor)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from verger.cloud.timing import MEASURED, Job, hours, stages_s
-from verger.reduce.cuts import FAN_IN
 
 PHOTOS = (10**4, 10**5, 10**6, 10**7, 10**8)
 CORES = (8, 64, 512, 2_000)
@@ -24,14 +23,6 @@ USD_PER_1000_GETS = 0.00042
 USD_PER_CORE_HOUR = 0.05  # assumed
 
 
-def shuffle_bytes(n_sums: int) -> int:
-    """Return the bytes of moments that are written and read: all sums, an eighth at the next level, and so on."""
-    total, n_parts = 0, n_sums
-    while n_parts > FAN_IN:
-        total, n_parts = total + n_parts, math.ceil(n_parts / FAN_IN)
-    return (total + n_parts) * MEASURED.moments_bytes
-
-
 def usd(job: Job) -> dict[str, float]:
     """Return what the run costs, by what is paid for."""
     return {
@@ -39,13 +30,6 @@ def usd(job: Job) -> dict[str, float]:
         "PUT, LIST": job.all_puts / 1000 * USD_PER_1000_PUTS,
         "cores": hours(job) * job.n_cores * USD_PER_CORE_HOUR,
     }
-
-
-def sizes_gb(job: Job) -> dict[str, float]:
-    """Return what is written."""
-    features = job.n_photos * MEASURED.feature_bytes / 1e9
-    components = job.n_photos * MEASURED.component_bytes / 1e9
-    return {"features": features, "components": components}
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:

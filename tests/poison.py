@@ -25,7 +25,7 @@ def decode_or_die(data, **options):
         time.sleep(1)
     return decode_image(data, **options)
 
-decode.decode_image = decode_or_die
+decode.decode_image = decode.image.decode_image = decode_or_die
 """
 
 

@@ -14,7 +14,7 @@ from benchmarks.measure import against
 from benchmarks.parts.peers import check_vectors, read_vectors
 from benchmarks.run import PARTS, keep
 from benchmarks.scale import multiply
-from benchmarks.simulate import chart, hours_table, shuffle_bytes, stages_table, usd
+from benchmarks.simulate import chart, hours_table, stages_table, usd
 from PIL import Image
 
 from tests.photos import encode, paint
@@ -51,7 +51,6 @@ def test_the_simulated_tasks_are_those_of_a_listing(tmp_path: Path) -> None:
 
 def test_moments_are_merged_by_eights_until_the_driver_takes_the_last() -> None:
     assert [tree_depth(n) for n in (1, 8, 9, 64, 65, 2_000)] == [0, 0, 1, 1, 2, 3]
-    assert shuffle_bytes(64) == (64 + 8) * shuffle_bytes(1)
 
 
 def test_cores_help_until_the_driver_is_what_is_left() -> None:

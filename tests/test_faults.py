@@ -77,19 +77,31 @@ def test_photos_that_hang_their_decoder_are_rejected_and_cost_no_other(
 
 
 @pytest.mark.parametrize("engine", ["local", SPARK])
-def test_photos_that_kill_or_hang_their_decoder_are_packed_as_they_are(
-    engine: str, with_poison: Path, tmp_path: Path
+@pytest.mark.parametrize("keeps_metadata", [True, False])
+def test_photos_that_kill_or_hang_their_decoder_are_packed_undecoded(
+    engine: str, keeps_metadata: bool, with_poison: Path, tmp_path: Path
 ) -> None:
     poison.hang(with_poison / "apple 1" / "2.png")
+    tiff = with_poison / "apple 2" / "deadly.tiff"  # its pixels are compared when its metadata is removed
+    tiff.write_bytes(encode(paint(20, 20), "TIFF"))
+    poison.spoil(tiff, signal.SIGSEGV)
     large = with_poison / "apple 0" / "large.png"
     large.write_bytes(encode(paint(200, 100), "PNG"))
     (tmp_path / "site").mkdir()
-    words = ("pack", with_poison, "packed", "--max-side", 64, "--photo-timeout-s", 3, "--keep-metadata")
-    told = manifest_of(*words, *ENGINES[engine], cwd=tmp_path, PYTHONPATH=poison.mortal(tmp_path / "site"))
-    rows = {row["path"]: row["content"] for row in table(tmp_path / "packed" / "images").to_pylist()}
+    flags = ("--max-side", 64, "--photo-timeout-s", 3, *["--keep-metadata"] * keeps_metadata)
+    environment = {"PYTHONPATH": poison.mortal(tmp_path / "site")}
+    told = manifest_of("pack", with_poison, "packed", *flags, *ENGINES[engine], cwd=tmp_path, **environment)
+    rows = {
+        Path(row["path"].removeprefix("file:")): row for row in table(tmp_path / "packed" / "images").to_pylist()
+    }
     assert len(rows) == told["counts"]["listed"]
-    smaller = [path for path, content in rows.items() if content != Path(path.removeprefix("file:")).read_bytes()]
-    assert smaller == [f"file:{large}"], "the others are small, or cannot be decoded"
+    assert len(rows[large]["content"]) != large.stat().st_size
+    deadly = [path for path in rows if path.read_bytes().endswith((*poison.DEADLY.values(), b"never ends"))]
+    assert len(deadly) == len(DEADLY) + 2
+    for path in deadly:
+        data = path.read_bytes()
+        assert rows[path]["content"] == (data if keeps_metadata else data[:16])
+        assert rows[path].get("metadata") == (None if keeps_metadata else "set-aside")
 
 
 @pytest.fixture

@@ -58,6 +58,15 @@ def test_sources_may_be_paths_uris_and_globs(tree: Path, tmp_path: Path, form: s
     assert len(listed(form.format(tree), tmp_path)) == expected
 
 
+def test_photos_come_in_the_order_of_their_paths(tmp_path: Path) -> None:
+    for name in ("Pear/1.jpg", "Pear Abate/2.jpg", "Pear.jpg", "Pear/z/3.jpg", "Pear/y.jpg", "Pear-/4.jpg"):
+        (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "tree" / name).touch()
+    for source in ("tree", "tree/*"):
+        paths = [str(row["path"]) for row in listed(tmp_path / source, tmp_path)]
+        assert len(paths) == 6 and paths == sorted(paths), source
+
+
 def test_a_relative_source_is_relative_to_the_working_folder(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

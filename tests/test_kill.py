@@ -137,7 +137,7 @@ def test_an_interrupt_while_the_engine_starts_is_heeded(many_photos: Path, tmp_p
         ("verger.cli.chain", LOCAL),  # before anything of ours could handle it
         ("pyarrow.parquet", LOCAL),
         ("pyspark.conf", "spark"),
-        ("verger.report.page", LOCAL),  # after the last task
+        ("verger.report.page", LOCAL),  # after the last part is written
     ],
 )
 def test_an_interrupt_during_an_import_is_heeded(photos: Path, tmp_path: Path, module: str, engine: str) -> None:

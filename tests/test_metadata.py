@@ -31,7 +31,7 @@ from tests.photos import (
     paint,
     png_chunk,
 )
-from tests.small import thumbnails_here
+from tests.thumbnails import thumbnails_here
 from verger.augment.run import AugmentOptions, write_views
 from verger.decode import decode_rgb, read_orientation
 from verger.errors import DecodeError, Reason

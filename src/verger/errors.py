@@ -11,7 +11,7 @@ VergerError                 everything verger raises on purpose; cli prints it w
 +-- ClusterError            the cluster of `verger cluster` cannot be started, or is not well
 +-- CloudError              a cloud refuses, or what is asked of it may not be: says what to do
 +-- SetupError              the machine lacks something (Java, an extra); says which command mends it
-+-- JobError                a task failed for a reason verger does not know: says where the log is
++-- JobError                a task failed for a reason verger does not know: says what is known of it
 +-- SpaceError              a disk is full: says how much is free where
 +-- DecodeError             one photo cannot be decoded: becomes a row in `rejected`, never stops a run
 """
@@ -101,7 +101,7 @@ class Reason(StrEnum):
     CORRUPT = "corrupt"  # recognised, but the decoder gives up
     UNSUPPORTED = "unsupported"  # a pixel format with no agreed 8-bit rendering
     POISON = "poison"  # decoding it ends the process that does
-    TIMEOUT = "timeout"  # reading and decoding it take longer than the limit
+    TIMEOUT = "timeout"  # decoding it takes longer than the limit
 
 
 class DecodeError(VergerError):

@@ -127,7 +127,9 @@ class Settings(BaseSettings):
     standardize: bool = _setting(REDUCTION, False, "divide each feature by its standard deviation first")
 
     export: Words = _setting(EXPORT, (), "csv, json or both (csv,json), beside the Parquet")
-    single_file: bool = _setting(EXPORT, False, "one file a table instead of one a task")
+    single_file: bool = _setting(
+        EXPORT, False, "components, CSV and JSON as one file each; features/ stays a file a task"
+    )
     overwrite: bool = _setting(RESULT, False, "replace an existing result, once the new one is whole")
     report: bool = _setting(RESULT, True, "write report.html")
 
@@ -158,13 +160,17 @@ class Settings(BaseSettings):
         ENGINE, None, "processes of the local engine; one for each core of this machine by default", ge=1
     )
     photo_timeout_s: float = _setting(
-        ENGINE, 300, "seconds for one photo: it is rejected where reading and decoding take longer", gt=0
+        ENGINE,
+        300,
+        "seconds for one photo: one whose decoding takes longer is rejected, or packed as it is",
+        gt=0,
     )
 
     master: str | None = _setting(
         SPARK,
         None,
-        f"where Spark runs: local[*], local[N], spark://HOST:PORT, yarn or k8s://URL; {DEFAULT_MASTER} by default",
+        f"the Spark to run on: local[*], local[N], spark://HOST:PORT, yarn, k8s://URL or sc://HOST:PORT; "
+        f"{DEFAULT_MASTER} where --engine spark names none",
     )
     driver_memory: str = _setting(SPARK, "2g", "memory of the Spark driver")
     conf: Pairs = _setting(SPARK, (), "a Spark setting, key=value; as often as you like")

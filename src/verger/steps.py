@@ -8,6 +8,7 @@ from functools import partial
 
 from verger import ingest
 from verger.engine.base import Engine
+from verger.errors import JobError
 from verger.export import ExportOptions, write_copies
 from verger.featurize.network import Network
 from verger.manifest import Manifest
@@ -19,7 +20,7 @@ from verger.tasks.parity import ParityJob, parity_of_rows
 from verger.tasks.spans import Span
 from verger.tasks.thumbnails import PHOTOS_A_TASK, ThumbnailJob, thumbnails_of
 from verger.uri import AnyPath, parquet_files, remove_tree
-from verger.workplace import FEATURES, LISTING, Workplace
+from verger.workplace import COMPONENTS, FEATURES, LISTING, Workplace
 
 _N_PARITY_PHOTOS = 16
 
@@ -88,7 +89,8 @@ def finish(place: Workplace) -> Manifest:
     """Write the report and the manifest, and return it."""
     manifest = place.manifest
     has_report = place.settings.report and manifest.command != "pack"
-    if not has_report:
+    has_map = has_report and (place.stage / COMPONENTS).is_dir()
+    if not has_map:
         place.engine.release()
     if manifest.command == "pack":
         remove_tree(place.stage / LISTING)
@@ -102,9 +104,19 @@ def finish(place: Workplace) -> Manifest:
         from verger.report.page import write_report
 
         place.progress.stage("report")
-        write_report(place.stage, partial(make_thumbnails, place.engine), title=place.out.name)
-        place.engine.release()
+        write_report(place.stage, partial(_last_thumbnails, place), title=place.out.name)
     return manifest
+
+
+def _last_thumbnails(place: Workplace, paths: Sequence[str]) -> list[str | None]:
+    """Let the engine make thumbnails, its last work: a run does not fail for want of them."""
+    try:
+        return make_thumbnails(place.engine, paths)
+    except JobError as error:
+        place.progress.note(f"the report has no thumbnails: {error}")
+        return [None] * len(paths)
+    finally:
+        place.engine.release()
 
 
 def make_thumbnails(engine: Engine, paths: Sequence[str]) -> list[str | None]:

@@ -74,8 +74,10 @@ def test_exact_vectors_keep_their_fingerprint_and_scaled_ones_have_another() -> 
     assert fingerprint(network, 1000, "scaled") != as_ever
 
 
-def test_photos_in_batches_have_the_bits_of_photos_alone(fruitnet: Extractor) -> None:
-    network = prepare_network(NetworkSpec("fruitnet"))
+@pytest.mark.parametrize(("precision", "views"), [("f32", 1), ("f32", 5), ("bf16", 1)])
+def test_photos_in_batches_have_the_bits_of_photos_alone(precision: str, views: int) -> None:
+    network = prepare_network(NetworkSpec("fruitnet", precision=precision, views=views))
+    fruitnet = Extractor(network)
     assert network.batch_size == fruitnet.batch_size == 4
     one_by_one = Extractor(replace(network, batch_size=1))
     photos = [fruitnet.resize(paint(100, 80, seed)) for seed in range(11)]

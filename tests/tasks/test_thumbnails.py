@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.small import thumbnails_here
+from tests.thumbnails import thumbnails_here
 
-from verger.tasks.thumbnails import SIZE_PX
+from verger.engine.local import LocalOptions, local_engine
+from verger.steps import make_thumbnails
+from verger.tasks.base import Attempt
+from verger.tasks.thumbnails import SIZE_PX, ThumbnailJob, thumbnails_of
 
 
 @pytest.fixture
@@ -43,6 +46,30 @@ def test_the_first_photos_within_the_budget_are_read(photo: Path) -> None:
     n_bytes = photo.stat().st_size
     found = thumbnails_here([str(photo)] * 5, budget_bytes=3 * n_bytes)
     assert [uri is not None for uri in found] == [True, True, True, False, False]
+
+
+def test_the_first_photo_of_a_task_is_read_whatever_its_size(photo: Path) -> None:
+    found = thumbnails_here([str(photo)] * 2, budget_bytes=1)
+    assert [uri is not None for uri in found] == [True, False]
+
+
+def test_a_task_that_has_failed_twice_makes_none(photo: Path) -> None:
+    paths = [str(photo)]
+    assert thumbnails_of(ThumbnailJob(1), paths, Attempt(1)) == thumbnails_here(paths) != [None]
+    assert thumbnails_of(ThumbnailJob(1), paths, Attempt(2)) == [None]
+
+
+def test_an_engines_thumbnails_are_in_the_order_of_the_photos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("verger.steps.PHOTOS_A_TASK", 2)
+    paths = [str(tmp_path / f"{number}.png") for number in range(5)]
+    for number, path in enumerate(paths):
+        Image.new("RGB", (20, 20), (50 * number, 0, 0)).save(path)
+    with local_engine(LocalOptions(n_workers=2)) as engine:
+        made = make_thumbnails(engine, paths)
+    reds = [open_uri(uri).convert("RGB").getpixel((10, 10))[0] for uri in made]  # type: ignore[index]
+    assert reds == pytest.approx([0, 50, 100, 150, 200], abs=10)
 
 
 def test_grey_photos_become_rgb(photo: Path) -> None:

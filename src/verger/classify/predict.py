@@ -44,7 +44,8 @@ def predict(
     Raises WeightsError where the classifier's network cannot be had, ClassifierError where it does not fit.
     """
     spec = NetworkSpec(**classifier.network)
-    extractor = Extractor(prepare_network(spec if views is None else replace(spec, views=views)))
+    network = prepare_network(spec if views is None else replace(spec, views=views))
+    extractor = Extractor(replace(network, batch_size=1))
     check_width(classifier, extractor.n_features)
     for path in photos:
         try:

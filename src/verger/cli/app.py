@@ -10,7 +10,7 @@ from rich.console import Console
 EXIT_ERROR, EXIT_USAGE, EXIT_REJECTED, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 app = typer.Typer(
-    help="From a folder of fruit photos to CNN features and PCA components, on Spark.",
+    help="From a folder of fruit photos to CNN features and PCA components, on a laptop or on Spark.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,

@@ -48,7 +48,7 @@ HAS_KEY = ("aws",)
 
 # A bucket's own key asks KMS once for many objects: for up to 99 % fewer requests, says Amazon.
 KEY_REQUESTS_A_REQUEST = 0.01
-SHARD_BYTES = 256_000_000  # ingest/packed.py, which needs Spark
+SHARD_BYTES = 256_000_000  # as ingest/packed.py has it
 ALARMS = 1  # infra/aws/alerts.tf: a cluster that lives long
 
 BYTES_A_MEGAPIXEL = 280_000  # of a phone's JPEG

@@ -15,8 +15,8 @@ Device = Literal["cpu", "cuda", "onnx"]
 DEVICES: tuple[str, ...] = get_args(Device)
 CPU, CUDA, ONNX = DEVICES
 
-# Photos a call. A processor's cache holds no more than a few; a GPU idles with less.
-_BATCH_SIZES = {CPU: 1, CUDA: 64, ONNX: 4}
+# Photos a call by ONNX Runtime. A processor's cache holds no more than a few; a GPU idles with less.
+_BATCH_SIZES = {CUDA: 64, ONNX: 4}
 
 GPU_RESOURCE = "gpu"
 

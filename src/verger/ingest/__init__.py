@@ -1,4 +1,7 @@
-"""Photos to the `images` table: find (`walk`), label, cut into tasks (`listing`), hand to Spark."""
+"""Photos to a listing: find (`walk`, `packed`), label, cut into tasks (`listing`).
+
+For the DataFrames of Spark: `images` and `hadoop`.
+"""
 
 from verger.ingest.hadoop import HadoopFolder, find_hadoop, hadoop_images
 from verger.ingest.images import read_images, with_content

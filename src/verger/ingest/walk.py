@@ -44,7 +44,7 @@ class Skipped:
 
 
 def walk_source(src: str, patterns: tuple[str, ...], skipped: Skipped) -> Iterator[Entry]:
-    """Yield the photos of `src` whose names match, folder by folder, in the order of their names; a store's by key.
+    """Yield the photos of `src` whose names match, in the order of their paths, as `list_parts` has parts.
 
     Hidden files (.name) are passed over. Raises SourceError.
     """
@@ -59,7 +59,7 @@ def walk_source(src: str, patterns: tuple[str, ...], skipped: Skipped) -> Iterat
     roots = (
         [Path(local)]
         if os.path.exists(local)
-        else [Path(match) for match in sorted(glob.glob(local, recursive=True))]
+        else [Path(match) for match in sorted(glob.glob(local, recursive=True), key=_sort_key)]
     )
     if not roots:
         raise SourceError(f"{src}: there is no such folder, and no folder or file matches it as a glob")
@@ -72,29 +72,39 @@ def _walk_folder(root: Path, is_photo: IsPhoto, skipped: Skipped) -> Iterator[os
     if root.is_file():
         yield from (entry for entry in os.scandir(root.parent) if entry.name == root.name)
         return
-    waiting, seen = [str(root)], set[str]()
+    seen = {os.path.realpath(root)}
+    waiting = [iter(_entries(str(root)))]
     while waiting:
-        folder = waiting.pop()
-        if (real := os.path.realpath(folder)) in seen:
-            continue
-        seen.add(real)
-        entries = _entries(folder)
-        waiting.extend(entry.path for entry in reversed(entries) if entry.is_dir())
-        for entry in entries:
-            if entry.is_dir():
-                continue
-            if is_photo(entry.name):
-                yield entry
-            else:
-                skipped.add(entry.name)
+        entry = next(waiting[-1], None)
+        if entry is None:
+            waiting.pop()
+        elif entry.is_dir():
+            if (real := os.path.realpath(entry.path)) not in seen:
+                seen.add(real)
+                waiting.append(iter(_entries(entry.path)))
+        elif is_photo(entry.name):
+            yield entry
+        else:
+            skipped.add(entry.name)
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda entry: entry.name)
+            shown = [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
         raise SourceError(f"cannot list {folder}: {error.strerror}") from error
+    return sorted(shown, key=lambda entry: _sort_key(entry.path, is_dir=entry.is_dir()))
+
+
+def _sort_key(path: str, *, is_dir: bool | None = None) -> str:
+    """Return the path by which a file, or what a folder holds, is in order: "a b/1.jpg" comes before "a/1.jpg"."""
+    return _spelt_out(path) + "/" * (os.path.isdir(path) if is_dir is None else is_dir)
+
+
+def _spelt_out(path: str) -> str:
+    """Return a path as tables hold it: bytes that are no UTF-8 cannot be in their strings."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _local_entry(entry: os.DirEntry[str]) -> Entry:
@@ -104,8 +114,7 @@ def _local_entry(entry: os.DirEntry[str]) -> Entry:
         modified_us, length = status.st_mtime_ns // 1_000_000 * 1000, status.st_size
     except OSError:  # a dangling link: the worker will say so in `rejected`
         modified_us, length = 0, 0
-    # A name that is no UTF-8 cannot be a Spark string: spelt out, it ends in `rejected`, and is not lost.
-    path = os.fsencode(entry.path).decode("utf-8", "backslashreplace")
+    path = _spelt_out(entry.path)  # where that is another name the photo ends in `rejected`, and is not lost
     return Entry(path, f"file:{path}", modified_us, length)
 
 

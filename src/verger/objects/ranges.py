@@ -62,7 +62,7 @@ class _Range:
         self.seen = start
         self.is_over = False
         self.is_long = False  # and may be cut
-        self.starts_late = True  # at its start, as was asked, and not at the first key of all
+        self.begins_as_asked = True  # False where the store began at the first key of all, and not after `start`
         self.answer: Future[Page] | None = None
         self.shelved: list[int] = []
 
@@ -70,7 +70,7 @@ class _Range:
         """Return what was answered, less what belongs to the ranges beside."""
         assert self.answer is not None
         answer, self.answer = self.answer.result(), None
-        self.starts_late &= len(answer) < page_size or answer[-1].key > self.start
+        self.begins_as_asked &= len(answer) < page_size or answer[-1].key > self.start
         page = list(takewhile(lambda found: self.stop is None or found.key <= self.stop, answer))
         self.is_long = len(page) == page_size
         self.is_over = not self.is_long
@@ -103,7 +103,7 @@ class _Ranges:
 
         Where the store ignores the key to start after, each range lists all that comes before it: no cuts there.
         """
-        if not all(part.starts_late for part in self.parts):
+        if not all(part.begins_as_asked for part in self.parts):
             return
         while sum(not part.is_over for part in self.parts) < _AT_A_TIME:
             long = [part for part in self.parts if part.is_long]

@@ -1,6 +1,7 @@
 """Into what the reduction is cut: partial sums, merged in a tree, and parts of components.
 
-The cuts depend on the number of rows alone, see docs/adr/0017-same-bits.md. `verger cost` estimates with them too.
+The cuts depend on the number of rows and their width alone, see docs/adr/0017-same-bits.md; `verger cost` uses
+them for its estimates.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ MEANINGS: dict[str, str] = {
     Reason.TRUNCATED: "The file ends before the picture does: a transfer that was cut off. Fetch it again.",
     Reason.CORRUPT: "It is an image, but damaged inside: no program can show it whole.",
     Reason.UNSUPPORTED: "Its pixels are measurements (floating point, 32 bits) without an agreed white.",
-    Reason.TIMEOUT: "Reading and decoding it took longer than the limit (--photo-timeout-s). Look at it elsewhere.",
+    Reason.TIMEOUT: "Decoding it took longer than the limit (--photo-timeout-s). Look at it elsewhere.",
     Reason.POISON: "Decoding it crashed the decoder, or took more memory than there was. Look at it elsewhere.",
 }
 _UNKNOWN_MEANING = "A reason that this version of the report does not know."

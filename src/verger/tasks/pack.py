@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 
 from verger import schema
 from verger.columns import binaries, strings
-from verger.content import read_photos
+from verger.content import Content, read_photos
 from verger.decode import Decoded, decode_image
-from verger.errors import DecodeError
+from verger.errors import DecodeError, Reason
 from verger.featurize.decoder import Decoder
 from verger.metadata import strip_metadata
 from verger.shrink import shrink_photo
@@ -70,8 +70,7 @@ def pack_partition(job: PackJob, partition: Partition, attempt: Attempt) -> dict
         for batch in rows.to_batches(_ROWS_A_BATCH):
             for number, content in enumerate(read_photos(batch["path"].to_pylist())):
                 restart()
-                found = _shrunk(content, job, decode) if isinstance(content, bytes) else None
-                kept, word = (found, "") if job.keeps_metadata else _stripped(found, job.max_pixels)
+                kept, word = _packed(content, job, decode, is_retry=attempt.number > 0)
                 words[word] += 1
                 group.add(batch.slice(number, 1), kept, word)
                 if group.n_bytes >= job.group_bytes:
@@ -120,6 +119,25 @@ def _decoding(job: PackJob, attempt: Attempt) -> Iterator[Decode]:
         yield decoder.decode
 
 
+def _packed(content: Content, job: PackJob, decode: Decode, *, is_retry: bool) -> tuple[bytes | None, str]:
+    """Return what is written of a photo, and what was done with its metadata ("" where that is kept)."""
+    if isinstance(content, DecodeError):
+        return None, "" if job.keeps_metadata else UNREADABLE
+    if is_retry and _is_deadly(content, decode):
+        return (content, "") if job.keeps_metadata else (content[:_HEAD_BYTES], SET_ASIDE)
+    small = _shrunk(content, job, decode)
+    return (small, "") if job.keeps_metadata else _stripped(small, job.max_pixels)
+
+
+def _is_deadly(content: bytes, decode: Decode) -> bool:
+    """Return whether decoding the photo kills or hangs a process: then nothing else is tried with it."""
+    try:
+        decode(content)
+    except DecodeError as error:
+        return error.reason in (Reason.POISON, Reason.TIMEOUT)
+    return False
+
+
 def _shrunk(content: bytes, job: PackJob, decode: Decode) -> bytes:
     """Return a smaller copy where one is asked for; what cannot be decoded stays as it is."""
     if job.max_side_px is None:
@@ -130,10 +148,8 @@ def _shrunk(content: bytes, job: PackJob, decode: Decode) -> bytes:
         return content
 
 
-def _stripped(content: bytes | None, max_pixels: int) -> tuple[bytes | None, str]:
+def _stripped(content: bytes, max_pixels: int) -> tuple[bytes, str]:
     """Return a photo without its metadata, and what was done; of a file that is no photo the first bytes alone."""
-    if content is None:
-        return None, UNREADABLE
     try:
         kept = strip_metadata(content, max_pixels=max_pixels)
     except DecodeError:

@@ -6,18 +6,19 @@ import base64
 import io
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from PIL import Image
 
-from verger.content import read_photos
+from verger.content import read_photo
 from verger.decode import decode_image
 from verger.errors import DecodeError, StorageError
 from verger.objects import object_path
 from verger.tasks.base import Attempt
-from verger.uri import to_local
+from verger.tasks.time_limit import time_limit
+from verger.uri import is_local, to_local
 
 SIZE_PX = 64
 QUALITY = 60
@@ -25,7 +26,10 @@ QUALITY = 60
 BUDGET_BYTES = 1 << 30
 PHOTOS_A_TASK = 128
 
+# Photos asked of an object store at a time.
 _AT_A_TIME = 8
+# For all photos of a task.
+_TASK_LIMIT_S = 600
 # JPEGs are decoded at a reduced scale, but not below this: bilinear resizing then has pixels enough.
 _MIN_DECODE_PX = (2 * SIZE_PX, 2 * SIZE_PX)
 
@@ -41,23 +45,25 @@ class ThumbnailJob:
 def thumbnails_of(job: ThumbnailJob, paths: Sequence[str], attempt: Attempt) -> list[str | None]:
     """Return one WebP data URI a path, None where the photo is gone, is no image or exceeds the budget.
 
-    Photos are read in the order given until the task's share of the budget is spent. A task whose process
-    has died twice makes no thumbnails.
+    Photos are read in the order given until the task's share of the budget is spent; the first is read whatever its
+    size. A task that has failed twice makes no thumbnails.
     """
     if attempt.number > 1:
         return [None] * len(paths)
-    left_bytes = job.budget_bytes * len(paths) // job.n_photos
-    affordable = list[bool]()
-    for n_bytes in _sizes(paths):
-        affordable.append(n_bytes is not None and n_bytes <= left_bytes)
-        left_bytes -= n_bytes if n_bytes is not None and affordable[-1] else 0
-    contents = read_photos([path for path, is_read in zip(paths, affordable, strict=True) if is_read])
-    return [_thumbnail(next(contents)) if is_read else None for is_read in affordable]
+    n_threads = attempt.n_threads if all(map(is_local, paths)) else max(_AT_A_TIME, attempt.n_threads)
+    with time_limit(_TASK_LIMIT_S), ThreadPoolExecutor(n_threads) as pool:
+        is_read = _affordable(pool.map(_size, paths), job.budget_bytes * len(paths) // job.n_photos)
+        chosen = [path if affordable else None for path, affordable in zip(paths, is_read, strict=True)]
+        return list(pool.map(_thumbnail, chosen))
 
 
-def _sizes(paths: Sequence[str]) -> list[int | None]:
-    with ThreadPoolExecutor(_AT_A_TIME) as pool:  # an object store takes its time to answer
-        return list(pool.map(_size, paths))
+def _affordable(sizes: Iterable[int | None], budget_bytes: int) -> list[bool]:
+    """Return which photos of these sizes are read; None is the size of what cannot be read."""
+    chosen: list[bool] = []
+    for n_bytes in sizes:
+        chosen.append(n_bytes is not None and (n_bytes <= budget_bytes or not any(chosen)))
+        budget_bytes -= n_bytes if n_bytes is not None and chosen[-1] else 0
+    return chosen
 
 
 def _size(uri: str) -> int | None:
@@ -70,12 +76,12 @@ def _size(uri: str) -> int | None:
     return status.st_size if stat.S_ISREG(status.st_mode) else None  # a pipe would never end
 
 
-def _thumbnail(content: bytes | DecodeError) -> str | None:
-    if isinstance(content, DecodeError):
+def _thumbnail(uri: str | None) -> str | None:
+    if uri is None:
         return None
     try:
-        image = decode_image(content, min_size_px=_MIN_DECODE_PX).image
-    except DecodeError:
+        image = decode_image(read_photo(uri), min_size_px=_MIN_DECODE_PX).image
+    except (DecodeError, StorageError):
         return None
     image.thumbnail((SIZE_PX, SIZE_PX), Image.Resampling.BILINEAR)
     file = io.BytesIO()
