@@ -51,7 +51,7 @@ lint: setup  ## style, types, layers
 check: lint test test-slow test-cloud  ## lint, then every test
 
 test-spark35: .venv-spark35/.done  ## the core tests on the oldest Spark
-	.venv-spark35/$(PYTEST) -m "core and not slow"
+	.venv-spark35/$(PYTEST) -m core
 
 .venv-spark35/.done: requirements/spark35.lock pyproject.toml scripts/setup
 	scripts/setup $(PYTHON) .venv-spark35 requirements/spark35.lock

@@ -130,6 +130,7 @@ def same_as_local(out: Path, photos: Path, tiny_model: str, tmp_path: Path) -> N
         assert table(out / name).equals(table(tmp_path / "local" / name)), name
 
 
+@pytest.mark.slow
 @pytest.mark.core
 @pytest.mark.usefixtures("spark")
 def test_the_chain_on_a_cluster_gives_what_it_gives_in_one_process(

@@ -133,11 +133,9 @@ def test_training_minimises_the_documented_objective(tmp_path: Path, kinds: tupl
     assert np.abs(uncalibrated(found, vectors) - chances).max() < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("spark")
-@pytest.mark.parametrize(
-    ("kinds", "regularisation"),
-    [pytest.param(KINDS, 0.003, marks=pytest.mark.slow, id="three"), pytest.param(KINDS[:2], 0.1, id="two")],
-)
+@pytest.mark.parametrize(("kinds", "regularisation"), [(KINDS, 0.003), (KINDS[:2], 0.1)], ids=["three", "two"])
 def test_both_engines_give_the_same_probabilities(
     tmp_path: Path, kinds: tuple[str, ...], regularisation: float
 ) -> None:

@@ -96,6 +96,7 @@ def test_standardized_it_equals_scikit_learn_on_scaled_columns(spark: SparkSessi
     np.testing.assert_allclose(ours, theirs.transform(scaled)[:, :expected_k], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_it_equals_spark_ml_up_to_sign_and_centring(spark: SparkSession) -> None:
     x = correlated(150, 10)
     table = frame(spark, x).withColumn("v", array_to_vector(col("features")))
@@ -151,6 +152,7 @@ def test_stages_save_and_load_in_a_pipeline(spark: SparkSession, tmp_path: Path)
     fitted.write().overwrite().save(str(tmp_path / "model"))
 
 
+@pytest.mark.slow
 def test_many_partitions_are_merged_in_a_tree(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     x = correlated(400, 4)
     table = frame(spark, x).repartition(20)
