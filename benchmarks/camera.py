@@ -17,7 +17,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from PIL import Image
 
 from verger.decode import DEFAULT_MAX_PIXELS
 from verger.featurize.catalog import NetworkSpec
-from verger.featurize.network import prepare_network
+from verger.featurize.device import CPU, prepare_on
 from verger.featurize.runtime import DecodeMode, Extractor, Vector, featurize_photo
 
 # As in benchmarks.run, which is not imported: it imports the parts.
@@ -83,7 +83,7 @@ def _mosaic(tiles: Sequence[Image.Image], rng: random.Random) -> Image.Image:
 
 def compare(photos: Sequence[bytes], model: str) -> Comparison:
     """Featurize each photo both ways, in turn, on this core."""
-    extractor = Extractor(replace(prepare_network(NetworkSpec(model)), batch_size=1))
+    extractor = Extractor(prepare_on(NetworkSpec(model), CPU, batch_size=1))
     featurize_photo(photos[0], extractor, max_pixels=DEFAULT_MAX_PIXELS)
     modes: tuple[DecodeMode, ...] = ("exact", "scaled")
     spent_s = dict.fromkeys(modes, 0.0)

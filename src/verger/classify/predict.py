@@ -12,7 +12,7 @@ from verger.content import read_photo
 from verger.decode import DEFAULT_MAX_PIXELS
 from verger.errors import DecodeError
 from verger.featurize.catalog import NetworkSpec
-from verger.featurize.network import prepare_network
+from verger.featurize.device import CPU, prepare_on
 from verger.featurize.runtime import Extractor, featurize_photo
 
 
@@ -44,8 +44,7 @@ def predict(
     Raises WeightsError where the classifier's network cannot be had, ClassifierError where it does not fit.
     """
     spec = NetworkSpec(**classifier.network)
-    network = prepare_network(spec if views is None else replace(spec, views=views))
-    extractor = Extractor(replace(network, batch_size=1))
+    extractor = Extractor(prepare_on(spec if views is None else replace(spec, views=views), CPU, batch_size=1))
     check_width(classifier, extractor.n_features)
     for path in photos:
         try:

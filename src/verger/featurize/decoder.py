@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
@@ -87,6 +89,18 @@ class Decoder:
         code = self._child.wait()
         self._connection = self._child = None
         return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+@contextmanager
+def decoding(
+    max_pixels: int, min_size_px: tuple[int, int] | None = None, *, apart: bool, limit_s: float | None
+) -> Iterator[Callable[[bytes], Decoded]]:
+    """Yield `decode_image` with these options; where `apart`, in a child that has `limit_s` seconds a photo."""
+    if apart:
+        with Decoder(max_pixels, min_size_px, limit_s) as decoder:
+            yield decoder.decode
+    else:
+        yield partial(decode_image, max_pixels=max_pixels, min_size_px=min_size_px)
 
 
 def serve(connection: Connection) -> None:

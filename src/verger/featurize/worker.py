@@ -16,9 +16,8 @@ import pyarrow as pa
 
 from verger.columns import integers, strings, vectors
 from verger.content import Content, read_photos
-from verger.decode import decode_image
 from verger.errors import DecodeError, Reason
-from verger.featurize.decoder import Decoder
+from verger.featurize.decoder import decoding
 from verger.featurize.known import EARLIER, Known, KnownFeatures
 from verger.featurize.runtime import (
     Decode,
@@ -122,16 +121,13 @@ def _found(batch: pa.RecordBatch, options: WorkerOptions, known: Known | None) -
 @contextmanager
 def _decoding(options: WorkerOptions, min_size_px: tuple[int, int] | None) -> Iterator[tuple[Decode, Map]]:
     """Yield how to decode, and `map` to do it by: Pillow lets go of Python's lock, so that threads may share it."""
-    if options.decodes_apart:
-        with Decoder(options.max_pixels, min_size_px, options.decode_limit_s) as decoder:
-            yield decoder.decode, map
-        return
-    decode = partial(decode_image, max_pixels=options.max_pixels, min_size_px=min_size_px)
-    if options.n_threads == 1:
-        yield decode, map
-        return
-    with ThreadPoolExecutor(options.n_threads, thread_name_prefix="verger-decode") as threads:
-        yield decode, threads.map
+    apart, limit_s = options.decodes_apart, options.decode_limit_s
+    with decoding(options.max_pixels, min_size_px, apart=apart, limit_s=limit_s) as decode:
+        if apart or options.n_threads == 1:
+            yield decode, map
+            return
+        with ThreadPoolExecutor(options.n_threads, thread_name_prefix="verger-decode") as threads:
+            yield decode, threads.map
 
 
 def _outcomes(

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 
-# So many partial results are merged by one task, and at last by the driver.
+# Number of partial results that a task merges; the driver merges the last ones.
 FAN_IN = 8
 
-# Rows of one matrix product of the projection: always as many, so that the same rows give the same bits.
+# Rows of one matrix product of the projection: a fixed number, so that the same rows give the same bits.
 PROJECTED_ROWS = 1024
 
 # Rows of a block, summed by one matrix product, fill about this in float64.

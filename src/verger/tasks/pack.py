@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,9 +11,9 @@ import pyarrow.parquet as pq
 from verger import schema
 from verger.columns import binaries, strings
 from verger.content import Content, read_photos
-from verger.decode import Decoded, decode_image
 from verger.errors import DecodeError, Reason
-from verger.featurize.decoder import Decoder
+from verger.featurize.decoder import decoding
+from verger.featurize.runtime import Decode
 from verger.metadata import strip_metadata
 from verger.shrink import shrink_photo
 from verger.tasks.base import Attempt
@@ -32,8 +29,6 @@ _HEAD_BYTES = 16
 NONE, REMOVED, SET_ASIDE, UNREADABLE = "none", "removed", "set-aside", "unreadable"
 
 _ROWS_A_BATCH = 512
-
-Decode = Callable[[bytes], Decoded]
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,7 @@ def pack_partition(job: PackJob, partition: Partition, attempt: Attempt) -> dict
         part_file(any_path(job.folder) / f"shard-{partition.number:06d}.parquet") as target,
         pq.ParquetWriter(target, kind, compression="none", use_dictionary=False, write_statistics=False) as writer,
         photo_time_limit(job.photo_limit_s, attempt) as restart,
-        _decoding(job, attempt) as decode,
+        decoding(job.max_pixels, apart=attempt.number > 0, limit_s=job.photo_limit_s) as decode,
     ):
         group = _RowGroup(writer, kind)
         for batch in rows.to_batches(_ROWS_A_BATCH):
@@ -107,16 +102,6 @@ class _RowGroup:
         table = pa.Table.from_arrays([columns[name] for name in self._schema.names], schema=self._schema)
         self._writer.write_table(table, row_group_size=len(self._rows))
         self._rows, self._contents, self._words, self.n_bytes = [], [], [], 0
-
-
-@contextmanager
-def _decoding(job: PackJob, attempt: Attempt) -> Iterator[Decode]:
-    """Yield how to decode: in a child process where a photo may have ended the attempt before."""
-    if attempt.number == 0:
-        yield partial(decode_image, max_pixels=job.max_pixels)
-        return
-    with Decoder(job.max_pixels, limit_s=job.photo_limit_s) as decoder:
-        yield decoder.decode
 
 
 def _packed(content: Content, job: PackJob, decode: Decode, *, is_retry: bool) -> tuple[bytes | None, str]:

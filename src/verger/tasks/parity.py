@@ -26,9 +26,8 @@ class ParityJob:
 
 def parity_of_rows(job: ParityJob, spans: Spans, attempt: Attempt) -> list[float]:
     """Return the cosine of each photo's features to those computed again; photos that are gone are left out."""
-    is_on_cpu = job.network.device == CPU
-    exact = replace(job.network, precision="f32", device=CPU, batch_size=job.network.batch_size if is_on_cpu else 1)
-    is_exact = exact == job.network
+    is_exact = job.network.precision == "f32" and job.network.device == CPU
+    exact = job.network if is_exact else replace(job.network, precision="f32", device=CPU, batch_size=1)
     extractor = extractor_for(job.network.key if is_exact else f"{job.network.key}-exact", lambda: exact)
     cosines = []
     for batch in read_spans(spans, ["path", "features"], 64):

@@ -45,8 +45,8 @@ class ThumbnailJob:
 def thumbnails_of(job: ThumbnailJob, paths: Sequence[str], attempt: Attempt) -> list[str | None]:
     """Return one WebP data URI a path, None where the photo is gone, is no image or exceeds the budget.
 
-    Photos are read in the order given until the task's share of the budget is spent; the first is read whatever its
-    size. A task that has failed twice makes no thumbnails.
+    Photos are read in the order given until the task's share of the budget is spent; the first is always read.
+    A task that has failed twice makes no thumbnails.
     """
     if attempt.number > 1:
         return [None] * len(paths)
