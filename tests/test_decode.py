@@ -34,7 +34,7 @@ from tests.photos import (
     png_chunk,
     repeat_last_scan,
 )
-from verger.decode import RGB, decode_image, decode_rgb
+from verger.decode import RGB, check_file_size, decode_image, decode_rgb, max_file_bytes
 from verger.errors import DecodeError, Reason
 
 # verger.decode silences Pillow's modules, but pytest puts its own filters before that.
@@ -607,6 +607,39 @@ def test_a_cleared_gif_frame_passes_where_the_user_allows_it(monkeypatch: pytest
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     gif = encode(WIDE.quantize(64), "GIF", save_all=True, append_images=[paint(60, 40, 1)], disposal=2)
     assert decode_rgb(gif, max_pixels=2400).shape == (40, 60, 3)
+
+
+@pytest.mark.parametrize("size", [(1, 49_000_000), (49_000_000, 1), (65_536, 655)])
+def test_a_picture_too_long_to_be_resized_is_refused(size: tuple[int, int]) -> None:
+    data = claim_size(write(WIDE, "png"), *size)
+    with pytest.raises(DecodeError, match=r"a side over 65,535 pixels is at most 100 times the other") as caught:
+        decode_rgb(data)
+    assert caught.value.reason == Reason.TOO_MANY_PIXELS
+
+
+def test_a_side_may_be_as_long_as_a_jpegs_or_a_hundred_times_the_other() -> None:
+    longest = encode(Image.new("L", (65_500, 1), 9), "JPEG")  # the encoder's own limit, under the format's
+    assert decode_rgb(longest, size_px=(4, 4)).max() == 9
+    panorama = encode(Image.new("1", (65_600, 656), 1), "PNG")
+    assert decode_rgb(panorama, size_px=(4, 4)).min() == 255
+
+
+def test_a_picture_for_which_memory_runs_out_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(image: object) -> None:
+        raise MemoryError
+
+    data = write(WIDE, "png")
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", load)
+    with pytest.raises(DecodeError, match=r"^poison: decoding it takes more memory than there is$"):
+        decode_rgb(data)
+
+
+def test_the_limit_on_a_files_bytes_grows_with_that_on_pixels() -> None:
+    assert max_file_bytes() == max_file_bytes(1) == 500_000_000
+    assert max_file_bytes(100_000_000) == 900_000_000
+    check_file_size(500_000_000)
+    with pytest.raises(DecodeError, match=r"^too-large: 4,398,047 MB is over the limit of 500 MB for a file$"):
+        check_file_size(4 << 40)
 
 
 @pytest.mark.slow

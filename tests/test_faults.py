@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests import poison
 from tests.chain import beside, files, manifest_here, manifest_of, multiplied, same_tables, table, verger
@@ -102,6 +104,29 @@ def test_photos_that_kill_or_hang_their_decoder_are_packed_undecoded(
         data = path.read_bytes()
         assert rows[path]["content"] == (data if keeps_metadata else data[:16])
         assert rows[path].get("metadata") == (None if keeps_metadata else "set-aside")
+
+
+def test_files_that_are_no_photos_of_this_world_are_rejected_and_cost_no_other(
+    photos: Path, tiny_model: str, tmp_path: Path
+) -> None:
+    shutil.copytree(photos, tmp_path / "photos")
+    odd = tmp_path / "photos" / "pear"
+    with (odd / "video.jpg").open("wb") as video:
+        video.truncate(4 << 40)
+    (odd / "long.png").write_bytes(encode(Image.new("1", (49_000_000, 1)), "PNG"))
+    (odd / "high.png").write_bytes(encode(Image.new("1", (1, 49_000_000)), "PNG"))
+    os.mkfifo(odd / "pipe.jpg")
+    words = ("run", "photos", "out", "--model", tiny_model, "--components", 2, "--no-report")
+    told = manifest_here(*words, cwd=tmp_path)
+    rejected = table(tmp_path / "out" / "rejected").to_pylist()
+    reasons = {Path(row["path"]).name: row["reason"] for row in rejected}
+    assert told["counts"]["features"] == 12 and len(reasons) == 7
+    expected = {"video": "too-large", "long": "too-many-pixels", "high": "too-many-pixels", "pipe": "unreadable"}
+    assert {Path(name).stem: reason for name, reason in reasons.items()}.items() >= expected.items()
+
+    packed = manifest_here("pack", "photos", "packed", cwd=tmp_path)
+    assert packed["counts"]["metadata"]["unreadable"] == 2
+    assert manifest_here("run", "packed", "again", *words[3:], cwd=tmp_path)["counts"]["features"] == 12
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ def test_every_hostile_photo_decodes_or_is_rejected_for_a_reason(lines: list[str
     assert n_decoded > N_PHOTOS // 5
     assert n_rejected > N_PHOTOS // 5
     missing = {reason.value for reason in Reason} - set(counts)
-    assert missing <= {Reason.EMPTY, Reason.UNREADABLE, Reason.POISON, Reason.TIMEOUT}
+    assert missing <= {Reason.EMPTY, Reason.UNREADABLE, Reason.TOO_LARGE, Reason.POISON, Reason.TIMEOUT}
 
 
 def test_no_hostile_photo_takes_long_or_much(lines: list[str]) -> None:

@@ -137,6 +137,18 @@ def test_no_photos_says_what_is_there_instead(tree: Path, tmp_path: Path) -> Non
         listed("hdfs://host/photos", tmp_path)
 
 
+def test_a_file_too_large_for_a_photo_weighs_no_more_than_the_largest(tmp_path: Path) -> None:
+    """The photos behind it had a task each, as if they were to make up for its weight."""
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for i in range(200):
+        (folder / f"{i:04d}.jpg").touch()
+    os.truncate(folder / "0000.jpg", 4 << 40)
+    listing = write_listing(str(folder), Selection(), tmp_path / "listing", n_cores=2)
+    assert listing.max_bytes == listing.n_bytes == 500_000_000
+    assert listing.n_tasks <= 8
+
+
 def test_tasks_are_cut_by_bytes_and_count(tmp_path: Path) -> None:
     """The stated rule: a photo weighs 1 + bytes / 250,000, a task at most 768, four tasks a core."""
     folder = tmp_path / "mixed"

@@ -21,6 +21,7 @@ from obstore.exceptions import GenericError
 
 from tests import s3
 from verger.content import read_photo
+from verger.decode import limits
 from verger.errors import DecodeError, Reason, ResultError, SourceError, StorageError
 from verger.featurize.runtime import PhotoFeatures, PreparedPhoto
 from verger.featurize.worker import WorkerOptions, featurize_batches
@@ -222,6 +223,18 @@ def test_a_photo_that_is_gone_is_rejected_and_a_store_that_fails_is_not_its_faul
         with pytest.raises(StorageError, match=s3.BUCKET):
             read_photo(f"{place}/1.jpg")
     store_of.cache_clear()
+
+
+def test_an_object_too_large_for_a_photo_is_rejected_unread(
+    place: ObjectPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "_MORE_BYTES", -8 * limits.DEFAULT_MAX_PIXELS + 10)
+    s3.put(f"{place.key}/1.jpg", b"0123456789")
+    s3.put(f"{place.key}/2.jpg", b"0123456789a")
+    assert read_photo(f"{place}/1.jpg") == b"0123456789"
+    with pytest.raises(DecodeError) as large:
+        read_photo(f"{place}/2.jpg")
+    assert large.value.reason is Reason.TOO_LARGE
 
 
 @pytest.mark.parametrize(

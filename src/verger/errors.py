@@ -96,11 +96,12 @@ class Reason(StrEnum):
     EMPTY = "empty"  # zero bytes
     UNREADABLE = "unreadable"  # the file system refuses to give it
     NOT_AN_IMAGE = "not-an-image"  # no decoder recognises the first bytes
+    TOO_LARGE = "too-large"  # more bytes than any photo has; none were read
     TOO_MANY_PIXELS = "too-many-pixels"  # over the limit; nothing was allocated
     TRUNCATED = "truncated"  # the file ends before the picture does
     CORRUPT = "corrupt"  # recognised, but the decoder gives up
     UNSUPPORTED = "unsupported"  # a pixel format with no agreed 8-bit rendering
-    POISON = "poison"  # decoding it ends the process that does
+    POISON = "poison"  # decoding it ends the process that does, or takes more memory than there is
     TIMEOUT = "timeout"  # decoding it takes longer than the limit
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 from tests.networks import save_tiny_onnx
 from tests.photos import EXIF_TURNED, encode, paint
 
-from verger.decode import DEFAULT_MAX_PIXELS
+from verger.decode import DEFAULT_MAX_PIXELS, limits
 from verger.featurize.catalog import NetworkSpec
 from verger.featurize.network import prepare_network
-from verger.featurize.runtime import Extractor, Vector, featurize_photo
+from verger.featurize.runtime import Extractor, Vector, Views, featurize_photo
 from verger.featurize.worker import WorkerOptions, featurize_batches
 from verger.resume import fingerprint
 
@@ -65,6 +66,56 @@ def test_workers_decode_as_their_options_say(fruitnet: Extractor, decodes_apart:
     (row,) = rows.to_pylist()
     assert (row["width"], row["height"]) == (1500, 2000)
     assert np.array_equal(np.array(row["features"], np.float32), expected.features)
+
+
+def test_a_retry_resizes_in_the_child_too(fruitnet: Extractor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that is killed for want of memory costs one photo, a worker all of a task."""
+    expected = featurize_photo(LARGE, fruitnet, max_pixels=DEFAULT_MAX_PIXELS)
+
+    def resize(photo: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(fruitnet, "resize", resize)
+    batch = pa.RecordBatch.from_pydict({"content": [LARGE]})
+    (rows,) = featurize_batches([batch], fruitnet, WorkerOptions(DEFAULT_MAX_PIXELS, decodes_apart=True))
+    assert np.array_equal(np.array(rows["features"][0].as_py(), np.float32), expected.features)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), "poison: resizing it takes more memory than there is"),
+        (ValueError("no such box"), "corrupt: ValueError: no such box"),
+    ],
+)
+def test_a_photo_that_cannot_be_resized_costs_no_other(
+    fruitnet: Extractor, monkeypatch: pytest.MonkeyPatch, error: Exception, expected: str
+) -> None:
+    real = fruitnet.resize
+
+    def resize(photo: Image.Image) -> Views:
+        if photo.width == 31:
+            raise error
+        return real(photo)
+
+    monkeypatch.setattr(fruitnet, "resize", resize)
+    contents = [encode(paint(width, 20), "PNG") for width in (30, 31, 32)]
+    (rows,) = featurize_batches(
+        [pa.RecordBatch.from_pydict({"content": contents})], fruitnet, WorkerOptions(DEFAULT_MAX_PIXELS)
+    )
+    found = [f"{row['reason']}: {row['detail']}" if row["reason"] else "good" for row in rows.to_pylist()]
+    assert found == ["good", expected, "good"]
+
+
+def test_a_photo_in_a_table_that_is_too_large_is_not_decoded(
+    fruitnet: Extractor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "_MORE_BYTES", -8 * DEFAULT_MAX_PIXELS + 10_000)
+    contents = [encode(paint(20, 20), "PNG"), LARGE]
+    (rows,) = featurize_batches(
+        [pa.RecordBatch.from_pydict({"content": contents})], fruitnet, WorkerOptions(DEFAULT_MAX_PIXELS)
+    )
+    assert rows["reason"].to_pylist() == [None, "too-large"]
 
 
 def test_exact_vectors_keep_their_fingerprint_and_scaled_ones_have_another() -> None:

@@ -113,7 +113,7 @@ def _write_all(
 
 def _write_one(photo: _Photo, stage: Path, options: AugmentOptions) -> DecodeError | None:
     try:
-        pixels = decode_rgb(read_photo(photo.path), max_pixels=options.max_pixels)
+        pixels = decode_rgb(read_photo(photo.path, options.max_pixels), max_pixels=options.max_pixels)
     except DecodeError as error:
         return error
     size_px = (options.size_px, options.size_px)

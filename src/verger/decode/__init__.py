@@ -11,6 +11,16 @@ Pillow keep 64 MB of memory between pictures, unless the environment variable PI
 
 from verger.decode.formats import photo_format
 from verger.decode.image import RGB, Decoded, decode_image, decode_rgb, read_orientation
-from verger.decode.limits import DEFAULT_MAX_PIXELS
+from verger.decode.limits import DEFAULT_MAX_PIXELS, check_file_size, max_file_bytes
 
-__all__ = ["DEFAULT_MAX_PIXELS", "RGB", "Decoded", "decode_image", "decode_rgb", "photo_format", "read_orientation"]
+__all__ = [
+    "DEFAULT_MAX_PIXELS",
+    "RGB",
+    "Decoded",
+    "check_file_size",
+    "decode_image",
+    "decode_rgb",
+    "max_file_bytes",
+    "photo_format",
+    "read_orientation",
+]

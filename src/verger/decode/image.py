@@ -74,6 +74,8 @@ def decode_image(
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DecodeError(Reason.TOO_MANY_PIXELS, f"over the limit of {mega(max_pixels)}") from error
+    except MemoryError as error:
+        raise DecodeError(Reason.POISON, "decoding it takes more memory than there is") from error
     # Pillow's plugins raise whatever their parsers stumble on (struct.error, IndexError, SyntaxError, ...).
     except Exception as error:
         raise DecodeError(reason_of(error, data, reader), f"{type(error).__name__}: {error}"[:500]) from error

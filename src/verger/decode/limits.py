@@ -10,6 +10,15 @@ from verger.errors import DecodeError, Reason
 
 DEFAULT_MAX_PIXELS = 50_000_000
 
+# Uncompressed pixels have up to four channels of 16 bits; a file holds metadata and small previews besides.
+_BYTES_A_PIXEL = 8
+_MORE_BYTES = 100_000_000
+
+# A side that every photo may have, the longest of a JPEG's; one that is longer is so many times the other at most.
+# Resizing a picture of 1 x 49,000,000 would take 44 GB.
+_FREE_SIDE_PX = 65_535
+_MAX_RATIO = 100
+
 # JPEG markers that begin a segment: all but stuffed and fill bytes, restarts and TEM, which have no length.
 _JPEG_SEGMENT = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")
 
@@ -24,11 +33,30 @@ def mega(n_pixels: int) -> str:
     return f"{n_pixels / 1e6:g} megapixels"
 
 
+def max_file_bytes(max_pixels: int = DEFAULT_MAX_PIXELS) -> int:
+    """Return the bytes of the largest file that is read: 500 MB, more where more pixels are allowed."""
+    return _BYTES_A_PIXEL * max(max_pixels, DEFAULT_MAX_PIXELS) + _MORE_BYTES
+
+
+def check_file_size(n_bytes: int, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
+    """Raise DecodeError where a file has too many bytes to be a photo of `max_pixels`."""
+    limit = max_file_bytes(max_pixels)
+    if n_bytes > limit:
+        raise DecodeError(
+            Reason.TOO_LARGE, f"{n_bytes / 1e6:,.0f} MB is over the limit of {limit / 1e6:,.0f} MB for a file"
+        )
+
+
 def check_size(size: tuple[int, int], max_pixels: int) -> None:
-    """Raise DecodeError where (width, height) make more than `max_pixels`."""
+    """Raise DecodeError where (width, height) make more than `max_pixels`, or are too unlike each other."""
     width, height = size
     if width * height > max_pixels:
         raise DecodeError(Reason.TOO_MANY_PIXELS, f"{width} x {height} is over the limit of {mega(max_pixels)}")
+    if max(size) > max(_FREE_SIDE_PX, _MAX_RATIO * min(size)):
+        raise DecodeError(
+            Reason.TOO_MANY_PIXELS,
+            f"{width} x {height}: a side over {_FREE_SIDE_PX:,} pixels is at most {_MAX_RATIO} times the other",
+        )
 
 
 def webp_size(data: bytes) -> tuple[int, int]:

@@ -1,8 +1,8 @@
 """Decoding in a process of its own: a photo that kills its decoder then costs that process, not the worker.
 
-Run as a program with the number of an open connection, and the pid of the worker, it decodes what comes on the
-connection until it is closed. Starting
-one takes half a second, so that workers do it only where a task has failed before.
+Run as a program with the number of an open connection, and the pid of the worker, it does what comes on the
+connection until it is closed. Starting one takes half a second, so that workers do it only where a task has failed
+before.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from typing import TypeVar
 
 from PIL import Image
 
@@ -22,6 +23,8 @@ from verger.decode import Decoded, decode_image
 from verger.errors import DecodeError, Reason, SetupError
 from verger.interrupts import end_with_parent
 from verger.python_process import module_command, module_environment
+
+T = TypeVar("T")
 
 
 class Decoder:
@@ -33,7 +36,7 @@ class Decoder:
     def __init__(
         self, max_pixels: int, min_size_px: tuple[int, int] | None = None, limit_s: float | None = None
     ) -> None:
-        self._options = {"max_pixels": max_pixels, "min_size_px": min_size_px}
+        self._decode = partial(_decode, max_pixels=max_pixels, min_size_px=min_size_px)
         self._limit_s = limit_s
         self._child: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
@@ -46,29 +49,41 @@ class Decoder:
 
     def decode(self, data: bytes) -> Decoded:
         """Return what `decode_image` does; raises DecodeError, also where the child dies or takes too long."""
+        size_px, pixels, width, height = self.run(self._decode, data)
+        return Decoded(Image.frombytes("RGB", size_px, pixels), width, height)
+
+    def run(self, work: Callable[[bytes], T], data: bytes) -> T:
+        """Return work(data), done in the child; raises DecodeError as `decode` does. `work` must be picklable."""
         connection = self._connection or self._start()
         try:
-            connection.send((data, self._options))
+            connection.send((work, data))
             if not connection.poll(self._limit_s):
                 self._kill()
                 raise DecodeError(Reason.TIMEOUT, f"decoding it takes longer than {self._limit_s:g} s")
-            answer = connection.recv()
+            answer: T | DecodeError = connection.recv()
+        except MemoryError:
+            self._kill()  # half an answer may be left in the connection
+            raise DecodeError(Reason.POISON, "decoding it takes more memory than there is") from None
         except (EOFError, OSError):
             raise DecodeError(Reason.POISON, f"decoding it ended the process ({self._stop()})") from None
         if isinstance(answer, DecodeError):
             raise answer
-        size_px, pixels, width, height = answer
-        return Decoded(Image.frombytes("RGB", size_px, pixels), width, height)
+        return answer
 
     def _start(self) -> Connection:
-        self._connection, theirs = Pipe()
+        ours, theirs = Pipe()
         with theirs:
-            self._child = subprocess.Popen(
-                module_command(__name__, str(theirs.fileno()), str(os.getpid())),
-                env=module_environment(),
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-            )
+            try:
+                self._child = subprocess.Popen(
+                    module_command(__name__, str(theirs.fileno()), str(os.getpid())),
+                    env=module_environment(),
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                )
+            except BaseException:
+                ours.close()
+                raise
+        self._connection = ours
         try:
             self._connection.recv()
         except (EOFError, OSError):  # no photo's fault: none has been sent
@@ -104,18 +119,22 @@ def decoding(
 
 
 def serve(connection: Connection) -> None:
-    """Say that all is imported, then answer (photo, options of `decode_image`) again and again.
-
-    An answer is a DecodeError, or the decoded picture's size and RGB bytes and the photo's width and height.
-    """
+    """Say that all is imported, then answer (work, photo) again and again, with work(photo) or a DecodeError."""
     connection.send("ready")
     while True:
-        data, options = connection.recv()
+        work, data = connection.recv()
         try:
-            decoded = decode_image(data, **options)
-            connection.send((decoded.image.size, decoded.image.tobytes(), decoded.width, decoded.height))
+            connection.send(work(data))
         except DecodeError as error:
             connection.send(error)
+
+
+def _decode(
+    data: bytes, max_pixels: int, min_size_px: tuple[int, int] | None
+) -> tuple[tuple[int, int], bytes, int, int]:
+    """Return the decoded picture's size and RGB bytes, and the photo's width and height."""
+    decoded = decode_image(data, max_pixels=max_pixels, min_size_px=min_size_px)
+    return decoded.image.size, decoded.image.tobytes(), decoded.width, decoded.height
 
 
 if __name__ == "__main__":

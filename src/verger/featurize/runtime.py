@@ -17,6 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from verger.decode import Decoded, decode_image
+from verger.errors import DecodeError, Reason
 from verger.featurize.network import Graph, Network
 from verger.featurize.onnx_session import OnnxSession
 
@@ -57,6 +58,7 @@ class Extractor:
         self.batch_size = network.batch_size
         self._sessions = [_open_session(graph, network, gpu) for graph in network.graphs]
         self._n_views = network.views
+        self.resizer = Resizer(tuple(session.size_px for session in self._sessions), network.views)
 
     @property
     def min_decode_px(self) -> tuple[int, int]:
@@ -78,15 +80,11 @@ class Extractor:
         return vector
 
     def resize(self, photo: Image.Image) -> Views:
-        """Return what the graphs see of an RGB photo, (views, height, width, 3) each (Pillow's bicubic).
+        """Return what the graphs see of an RGB photo, see Resizer.
 
         Of all that an extractor does only this may be done in several threads at a time.
         """
-        boxes = _view_boxes(photo.size, self._n_views)
-        return tuple(
-            np.stack([np.asarray(photo.resize(session.size_px, box=box)) for box in boxes])
-            for session in self._sessions
-        )
+        return self.resizer.resize(photo)
 
     def infer(self, photos: Sequence[Views]) -> Vector:
         """Return the (n, n_features) float32 vectors of photos that `resize` has prepared."""
@@ -96,6 +94,21 @@ class Extractor:
             by_photo = vectors.reshape(len(photos), self._n_views, -1)
             parts.append(by_photo[:, 0] if self._n_views == 1 else by_photo.mean(axis=1, dtype=np.float32))
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+@dataclass(frozen=True)
+class Resizer:
+    """The part of an Extractor that another process can do: the sizes of its graphs' inputs, and how many views."""
+
+    sizes_px: tuple[tuple[int, int], ...]
+    n_views: int
+
+    def resize(self, photo: Image.Image) -> Views:
+        """Return what the graphs see of an RGB photo, (views, height, width, 3) each (Pillow's bicubic)."""
+        boxes = _view_boxes(photo.size, self.n_views)
+        return tuple(
+            np.stack([np.asarray(photo.resize(size_px, box=box)) for box in boxes]) for size_px in self.sizes_px
+        )
 
 
 def _open_session(graph: Graph, network: Network, gpu: int) -> Session:
@@ -173,10 +186,15 @@ def needed_size_px(extractor: Extractor, decode: DecodeMode) -> tuple[int, int] 
     return extractor.min_decode_px if decode == "scaled" else None
 
 
-def prepare_photo(data: bytes, extractor: Extractor, decode: Decode) -> PreparedPhoto:
-    """Decode and resize one photo; raises DecodeError."""
+def prepare_photo(data: bytes, extractor: Extractor | Resizer, decode: Decode) -> PreparedPhoto:
+    """Decode and resize one photo; raises DecodeError, also where that takes more memory than there is."""
     decoded = decode(data)
-    views = extractor.resize(decoded.image)
+    try:
+        views = extractor.resize(decoded.image)
+    except MemoryError as error:
+        raise DecodeError(Reason.POISON, "resizing it takes more memory than there is") from error
+    except Exception as error:  # as in decode_image: no photo is worth the others
+        raise DecodeError(Reason.CORRUPT, f"{type(error).__name__}: {error}"[:500]) from error
     return PreparedPhoto(hashlib.sha256(data).hexdigest(), decoded.width, decoded.height, views)
 
 

@@ -16,11 +16,11 @@ import pyarrow as pa
 
 from verger.columns import integers, strings, vectors
 from verger.content import Content, read_photos
+from verger.decode import check_file_size, decode_image
 from verger.errors import DecodeError, Reason
-from verger.featurize.decoder import decoding
+from verger.featurize.decoder import Decoder
 from verger.featurize.known import EARLIER, Known, KnownFeatures
 from verger.featurize.runtime import (
-    Decode,
     DecodeMode,
     Extractor,
     PhotoFeatures,
@@ -44,7 +44,7 @@ class WorkerOptions:
     """How a worker reads photos: from `content_column`, or where that is absent by `path_column`.
 
     n_threads: threads that decode the photos of a batch.
-    decodes_apart: photos are decoded one by one in a child process, which a photo may kill; it is given
+    decodes_apart: photos are decoded and resized one by one in a child process, which a photo may kill; it is given
     `decode_limit_s` seconds for each.
     decode: whether large JPEGs are decoded at a reduced scale.
     """
@@ -69,6 +69,7 @@ class Spent:
 
 Outcome = PhotoFeatures | DecodeError
 Map = Callable[..., Iterable[Any]]
+Prepare = Callable[[bytes], PreparedPhoto]
 PrepareAll = Callable[[list[Content]], Iterable[PreparedPhoto | Outcome]]
 
 
@@ -96,8 +97,8 @@ def outcomes_of_batches(
     spent = spent or Spent()
     n_rows_out = max(1, min(_MAX_ROWS_OUT, _MAX_BYTES_OUT // (4 * extractor.n_features)))
     n_rows_out = max(1, n_rows_out // extractor.batch_size) * extractor.batch_size
-    with _decoding(options, needed_size_px(extractor, options.decode)) as (decode, mapped):
-        prepare = partial(_prepared, extractor=extractor, decode=decode, known=known, on_photo=on_photo)
+    with _preparing(options, extractor) as (prepare, mapped):
+        prepare_one = partial(_prepared, prepare=prepare, known=known, on_photo=on_photo)
         for batch in batches:
             found = _found(batch, options, known)
             contents = _contents(batch, found, options)
@@ -105,7 +106,7 @@ def outcomes_of_batches(
                 rows = batch.slice(start, n_rows_out)
                 found_here = found[start : start + n_rows_out]
                 here = itertools.islice(contents, found_here.count(None))
-                others = iter(_outcomes(here, extractor, partial(mapped, prepare), spent))
+                others = iter(_outcomes(here, extractor, partial(mapped, prepare_one), spent))
                 yield rows, [next(others) if one is None else one for one in found_here]
 
 
@@ -119,15 +120,20 @@ def _found(batch: pa.RecordBatch, options: WorkerOptions, known: Known | None) -
 
 
 @contextmanager
-def _decoding(options: WorkerOptions, min_size_px: tuple[int, int] | None) -> Iterator[tuple[Decode, Map]]:
-    """Yield how to decode, and `map` to do it by: Pillow lets go of Python's lock, so that threads may share it."""
-    apart, limit_s = options.decodes_apart, options.decode_limit_s
-    with decoding(options.max_pixels, min_size_px, apart=apart, limit_s=limit_s) as decode:
-        if apart or options.n_threads == 1:
-            yield decode, map
-            return
-        with ThreadPoolExecutor(options.n_threads, thread_name_prefix="verger-decode") as threads:
-            yield decode, threads.map
+def _preparing(options: WorkerOptions, extractor: Extractor) -> Iterator[tuple[Prepare, Map]]:
+    """Yield how to prepare a photo, and `map` to do it by: in threads, as Pillow lets go of Python's lock."""
+    min_size_px = needed_size_px(extractor, options.decode)
+    decode = partial(decode_image, max_pixels=options.max_pixels, min_size_px=min_size_px)
+    if options.decodes_apart:
+        with Decoder(options.max_pixels, min_size_px, options.decode_limit_s) as decoder:
+            yield partial(decoder.run, partial(prepare_photo, extractor=extractor.resizer, decode=decode)), map
+        return
+    prepare = partial(prepare_photo, extractor=extractor, decode=decode)
+    if options.n_threads == 1:
+        yield prepare, map
+        return
+    with ThreadPoolExecutor(options.n_threads, thread_name_prefix="verger-decode") as threads:
+        yield prepare, threads.map
 
 
 def _outcomes(
@@ -147,12 +153,7 @@ def _outcomes(
 
 
 def _prepared(
-    content: Content,
-    *,
-    extractor: Extractor,
-    decode: Decode,
-    known: Known | None,
-    on_photo: Callable[[], None],
+    content: Content, *, prepare: Prepare, known: Known | None, on_photo: Callable[[], None]
 ) -> PreparedPhoto | Outcome:
     on_photo()
     if isinstance(content, DecodeError):
@@ -160,7 +161,7 @@ def _prepared(
     if known is not None and (same := known.of_content(hashlib.sha256(content).hexdigest())) is not None:
         return same
     try:
-        return prepare_photo(content, extractor, decode)
+        return prepare(content)
     except DecodeError as error:
         return error
 
@@ -171,11 +172,26 @@ def _contents(
     """Yield the bytes of the photos that are not found, or why they cannot be had."""
     if options.content_column in batch.schema.names:
         for value in itertools.compress(batch[options.content_column], (one is None for one in found)):
-            content = value.as_py()
-            yield DecodeError(Reason.EMPTY, "the content is null") if content is None else content
+            yield _content_of(value, options.max_pixels)
         return
     paths = batch[options.path_column].to_pylist()
-    yield from read_photos([path for path, one in zip(paths, found, strict=True) if one is None])
+    yield from read_photos(
+        [path for path, one in zip(paths, found, strict=True) if one is None], options.max_pixels
+    )
+
+
+def _content_of(value: pa.BinaryScalar, max_pixels: int) -> Content:
+    """Return the bytes in a cell of a table; those of a file that is too large are not copied."""
+    if not value.is_valid:
+        return DecodeError(Reason.EMPTY, "the content is null")
+    try:
+        check_file_size(value.as_buffer().size, max_pixels)
+        content: bytes = value.as_py()
+    except DecodeError as error:
+        return error
+    except MemoryError:
+        return DecodeError(Reason.POISON, "reading it takes more memory than there is")
+    return content
 
 
 def _append(

@@ -158,4 +158,4 @@ def _open_file(file: Path, shape: tuple[int, ...]) -> RGB:
 
 
 def _read_photo(path: str, size_px: int, max_pixels: int) -> RGB:
-    return decode_rgb(read_photo(path), max_pixels=max_pixels, size_px=(size_px, size_px))
+    return decode_rgb(read_photo(path, max_pixels), max_pixels=max_pixels, size_px=(size_px, size_px))

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from verger.columns import longs, strings
+from verger.decode import max_file_bytes
 from verger.errors import SourceError
 from verger.ingest.labels import Labeller, labeller
 from verger.ingest.walk import Entry, Skipped, walk_source
@@ -34,6 +35,9 @@ BYTES_PER_WEIGHT = 250_000
 TASK_WEIGHT = 768
 TASKS_PER_CORE = 4
 MAX_TASKS = 20_000
+
+# A file weighs no more than the largest photo: what is larger is not read.
+_MAX_BYTES = max_file_bytes()
 
 _ROWS_A_BATCH = 16_384
 
@@ -74,7 +78,10 @@ class Selection:
 
 @dataclass(frozen=True)
 class Listing:
-    """A written listing: `folder` holds one Parquet file a task."""
+    """A written listing: `folder` holds one Parquet file a task.
+
+    n_bytes, max_bytes: of what may be photos; a file that is too large for one counts as the largest photo.
+    """
 
     folder: AnyPath
     n_photos: int
@@ -122,8 +129,9 @@ def _spool(entries: Iterator[Entry], label: Labeller, spool: Path) -> tuple[int,
             rows = [(entry.uri, entry.modified_us, entry.length, label(entry.path)) for entry in chunk]
             writer.write_batch(listing_batch(*zip(*rows, strict=True)))
             n_photos += len(rows)
-            n_bytes += sum(row[2] for row in rows)
-            max_bytes = max(max_bytes, *(row[2] for row in rows))
+            lengths = [min(row[2], _MAX_BYTES) for row in rows]
+            n_bytes += sum(lengths)
+            max_bytes = max(max_bytes, *lengths)
     return n_photos, n_bytes, max_bytes
 
 
@@ -144,7 +152,7 @@ def _cut(spool: Path, folder: AnyPath, task_weight: float, cut: Cut) -> int:
             batch = reader.get_batch(number)
             start = 0
             for row, length in enumerate(batch["length"].to_pylist()):
-                weight += cut.per_photo + length / cut.bytes_per_weight
+                weight += cut.per_photo + min(length, _MAX_BYTES) / cut.bytes_per_weight
                 if weight >= task_weight * (n_tasks + 1) - 1e-6:
                     held.append(batch.slice(start, row + 1 - start))
                     write_task(pa.Table.from_batches(held, LISTING), task_file(folder, n_tasks))

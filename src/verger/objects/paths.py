@@ -123,11 +123,20 @@ class ObjectPath:
         """Yield every object below, in the order of the keys."""
         return listing.walk(self.root, self.key)
 
-    def read_bytes(self) -> bytes:
-        """Return the object's bytes; FileNotFoundError where there is none."""
+    def read_bytes(self, check: Callable[[int], None] | None = None) -> bytes:
+        """Return the object's bytes; FileNotFoundError where there is none.
+
+        check: called with their number before they are read; what it raises is raised here.
+        """
         import obstore
 
-        return bytes(self._ask(lambda store: obstore.get(store, self.key).bytes()))
+        def read(store: ObjectStore) -> bytes:
+            found = obstore.get(store, self.key)
+            if check is not None:
+                check(found.meta["size"])
+            return bytes(found.bytes())
+
+        return self._ask(read)
 
     def read_text(self, encoding: str = "utf-8") -> str:
         """Return the object's text."""

@@ -21,7 +21,9 @@ MEANINGS: dict[str, str] = {
     Reason.EMPTY: "The file has zero bytes: an upload or a copy that never happened. Fetch it again.",
     Reason.UNREADABLE: "The storage refused to give the file: permissions, or a lost connection.",
     Reason.NOT_AN_IMAGE: "Its first bytes are of no image format: often a web page.",
-    Reason.TOO_MANY_PIXELS: "More pixels than the limit allows. Raise the limit if the photo is genuine.",
+    Reason.TOO_LARGE: "The file is larger than any photo of so many pixels: often a video, or a damaged disk.",
+    Reason.TOO_MANY_PIXELS: "More pixels, or a longer side, than the limits allow. Raise --max-megapixels if the "
+    "photo is genuine.",
     Reason.TRUNCATED: "The file ends before the picture does: a transfer that was cut off. Fetch it again.",
     Reason.CORRUPT: "It is an image, but damaged inside: no program can show it whole.",
     Reason.UNSUPPORTED: "Its pixels are measurements (floating point, 32 bits) without an agreed white.",

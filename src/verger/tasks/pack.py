@@ -63,7 +63,7 @@ def pack_partition(job: PackJob, partition: Partition, attempt: Attempt) -> dict
     ):
         group = _RowGroup(writer, kind)
         for batch in rows.to_batches(_ROWS_A_BATCH):
-            for number, content in enumerate(read_photos(batch["path"].to_pylist())):
+            for number, content in enumerate(read_photos(batch["path"].to_pylist(), job.max_pixels)):
                 restart()
                 kept, word = _packed(content, job, decode, is_retry=attempt.number > 0)
                 words[word] += 1
@@ -129,7 +129,7 @@ def _shrunk(content: bytes, job: PackJob, decode: Decode) -> bytes:
         return content
     try:
         return shrink_photo(content, job.max_side_px, decode)
-    except DecodeError:
+    except (DecodeError, MemoryError):
         return content
 
 
@@ -137,6 +137,6 @@ def _stripped(content: bytes, max_pixels: int) -> tuple[bytes, str]:
     """Return a photo without its metadata, and what was done; of a file that is no photo the first bytes alone."""
     try:
         kept = strip_metadata(content, max_pixels=max_pixels)
-    except DecodeError:
+    except (DecodeError, MemoryError):
         return content[:_HEAD_BYTES], SET_ASIDE
     return kept, NONE if kept is content else REMOVED

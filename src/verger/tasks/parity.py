@@ -33,7 +33,7 @@ def parity_of_rows(job: ParityJob, spans: Spans, attempt: Attempt) -> list[float
     for batch in read_spans(spans, ["path", "features"], 64):
         for row in batch.to_pylist():
             try:
-                photo = read_photo(row["path"])
+                photo = read_photo(row["path"], job.max_pixels)
                 again = featurize_photo(photo, extractor, max_pixels=job.max_pixels, decode=job.decode).features
             except (DecodeError, StorageError):
                 continue
