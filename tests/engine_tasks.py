@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,25 @@ def die_always(folder: str, item: int, attempt: Attempt) -> None:
     (Path(folder) / f"{item}-{attempt.number}").touch()
     print("no memory left", file=sys.stderr, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def raise_at_first(errors: Sequence[Exception], item: int, attempt: Attempt) -> int:
+    """Return the number of the attempt; the first few raise these errors, in turn."""
+    if attempt.number < len(errors):
+        raise errors[attempt.number]
+    return attempt.number
+
+
+def wrap_error(error: Exception, item: int, attempt: Attempt) -> None:
+    """Raise an error that has another for its cause, as libraries do."""
+    raise RuntimeError("the library failed") from error
+
+
+def raise_and_tell(told: tuple[str, Exception], item: int, attempt: Attempt) -> None:
+    """Leave a file for each attempt, and raise an error."""
+    folder, error = told
+    (Path(folder) / f"{attempt.number}").touch()
+    raise error
 
 
 def raise_error(error: Exception, item: int, attempt: Attempt) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -17,7 +18,16 @@ from tests.chain import descendants, wait_until, wait_until_gone
 
 from verger.engine.base import MAX_ATTEMPTS
 from verger.engine.local import LocalEngine, LocalOptions, keep_workers, local_engine
-from verger.errors import DecodeError, JobError, Reason, SettingsError, StorageError, VergerError
+from verger.errors import (
+    DecodeError,
+    JobError,
+    Reason,
+    ReductionError,
+    SettingsError,
+    SetupError,
+    StorageError,
+    VergerError,
+)
 
 ROOT = Path(__file__).parents[2]
 GONE_WITHIN_S = 10.0
@@ -98,6 +108,46 @@ def test_what_a_store_fails_at_is_tried_again(engine: LocalEngine) -> None:
     assert engine.map(tasks.fail_store, range(3), MAX_ATTEMPTS - 1) == [MAX_ATTEMPTS - 1] * 3
     with pytest.raises(StorageError, match=f"for the {MAX_ATTEMPTS}. time"):
         engine.map(tasks.fail_store, range(3), MAX_ATTEMPTS)
+
+
+def test_what_the_machine_fails_at_is_tried_again(engine: LocalEngine) -> None:
+    passing = [MemoryError(), OSError(errno.ENOMEM, "Cannot allocate memory"), SetupError("no child starts")]
+    assert engine.map(tasks.raise_at_first, range(3), passing) == [3] * 3
+    assert engine.map(tasks.raise_at_first, [0], [OSError(errno.ESTALE, "Stale file handle")]) == [1]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SettingsError("model", "AlexNet", ["VGG16"]),
+        ReductionError("there is no variance to explain"),
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+    ],
+    ids=str,
+)
+def test_what_lasts_is_not_tried_again(engine: LocalEngine, error: Exception, tmp_path: Path) -> None:
+    with pytest.raises(type(error)):
+        engine.map(tasks.raise_and_tell, [0], (str(tmp_path), error))
+    assert [path.name for path in tmp_path.iterdir()] == ["0"]
+
+
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [
+        (OSError(errno.EIO, "Input/output error"), "[Errno 5] Input/output error"),
+        (StorageError("the store is gone"), "the store is gone"),
+        (KeyError("column"), "a task failed: KeyError: 'column'"),
+        (MemoryError(), "a task failed: memory ran out; use fewer --workers"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_the_first_cause_of_an_error_is_the_one_that_is_told(
+    engine: LocalEngine, cause: Exception, words: str
+) -> None:
+    with pytest.raises((VergerError, OSError)) as raised:
+        engine.map(tasks.wrap_error, [0], cause)
+    assert str(raised.value) == words
 
 
 def test_progress_is_reported(engine: LocalEngine) -> None:

@@ -22,8 +22,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import IO, Any
 
-from verger.engine.base import MAX_ATTEMPTS
-from verger.errors import JobError, StorageError
+from verger.engine.base import MAX_ATTEMPTS, is_lasting
+from verger.errors import JobError
 from verger.interrupts import Interrupts, noting_interrupts
 from verger.places import cache_dir, remove_old_logs
 from verger.python_process import module_command, module_environment
@@ -73,7 +73,7 @@ def _environment() -> dict[str, str]:
 
 @dataclass
 class _Job:
-    """An item that waits or runs: its place among the items, and how often a worker has died of it."""
+    """An item that waits or runs: its place among the items, and how many attempts at it have failed."""
 
     number: int
     attempt: int = 0
@@ -210,7 +210,7 @@ class LocalEngine:
             going.results[job.number] = result
             going.n_done += n_done
             going.n_rejected += n_rejected
-        elif isinstance(error, StorageError) and job.attempt + 1 < MAX_ATTEMPTS:
+        elif job.attempt + 1 < MAX_ATTEMPTS and not is_lasting(error):
             logger.info("attempt %d at a task failed: %s", job.attempt + 1, error)
             going.waiting.appendleft(_Job(job.number, job.attempt + 1))
         else:

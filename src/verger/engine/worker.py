@@ -71,13 +71,20 @@ def serve(connection: Connection) -> None:
         connection.send((reporter.n_done, reporter.n_rejected, ending))
 
 
-def _portable(error: Exception) -> Exception:
-    """Return an error that the driver can raise: verger's own and the system's as they are, others as JobError."""
+def _portable(error: BaseException) -> Exception:
+    """Return an error that the driver can raise: verger's own and the system's as they are, others as JobError.
+
+    One that another library has wrapped is unwrapped: the first cause says what went wrong.
+    """
+    while error.__cause__ is not None and not isinstance(error, VergerError):
+        error = error.__cause__
     if isinstance(error, VergerError | OSError):
         with suppress(Exception):
             pickle.loads(pickle.dumps(error))  # noqa: S301  # our own
             return error
     print(traceback.format_exc(), file=sys.stderr, flush=True)
+    if isinstance(error, MemoryError):
+        return JobError("a task failed: memory ran out; use fewer --workers")
     return JobError(f"a task failed: {type(error).__name__}: {error}")
 
 

@@ -8,6 +8,7 @@ before.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ from verger.interrupts import end_with_parent
 from verger.python_process import module_command, module_environment
 
 T = TypeVar("T")
+
+_KILLED = f"signal {signal.SIGKILL:d}"
 
 
 class Decoder:
@@ -87,7 +90,9 @@ class Decoder:
         try:
             self._connection.recv()
         except (EOFError, OSError):  # no photo's fault: none has been sent
-            raise SetupError(f"the process that decodes photos does not start ({self._stop()})") from None
+            ending = self._stop()
+            cause = ", as the system does where memory runs out" if ending == _KILLED else ""
+            raise SetupError(f"the process that decodes photos does not start ({ending}{cause})") from None
         return self._connection
 
     def _kill(self) -> None:

@@ -22,7 +22,7 @@ def ignore_counts(n_done: int, n_rejected: int) -> None:
 class Attempt:
     """One attempt at a task.
 
-    number: 0 for the first; a later one follows a process that died or an error of a store.
+    number: 0 for the first; a later one follows a process that died, or an error.
     gpu: index of the GPU to use where the network runs on one.
     n_threads: threads that may decode photos.
     report: call it with the photos done and rejected since the last call.
