@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Iterator
@@ -46,10 +47,11 @@ def remove_old_logs(folder: Path, pattern: str) -> None:
 def switching(file: Path) -> Iterator[Path]:
     """Yield a name beside to write to, then give it `file`'s: a file of the right name is whole.
 
-    It begins with a dot: what reads tables passes over what a kill leaves of it, which ends in PART.
+    It begins with a dot: what reads tables passes over what a kill leaves of it, which ends in PART. No two
+    processes have the same: those of two containers on one disk may have equal pids.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{file.name}.{os.getpid()}{PART}")
+    beside = file.with_name(f".{file.name}.{os.getpid()}-{secrets.token_hex(4)}{PART}")
     try:
         yield beside
         beside.replace(file)

@@ -77,10 +77,12 @@ class Part:
         self._held, self._n_held = [], 0
 
     def close(self) -> None:
-        """Write what is held, and the footer."""
+        """Write what is held, and the footer; without any rows remove what an earlier attempt has left."""
         self.flush()
         if self._writer is not None:
             self._writer.close()
+        else:
+            self._target.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Close the file of a part that will not be kept."""
@@ -91,7 +93,7 @@ class Part:
 
 @contextmanager
 def open_part(target: AnyPath, schema: pa.Schema) -> Iterator[Part]:
-    """Yield a part to write rows to; the file is there, and whole, when the block ends well."""
+    """Yield a part to write rows to; when the block ends well the file is there, and whole, if it has any rows."""
     with ExitStack() as files:
         part = Part(target, schema, files)
         try:
