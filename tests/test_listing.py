@@ -5,27 +5,39 @@ from __future__ import annotations
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from obstore.exceptions import BaseError
 
 from verger.errors import StorageError
-from verger.objects.listing import _without_marks
+from verger.objects.listing import _without_marks, walk
 from verger.objects.ranges import Found, list_ranges
+
+NOW = datetime.now(UTC)
 
 
 class Store:
-    """A store's listing, `page_size` keys a request: `folder/` is seen as `folder`, as obstore has it."""
+    """A store's listing, `page_size` keys a request: `folder/` is seen as `folder`, as obstore has it.
 
-    def __init__(self, keys: set[str], page_size: int, latency_s: float = 0) -> None:
-        self.keys, self.page_size, self.latency_s = sorted(keys), page_size, latency_s
-        self.n_requests = self.n_now = self.n_at_most = 0
+    order: what keys are sorted by.
+    """
+
+    def __init__(
+        self, keys: set[str], page_size: int, latency_s: float = 0, order: Callable[[str], Any] = str
+    ) -> None:
+        self.keys, self.page_size, self.latency_s = sorted(keys, key=order), page_size, latency_s
+        self.order = order
+        self.n_requests = self.n_now = self.n_at_most = self.n_from_the_start = 0
         self._lock = threading.Lock()
 
     def pages(self, start: str | None) -> Iterator[list[Found]]:
-        at = 0 if start is None else bisect_right(self.keys, start)
+        at = 0 if start is None else bisect_right(self.keys, self.order(start), key=self.order)
+        self.n_from_the_start += start is None
         while page := self._ask(at):
             yield [Found(key.rstrip("/"), 0 if key.endswith("/") else 1, 0) for key in page]
             at += self.page_size
@@ -64,6 +76,7 @@ def test_it_gives_every_object_once_in_the_order_of_the_keys(
     plain = [found for page in store.pages(None) for found in page]
     found = list_ranges(prefix, store.pages, page_size)
     assert list(_without_marks("", found)) == list(_without_marks("", plain))
+    assert store.n_from_the_start == 2, "once for each"
 
 
 @pytest.mark.parametrize(
@@ -96,6 +109,99 @@ def test_a_store_that_does_not_know_where_to_begin_loses_nothing() -> None:
     found = list_ranges("photos/", lambda start: store.pages(None), 10)
     assert [f.key for f in found] == store.keys
     assert store.n_requests <= 16 * 30, "as many listings of all 30 pages as are made side by side, at most"
+
+
+def by_level(key: str) -> str:
+    """The order of Azure's accounts with a hierarchical namespace."""
+    return key.replace("/", "\0")
+
+
+def by_number(key: str) -> tuple[int, str]:
+    return len(key), key
+
+
+ORDERS: list[Callable[[str], Any]] = [by_level, str.swapcase, by_number, lambda key: key[::-1]]
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.sets(paths, max_size=60), st.sampled_from(ORDERS), st.integers(1, 7))
+def test_a_store_with_another_order_loses_nothing(
+    names: set[str], order: Callable[[str], Any], page_size: int
+) -> None:
+    store = Store(names, page_size, order=order)
+    found = store.listed("")
+    assert len(found) == len(names) and set(found) == names
+
+
+def flat_folders() -> set[str]:
+    folders = {f"photos/{name}/{i:04d}.jpg" for name in ("Apple", "Apple Braeburn", "Apple-2") for i in range(150)}
+    return folders | {f"photos/{i}.jpg" for i in range(60)}
+
+
+def test_azure_with_a_hierarchical_namespace_loses_nothing() -> None:
+    store = Store(flat_folders(), page_size=10, order=by_level)
+    assert sorted(store.listed("photos/")) == sorted(store.keys)
+
+
+def test_a_store_that_lists_nothing_after_a_key_loses_nothing() -> None:
+    """OneLake."""
+    store = Store(flat_folders(), page_size=10)
+    found = list_ranges("photos/", lambda start: store.pages(start) if start is None else iter([]), 10)
+    assert [f.key for f in found] == store.keys
+
+
+@pytest.mark.parametrize(
+    ("root", "is_cut"),
+    [
+        ("s3a://bucket", True),
+        ("gs://bucket", True),
+        ("s3a://bucket--euw1-az1--x-s3", False),
+        ("abfss://container@account.dfs.core.windows.net", False),
+        ("abfs://container@account.dfs.core.windows.net", False),
+        ("az://container", False),
+    ],
+)
+def test_stores_that_may_have_another_order_are_not_cut(
+    root: str, is_cut: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str | None] = []
+
+    def pages(store: object, prefix: str, *, offset: str | None = None, chunk_size: int) -> Iterator[Any]:
+        opened.append(offset)
+        first = 0 if offset is None else bisect_right(keys, offset)
+        for at in range(first, len(keys), chunk_size):
+            yield [{"path": key, "size": 1, "last_modified": NOW} for key in keys[at : at + chunk_size]]
+
+    keys = [f"photos/{i:05d}.jpg" for i in range(4000)]
+    monkeypatch.setattr("verger.objects.stores.store_of", lambda root: None)
+    monkeypatch.setattr("obstore.list", pages)
+    assert [found.key for found in walk(root, "photos")] == keys
+    assert (len(opened) > 1) == is_cut
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again_without_a_key_where_there_is_no_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    n_opened = 0
+
+    def pages(store: object, prefix: str, *, chunk_size: int) -> Iterator[Any]:
+        nonlocal n_opened
+        n_opened += 1
+        for at in range(0, len(keys), chunk_size):
+            if at == 2000 and n_opened == 1:
+                raise BaseError("error decoding response body error")
+            yield [{"path": key, "size": 1, "last_modified": NOW} for key in keys[at : at + chunk_size]]
+
+    keys = sorted((f"photos/{i % 7}/{i}.jpg" for i in range(4000)), key=by_level)
+    monkeypatch.setattr("verger.objects.stores.store_of", lambda root: None)
+    monkeypatch.setattr("obstore.list", pages)
+    assert [found.key for found in walk("az://container", "photos")] == keys and n_opened == 2
+    n_opened = 0
+    found = walk("az://container", "photos")
+    assert [next(found).key for _ in range(1500)] == keys[:1500]
+    keys = keys[1:]
+    with pytest.raises(StorageError, match="objects have changed"):
+        list(found)
 
 
 def test_a_store_that_fails_half_way_is_an_error() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import chain, groupby
+from itertools import chain, groupby, islice
 from typing import TYPE_CHECKING, Any
 
+from verger.errors import StorageError
 from verger.objects.ranges import Found, list_ranges
 from verger.objects.stores import ask, ask_for_list
 
@@ -13,8 +14,10 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 PAGE = 1000
-# Amazon's directory buckets list in no order, and from the start only.
-_UNSORTED = "--x-s3"
+# Amazon's directory buckets list in no order, and from the start only. Azure's accounts with a hierarchical
+# namespace have "/" before all other characters, and OneLake lists nothing after a key: no URI says which is which.
+_DIRECTORY_BUCKET = "--x-s3"
+_AZURE = ("abfss://", "abfs://", "az://")
 
 
 def find(root: str, key: str) -> Found:
@@ -33,12 +36,16 @@ def children(root: str, folder: str) -> tuple[list[Found], list[str]]:
     return files, [key.strip("/") for key in sorted(listed["common_prefixes"])]
 
 
+def is_sorted(root: str) -> bool:
+    """Return whether a store lists in the order of the keys' bytes, and after any key."""
+    return not root.endswith(_DIRECTORY_BUCKET) and not root.startswith(_AZURE)
+
+
 def walk(root: str, folder: str) -> Iterator[Found]:
     """Yield every object below a folder, in the order of the keys as far as the store has one."""
-    is_sorted = not root.endswith(_UNSORTED)
     objects = (
         list_ranges(_prefix(folder) or "", lambda start: _pages(root, folder, start), PAGE)
-        if is_sorted
+        if is_sorted(root)
         else chain.from_iterable(_pages(root, folder))
     )
     return _without_marks(folder, objects)
@@ -66,11 +73,20 @@ def _pages(root: str, folder: str, start: str | None = None, size: int = PAGE) -
     import obstore
 
     pages: Any = None
-    last = start
+    last, n_pages = start, 0
+
+    def open_pages(store: ObjectStore) -> Any:
+        if is_sorted(root):
+            return obstore.list(store, _prefix(folder), offset=last, chunk_size=size)
+        opened = obstore.list(store, _prefix(folder), chunk_size=size)
+        earlier = [page[-1]["path"] for page in islice(opened, n_pages)]
+        if earlier and earlier[-1] != last:
+            raise StorageError(f"{root}/{folder}: an answer broke off, and objects have changed since: list again")
+        return opened
 
     def next_page(store: ObjectStore) -> Any:
         nonlocal pages
-        asked = pages or obstore.list(store, _prefix(folder), offset=last, chunk_size=size)
+        asked = pages or open_pages(store)
         pages = None  # one that fails has ended
         page = next(asked, None)
         pages = asked
@@ -78,7 +94,7 @@ def _pages(root: str, folder: str, start: str | None = None, size: int = PAGE) -
 
     while page := ask_for_list(root, folder, next_page):
         yield [_found(entry) for entry in page]
-        last = page[-1]["path"]
+        last, n_pages = page[-1]["path"], n_pages + 1
 
 
 def _without_marks(folder: str, objects: Iterable[Found]) -> Iterator[Found]:
