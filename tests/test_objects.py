@@ -4,6 +4,8 @@ import io
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -333,9 +335,10 @@ def test_two_runs_do_not_write_to_one_place(place: ObjectPath) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "pid", "age_s", "is_dead"),
+    ("processes", "pid", "age_s", "is_dead"),
     [
         (None, 2**22 + 1, 1, True),
+        ("elsewhere", 2**22 + 1, 1, False),  # a machine or container of the same hostname
         ("elsewhere", 1, 3600, True),
         ("elsewhere", 1, 1, False),
         (None, None, 0, False),
@@ -343,17 +346,39 @@ def test_two_runs_do_not_write_to_one_place(place: ObjectPath) -> None:
     ],
 )
 def test_the_lock_of_a_run_that_died_is_taken_over(
-    place: ObjectPath, host: str | None, pid: int | None, age_s: float, is_dead: bool
+    place: ObjectPath, processes: str | None, pid: int | None, age_s: float, is_dead: bool
 ) -> None:
-    """No host: this one; no pid: this process."""
-    owner = {"host": host or socket.gethostname(), "pid": pid or os.getpid(), "at": time.time() - age_s}
+    """No process space: this one; no pid: this process."""
+    processes = processes or locking._process_space()
+    owner = {"host": socket.gethostname(), "pid": pid or os.getpid(), "at": time.time() - age_s}
+    owner["processes"] = processes
     (place / ".out.verger-staging" / "lock").write_text(json.dumps(owner))
     if is_dead:
         write_result(place / "out", "one")
         assert names(place) == ["out/data/x", "out/manifest.json"]
     else:
-        with pytest.raises(ResultError, match="another run"):
+        words = rf"^another run \(process {owner['pid']} on {owner['host']}\) is writing to "
+        with pytest.raises(ResultError, match=words):
             write_result(place / "out", "one")
+
+
+def test_processes_know_each_other_within_a_boot_and_a_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
+    locking._process_space.cache_clear()
+    other = subprocess.run(
+        [sys.executable, "-c", "from verger.publish.locking import _process_space; print(_process_space())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert other.stdout.strip() == locking._process_space() != socket.gethostname()
+
+    def readlink(path: str) -> str:
+        raise FileNotFoundError
+
+    locking._process_space.cache_clear()
+    monkeypatch.setattr(os, "readlink", readlink)
+    assert locking._process_space() == socket.gethostname(), "a system without /proc"
+    locking._process_space.cache_clear()
 
 
 def test_a_run_that_ends_as_the_next_looks_at_its_lock_is_not_in_its_way(

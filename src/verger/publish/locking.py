@@ -6,6 +6,7 @@ that was read. Of two runs that want the lock at the same time the store lets on
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import secrets
@@ -14,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -27,7 +29,7 @@ _DEAD_AFTER_S = 300.0
 # Time for others to have done what they are about to do, where a store has no conditional writes.
 _SETTLED_AFTER_S = 2.0
 
-# host, pid, at (the time of the last renewal), token (of this run alone).
+# host, pid, processes (see _process_space), at (the time of the last renewal), token (of this run alone).
 Owner = dict[str, Any]
 
 
@@ -36,6 +38,7 @@ class Lock:
 
     def __init__(self, path: ObjectPath) -> None:
         self._path = path
+        self.held_by: Owner = {}  # whoever has kept `take` from taking it
         self._token = secrets.token_hex(8)
         self._version: Version | None = None
         self._writing = threading.Lock()
@@ -52,6 +55,7 @@ class Lock:
         owner, version = found
         if owner.get("token") == self._token:
             return version  # created by a request whose answer was lost, and which was made again
+        self.held_by = owner
         return self._replace(owner, version) if _is_dead(owner) else None
 
     def _replace(self, owner: Owner, version: Version) -> Version | None:
@@ -111,7 +115,13 @@ class Lock:
             self._path.unlink()
 
     def _owner(self) -> bytes:
-        owner = {"host": socket.gethostname(), "pid": os.getpid(), "at": time.time(), "token": self._token}
+        owner = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "processes": _process_space(),
+            "at": time.time(),
+            "token": self._token,
+        }
         return json.dumps(owner).encode()
 
 
@@ -120,7 +130,9 @@ def locked(path: ObjectPath) -> Iterator[Lock]:
     """Hold a lock; raises ResultError where another run holds it."""
     lock = Lock(path)
     if not lock.take():
-        raise ResultError(f"another run is writing to {path.parent}: wait for it, or choose another folder")
+        raise ResultError(
+            f"another run{_who(lock.held_by)} is writing to {path.parent}: wait for it, or choose another folder"
+        )
     is_over = threading.Event()
     renewing = threading.Thread(target=_renew, args=(lock, is_over), name="verger-lock", daemon=True)
     renewing.start()
@@ -139,10 +151,28 @@ def _renew(lock: Lock, is_over: threading.Event) -> None:
             lock.renew()
 
 
+def _who(owner: Owner) -> str:
+    """Return process and machine of a run, where its lock names them."""
+    return f" (process {owner['pid']} on {owner['host']})" if {"pid", "host"} <= owner.keys() else ""
+
+
+@functools.cache
+def _process_space() -> str:
+    """Return what processes have in common that know each other by their pids: boot and PID namespace (Linux).
+
+    A hostname may be that of several machines or containers. It is returned where the system does not tell more.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return socket.gethostname()
+
+
 def _is_dead(owner: Owner) -> bool:
     """Return whether the process that holds a lock has ended; its number may be in use again, as in a container."""
     at = owner.get("at", time.time())
-    if owner.get("host") == socket.gethostname():
+    if owner.get("processes") == _process_space():
         with suppress(psutil.Error):  # a system may say nothing of the processes of other users
             return not psutil.pid_exists(owner["pid"]) or psutil.Process(owner["pid"]).create_time() > at
     return bool(time.time() - at > _DEAD_AFTER_S)
