@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from verger.context import is_local
 from verger.errors import SourceError
 from verger.ingest import TASK_WEIGHT, Cut, Listing, Selection, read_images, with_content, write_listing
 from verger.ingest.images import images, sent_along
+from verger.ingest.walk import Skipped, walk_source
 from verger.schema import IMAGES
 
 
@@ -65,6 +67,20 @@ def test_photos_come_in_the_order_of_their_paths(tmp_path: Path) -> None:
     for source in ("tree", "tree/*"):
         paths = [str(row["path"]) for row in listed(tmp_path / source, tmp_path)]
         assert len(paths) == 6 and paths == sorted(paths), source
+
+
+def test_a_walk_holds_no_more_of_a_folder_than_its_names(tmp_path: Path) -> None:
+    n_files = 3000
+    for i in range(n_files):
+        (tmp_path / f"IMG_{i:08d}.jpg").touch()
+    walk = walk_source(str(tmp_path), ("*.jpg",), Skipped())
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in walk) == n_files
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak / n_files < 150, "bytes a file"
 
 
 def test_a_relative_source_is_relative_to_the_working_folder(

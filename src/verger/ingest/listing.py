@@ -1,7 +1,8 @@
 """List the photos and cut them into tasks: a folder -> the `listing` table.
 
-The listing goes to Parquet files, one a task, as it is walked: the driver's memory does not grow with the number of
-photos. Contents are read by the workers themselves.
+The listing goes to Parquet files, one a task, as it is walked. What the driver holds of it are the names in one
+folder, and those on the way there: 110 bytes a file, a GB for a flat folder of 10 million. Contents are read by the
+workers themselves.
 
 The rule of the cut: a photo weighs 1 + bytes / 250,000 (inference, then decoding); a task weighs at most
 768, which is a few seconds of MobileNetV2, and there are at least four a core. Of millions of photos the tasks grow

@@ -67,54 +67,62 @@ def walk_source(src: str, patterns: tuple[str, ...], skipped: Skipped) -> Iterat
         yield from map(_local_entry, _walk_folder(root, is_photo, skipped))
 
 
-def _walk_folder(root: Path, is_photo: IsPhoto, skipped: Skipped) -> Iterator[os.DirEntry[str]]:
-    """Linked folders are followed, each real folder once."""
+def _walk_folder(root: Path, is_photo: IsPhoto, skipped: Skipped) -> Iterator[str]:
+    """Yield the paths of photos. Linked folders are followed, each real folder once."""
     if root.is_file():
-        yield from (entry for entry in os.scandir(root.parent) if entry.name == root.name)
+        yield str(root)
         return
     seen = {os.path.realpath(root)}
-    waiting = [iter(_entries(str(root)))]
+    waiting = [(str(root), iter(_names(str(root))))]
     while waiting:
-        entry = next(waiting[-1], None)
-        if entry is None:
+        folder, names = waiting[-1]
+        name = next(names, None)
+        if name is None:
             waiting.pop()
-        elif entry.is_dir():
-            if (real := os.path.realpath(entry.path)) not in seen:
+        elif name.endswith("/"):
+            below = os.path.join(folder, name[:-1])
+            if (real := os.path.realpath(below)) not in seen:
                 seen.add(real)
-                waiting.append(iter(_entries(entry.path)))
-        elif is_photo(entry.name):
-            yield entry
+                waiting.append((below, iter(_names(below))))
+        elif is_photo(name):
+            yield os.path.join(folder, name)
         else:
-            skipped.add(entry.name)
+            skipped.add(name)
 
 
-def _entries(folder: str) -> list[os.DirEntry[str]]:
+def _names(folder: str) -> list[str]:
+    """Return the names in a folder, those of folders with a slash, in the order of what they hold.
+
+    Names alone: of a folder with millions of files their entries would take a GB.
+    """
     try:
         with os.scandir(folder) as entries:
-            shown = [entry for entry in entries if not entry.name.startswith(".")]
+            names = [entry.name + "/" * entry.is_dir() for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
         raise SourceError(f"cannot list {folder}: {error.strerror}") from error
-    return sorted(shown, key=lambda entry: _sort_key(entry.path, is_dir=entry.is_dir()))
+    names.sort(key=_spelt_out)
+    return names
 
 
-def _sort_key(path: str, *, is_dir: bool | None = None) -> str:
+def _sort_key(path: str) -> str:
     """Return the path by which a file, or what a folder holds, is in order: "a b/1.jpg" comes before "a/1.jpg"."""
-    return _spelt_out(path) + "/" * (os.path.isdir(path) if is_dir is None else is_dir)
+    return _spelt_out(path) + "/" * os.path.isdir(path)
 
 
 def _spelt_out(path: str) -> str:
     """Return a path as tables hold it: bytes that are no UTF-8 cannot be in their strings."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    spelt_out = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return path if spelt_out == path else spelt_out  # the same object: no copies of a million names
 
 
-def _local_entry(entry: os.DirEntry[str]) -> Entry:
+def _local_entry(path: str) -> Entry:
     try:
-        status = entry.stat()
+        status = os.stat(path)
         # Whole milliseconds, as Hadoop's file status has them.
         modified_us, length = status.st_mtime_ns // 1_000_000 * 1000, status.st_size
     except OSError:  # a dangling link: the worker will say so in `rejected`
         modified_us, length = 0, 0
-    path = _spelt_out(entry.path)  # where that is another name the photo ends in `rejected`, and is not lost
+    path = _spelt_out(path)  # where that is another name the photo ends in `rejected`, and is not lost
     return Entry(path, f"file:{path}", modified_us, length)
 
 
