@@ -302,6 +302,11 @@ def test_a_result_appears_whole_and_alone(place: ObjectPath) -> None:
     assert names(place) == ["out/data/x", "out/manifest.json"]
     with pytest.raises(ResultError, match="--overwrite"):
         write_result(place / "out", "two")
+    with (
+        pytest.raises(ResultError, match=r"unknown command.*--overwrite"),
+        publishing(place / "out", overwrite=False, resume=True),
+    ):
+        pass
     (place / "out" / "older").write_text("goes with the old result")
     write_result(place / "out", "two", overwrite=True)
     assert names(place) == ["out/data/x", "out/manifest.json"]

@@ -12,8 +12,8 @@ from verger.errors import ResultError
 from verger.publish import local, publishing
 
 
-def put(out: Path, text: str, *, overwrite: bool = False) -> None:
-    with publishing(out, overwrite=overwrite) as stage:
+def put(out: Path, text: str, *, overwrite: bool = False, resume: bool = False) -> None:
+    with publishing(out, overwrite=overwrite, resume=resume) as stage:
         (stage / "data").mkdir()
         (stage / "data" / "x").write_text(text)
         (stage / "manifest.json").write_text("{}")
@@ -58,6 +58,31 @@ def test_a_folder_that_is_no_result_is_never_replaced(tmp_path: Path, overwrite:
     with pytest.raises(ResultError, match="not a result of verger"):
         put(tmp_path / "photos", "one", overwrite=overwrite)
     assert (tmp_path / "photos" / "1.jpg").exists()
+
+
+@pytest.mark.parametrize(
+    ("manifest", "may_be_resumed"),
+    [
+        ('{"command": "run"}', True),
+        ('{"command": "features"}', True),
+        ('{"command": "pack"}', False),
+        ('{"name": "an app"}', False),
+        ("[]", False),
+        ("no JSON", False),
+    ],
+)
+def test_a_run_that_resumes_replaces_results_of_runs_only(
+    tmp_path: Path, manifest: str, may_be_resumed: bool
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "manifest.json").write_text(manifest)
+    if not may_be_resumed:
+        with pytest.raises(ResultError, match=r"cannot continue: add --overwrite"):
+            put(out, "one", resume=True)
+        assert (out / "manifest.json").read_text() == manifest and beside(out) == []
+    put(out, "one", resume=True, overwrite=not may_be_resumed)
+    assert (out / "data" / "x").read_text() == "one"
 
 
 def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from tests.chain import beside, contents, files, manifest_here, table, verger
 from tests.networks import save_tiny_onnx
 from verger.cli import app
-from verger.errors import ReductionError
+from verger.errors import ReductionError, ResultError
 from verger.reduce.moments import Moments
 
 N_FEATURES, N_REJECTED = 12, 3
@@ -167,14 +167,54 @@ def test_what_was_rejected_is_tried_again(source: Path, network: tuple[str, ...]
     check_equals_run_on_everything(source, network)
 
 
+@pytest.mark.usefixtures("first")
+def test_features_made_with_other_settings_are_not_replaced_unasked(
+    source: Path, network: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Of a photo that is gone they could not be computed again."""
+    (source / "apple" / "3.png").unlink()
+    save_tiny_onnx(tmp_path / "other.onnx", size_px=16)
+    before = files(source.parent / "out")
+    for other, difference in (
+        ((*network, "--max-megapixels", "40"), "max_megapixels = 50.0 there, 40.0 now"),
+        ((*network, "--decode", "scaled"), "decode = exact there, scaled now"),
+        (("--model", str(tmp_path / "other.onnx")), "model = .*tiny.onnx there, .*other.onnx now"),
+    ):
+        with pytest.raises(ResultError, match=rf"12 features .*\({difference}\).*--overwrite"):
+            resume(source, other)
+        assert files(source.parent / "out") == before and beside(source.parent / "out") == []
+
+
+def test_features_of_weights_with_another_content_are_not_replaced_unasked(source: Path, tmp_path: Path) -> None:
+    save_tiny_onnx(tmp_path / "own.onnx")
+    run(source, ("--model", str(tmp_path / "own.onnx")))
+    save_tiny_onnx(tmp_path / "own.onnx", size_px=16)
+    with pytest.raises(ResultError, match=r"weights_sha256 = \w+ there, \w+ now"):
+        resume(source, ("--model", str(tmp_path / "own.onnx")))
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("first")
-def test_another_network_or_limit_computes_everything(
+def test_another_network_or_limit_computes_everything_with_overwrite(
     source: Path, network: tuple[str, ...], tmp_path: Path
 ) -> None:
     save_tiny_onnx(tmp_path / "other.onnx", size_px=16)
-    assert resume(source, ("--model", str(tmp_path / "other.onnx"))) == (N_FEATURES, 0, N_REJECTED)
-    assert resume(source, network, "--max-megapixels", "0.0001") == (0, 0, N_FEATURES + N_REJECTED)
+    other = ("--model", str(tmp_path / "other.onnx"))
+    assert resume(source, other, "--overwrite") == (N_FEATURES, 0, N_REJECTED)
+    limit = ("--max-megapixels", "0.0001")
+    assert resume(source, network, *limit, "--overwrite") == (0, 0, N_FEATURES + N_REJECTED)
+    assert resume(source, network) == (N_FEATURES, 0, N_REJECTED), "there were no features to lose"
+
+
+@pytest.mark.usefixtures("first")
+def test_a_result_of_another_command_is_not_replaced_unasked(source: Path, network: tuple[str, ...]) -> None:
+    manifest_here("pack", source, "packed", cwd=source.parent)
+    before = files(source.parent / "packed")
+    with pytest.raises(ResultError, match=r"packed holds a result of `verger pack`.*--overwrite"):
+        run(source, network, "--resume", out="packed")
+    assert files(source.parent / "packed") == before and beside(source.parent / "packed") == []
+    run(source, network, "--resume", "--overwrite", out="packed")
+    assert not (source.parent / "packed" / "images").exists()
 
 
 @pytest.mark.slow
@@ -226,6 +266,22 @@ def test_what_a_disturbed_increment_has_done_is_not_lost_and_not_counted_twice(
     paint(source / "apple" / "newer.png", 2)
     assert resume(source, network) == (1, N_FEATURES + 1, N_REJECTED)
     check_equals_run_on_everything(source, network)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("has_earlier", [False, True])
+def test_a_disturbed_run_is_no_obstacle_to_other_settings(
+    source: Path, network: tuple[str, ...], has_earlier: bool
+) -> None:
+    other = (*network, "--max-megapixels", "40")
+    if has_earlier:
+        run(source, network)
+        fail_before_reduction(source, other, "--overwrite")
+        assert resume(source, other, "--overwrite") == (0, N_FEATURES, N_REJECTED), "what was done is kept"
+    else:
+        fail_before_reduction(source, network)
+        assert resume(source, other) == (N_FEATURES, 0, N_REJECTED)
+    assert beside(source.parent / "out") == []
 
 
 @pytest.mark.slow

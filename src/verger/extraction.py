@@ -15,7 +15,7 @@ from verger.featurize.network import Network
 from verger.featurize.onnx_session import import_runtime
 from verger.publish import earlier_runs, scratch_of
 from verger.report.artefacts import tally
-from verger.resume import Earlier, Plan, find_earlier, fingerprint, make_plan
+from verger.resume import Plan, check_reusable, find_earlier, fingerprint, make_plan
 from verger.sources import Photos, hadoop_frame, partitions_of
 from verger.tasks.featurize import FeaturizeJob, FeaturizeSummary, featurize_partition, featurize_rows
 from verger.uri import AnyPath, any_path, link_file
@@ -52,9 +52,10 @@ def featurize(place: Workplace, photos: Photos, network: Network) -> list[AnyPat
 
     Where the features are those of the result in place and some more, return the files that hold these.
     """
-    plan = _make_plan(place, photos, network)
+    key = fingerprint(network, place.settings.max_pixels, place.settings.decode)
+    place.manifest.network = network.describe() | {"spec": asdict(place.spec), "fingerprint": key}
+    plan = _make_plan(place, photos, key)
     todo = plan.todo if plan else photos
-    key = _fingerprint(place, network)
     job = FeaturizeJob(
         network.for_workers(),
         str(place.stage / FEATURES),
@@ -73,7 +74,6 @@ def featurize(place: Workplace, photos: Photos, network: Network) -> list[AnyPat
         done = _run(place, todo, job)
         write_rejected(scratch_of(place.stage) / REJECTED, place.stage / REJECTED)
         write_if_empty(place.stage / FEATURES)
-    place.manifest.network = network.describe() | {"spec": asdict(place.spec), "fingerprint": key}
     _count(place)
     if advice := _decoding_advice(place, done):
         place.progress.note(advice)
@@ -92,20 +92,19 @@ def _run(place: Workplace, photos: Photos, job: FeaturizeJob) -> list[FeaturizeS
     return cast("SparkEngine", place.engine).map_frame(featurize_rows, frame, job, watch)
 
 
-def _fingerprint(place: Workplace, network: Network) -> str:
-    return fingerprint(network, place.settings.max_pixels, place.settings.decode)
-
-
-def _make_plan(place: Workplace, photos: Photos, network: Network) -> Plan | None:
+def _make_plan(place: Workplace, photos: Photos, key: str) -> Plan | None:
     """Return what is to be done where this run resumes, None where it does not.
 
-    Photos that Spark reads by itself are known by their content alone.
+    Photos that Spark reads by itself are known by their content alone. Raises ResultError where the result in place
+    has features with another fingerprint than `key`, and is not to be overwritten.
     """
     if not place.settings.resume:
         return None
+    if not place.settings.overwrite:
+        check_reusable(place.out, place.manifest)
     place.progress.stage("compare with earlier runs")
     with place.manifest.timed("recall"):
-        earlier = _find_earlier(place, network)
+        earlier = find_earlier(place.out, earlier_runs(place.stage), key, key[:_FINGERPRINT_CHARACTERS])
         if isinstance(photos, ingest.Listing):
             plan = make_plan(
                 photos,
@@ -120,11 +119,6 @@ def _make_plan(place: Workplace, photos: Photos, network: Network) -> Plan | Non
         expected = "true where Spark reads the photos: the result is of these alone"
         raise SettingsError("prune", place.settings.prune, expected)
     return Plan.of_content(photos, earlier)
-
-
-def _find_earlier(place: Workplace, network: Network) -> Earlier:
-    key = _fingerprint(place, network)
-    return find_earlier(place.out, earlier_runs(place.stage), key, key[:_FINGERPRINT_CHARACTERS])
 
 
 def _link(files: tuple[str, ...], folder: AnyPath) -> None:

@@ -9,10 +9,9 @@ for each known photo and 24 for each listed one; the workers hold 16.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -22,16 +21,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from verger.columns import booleans, longs
+from verger.errors import ResultError
 from verger.featurize.known import EARLIER, NOWHERE, ROW_BITS, Index, Keys, Known, Places, content_key, place_of
 from verger.featurize.network import Network
 from verger.ingest import Cut, Listing, task_file, write_task
-from verger.publish import MANIFEST
+from verger.manifest import Manifest
+from verger.publish import read_manifest
 from verger.uri import AnyPath, parquet_files, read_parquet, remove_tree
 from verger.workplace import FEATURES, LISTING
 
 _STAT = ["path", "modificationTime", "length"]
 _GONE_ROWS_A_TASK = 16_384
 _SMALL = 4  # so many times as few rows as a task has: such a table is not kept
+
+# Settings that the features depend on, besides those of the network, and versions that convert it.
+_SETTINGS = ("max_megapixels", "decode", "device")
+_VERSIONS = ("keras", "openvino")
 
 Bools = npt.NDArray[np.bool_]
 
@@ -121,6 +126,53 @@ def fingerprint(network: Network, max_pixels: int, decode: str = "exact") -> str
     return hashlib.sha256(made_with.encode()).hexdigest()[:32]
 
 
+def check_reusable(out: AnyPath, manifest: Manifest) -> None:
+    """Raise ResultError where the result at `out` has features that a run with this manifest cannot reuse.
+
+    They would be dropped, also those of photos that are gone and cannot be computed again.
+    """
+    earlier = read_manifest(out)
+    n_features = (earlier.get("counts") or {}).get("features", 0)
+    now = asdict(manifest)
+    if not n_features or _fingerprint_of(earlier) == _fingerprint_of(now):
+        return
+    raise ResultError(
+        f"{out} holds {n_features:,} features that were made otherwise ({_differences(earlier, now)}), and "
+        "--resume can reuse none of them: add --overwrite to compute everything again, or choose another folder"
+    )
+
+
+def _fingerprint_of(manifest: Mapping[str, Any]) -> str | None:
+    return (manifest.get("network") or {}).get("fingerprint")
+
+
+def _differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return in which settings two manifests differ; where in none, what else makes their features differ."""
+    for values_of in (_settings_of, _weights_of, _versions_of):
+        before, after = values_of(earlier), values_of(now)
+        names = [name for name, value in after.items() if name not in before or before[name] != value]
+        if names:
+            return ", ".join(f"{name} = {before.get(name, 'unknown')} there, {after[name]} now" for name in names)
+    return f"by verger {earlier.get('verger', 'of an unknown version')}"
+
+
+def _settings_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    settings = manifest.get("settings") or {}
+    spec = (manifest.get("network") or {}).get("spec") or {}
+    return {**spec, **{name: settings[name] for name in _SETTINGS if name in settings}}
+
+
+def _weights_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the hash of the weights: a file of the same name may have another content."""
+    network = manifest.get("network") or {}
+    return {name: network[name] for name in ("weights_sha256",) if name in network}
+
+
+def _versions_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    versions = manifest.get("versions") or {}
+    return {name: versions[name] for name in _VERSIONS if name in versions}
+
+
 def find_earlier(out: AnyPath, runs: list[AnyPath], fingerprint: str, mark: str) -> Earlier:
     """Read what the result at `out`, and runs that did not end well, know of features with this fingerprint.
 
@@ -140,10 +192,7 @@ def find_earlier(out: AnyPath, runs: list[AnyPath], fingerprint: str, mark: str)
 
 
 def _has_fingerprint(out: AnyPath, fingerprint: str) -> bool:
-    if not (out / MANIFEST).is_file() or not (out / FEATURES).is_dir():
-        return False
-    network: dict[str, Any] = json.loads((out / MANIFEST).read_text()).get("network") or {}
-    return network.get("fingerprint") == fingerprint
+    return (out / FEATURES).is_dir() and _fingerprint_of(read_manifest(out)) == fingerprint
 
 
 def _read_tables(tables: list[AnyPath], listing: AnyPath, n_before: int, found: _Found) -> None:

@@ -136,7 +136,8 @@ class Settings(BaseSettings):
     resume: bool = _setting(
         RESUME,
         False,
-        "compute only new and changed photos, and what a run that did not end well had not done",
+        "compute only new and changed photos, and what a run that did not end well had not done; features in OUT "
+        "that were made with other settings are replaced only with --overwrite too",
     )
     prune: bool = _setting(RESUME, False, "with --resume: drop photos that the source has no more")
 

@@ -14,10 +14,19 @@ from typing import overload
 
 from verger.objects import ObjectPath
 from verger.publish import local, objects
-from verger.publish.taken import MANIFEST, RUN, SCRATCH, check_free, has_parts, table_folder
+from verger.publish.taken import MANIFEST, RUN, SCRATCH, check_free, has_parts, read_manifest, table_folder
 from verger.uri import AnyPath
 
-__all__ = ["MANIFEST", "check_free", "earlier_runs", "has_parts", "publishing", "scratch_of", "table_folder"]
+__all__ = [
+    "MANIFEST",
+    "check_free",
+    "earlier_runs",
+    "has_parts",
+    "publishing",
+    "read_manifest",
+    "scratch_of",
+    "table_folder",
+]
 
 
 @overload
@@ -35,9 +44,10 @@ def publishing(out: AnyPath, *, overwrite: bool, resume: bool = False) -> Abstra
 def publishing(out: AnyPath, *, overwrite: bool, resume: bool = False) -> AbstractContextManager[AnyPath]:
     """Yield an empty folder to write into; it becomes `out` when the block ends without an error.
 
-    `resume` keeps the folders of runs that failed, and may replace a result. Raises ResultError where `out` holds
-    a result and neither is set, where it holds something that is no result of verger's (never replaced), where
-    another run is writing to it, or where an interrupt or a store ends the switch: then something has been changed.
+    `resume` keeps the folders of runs that failed, and may replace a result of `verger run` or `verger features`;
+    `overwrite` may replace any. Raises ResultError where `out` holds a result that may not be replaced, where it
+    holds something that is no result of verger's (never replaced), where another run is writing to it, or where an
+    interrupt or a store ends the switch: then something has been changed.
     """
     if isinstance(out, ObjectPath):
         return objects.staging(out, overwrite=overwrite, resume=resume)

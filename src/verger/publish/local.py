@@ -20,19 +20,19 @@ _RENAME_EXCHANGE = 2
 @contextmanager
 def staging(out: Path, *, overwrite: bool, resume: bool) -> Iterator[Path]:
     """Yield the folder to write into; it becomes `out` at the end."""
-    check_free(out, overwrite=overwrite or resume)
+    check_free(out, overwrite=overwrite, resume=resume)
     place = out.parent / f".{out.name}.verger-staging"
     out.parent.mkdir(parents=True, exist_ok=True)
     with _locked(place):
         _recover(out)
-        check_free(out, overwrite=overwrite or resume)
+        check_free(out, overwrite=overwrite, resume=resume)
         clear(place, keep_runs=resume)
         result = new_run(place)
         result.mkdir()
         new = result.stat()
         try:
             yield result
-            check_free(out, overwrite=overwrite or resume)
+            check_free(out, overwrite=overwrite, resume=resume)
             _switch(result, out)
             clear(place, keep_runs=False)
         except BaseException as error:

@@ -27,12 +27,12 @@ def staging(out: ObjectPath, *, overwrite: bool, resume: bool) -> Iterator[Objec
     place = out.with_name(f".{out.name}.verger-staging")
     with locked(place / LOCK) as lock:
         _recover(place, out)
-        check_free(out, overwrite=overwrite or resume)
+        check_free(out, overwrite=overwrite, resume=resume)
         clear(place, keep_runs=resume)
         result = new_run(place)
         try:
             yield result
-            check_free(out, overwrite=overwrite or resume)
+            check_free(out, overwrite=overwrite, resume=resume)
             lock.check()
         except BaseException:
             with suppress(StorageError, ResultError):  # what went wrong first is the news

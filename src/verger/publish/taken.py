@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from verger.errors import ResultError, SourceError
 from verger.objects import ObjectPath
@@ -18,6 +19,9 @@ RUN, LOCK = "run-", "lock"
 # Intermediate files of the running one.
 SCRATCH = "scratch"
 _PARTS = "features"
+
+# Commands whose results a run may continue.
+_RESUMED = ("run", "features")
 
 
 P = TypeVar("P", Path, ObjectPath)
@@ -53,14 +57,35 @@ def in_place_already(out: AnyPath) -> ResultError:
     return ResultError(f"interrupted when {out} was in place already: it is the new result")
 
 
-def check_free(out: AnyPath, *, overwrite: bool) -> None:
-    """Raise ResultError where `out` may not be written."""
+def read_manifest(result: AnyPath) -> dict[str, Any]:
+    """Return the manifest of a result; an empty one where there is none, or something else of that name."""
+    try:
+        manifest = json.loads((result / MANIFEST).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return manifest if isinstance(manifest, dict) else {}
+
+
+def check_free(out: AnyPath, *, overwrite: bool, resume: bool = False) -> None:
+    """Raise ResultError where `out` may not be written.
+
+    `overwrite` allows any result to be replaced, `resume` one of `verger run` or `verger features`.
+    """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not (out / MANIFEST).is_file():
         raise ResultError(f"{out} exists and is not a result of verger: choose another folder")
-    if not overwrite:
+    if overwrite:
+        return
+    if not resume:
         raise ResultError(f"{out} holds a result: add --overwrite to replace it, or choose another folder")
+    command = read_manifest(out).get("command")
+    if command not in _RESUMED:
+        made_by = f"a result of `verger {command}`" if command else "a result of an unknown command"
+        raise ResultError(
+            f"{out} holds {made_by}, which --resume cannot continue: add --overwrite to replace it, or choose "
+            "another folder"
+        )
 
 
 def table_folder(result: AnyPath, name: str) -> AnyPath:
