@@ -72,6 +72,15 @@ def test_nothing_to_read_or_to_replace_is_an_error_and_changes_nothing(photos: P
         write_views(str(photos), tmp_path / "out", OPTIONS, Silent())
 
 
+def test_views_are_not_replaced_by_views_of_themselves(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write_views(str(photos), out, OPTIONS, Silent())
+    for source in (out, out / "kiwi", out / "*.jpg"):
+        with pytest.raises(ResultError, match="is read"):
+            write_views(str(source), out, OPTIONS, Silent(), overwrite=True)
+    assert (out / "manifest.json").is_file()
+
+
 @pytest.mark.parametrize(
     "wrong", [{"per_photo": 0}, {"size_px": 8}, {"smallest": 0.0}, {"smallest": 1.5}, {"seed": -1}]
 )

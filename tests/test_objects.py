@@ -79,6 +79,27 @@ def test_azures_containers_have_a_short_name_too() -> None:
     assert any_path("az://photos/a/b/") == ObjectPath("az://photos", "a/b")
 
 
+@pytest.mark.parametrize(
+    ("path", "folder", "expected"),
+    [
+        ("s3://b/out", "s3a://b/out/", True),
+        ("s3://b/out/images", "s3a://b/out", True),
+        ("s3://b/output", "s3a://b/out", False),
+        ("s3://b", "s3a://b/out", False),
+        ("s3://b/out", "gs://b/out", False),
+        ("s3://b/x", "s3://b", True),
+        ("az://c/out", "abfss://c@one.dfs.core.windows.net/out", True),
+        ("abfs://c@one.dfs.core.windows.net/out/x", "abfss://c@one.dfs.core.windows.net/out", True),
+        ("abfss://c@two.dfs.core.windows.net/out", "abfss://c@one.dfs.core.windows.net/out", False),
+        ("az://d/out", "az://c/out", False),
+    ],
+)
+def test_a_path_is_within_a_folder_however_its_bucket_is_spelled(path: str, folder: str, expected: bool) -> None:
+    one, other = object_path(path), object_path(folder)
+    assert one is not None and other is not None
+    assert one.is_within(other) is expected
+
+
 @pytest.mark.parametrize("path", ["/a/b", "a", "file:/a", "s3:/a", "C:/x"])
 def test_what_is_no_store_stays_a_path(path: str) -> None:
     assert object_path(path) is None

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tests.chain import manifest_here, table, verger
+from tests.chain import files, manifest_here, table, verger
 from tests.networks import save_tiny_onnx
-from verger.errors import SourceError
+from verger.errors import ResultError, SourceError
 from verger.ingest import Selection, find_packed, row_group_bytes, write_packed_listing
 
 
@@ -66,6 +66,14 @@ def test_a_resume_set_for_runs_is_not_for_packing(
     monkeypatch.setenv("VERGER_RESUME", "true")
     assert manifest_here("pack", photos, "packed", cwd=tmp_path)["counts"]["listed"] == 14
     assert "--overwrite" in verger("pack", photos, "packed", cwd=tmp_path).stderr
+
+
+def test_packed_photos_are_not_replaced_by_their_features(photos: Path, tmp_path: Path) -> None:
+    manifest_here("pack", photos, "packed", cwd=tmp_path)
+    before = files(tmp_path / "packed")
+    with pytest.raises(ResultError, match="is read"):
+        manifest_here("run", "packed", "packed", "--overwrite", cwd=tmp_path)
+    assert files(tmp_path / "packed") == before
 
 
 def test_photos_or_a_result_are_not_packed_photos(photos: Path) -> None:

@@ -18,7 +18,7 @@ from tests.events import ENGINES
 from tests.photos import hostile_photos
 from verger import schema
 from verger.decode import decode_rgb
-from verger.errors import DecodeError
+from verger.errors import DecodeError, ResultError
 from verger.settings import Settings
 
 N_LISTED, N_GOOD = 15, 12
@@ -196,6 +196,33 @@ def test_a_result_is_not_replaced_unasked(photos: Path, network: tuple[str, ...]
     assert done.returncode == 1
     assert "--overwrite" in done.stderr and "Traceback" not in done.stderr
     assert files(result.out) == before and beside(result.out) == []
+
+
+def test_a_result_never_replaces_what_it_is_made_of(
+    photos: Path, network: tuple[str, ...], halves: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "halves"
+    shutil.copytree(halves, folder)
+    shutil.copy(network[1], folder / "reduced" / "own.onnx")
+    before = files(folder)
+    for words in (
+        ("reduce", "features", "features", "--components", 2),
+        ("reduce", "features/features", "features", "--components", 2),
+        ("reduce", "features", "reduced", "--update", "reduced", "--components", 2),
+        ("features", photos, "reduced", "--model", "reduced/own.onnx"),
+        ("features", photos, "reduced", *network, "--label", "csv:reduced/labels.csv"),
+        ("pack", "features/*", "features"),
+    ):
+        with pytest.raises(ResultError, match="choose another folder for the result"):
+            manifest_here(*words, "--overwrite", cwd=folder)
+    assert files(folder) == before
+
+
+def test_a_folder_of_photos_may_hold_the_result(photos: Path, network: tuple[str, ...], tmp_path: Path) -> None:
+    shutil.copytree(photos, tmp_path / "photos")
+    for more in ((), ("--overwrite",), ("--resume",)):
+        manifest = manifest_here("features", "photos", "photos/out", *network, *more, cwd=tmp_path)
+        assert manifest["counts"]["features"] == N_GOOD
 
 
 def test_a_run_that_fails_leaves_the_old_result(photos: Path, result: Result) -> None:

@@ -4,12 +4,14 @@ import fcntl
 import multiprocessing
 import os
 import signal
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from verger.errors import ResultError
-from verger.publish import local, publishing
+from verger.publish import check_apart, local, publishing
+from verger.uri import any_path
 
 
 def put(out: Path, text: str, *, overwrite: bool = False, resume: bool = False) -> None:
@@ -83,6 +85,39 @@ def test_a_run_that_resumes_replaces_results_of_runs_only(
         assert (out / "manifest.json").read_text() == manifest and beside(out) == []
     put(out, "one", resume=True, overwrite=not may_be_resumed)
     assert (out / "data" / "x").read_text() == "one"
+
+
+@pytest.mark.parametrize(
+    ("source", "out", "is_read"),
+    [
+        ("out", "out", True),
+        ("out/features", "out", True),
+        ("file:{}/out/features", "out", True),
+        ("link/features", "out", True),
+        ("out/features", "link", True),
+        ("out/feat*/part-*", "out", True),
+        ("out/[a]", "out", True),
+        ("photos", "photos/out", False),
+        ("photos/*/good", "photos/out", False),
+        ("*", "out", False),
+        ("output", "out", False),
+        ("s3://bucket/out", "out", False),
+        ("hdfs://host/out", "out", False),
+        ("s3://bucket/out/*.jpg", "s3a://bucket/out", True),
+        ("s3://bucket/photos/*", "s3a://bucket/photos/out", False),
+        ("out", "s3a://bucket/out", False),
+    ],
+)
+def test_what_is_read_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, out: str, is_read: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("out/features", "out/[a]", "output", "photos/out"):
+        Path(folder).mkdir(parents=True)
+    Path("link").symlink_to("out")
+    source = source.format(tmp_path)
+    with pytest.raises(ResultError, match="is read, and") if is_read else nullcontext():
+        check_apart(any_path(out), [source])
 
 
 def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from verger.manifest import MIN_TO_REDUCE, Manifest
 from verger.progress import Progress
+from verger.publish import check_apart
 from verger.settings import Settings
 from verger.uri import AnyPath
 from verger.workplace import FEATURES, Workplace, workplace
@@ -48,6 +49,7 @@ def reduce(
     features: AnyPath, out: AnyPath, settings: Settings, progress: Progress, state: AnyPath | None
 ) -> Manifest:
     """The second half alone: features -> components; folded into an earlier PCA's state where given."""
+    check_apart(out, [] if state is None else [str(state)])
     with workplace("reduce", str(features), out, settings, progress) as place:
         from verger import reduction, steps
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import shutil
@@ -57,6 +58,24 @@ def to_local(uri: str) -> str:
 def local_folder(value: str) -> Path:
     """Return an absolute local path, `~` expanded."""
     return Path(os.path.abspath(os.path.expanduser(to_local(value))))
+
+
+def is_within(path: AnyPath, folder: AnyPath) -> bool:
+    """Tell whether `path` is `folder` or lies in it, by whatever links."""
+    if isinstance(path, ObjectPath) and isinstance(folder, ObjectPath):
+        return path.is_within(folder)
+    if isinstance(path, Path) and isinstance(folder, Path):
+        return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+    return False
+
+
+def glob_base(path: AnyPath) -> AnyPath:
+    """Return the folder in which a glob starts; any other path as it is."""
+    if isinstance(path, Path) and path.exists():  # brackets in a name make no glob
+        return path
+    while glob.has_magic(str(path)):
+        path = path.parent
+    return path
 
 
 def parquet_files(folder: AnyPath) -> list[AnyPath]:

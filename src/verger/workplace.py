@@ -23,7 +23,7 @@ from verger.manifest import Manifest, pyspark_version
 from verger.objects import object_path
 from verger.places import cache_dir, switching
 from verger.progress import Progress
-from verger.publish import has_parts, publishing
+from verger.publish import check_apart, has_parts, publishing
 from verger.settings import DEFAULT_MASTER, Settings
 from verger.uri import AnyPath
 
@@ -71,10 +71,12 @@ def workplace(
 ) -> Iterator[Workplace]:
     """Open a staging folder beside `out` and start the engine; publish when the block ends well.
 
-    `archive` takes the classes that Spark's JVM loads (see `java.class_archive`).
+    `archive` takes the classes that Spark's JVM loads (see `java.class_archive`). Raises ResultError where `out` is
+    or holds what is read.
     """
     started = time.monotonic()
     featurizes = command in ("run", "features")
+    check_apart(out, [src, *(_files_read(settings) if featurizes else ())])
     if not featurizes:  # a setting of the environment, say, that is for these two
         settings = settings.model_copy(update={"resume": False, "prune": False})
     spec = network_spec(settings)
@@ -139,6 +141,14 @@ def network_spec(settings: Settings) -> NetworkSpec:
     weights = _local_copy(s.weights) if s.weights else None
     model = JOIN.join(_local_copy(part) for part in model.split(JOIN))
     return NetworkSpec(model, weights, s.pooling, s.precision, s.preprocessing, s.views)
+
+
+def _files_read(settings: Settings) -> list[str]:
+    """Return the files that the settings name: networks, weights, a table of labels."""
+    named = {settings.model, *settings.model.split(JOIN), settings.weights or ""}
+    files = [name for name in sorted(named) if name.endswith((*OWN_GRAPH_SUFFIXES, ".h5"))]
+    kind, _, file = settings.label.partition(":")
+    return [*files, file] if kind == "csv" else files
 
 
 def _local_copy(file: str) -> str:

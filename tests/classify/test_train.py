@@ -18,10 +18,10 @@ from tests.chain import manifest_here, verger
 from verger.classify.fit_local import read_examples
 from verger.classify.model import Classifier, Floats, load_classifier
 from verger.classify.options import TrainOptions
-from verger.classify.run import train_result
+from verger.classify.run import evaluate_result, train_result
 from verger.classify.train import MAX_CROSS_VALIDATED, Scheme
 from verger.engine.choice import LOCAL, SPARK
-from verger.errors import ClassifierError, SetupError
+from verger.errors import ClassifierError, ResultError, SetupError
 from verger.manifest import Manifest
 from verger.progress import Silent
 from verger.reduce.moments import Moments
@@ -340,6 +340,20 @@ def test_evaluate_needs_no_spark_and_tells_the_same_of_other_photos(tmp_path: Pa
     assert (tmp_path / "judged" / "report.html").is_file()
     again = verger("evaluate", "other", "judged", "--classifier", "out", cwd=tmp_path)
     assert again.returncode == 1 and "--overwrite" in again.stderr
+
+
+@pytest.mark.parametrize("engine", [LOCAL, SPARK])
+def test_features_and_classifiers_are_not_replaced_by_what_is_made_of_them(tmp_path: Path, engine: str) -> None:
+    result = make_result(tmp_path / "result")
+    classifier = tmp_path / "classifier"
+    settings = load_settings(engine=engine, overwrite=True)
+    for source in (result, result / "features"):
+        with pytest.raises(ResultError, match="is read"):
+            train_result(source, result, settings, Silent(), TrainOptions())
+        with pytest.raises(ResultError, match="is read"):
+            evaluate_result(classifier, source, result, settings, Silent())
+    with pytest.raises(ResultError, match="is read"):
+        evaluate_result(classifier, result, classifier, settings, Silent())
 
 
 def test_what_cannot_be_trained_on_is_told(tmp_path: Path) -> None:

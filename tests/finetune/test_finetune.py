@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -201,6 +201,15 @@ def test_an_existing_result_stays_as_it_is(run: tuple[Watch, FinetuneResult]) ->
     with pytest.raises(ResultError, match="--overwrite"):
         finetune(str(watch.out.parent / "photos"), watch.out, TINY, Silent())
     assert (watch.out / "finetune.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("source", ["out", "out/red"])
+def test_photos_and_weights_are_not_replaced_by_the_model(tmp_path: Path, source: str) -> None:
+    with pytest.raises(ResultError, match="is read"):
+        finetune(str(tmp_path / source), tmp_path / "out", TINY, Silent(), overwrite=True)
+    options = replace(TINY, weights=str(tmp_path / source / "own.h5"))
+    with pytest.raises(ResultError, match="is read"):
+        finetune(str(tmp_path / "photos"), tmp_path / "out", options, Silent(), overwrite=True)
 
 
 @pytest.mark.parametrize(("n_labels", "words"), [(1, "two labels"), (2, "no photo to validate on")])

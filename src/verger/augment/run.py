@@ -26,7 +26,7 @@ from verger.errors import DecodeError, SettingsError, SourceError
 from verger.ingest import Selection, write_listing
 from verger.manifest import Manifest
 from verger.progress import Progress
-from verger.publish import publishing
+from verger.publish import check_apart, publishing
 from verger.uri import to_local
 
 REJECTED = "rejected.json"
@@ -68,6 +68,7 @@ def write_views(
 
     Photos that cannot be read are in rejected.json. Raises SourceError where there is none that can.
     """
+    check_apart(out, [photos])
     manifest = Manifest("augment", photos, asdict(options))
     with publishing(out, overwrite=overwrite) as stage:
         listed = _listed(photos)

@@ -15,7 +15,7 @@ from verger.errors import ClassifierError, SettingsError
 from verger.manifest import Manifest
 from verger.master import is_connect
 from verger.progress import Progress
-from verger.publish import MANIFEST, publishing, table_folder
+from verger.publish import MANIFEST, check_apart, publishing, table_folder
 from verger.reduce.pca import Projection
 from verger.reduce.stored import read_projection
 from verger.settings import Settings
@@ -36,6 +36,7 @@ def train_result(
 
     The local engine is this process, with scikit-learn; on Spark it is Spark ML.
     """
+    check_apart(out, [str(result)])
     choice = choose_engine(settings, str(result))
     if choice.name == SPARK and settings.master is not None and is_connect(settings.master):
         raise SettingsError(
@@ -114,6 +115,7 @@ def evaluate_result(
     """Evaluate a classifier (the bundled one where None) on a result's labelled features, into `out`."""
     from verger.classify.evaluate import evaluate
 
+    check_apart(out, [str(result)] if classifier is None else [str(result), str(classifier)])
     manifest = Manifest("evaluate", str(result), settings.model_dump(mode="json"))
     started = time.monotonic()
     judged = load_classifier(classifier)

@@ -22,7 +22,7 @@ from verger.ingest import Selection, write_listing
 from verger.manifest import Manifest
 from verger.places import file_sha256
 from verger.progress import Progress
-from verger.publish import publishing
+from verger.publish import check_apart, publishing
 
 _WORK = "work"
 
@@ -47,9 +47,10 @@ def finetune(
     """Train on `photos` (a folder a label) and publish as `out` the model, a classifier on it and a report.
 
     Raises SetupError without a Keras backend that trains, SourceError where there is too little to train on,
-    WeightsError where the start weights cannot be had, ResultError where `out` is taken.
+    WeightsError where the start weights cannot be had, ResultError where `out` is taken, or holds what is read.
     """
     started = time.monotonic()
+    check_apart(out, [photos, *([options.weights] if options.weights.endswith(".h5") else [])])
     backend = find_backend()
     manifest = Manifest("finetune", photos, asdict(options))
     with publishing(out, overwrite=overwrite) as stage:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SCHEMES = ("s3a", "s3", "s3n", "gs", "abfss", "abfs", "az")
 _S3 = ("s3a", "s3", "s3n")
+_AZURE = ("abfss", "abfs", "az")
 # Stores where a key that ends in a slash stands for a folder.
 _MARKING = ("s3a://", "gs://")
 _URI = re.compile(rf"^({'|'.join(SCHEMES)})://([^/]+)/*(.*)$", re.IGNORECASE | re.DOTALL)
@@ -79,6 +80,10 @@ class ObjectPath:
     def with_name(self, name: str) -> ObjectPath:
         """Return its neighbour `name`."""
         return self.parent / name
+
+    def is_within(self, folder: ObjectPath) -> bool:
+        """Tell whether it is a folder, or lies in it."""
+        return _is_same_bucket(self.root, folder.root) and f"{self.key}/".startswith(f"{folder.key}/".lstrip("/"))
 
     def is_file(self) -> bool:
         """Tell whether there is an object of this key."""
@@ -258,6 +263,15 @@ class ObjectPath:
 
     def _ask(self, request: Callable[[ObjectStore], T]) -> T:
         return ask(self.root, self.key, request)
+
+
+def _is_same_bucket(one: str, other: str) -> bool:
+    """Return whether two roots may name the same bucket: az://CONTAINER leaves its account to the environment."""
+    schemes, buckets = zip(*(root.split("://") for root in (one, other)), strict=True)
+    if not all(scheme in _AZURE for scheme in schemes):
+        return one == other
+    containers, _, accounts = zip(*(bucket.partition("@") for bucket in buckets), strict=True)
+    return len(set(containers)) == 1 and len(set(filter(None, accounts))) <= 1
 
 
 def _requests(root: str, keys: list[str]) -> list[list[str]]:

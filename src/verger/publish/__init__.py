@@ -14,11 +14,21 @@ from typing import overload
 
 from verger.objects import ObjectPath
 from verger.publish import local, objects
-from verger.publish.taken import MANIFEST, RUN, SCRATCH, check_free, has_parts, read_manifest, table_folder
+from verger.publish.taken import (
+    MANIFEST,
+    RUN,
+    SCRATCH,
+    check_apart,
+    check_free,
+    has_parts,
+    read_manifest,
+    table_folder,
+)
 from verger.uri import AnyPath
 
 __all__ = [
     "MANIFEST",
+    "check_apart",
     "check_free",
     "earlier_runs",
     "has_parts",

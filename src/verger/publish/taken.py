@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from verger.errors import ResultError, SourceError
 from verger.objects import ObjectPath
-from verger.uri import AnyPath, remove_tree
+from verger.uri import AnyPath, any_path, glob_base, is_hadoop, is_within, remove_tree
 
 MANIFEST = "manifest.json"
 
@@ -64,6 +65,13 @@ def read_manifest(result: AnyPath) -> dict[str, Any]:
     except (FileNotFoundError, ValueError):
         return {}
     return manifest if isinstance(manifest, dict) else {}
+
+
+def check_apart(out: AnyPath, sources: Iterable[str]) -> None:
+    """Raise ResultError where `out` is, or holds, what is read (paths, URIs, globs): it would be replaced."""
+    for source in sources:
+        if not is_hadoop(source) and is_within(glob_base(any_path(source)), out):
+            raise ResultError(f"{source} is read, and {out} would replace it: choose another folder for the result")
 
 
 def check_free(out: AnyPath, *, overwrite: bool, resume: bool = False) -> None:
