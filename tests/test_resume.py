@@ -303,6 +303,27 @@ def test_packed_photos_are_known_as_loose_ones_are(source: Path, network: tuple[
     check_equals_run_on_everything(source, network)
 
 
+def table_of_two(out: Path) -> tuple[Path, Path]:
+    """Return two photos whose features are in the same file."""
+    tables = (table(file)["path"].to_pylist() for file in sorted((out / "features").glob("*.parquet")))
+    one, other, *_ = next(paths for paths in tables if len(paths) > 1)
+    return Path(one.removeprefix("file:")), Path(other.removeprefix("file:"))
+
+
+def test_packed_photos_are_resumed_where_others_are_gone(source: Path, network: tuple[str, ...]) -> None:
+    run(source, network)
+    one, other = table_of_two(source.parent / "out")
+    one.unlink()
+    paint(other, 3)  # the table of both is not kept
+    manifest_here("pack", source, "packed", cwd=source.parent)
+    packed = source.parent / "packed"
+    assert resume(packed, network) == (1, N_FEATURES - 1, N_REJECTED)
+    assert f"file:{one}" in table(source.parent / "out" / "features")["path"].to_pylist()
+    assert resume(packed, network) == (0, N_FEATURES, N_REJECTED), "they are known to the next run too"
+    assert resume(packed, network, "--prune") == (0, N_FEATURES - 1, N_REJECTED)
+    check_equals_run_on_everything(source, network)
+
+
 def test_prune_alone_is_refused(source: Path, network: tuple[str, ...]) -> None:
     done = verger("run", source, "out", *network, "--prune", cwd=source.parent)
     assert done.returncode == 2

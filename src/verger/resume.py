@@ -378,11 +378,16 @@ def _cut(tables: Iterable[pa.Table], rows_each: int | None) -> Iterator[pa.Table
         held.append(rows)
         n_held += rows.num_rows
         while n_held >= rows_each:
-            joined = pa.concat_tables(held)
+            joined = _joined(held)
             yield joined.slice(0, rows_each)
             held, n_held = [joined.slice(rows_each)], n_held - rows_each
     if n_held:
-        yield pa.concat_tables(held)
+        yield _joined(held)
+
+
+def _joined(tables: list[pa.Table]) -> pa.Table:
+    """Join rows of listings; photos that are gone have no shard, where the others are packed."""
+    return pa.concat_tables(tables, promote_options="default")
 
 
 def _gone(earlier: Earlier, listed: Keys) -> pa.Table:
