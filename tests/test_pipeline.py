@@ -267,6 +267,33 @@ def test_where_too_few_photos_can_be_read_for_pca_the_rest_is_kept(
     assert "Traceback" not in reduced.stderr
 
 
+@pytest.mark.parametrize("engine", ["local", pytest.param("spark", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("single", [True, False])
+@pytest.mark.parametrize("command", ["run", "features"])
+def test_where_every_photo_is_rejected_the_result_says_so(
+    photos: Path,
+    network: tuple[str, ...],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    command: str,
+    single: bool,
+    engine: str,
+) -> None:
+    if engine == "spark":
+        request.getfixturevalue("spark")
+    (tmp_path / "bad").mkdir()
+    for name in ("pear/empty.jpg", "kiwi/half.png"):
+        shutil.copy(photos / name, tmp_path / "bad")
+    flags = ("--export", "csv,json", "--single-file" if single else "--no-single-file")
+    manifest = manifest_here(command, "bad", "out", *network, *flags, cwd=tmp_path, engine=engine)
+    assert (manifest["counts"]["features"], manifest["counts"]["rejected"]) == (0, 2)
+    assert table(tmp_path / "out" / "features").schema.equals(schema.FEATURES)
+    assert manifest["exports"] == ([] if command == "run" else ["features.csv", "features.json"])
+    for name in manifest["exports"]:
+        (file,) = [tmp_path / "out" / name] if single else (tmp_path / "out" / name).iterdir()
+        assert file.read_text() == ('"path","label"\n' if name == "features.csv" else "")
+
+
 @pytest.mark.slow
 def test_real_photos_give_the_pca_that_numpy_gives(fruits360_test: Path, tmp_path: Path) -> None:
     manifest = manifest_of("run", fruits360_test, "out", cwd=tmp_path)

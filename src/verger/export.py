@@ -35,7 +35,8 @@ def write_copies(
 ) -> list[str]:
     """Write a table (path, label, `column`: array) as CSV and JSON beside its Parquet; return the names.
 
-    CSV spreads the vectors over pc_1 .. pc_k (components) or f_1 .. f_d (features); JSON has one object a line.
+    CSV spreads the vectors over pc_1 .. pc_k (components) or f_1 .. f_d (features); JSON has one object a line. Of
+    a table without rows CSV has path and label alone, and JSON is empty.
     """
     written = []
     for name in options.formats:
@@ -45,7 +46,7 @@ def write_copies(
         n_rows = sum(part.n_rows for part in parts)
         groups = cut_spans(
             [(part.file, part.n_rows) for part in parts], n_rows if options.single_file else _ROWS_A_FILE
-        )
+        ) or [()]
         files = [target] if options.single_file else [target / f"part-{i:06d}.{name}" for i in range(len(groups))]
         items = [ExportItem(str(file), spans) for file, spans in zip(files, groups, strict=True)]
         job = ExportJob(
