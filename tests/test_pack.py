@@ -109,6 +109,34 @@ def test_a_shard_is_cut_into_row_groups_and_a_task_has_whole_ones(
     assert write_packed_listing(packed, Selection(), tmp_path / "listing").n_tasks == n_groups
 
 
+def test_parity_is_checked_on_the_bytes_that_were_read(tmp_path: Path) -> None:
+    """A smaller copy has other features than the photo that it is of, and so has a photo that has changed."""
+    folder = tmp_path / "photos" / "x"
+    folder.mkdir(parents=True)
+    for i in range(4):
+        pixels = np.random.default_rng(i).integers(0, 255, (200, 200, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    save_tiny_onnx(tmp_path / "tiny.onnx")
+
+    def parity(src: str, out: str, *more: str) -> dict[str, float]:
+        words = ("features", src, out, "--model", "tiny.onnx", "--no-report", *more)
+        found: dict[str, float] = manifest_here(*words, cwd=tmp_path)["parity"]
+        return found
+
+    parity("photos", "loose")
+    manifest_here("pack", "photos", "packed", "--max-side", 64, cwd=tmp_path)
+    (tmp_path / "photos").rename(tmp_path / "away")
+    of_shards = parity("packed", "small")
+    (tmp_path / "away").rename(tmp_path / "photos")
+    assert of_shards["n_checked"] == 4 and of_shards["min_cosine"] > 0.9999
+    of_loose = parity("packed", "loose", "--resume")
+    assert of_loose["n_checked"] == 4 and of_loose["min_cosine"] > 0.9999, "their features are of the loose photos"
+    (folder / "0.png").unlink()
+    Image.new("RGB", (200, 200), "red").save(folder / "1.png")
+    of_rest = parity("packed", "loose", "--resume")
+    assert of_rest["n_checked"] == 2 and of_rest["min_cosine"] > 0.9999
+
+
 def test_packed_photos_may_be_smaller_copies(tmp_path: Path) -> None:
     (tmp_path / "photos" / "x").mkdir(parents=True)
     Image.new("RGB", (800, 400), "red").save(tmp_path / "photos" / "x" / "large.jpg")

@@ -73,7 +73,8 @@ def check_parity(place: Workplace, network: Network) -> None:
         if not n_left:
             break
     with place.manifest.timed("check"):
-        job = ParityJob(network, place.settings.max_pixels, place.settings.decode)
+        listing = tuple(map(str, parquet_files(place.stage / LISTING)[:_N_PARITY_PHOTOS]))
+        job = ParityJob(network, place.settings.max_pixels, place.settings.decode, listing)
         (cosines,) = place.engine.map(parity_of_rows, [tuple(spans)], job)
     if cosines:
         place.manifest.parity = {

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from verger import schema
-from verger.columns import binaries
+from verger.columns import binaries, booleans
 from verger.featurize.known import EARLIER
 from verger.uri import any_path
 
@@ -28,6 +28,20 @@ def with_packed_content(rows: pa.Table) -> Iterator[pa.RecordBatch]:
         part = rows.slice(start, n_rows)
         start += n_rows
         yield from _without_content(part) if shard is None else _filled(part, shard)
+
+
+def read_packed(listing: Sequence[str], paths: set[str]) -> dict[str, bytes]:
+    """Return the bytes of those of `paths` that the files of a listing have in shards; of loose photos none."""
+    found: dict[str, bytes] = {}
+    for file in listing:
+        with any_path(file).open("rb") as opened, pq.ParquetFile(opened) as table:
+            if schema.SHARD not in table.schema_arrow.names or paths <= found.keys():
+                break
+            rows = table.read(columns=["path", schema.SHARD, schema.ROW])
+        is_wanted = booleans([path in paths for path in rows["path"].to_pylist()])
+        for batch in with_packed_content(rows.filter(is_wanted)):
+            found |= dict(zip(batch["path"].to_pylist(), batch["content"].to_pylist(), strict=True))
+    return found
 
 
 def _without_content(rows: pa.Table) -> Iterator[pa.RecordBatch]:

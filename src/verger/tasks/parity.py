@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -12,31 +15,55 @@ from verger.featurize.device import CPU
 from verger.featurize.network import Network
 from verger.featurize.runtime import DecodeMode, extractor_for, featurize_photo
 from verger.tasks.base import Attempt
+from verger.tasks.packed import read_packed
 from verger.tasks.spans import Spans, read_spans
 
 
 @dataclass(frozen=True)
 class ParityJob:
-    """The network whose features are checked, the limit on a photo's pixels, and how photos are decoded."""
+    """The network whose features are checked, the limit on a photo's pixels, and how photos are decoded.
+
+    listing: files of the run's listing; they say where the bytes of packed photos are.
+    """
 
     network: Network
     max_pixels: int
     decode: DecodeMode = "exact"
+    listing: tuple[str, ...] = ()
 
 
 def parity_of_rows(job: ParityJob, spans: Spans, attempt: Attempt) -> list[float]:
-    """Return the cosine of each photo's features to those computed again; photos that are gone are left out."""
+    """Return the cosine of each photo's features to those computed again.
+
+    Photos that are gone, or have changed since, are left out.
+    """
     is_exact = job.network.precision == "f32" and job.network.device == CPU
     exact = job.network if is_exact else replace(job.network, precision="f32", device=CPU, batch_size=1)
     extractor = extractor_for(job.network.key if is_exact else f"{job.network.key}-exact", lambda: exact)
+    batches = read_spans(spans, ["path", "sha256", "features"], 64)
+    rows = [row for batch in batches for row in batch.to_pylist()]
+    packed = read_packed(job.listing, {row["path"] for row in rows})
     cosines = []
-    for batch in read_spans(spans, ["path", "features"], 64):
-        for row in batch.to_pylist():
-            try:
-                photo = read_photo(row["path"], job.max_pixels)
-                again = featurize_photo(photo, extractor, max_pixels=job.max_pixels, decode=job.decode).features
-            except (DecodeError, StorageError):
+    for row in rows:
+        try:
+            photo = _read(row, packed, job.max_pixels)
+            if photo is None:
                 continue
-            ours = np.asarray(row["features"])
-            cosines.append(float(ours @ again / (np.linalg.norm(ours) * np.linalg.norm(again))))
+            again = featurize_photo(photo, extractor, max_pixels=job.max_pixels, decode=job.decode).features
+        except (DecodeError, StorageError):
+            continue
+        ours = np.asarray(row["features"])
+        cosines.append(float(ours @ again / (np.linalg.norm(ours) * np.linalg.norm(again))))
     return cosines
+
+
+def _read(row: Mapping[str, Any], packed: Mapping[str, bytes], max_pixels: int) -> bytes | None:
+    """Return the bytes that a row's features are of: packed, else loose; None where they are others by now."""
+    content = packed.get(row["path"])
+    if content is None or not _is_of(row, content):
+        content = read_photo(row["path"], max_pixels)
+    return content if _is_of(row, content) else None
+
+
+def _is_of(row: Mapping[str, Any], content: bytes) -> bool:
+    return bool(hashlib.sha256(content).hexdigest() == row["sha256"])
