@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import errno
 import fcntl
 import multiprocessing
 import os
+import shutil
 import signal
+import stat
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from verger.errors import ResultError
+from verger.errors import ResultError, SpaceError
 from verger.publish import check_apart, local, publishing
 from verger.uri import any_path
 
@@ -187,6 +190,54 @@ def test_a_rename_that_fails_between_the_two_puts_the_old_result_back(
         put(out, "two", overwrite=True)
     assert (out / "data" / "x").read_text() == "one"
     assert beside(out) == []
+
+
+@pytest.mark.parametrize("can_exchange", [False, True])
+def test_a_result_is_on_the_disk_before_the_old_one_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_exchange: bool
+) -> None:
+    out = tmp_path / "out"
+    put(out, "one")
+    flushed: set[int] = set()
+    n_removed: list[int] = []
+
+    def fsync(handle: int) -> None:
+        flushed.add(os.fstat(handle).st_ino)
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "as some file systems say of folders")
+
+    def switch(result: Path, out: Path) -> None:
+        assert {path.stat().st_ino for path in (result, *result.rglob("*"))} <= flushed
+        flushed.clear()
+        real_switch(result, out)
+
+    def rmtree(folder: Path, **options: bool) -> None:
+        assert tmp_path.stat().st_ino in flushed
+        n_removed.append(1)
+        real_rmtree(folder, **options)
+
+    real_switch, real_rmtree = local._switch, shutil.rmtree
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(local, "_switch", switch)
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    if not can_exchange:
+        monkeypatch.setattr(local, "_exchange", lambda one, other: False)
+    put(out, "two", overwrite=True)
+    assert n_removed and (out / "data" / "x").read_text() == "two"
+
+
+def test_a_disk_that_is_full_as_the_result_is_flushed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path / "out", "one")
+
+    def fsync(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "as a network disk may say this late")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(SpaceError, match="disk is full"):
+        put(tmp_path / "out", "two", overwrite=True)
+    assert (tmp_path / "out" / "data" / "x").read_text() == "one"
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

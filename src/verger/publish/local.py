@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from verger.disks import minding_space
 from verger.errors import ResultError
 from verger.publish.taken import check_free, clear, in_place_already, new_run
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+
+# Files flushed at a time: the disk takes many together in little more time than one.
+_FLUSHED_AT_A_TIME = 16
 
 
 @contextmanager
@@ -33,7 +39,11 @@ def staging(out: Path, *, overwrite: bool, resume: bool) -> Iterator[Path]:
         try:
             yield result
             check_free(out, overwrite=overwrite, resume=resume)
+            with minding_space([out.parent]):
+                _flush_tree(result)
             _switch(result, out)
+            _flush(place)
+            _flush(out.parent)
             clear(place, keep_runs=False)
         except BaseException as error:
             is_switched = _is_at(out, new)
@@ -82,6 +92,25 @@ def _is_at(path: Path, folder: os.stat_result) -> bool:
         return False
 
 
+def _flush_tree(folder: Path) -> None:
+    """Wait until a folder and all that is in it is on the disk: else files are empty after a power cut."""
+    paths = (os.path.join(parent, name) for parent, _, names in os.walk(folder) for name in (*names, ""))
+    with ThreadPoolExecutor(_FLUSHED_AT_A_TIME) as pool:
+        list(pool.map(_flush, paths))
+
+
+def _flush(path: str | Path) -> None:
+    """Wait until a file's content, or a folder's names, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some file systems cannot flush folders
+            raise
+    finally:
+        os.close(handle)
+
+
 def _switch(result: Path, out: Path) -> None:
     if not out.exists():
         result.rename(out)
@@ -112,6 +141,7 @@ def _recover(out: Path) -> None:
     if not previous.exists():
         return
     if out.exists():
+        _flush(out.parent)
         shutil.rmtree(previous)
     else:
         previous.rename(out)
