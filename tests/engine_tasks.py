@@ -12,6 +12,7 @@ from typing import Any
 
 from verger.errors import StorageError
 from verger.tasks.base import Attempt
+from verger.tasks.project import ProjectItem, ProjectJob, project_partition
 
 
 def scale(factor: int, item: int, attempt: Attempt) -> int:
@@ -75,6 +76,11 @@ def report_counts(shared: None, item: int, attempt: Attempt) -> None:
     for photo in range(10):
         attempt.report(1, int(photo % 5 == 0))
         time.sleep(0.05)
+
+
+def project_half(job: ProjectJob, item: ProjectItem, attempt: Attempt) -> int:
+    """Write components, and say that they are half as many."""
+    return project_partition(job, item, attempt) // 2
 
 
 def own_pid(duration_s: float, item: int, attempt: Attempt) -> int:

@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tests import engine_tasks
 from tests.chain import beside, files, manifest_here, manifest_of, table, verger
 from tests.events import ENGINES
 from tests.photos import hostile_photos
 from verger import schema
 from verger.decode import decode_rgb
-from verger.errors import DecodeError, ResultError
+from verger.errors import DecodeError, JobError, ResultError
 from verger.settings import Settings
 
 N_LISTED, N_GOOD = 15, 12
@@ -265,6 +266,15 @@ def test_where_too_few_photos_can_be_read_for_pca_the_rest_is_kept(
     assert reduced.returncode == 1
     assert "PCA needs two photos" in reduced.stderr
     assert "Traceback" not in reduced.stderr
+
+
+def test_components_that_are_not_complete_are_not_published(
+    halves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("verger.reduction.project_partition", engine_tasks.project_half)
+    with pytest.raises(JobError, match="12 features gave 6 rows of components"):
+        manifest_here("reduce", halves / "features", "out", "--components", 2, cwd=tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("engine", ["local", pytest.param("spark", marks=pytest.mark.slow)])

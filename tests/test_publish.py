@@ -211,10 +211,10 @@ def test_a_result_is_on_the_disk_before_the_old_one_is_removed(
         flushed.clear()
         real_switch(result, out)
 
-    def rmtree(folder: Path, **options: bool) -> None:
+    def rmtree(folder: Path, ignore_errors: bool = False) -> None:
         assert tmp_path.stat().st_ino in flushed
         n_removed.append(1)
-        real_rmtree(folder, **options)
+        real_rmtree(folder, ignore_errors)
 
     real_switch, real_rmtree = local._switch, shutil.rmtree
     monkeypatch.setattr(os, "fsync", fsync)
@@ -290,3 +290,69 @@ def test_a_run_that_comes_as_another_ends_takes_no_folder_that_is_gone(
         put(out, "one")
         assert (out / "data" / "x").read_text() == "one"
     os.close(third[0])
+
+
+def test_the_lock_is_one_that_holds_between_hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of NFS: its lock is that of a file open for writing. The folder's is not seen by other hosts."""
+    place = tmp_path / ".out.verger-staging"
+    place.mkdir()
+    elsewhere = os.open(place / "lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(elsewhere, fcntl.LOCK_EX)
+    with pytest.raises(ResultError, match="another run"):
+        put(tmp_path / "out", "one")
+    os.close(elsewhere)
+    put(tmp_path / "out", "one")
+    assert (tmp_path / "out" / "data" / "x").read_text() == "one" and beside(tmp_path / "out") == []
+
+    locked: list[int] = []
+    real = fcntl.flock
+
+    def flock(handle: int, how: int) -> None:
+        real(handle, how)
+        locked.append(handle)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with publishing(tmp_path / "other", overwrite=False) as stage:
+        writable = [handle for handle in locked if fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR]
+        assert [stat.S_ISREG(os.fstat(handle).st_mode) for handle in writable] == [True]
+        (stage / "manifest.json").write_text("{}")
+
+
+@pytest.mark.parametrize("is_followed", [False, True])
+def test_a_run_that_comes_as_one_of_another_host_ends_takes_no_lock_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_followed: bool
+) -> None:
+    out, lock = tmp_path / "out", tmp_path / ".out.verger-staging" / "lock"
+    real = fcntl.flock
+    third: list[int] = []
+
+    def flock(handle: int, how: int) -> None:
+        if not third and stat.S_ISREG(os.fstat(handle).st_mode):
+            lock.unlink()
+            third.append(os.open(lock, os.O_RDWR | os.O_CREAT))
+            real(third[0], fcntl.LOCK_EX)
+            if not is_followed:
+                lock.unlink()
+        real(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(ResultError, match="another run") if is_followed else nullcontext():
+        put(out, "one")
+    assert out.exists() is not is_followed
+    os.close(third[0])
+
+
+def test_where_files_have_no_locks_that_of_the_folder_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = fcntl.flock
+
+    def flock(handle: int, how: int) -> None:
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.ENOSYS, "as some file systems say")
+        real(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with publishing(tmp_path / "out", overwrite=False) as stage:
+        (stage / "manifest.json").write_text("{}")
+        with pytest.raises(ResultError, match="another run"):
+            put(tmp_path / "out", "two")
+    assert beside(tmp_path / "out") == []

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from verger.engine.base import Engine
-from verger.errors import ReductionError, SourceError
+from verger.errors import JobError, ReductionError, SourceError
 from verger.parts_list import TablePart, list_parts, vector_width
 from verger.publish import scratch_of, table_folder
 from verger.reduce.cuts import FAN_IN, block_rows, rows_of_a_part, rows_of_a_sum
@@ -159,7 +159,12 @@ def _project(place: Workplace, parts: Sequence[TablePart], projection: Projectio
     )
     items = [ProjectItem(number, spans) for number, spans in enumerate(groups)]
     job = ProjectJob(projection, FEATURES, str(place.stage / COMPONENTS))
-    place.engine.map(project_partition, items, job)
+    n_written = sum(place.engine.map(project_partition, items, job))
+    if n_written != n_rows:
+        raise JobError(
+            f"{n_rows:,} features gave {n_written:,} rows of components, and nothing was changed: does another run "
+            f"write to {place.out}?"
+        )
 
 
 def _read_state(path: AnyPath) -> Moments:

@@ -9,15 +9,18 @@ import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from verger.disks import minding_space
 from verger.errors import ResultError
-from verger.publish.taken import check_free, clear, in_place_already, new_run
+from verger.publish.taken import LOCK, check_free, clear, in_place_already, new_run
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+
+# What a file system says that has no locks for files: the folder's keeps out the other runs of this host.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 # Files flushed at a time: the disk takes many together in little more time than one.
 _FLUSHED_AT_A_TIME = 16
@@ -51,43 +54,58 @@ def staging(out: Path, *, overwrite: bool, resume: bool) -> Iterator[Path]:
             if is_switched and isinstance(error, KeyboardInterrupt):
                 raise in_place_already(out) from error
             raise
-        finally:
-            with suppress(OSError):  # a run is kept in it
-                place.rmdir()
 
 
 @contextmanager
 def _locked(place: Path) -> Iterator[None]:
-    handle = _lock(place)
+    """Make a staging folder and hold its locks; remove it at the end, unless a run is kept in it."""
+    folder, file = _lock(place)
     try:
         yield
     finally:
-        os.close(handle)
+        (place / LOCK).unlink(missing_ok=True)
+        os.close(file)
+        with suppress(OSError):  # a run is kept in it, or another host is at it already
+            place.rmdir()
+        os.close(folder)
 
 
-def _lock(place: Path) -> int:
-    """Return a handle of the folder, locked; one that a run removed as it ended keeps nobody out."""
+def _lock(place: Path) -> tuple[int, int]:
+    """Return handles of the folder and of the lock file in it, both locked.
+
+    On NFS the lock of a file that is open for writing holds between hosts, and that of a folder on one host alone.
+    """
     while True:
         place.mkdir(exist_ok=True)
-        try:
-            handle = os.open(place, os.O_RDONLY)
-        except FileNotFoundError:
-            continue
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(handle)
-            raise ResultError(
-                f"another run is writing to {place}: wait for it, or choose another folder"
-            ) from error
-        if _is_at(place, os.fstat(handle)):
-            return handle
-        os.close(handle)
+        with ExitStack() as opened:
+            try:
+                folder = _lock_at(place, os.O_RDONLY, place, opened)
+                file = _lock_at(place / LOCK, os.O_RDWR | os.O_CREAT, place, opened)
+            except FileNotFoundError:  # a run that ended has removed it
+                continue
+            opened.pop_all()
+            return folder, file
 
 
-def _is_at(path: Path, folder: os.stat_result) -> bool:
+def _lock_at(path: Path, flags: int, place: Path, opened: ExitStack) -> int:
+    """Open a path and lock it; raises FileNotFoundError where it is another one by then."""
+    handle = os.open(path, flags, 0o666)
+    opened.callback(os.close, handle)
     try:
-        return os.path.samestat(path.stat(), folder)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ResultError(f"another run is writing to {place}: wait for it, or choose another folder") from error
+    except OSError as error:
+        if path == place or error.errno not in _NO_LOCKS:
+            raise
+    if not _is_at(path, os.fstat(handle)):
+        raise FileNotFoundError(path)
+    return handle
+
+
+def _is_at(path: Path, found: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(path.stat(), found)
     except FileNotFoundError:
         return False
 

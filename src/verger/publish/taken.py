@@ -15,7 +15,7 @@ from verger.uri import AnyPath, any_path, glob_base, is_hadoop, is_within, remov
 
 MANIFEST = "manifest.json"
 
-# In the staging folder: a folder for each run, and a store's lock.
+# In the staging folder: a folder for each run, and the lock.
 RUN, LOCK = "run-", "lock"
 # Intermediate files of the running one.
 SCRATCH = "scratch"
