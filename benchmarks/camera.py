@@ -23,10 +23,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from verger.decode import DEFAULT_MAX_PIXELS
-from verger.featurize.catalog import NetworkSpec
-from verger.featurize.device import CPU, prepare_on
-from verger.featurize.runtime import DecodeMode, Extractor, Vector, featurize_photo
+from verger.kernel.decode import DEFAULT_MAX_PIXELS
+from verger.kernel.networks.catalog import NetworkSpec
+from verger.kernel.networks.device import CPU, prepare_on
+from verger.kernel.networks.inference import DecodeMode, Extractor, Vector, featurize_photo
 
 # As in benchmarks.run, which is not imported: it imports the parts.
 DATA = Path(__file__).parents[2] / "shared" / "data"

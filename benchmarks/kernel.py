@@ -14,10 +14,10 @@ import time
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
-from verger.decode import decode_image
-from verger.featurize.catalog import NetworkSpec
-from verger.featurize.network import prepare_network
-from verger.featurize.runtime import Extractor, infer_photos, prepare_photo
+from verger.kernel.decode import decode_image
+from verger.kernel.networks.catalog import NetworkSpec
+from verger.kernel.networks.inference import Extractor, infer_photos, prepare_photo
+from verger.kernel.networks.network import prepare_network
 
 
 def kernel_img_per_s(folder: Path, n_photos: int | None = None, model: str = NetworkSpec.model) -> float:

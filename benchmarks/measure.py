@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from verger.manifest import software_versions
+from verger.storage.manifest import software_versions
 
 N_ROUNDS = 3
 

@@ -29,12 +29,12 @@ from train.result import write_result
 
 from benchmarks.measure import cpu_name
 from benchmarks.photos import DATA
-from verger.classify.metrics import N_BINS, wilson
-from verger.decode import DEFAULT_MAX_PIXELS
-from verger.featurize.catalog import FRUITNET, NetworkSpec
-from verger.featurize.network import Network, imagenet_file, prepare_network, read_network
-from verger.featurize.runtime import Extractor, featurize_photo
-from verger.manifest import software_versions
+from verger.kernel.classifier.metrics import N_BINS, wilson
+from verger.kernel.decode import DEFAULT_MAX_PIXELS
+from verger.kernel.networks.catalog import FRUITNET, NetworkSpec
+from verger.kernel.networks.inference import Extractor, featurize_photo
+from verger.kernel.networks.network import Network, imagenet_file, prepare_network, read_network
+from verger.storage.manifest import software_versions
 
 RESULTS = Path(__file__).with_name("model.md")
 FOLDS = Path(__file__).parents[1] / "train" / "folds"

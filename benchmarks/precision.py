@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from verger.decode import DEFAULT_MAX_PIXELS
-from verger.featurize.catalog import NetworkSpec
-from verger.featurize.network import prepare_network
-from verger.featurize.runtime import Extractor, featurize_photo
+from verger.kernel.decode import DEFAULT_MAX_PIXELS
+from verger.kernel.networks.catalog import NetworkSpec
+from verger.kernel.networks.inference import Extractor, featurize_photo
+from verger.kernel.networks.network import prepare_network
 
 
 def compare(paths: list[Path]) -> dict[str, float]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.measure import Line, format_table
 from benchmarks.photos import Bench
-from verger.featurize.network import imagenet_file
+from verger.kernel.networks.network import imagenet_file
 
 RESULTS = Path(__file__).with_name("results.md")
 

@@ -28,7 +28,7 @@ import psutil
 
 from benchmarks.measure import cpu_name
 from benchmarks.photos import unpack
-from verger.featurize.catalog import FRUITNET
+from verger.kernel.networks.catalog import FRUITNET
 
 RESULTS = Path(__file__).with_name("scale.md")
 N_PHOTOS = 200_000

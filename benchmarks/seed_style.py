@@ -26,7 +26,7 @@ from pyspark.ml.functions import array_to_vector
 from pyspark.sql.functions import col, element_at, split
 from pyspark.sql.pandas.functions import pandas_udf
 
-from verger.java import use_java
+from verger.engine.spark.java import use_java
 
 N_PARTITIONS = 24
 N_COMPONENTS = 100

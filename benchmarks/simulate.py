@@ -2,8 +2,8 @@
 
     python -m benchmarks.simulate [CHART.svg]
 
-The arithmetic is `verger.cloud.timing`'s, which `verger cost` uses too. Prints docs/scaling.md's tables, and draws
-hours against cores.
+The arithmetic is `verger.cloud.pricing.duration`'s, which `verger cost` uses too. Prints docs/scaling.md's tables,
+and draws hours against cores.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from verger.cloud.timing import MEASURED, Job, hours, stages_s
+from verger.cloud.pricing.duration import MEASURED, Job, hours, stages_s
 
 PHOTOS = (10**4, 10**5, 10**6, 10**7, 10**8)
 CORES = (8, 64, 512, 2_000)

@@ -24,9 +24,9 @@ from tests import victims
 from tests.chain import files, manifest_of, same_tables, start_verger, verger
 
 from benchmarks.measure import cpu_name
-from verger.cluster import ClusterOptions, down, up
-from verger.manifest import software_versions
-from verger.publish import MANIFEST
+from verger.engine.spark.standalone.control import ClusterOptions, down, up
+from verger.storage.commit import MANIFEST
+from verger.storage.manifest import software_versions
 
 RESULTS = Path(__file__).parents[1] / "docs" / "soak.md"
 # An unhurried network, so that a kill lands in the middle.

@@ -21,7 +21,7 @@ import pytest
 from typer.testing import CliRunner
 
 from verger.cli import app
-from verger.objects.stores import store_of
+from verger.storage.objects.stores import store_of
 
 Done = subprocess.CompletedProcess[str]
 

@@ -15,9 +15,9 @@ from PIL import Image
 from pyspark.sql import SparkSession
 
 from tests.networks import save_tiny_onnx
-from verger.engine.local import LocalOptions, keep_workers
-from verger.places import cache_dir
-from verger.session import open_session
+from verger.engine.local.pool import LocalOptions, keep_workers
+from verger.engine.spark.session import open_session
+from verger.storage.cache import cache_dir
 
 # A test run in the background (`nohup make test &`) ignores these signals, and what it starts would inherit that. A
 # handler of Python's is not inherited: children have the system's defaults, as under a shell.

@@ -12,7 +12,7 @@ from pyspark.ml.functions import array_to_vector
 from pyspark.sql.functions import col
 
 from verger import PCA, ImageFeaturizer, open_session, read_images
-from verger.ingest import with_content
+from verger.spark_ml.images import with_content
 
 
 def main(master: str, photos: str, model: str, out: str) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.maven import Jars, Module, obtain, spark_jars, version_of
-from verger.java import use_java
+from verger.engine.spark.java import use_java
 
 _START_S = 180.0
 

@@ -12,7 +12,7 @@ import sys
 import keras
 import numpy as np
 
-from verger.featurize.weights import seed_weights
+from verger.kernel.networks.weights import seed_weights
 
 MODULES = {"VGG16": "vgg16", "ResNet50": "resnet", "EfficientNetB0": "efficientnet", "MobileNetV2": "mobilenet_v2"}
 

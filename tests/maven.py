@@ -13,8 +13,8 @@ from pathlib import Path
 
 from jinja2 import Template
 
-from verger.java import use_java
-from verger.places import cache_dir, put_in_place
+from verger.engine.spark.java import use_java
+from verger.storage.cache import cache_dir, put_in_place
 
 _IVY = """<ivy-module version="2.0" xmlns:m="http://ant.apache.org/ivy/maven">
   <info organisation="verger" module="tests"/>

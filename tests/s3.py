@@ -12,7 +12,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
 
-from verger.objects.stores import store_of
+from verger.storage.objects.stores import store_of
 
 BUCKET = "orchard"
 SECRET = "not-to-be-seen-anywhere"

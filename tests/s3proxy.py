@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.maven import Jars, Module, obtain
-from verger.java import use_java
+from verger.engine.spark.java import use_java
 
 BUCKET = "orchard"
 KEY_ID = "somebody"

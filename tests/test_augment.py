@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from verger.augment.run import AugmentOptions, write_views
-from verger.classify.folds import group_of, group_pattern
 from verger.cli import app, main
 from verger.errors import ResultError, SettingsError, SourceError
-from verger.progress import Silent
-from verger.publish import local
+from verger.learn.augment.augment import AugmentOptions, write_views
+from verger.learn.folds import group_of, group_pattern
+from verger.process.progress import Silent
+from verger.storage.commit import local_folder
 
 OPTIONS = AugmentOptions(per_photo=4, size_px=32, smallest=0.3)
 
@@ -95,13 +95,13 @@ def test_an_interrupt_after_the_switch_is_not_told_as_nothing_changed(
     out = tmp_path / "out"
     write_views(str(photos), out, OPTIONS, Silent())
     (out / "from-before").touch()
-    real = local._switch
+    real = local_folder._switch
 
     def switch(*paths: Path) -> None:
         real(*paths)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(local, "_switch", switch)
+    monkeypatch.setattr(local_folder, "_switch", switch)
     monkeypatch.setattr(sys, "argv", ["verger", "augment", str(photos), str(out), "--overwrite"])
     with pytest.raises(SystemExit) as ending:
         main()

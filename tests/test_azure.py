@@ -11,8 +11,8 @@ from tests import azurite
 from tests.chain import manifest_of, store_at, verger
 from tests.test_objects import dead_lock, take_over_at_once
 from tests.test_s3 import table
-from verger.objects import ObjectPath, object_path
-from verger.places import cache_dir
+from verger.storage.cache import cache_dir
+from verger.storage.objects import ObjectPath, object_path
 
 pytestmark = [
     pytest.mark.slow,

@@ -41,14 +41,14 @@ class Hiding:
         frame = sys._getframe()
         while "importlib" in frame.f_code.co_filename or frame.f_code.co_filename == __file__:
             frame = frame.f_back
-        is_worker = "verger.engine.worker" in sys.orig_argv
+        is_worker = "verger.engine.local.worker" in sys.orig_argv
         with open(SEEN, "a") as file:
             print(json.dumps([name, frame.f_globals.get("__name__"), is_worker]), file=file)
         return None
 
 sys.meta_path[sys.meta_path.index(PathFinder)] = Hiding
 with open(SEEN, "a") as file:
-    print(json.dumps(["", "started", "verger.engine.worker" in sys.orig_argv]), file=file)
+    print(json.dumps(["", "started", "verger.engine.local.worker" in sys.orig_argv]), file=file)
 """
 
 

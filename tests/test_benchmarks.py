@@ -18,10 +18,10 @@ from benchmarks.simulate import chart, hours_table, stages_table, usd
 from PIL import Image
 
 from tests.photos import encode, paint
-from verger.cloud.timing import Job, hours, stages_s
-from verger.decode import DEFAULT_MAX_PIXELS, decode_rgb
-from verger.ingest import Selection, write_listing
-from verger.reduce.cuts import tree_depth
+from verger.cloud.pricing.duration import Job, hours, stages_s
+from verger.kernel.decode import DEFAULT_MAX_PIXELS, decode_rgb
+from verger.sources.partitions import Selection, write_listing
+from verger.tasks.partitioning import tree_depth
 
 DOCS = Path(__file__).parents[1] / "docs"
 MAKEFILE = DOCS.parent / "Makefile"

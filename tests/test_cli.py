@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from tests.chain import beside_progress, manifest_of, table, verger
 from verger.cli import app
-from verger.featurize.catalog import CATALOG
+from verger.kernel.networks.catalog import CATALOG
 
 EXPLAINED = ("run", "features", "reduce", "train", "evaluate", "predict", "finetune", "sample")
 COMMANDS = (*EXPLAINED, "models", "cluster", "warm-up", "doctor", "version")

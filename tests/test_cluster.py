@@ -32,15 +32,15 @@ from tests.chain import (
 )
 from tests.events import wait_for_parts
 from verger.cli import app
-from verger.cluster import ClusterOptions, down, processes, state, status, up
-from verger.cluster.daemons import ask, daemon_environment, master_command, worker_command
-from verger.cluster.processes import Process, launch, stop
-from verger.cluster.state import MASTER, Cluster
+from verger.engine.spark.cluster_options import ASSUMED_CORES, cluster_cores, cluster_settings
+from verger.engine.spark.spark_options import SessionOptions, spark_settings
+from verger.engine.spark.standalone import processes, state
+from verger.engine.spark.standalone.control import ClusterOptions, down, status, up
+from verger.engine.spark.standalone.daemons import ask, daemon_environment, master_command, worker_command
+from verger.engine.spark.standalone.processes import Process, launch, stop
+from verger.engine.spark.standalone.state import MASTER, Cluster
 from verger.errors import ClusterError, SettingsError, SetupError
-from verger.master import check_master
-from verger.session import SessionOptions
-from verger.session.clusters import ASSUMED_CORES, cluster_cores, cluster_settings
-from verger.session.options import spark_settings
+from verger.spark_master import check_master
 
 TABLES = ("features", "rejected", "components")
 
@@ -493,7 +493,7 @@ def test_a_master_that_does_not_answer_is_told_before_spark_starts(
 
 
 def test_spark_remote_in_the_environment_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    from verger.session.jvm import start
+    from verger.engine.spark.jvm import start
 
     monkeypatch.setenv("SPARK_REMOTE", "sc://h:15002")
     with pytest.raises(SetupError, match=r"SPARK_REMOTE = 'sc://h:15002'.*unset it"):

@@ -15,13 +15,14 @@ import pyarrow as pa
 import pytest
 
 from tests.chain import beside, manifest_of, table, verger
-from verger.classify.options import TrainOptions
-from verger.classify.run import train_result
-from verger.cluster.daemons import daemon_environment, spark_home
+from verger.engine.spark.connect import connect
+from verger.engine.spark.session import open_session
+from verger.engine.spark.spark_options import SessionOptions
+from verger.engine.spark.standalone.daemons import daemon_environment, spark_home
 from verger.errors import SettingsError, SetupError
-from verger.progress import Silent
-from verger.session import SessionOptions, open_session
-from verger.session.connect import connect
+from verger.learn.classifier_jobs import train_result
+from verger.learn.training_options import TrainOptions
+from verger.process.progress import Silent
 from verger.settings import load_settings
 
 _START_S = 120.0

@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from verger.console import Lines, watching
+from verger.cli.progress_bar import Lines, watching
 
 
 def test_a_log_is_told_how_far_a_run_is_in_lines() -> None:

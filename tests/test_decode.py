@@ -34,10 +34,10 @@ from tests.photos import (
     png_chunk,
     repeat_last_scan,
 )
-from verger.decode import RGB, check_file_size, decode_image, decode_rgb, max_file_bytes
 from verger.errors import DecodeError, Reason
+from verger.kernel.decode import RGB, check_file_size, decode_image, decode_rgb, max_file_bytes
 
-# verger.decode silences Pillow's modules, but pytest puts its own filters before that.
+# verger.kernel.decode silences Pillow's modules, but pytest puts its own filters before that.
 pytestmark = pytest.mark.filterwarnings(r"ignore:::PIL\.")
 
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason=WHY_NO_REAL)
@@ -793,7 +793,7 @@ def test_hostile_photos_have_the_same_verdict_at_any_scale() -> None:
 CHILD = """
 import json, resource, sys
 from pathlib import Path
-from verger.decode import decode_rgb
+from verger.kernel.decode import decode_rgb
 from verger.errors import DecodeError
 
 def peak_mb():

@@ -13,9 +13,9 @@ from tests.chain import manifest_here, manifest_of, multiplied
 from tests.events import ENGINES
 from tests.faulty import CUT, ERRORS, STALL, Faulty
 from tests.test_s3 import table
-from verger.objects import listing, object_path
-from verger.objects.stores import store_of
-from verger.uri import any_path
+from verger.storage.objects import object_path, pages
+from verger.storage.objects.stores import store_of
+from verger.storage.uri import any_path
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def faulty(request: pytest.FixtureRequest) -> Iterator[Faulty]:
 def test_lists_and_objects_are_whole_where_answers_break_off(
     faulty: Faulty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listing, "PAGE", 7)
+    monkeypatch.setattr(pages, "PAGE", 7)
     place = object_path(f"s3a://{s3.BUCKET}/many")
     assert place is not None
     for i in range(60):

@@ -10,12 +10,12 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.functions import lit
 
 from tests.photos import encode, paint
-from verger.decode import decode_image
 from verger.errors import SettingsError
-from verger.featurize.transformer import ImageFeaturizer
-from verger.ingest import read_images, with_content
-from verger.reduce.spark import PCA, PCAModel
-from verger.schema import OUTCOME
+from verger.kernel.decode import decode_image
+from verger.spark_ml.featurizer import ImageFeaturizer
+from verger.spark_ml.images import read_images, with_content
+from verger.spark_ml.pca_stage import PCA, PCAModel
+from verger.storage.schemas import OUTCOME
 
 Rows = dict[str, dict[str, object]]
 

@@ -13,14 +13,15 @@ from pyspark.sql import SparkSession
 
 from tests import hdfs
 from tests.chain import manifest_here, table, verger
+from verger.engine.spark.hadoop import HadoopFolder, any_case, hadoop_images
 from verger.errors import JobError, SettingsError, SourceError
-from verger.ingest import Selection, read_images
-from verger.ingest.hadoop import HadoopFolder, any_case, hadoop_images
-from verger.pipeline import features
-from verger.progress import Silent
-from verger.schema import IMAGES
+from verger.pipeline.chain import features
+from verger.process.progress import Silent
 from verger.settings import load_settings
-from verger.uri import is_hadoop
+from verger.sources.partitions import Selection
+from verger.spark_ml.images import read_images
+from verger.storage.schemas import IMAGES
+from verger.storage.uri import is_hadoop
 
 
 @pytest.fixture

@@ -18,13 +18,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.photos import MUTATIONS, base_photos, encode, hostile_photos, mend_checksums, paint
-from verger.decode import decode_rgb
 from verger.errors import DecodeError, Reason
+from verger.kernel.decode import decode_rgb
 
 N_PHOTOS, SEED = 2000, 2026
 CPU_LIMIT_S, PEAK_LIMIT_MB = 5.0, 700
 
-# verger.decode silences Pillow's modules, but pytest puts its own filters before that.
+# verger.kernel.decode silences Pillow's modules, but pytest puts its own filters before that.
 pytestmark = pytest.mark.filterwarnings(r"ignore:::PIL\.")
 
 

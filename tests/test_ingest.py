@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import Row, SparkSession
 
-from verger.context import is_local
+from verger.engine.spark.compat import is_local
 from verger.errors import SourceError
-from verger.ingest import TASK_WEIGHT, Cut, Listing, Selection, read_images, with_content, write_listing
-from verger.ingest.images import images, sent_along
-from verger.ingest.walk import Skipped, walk_source
-from verger.schema import IMAGES
+from verger.sources.partitions import TASK_WEIGHT, Cut, Listing, Selection, write_listing
+from verger.sources.walk import Skipped, walk_source
+from verger.spark_ml.images import images, read_images, sent_along, with_content
+from verger.storage.schemas import IMAGES
 
 
 def listed(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.chain import manifest_of
-from verger import java
+from verger.engine.spark import java
 from verger.errors import SetupError
 
 pytestmark = pytest.mark.core

@@ -25,7 +25,7 @@ from tests.chain import (
     wait_until_gone,
 )
 from tests.events import ENGINES, STAGING, wait_for_parts, wait_for_staging
-from verger.session.run import JVM_GONE
+from verger.engine.spark.session import JVM_GONE
 
 N_PHOTOS = 600
 ORPHANS_END_WITHIN_S = 15.0
@@ -134,7 +134,7 @@ def test_an_interrupt_while_the_engine_starts_is_heeded(many_photos: Path, tmp_p
 @pytest.mark.parametrize(
     ("module", "engine"),
     [
-        ("verger.cli.chain", LOCAL),  # before anything of ours could handle it
+        ("verger.cli.flags", LOCAL),  # before anything of ours could handle it
         ("pyarrow.parquet", LOCAL),
         ("pyspark.conf", "spark"),
         ("verger.report.page", LOCAL),  # after the last part is written

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from obstore.exceptions import BaseError
 
 from verger.errors import StorageError
-from verger.objects.listing import _without_marks, walk
-from verger.objects.ranges import Found, list_ranges
+from verger.storage.objects.pages import _without_marks, walk
+from verger.storage.objects.ranges import Found, list_ranges
 
 NOW = datetime.now(UTC)
 
@@ -173,7 +173,7 @@ def test_stores_that_may_have_another_order_are_not_cut(
             yield [{"path": key, "size": 1, "last_modified": NOW} for key in keys[at : at + chunk_size]]
 
     keys = [f"photos/{i:05d}.jpg" for i in range(4000)]
-    monkeypatch.setattr("verger.objects.stores.store_of", lambda root: None)
+    monkeypatch.setattr("verger.storage.objects.stores.store_of", lambda root: None)
     monkeypatch.setattr("obstore.list", pages)
     assert [found.key for found in walk(root, "photos")] == keys
     assert (len(opened) > 1) == is_cut
@@ -193,7 +193,7 @@ def test_an_answer_that_breaks_off_is_asked_for_again_without_a_key_where_there_
             yield [{"path": key, "size": 1, "last_modified": NOW} for key in keys[at : at + chunk_size]]
 
     keys = sorted((f"photos/{i % 7}/{i}.jpg" for i in range(4000)), key=by_level)
-    monkeypatch.setattr("verger.objects.stores.store_of", lambda root: None)
+    monkeypatch.setattr("verger.storage.objects.stores.store_of", lambda root: None)
     monkeypatch.setattr("obstore.list", pages)
     assert [found.key for found in walk("az://container", "photos")] == keys and n_opened == 2
     n_opened = 0

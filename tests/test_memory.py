@@ -40,7 +40,7 @@ def peaks_of(*words: object, cwd: Path) -> Peaks:
         peaks.driver = max(peaks.driver, resident_mb(psutil.Process(run.pid)))
         for process in descendants(run.pid):
             command = command_of(process)
-            if "verger.engine.worker" in command or "pyspark.daemon" in command:
+            if "verger.engine.local.worker" in command or "pyspark.daemon" in command:
                 peaks.worker = max(peaks.worker, resident_mb(process))
             elif "org.apache.spark" in command:
                 peaks.java = max(peaks.java, resident_mb(process))

@@ -32,11 +32,11 @@ from tests.photos import (
     png_chunk,
 )
 from tests.thumbnails import thumbnails_here
-from verger.augment.run import AugmentOptions, write_views
-from verger.decode import decode_rgb, read_orientation
 from verger.errors import DecodeError, Reason
-from verger.metadata import strip_metadata
-from verger.progress import Silent
+from verger.kernel.decode import decode_rgb, read_orientation
+from verger.learn.augment.augment import AugmentOptions, write_views
+from verger.privacy.metadata import strip_metadata
+from verger.process.progress import Silent
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:::PIL\.")
 

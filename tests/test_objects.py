@@ -22,18 +22,18 @@ import pytest
 from obstore.exceptions import GenericError
 
 from tests import s3
-from verger.content import read_photo
-from verger.decode import limits
 from verger.errors import DecodeError, Reason, ResultError, SourceError, StorageError
-from verger.featurize.runtime import PhotoFeatures, PreparedPhoto
-from verger.featurize.worker import WorkerOptions, featurize_batches
-from verger.ingest import Selection, write_listing
-from verger.objects import ObjectPath, Version, object_path
-from verger.objects.stores import failure, store_of
-from verger.publish import locking, publishing
-from verger.publish.locking import Lock
+from verger.kernel.decode import limits
+from verger.kernel.networks.inference import PhotoFeatures, PreparedPhoto
 from verger.report.artefacts import open_table, stream
-from verger.uri import any_path
+from verger.sources.content import read_photo
+from verger.sources.partitions import Selection, write_listing
+from verger.storage.commit import locking, publishing
+from verger.storage.commit.locking import Lock
+from verger.storage.objects import ObjectPath, Version, object_path
+from verger.storage.objects.stores import failure, store_of
+from verger.storage.uri import any_path
+from verger.tasks.featurize_batches import WorkerOptions, featurize_batches
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -242,7 +242,7 @@ def test_a_photo_that_is_gone_is_rejected_and_a_store_that_fails_is_not_its_faul
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{unused.getsockname()[1]}")
-        monkeypatch.setattr("verger.objects.stores._RETRIES", 1)
+        monkeypatch.setattr("verger.storage.objects.stores._RETRIES", 1)
         with pytest.raises(StorageError, match=s3.BUCKET):
             read_photo(f"{place}/1.jpg")
     store_of.cache_clear()
@@ -295,8 +295,8 @@ def test_photos_of_a_store_are_read_ahead_and_stay_in_order(
     def infer(photos: list[PreparedPhoto], extractor: object) -> list[PhotoFeatures]:
         return [PhotoFeatures("", photo.width, 1, np.zeros(1, np.float32)) for photo in photos]
 
-    monkeypatch.setattr("verger.featurize.worker.prepare_photo", prepare)
-    monkeypatch.setattr("verger.featurize.worker.infer_photos", infer)
+    monkeypatch.setattr("verger.tasks.featurize_batches.prepare_photo", prepare)
+    monkeypatch.setattr("verger.tasks.featurize_batches.infer_photos", infer)
     names = [f"{place}/{i}" if i % 10 else f"{place}/gone-{i}" for i in range(100)]
     batch = pa.RecordBatch.from_pydict({"path": names})
     done = pa.Table.from_batches(
@@ -391,7 +391,7 @@ def test_the_lock_of_a_run_that_died_is_taken_over(
 def test_processes_know_each_other_within_a_boot_and_a_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
     locking._process_space.cache_clear()
     other = subprocess.run(
-        [sys.executable, "-c", "from verger.publish.locking import _process_space; print(_process_space())"],
+        [sys.executable, "-c", "from verger.storage.commit.locking import _process_space; print(_process_space())"],
         capture_output=True,
         text=True,
         check=True,
@@ -565,7 +565,7 @@ def test_without_credentials_the_error_names_the_places_they_may_come_from(monke
         unused.bind(("127.0.0.1", 0))
         nowhere = f"http://127.0.0.1:{unused.getsockname()[1]}/169.254.169.254"
         monkeypatch.setenv("AWS_METADATA_ENDPOINT", nowhere)
-        monkeypatch.setattr("verger.objects.stores._RETRIES", 0)
+        monkeypatch.setattr("verger.storage.objects.stores._RETRIES", 0)
         store_of.cache_clear()
         with pytest.raises(StorageError, match="AWS_PROFILE"):
             (any_path("s3a://bucket/x") / "y").read_bytes()

@@ -11,7 +11,8 @@ from PIL import Image
 from tests.chain import files, manifest_here, table, verger
 from tests.networks import save_tiny_onnx
 from verger.errors import ResultError, SourceError
-from verger.ingest import Selection, find_packed, row_group_bytes, write_packed_listing
+from verger.sources.packed import find_packed, row_group_bytes, write_packed_listing
+from verger.sources.partitions import Selection
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def test_a_row_group_is_a_task_of_the_chain(n_bytes: int, expected: int) -> None
 def test_a_shard_is_cut_into_row_groups_and_a_task_has_whole_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("verger.ingest.packed._ROW_GROUP_BYTES", (1 << 20, 1 << 20))
+    monkeypatch.setattr("verger.sources.packed._ROW_GROUP_BYTES", (1 << 20, 1 << 20))
     folder = tmp_path / "photos" / "x"
     folder.mkdir(parents=True)
     for i in range(40):

@@ -17,10 +17,10 @@ from tests import engine_tasks
 from tests.chain import beside, files, manifest_here, manifest_of, table, verger
 from tests.events import ENGINES
 from tests.photos import hostile_photos
-from verger import schema
-from verger.decode import decode_rgb
 from verger.errors import DecodeError, JobError, ResultError
+from verger.kernel.decode import decode_rgb
 from verger.settings import Settings
+from verger.storage import schemas
 
 N_LISTED, N_GOOD = 15, 12
 
@@ -71,7 +71,7 @@ def test_rejected_says_why(result: Result) -> None:
 
 @pytest.mark.parametrize(
     ("name", "promised"),
-    [("features", schema.FEATURES), ("rejected", schema.REJECTED), ("components", schema.COMPONENTS)],
+    [("features", schemas.FEATURES), ("rejected", schemas.REJECTED), ("components", schemas.COMPONENTS)],
 )
 def test_the_tables_have_the_columns_they_promise(result: Result, name: str, promised: pa.Schema) -> None:
     assert pq.read_table(result.out / name).schema.equals(promised)
@@ -271,7 +271,7 @@ def test_where_too_few_photos_can_be_read_for_pca_the_rest_is_kept(
 def test_components_that_are_not_complete_are_not_published(
     halves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("verger.reduction.project_partition", engine_tasks.project_half)
+    monkeypatch.setattr("verger.pipeline.reduce.project_partition", engine_tasks.project_half)
     with pytest.raises(JobError, match="12 features gave 6 rows of components"):
         manifest_here("reduce", halves / "features", "out", "--components", 2, cwd=tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -297,7 +297,7 @@ def test_where_every_photo_is_rejected_the_result_says_so(
     flags = ("--export", "csv,json", "--single-file" if single else "--no-single-file")
     manifest = manifest_here(command, "bad", "out", *network, *flags, cwd=tmp_path, engine=engine)
     assert (manifest["counts"]["features"], manifest["counts"]["rejected"]) == (0, 2)
-    assert table(tmp_path / "out" / "features").schema.equals(schema.FEATURES)
+    assert table(tmp_path / "out" / "features").schema.equals(schemas.FEATURES)
     assert manifest["exports"] == ([] if command == "run" else ["features.csv", "features.json"])
     for name in manifest["exports"]:
         (file,) = [tmp_path / "out" / name] if single else (tmp_path / "out" / name).iterdir()

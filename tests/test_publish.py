@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from verger.errors import ResultError, SpaceError
-from verger.publish import check_apart, local, publishing
-from verger.uri import any_path
+from verger.storage.commit import check_apart, local_folder, publishing
+from verger.storage.uri import any_path
 
 
 def put(out: Path, text: str, *, overwrite: bool = False, resume: bool = False) -> None:
@@ -161,7 +161,7 @@ def test_a_killed_run_leaves_nothing_that_looks_whole_and_the_next_clears_up(tmp
 def test_where_folders_cannot_be_exchanged_two_renames_do_and_recover(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("verger.publish.local._exchange", lambda one, other: False)
+    monkeypatch.setattr("verger.storage.commit.local_folder._exchange", lambda one, other: False)
     out = tmp_path / "out"
     put(out, "one")
     put(out, "two", overwrite=True)
@@ -175,7 +175,7 @@ def test_where_folders_cannot_be_exchanged_two_renames_do_and_recover(
 def test_a_rename_that_fails_between_the_two_puts_the_old_result_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("verger.publish.local._exchange", lambda one, other: False)
+    monkeypatch.setattr("verger.storage.commit.local_folder._exchange", lambda one, other: False)
     out = tmp_path / "out"
     put(out, "one")
     real = Path.rename
@@ -216,12 +216,12 @@ def test_a_result_is_on_the_disk_before_the_old_one_is_removed(
         n_removed.append(1)
         real_rmtree(folder, ignore_errors)
 
-    real_switch, real_rmtree = local._switch, shutil.rmtree
+    real_switch, real_rmtree = local_folder._switch, shutil.rmtree
     monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr(local, "_switch", switch)
+    monkeypatch.setattr(local_folder, "_switch", switch)
     monkeypatch.setattr(shutil, "rmtree", rmtree)
     if not can_exchange:
-        monkeypatch.setattr(local, "_exchange", lambda one, other: False)
+        monkeypatch.setattr(local_folder, "_exchange", lambda one, other: False)
     put(out, "two", overwrite=True)
     assert n_removed and (out / "data" / "x").read_text() == "two"
 
@@ -248,14 +248,14 @@ def test_an_interrupt_after_the_switch_is_told_as_that(
     out = tmp_path / "out"
     if overwrite:
         put(out, "one")
-    real = local._switch
+    real = local_folder._switch
 
     def switch(*paths: Path) -> None:
         real(*paths)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(local, "_switch", switch)
+        patch.setattr(local_folder, "_switch", switch)
         with pytest.raises(ResultError, match="new result") as told:
             put(out, "two", overwrite=overwrite)
     assert isinstance(told.value.__cause__, KeyboardInterrupt)

@@ -17,7 +17,7 @@ from tests.chain import beside, contents, files, manifest_here, table, verger
 from tests.networks import save_tiny_onnx
 from verger.cli import app
 from verger.errors import ReductionError, ResultError
-from verger.reduce.moments import Moments
+from verger.kernel.moments import Moments
 
 N_FEATURES, N_REJECTED = 12, 3
 
@@ -232,7 +232,7 @@ def fail_before_reduction(source: Path, network: tuple[str, ...], *more: str) ->
     words = ["run", str(source), str(source.parent / "out"), *network, "--components", "2", "--no-report", *more]
     words += ["--engine", "local"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("verger.reduction.reduce_features", fail)
+        patch.setattr("verger.pipeline.reduce.reduce_features", fail)
         done = CliRunner().invoke(app, words)
     assert isinstance(done.exception, ReductionError)
     return done.stderr

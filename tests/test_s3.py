@@ -18,9 +18,9 @@ from PIL import Image
 from tests import s3
 from tests.chain import descendants, manifest_here, manifest_of, start_verger, verger, wait_until_gone
 from tests.networks import save_tiny_onnx
-from verger.objects.stores import store_of
-from verger.places import cache_dir
-from verger.uri import AnyPath, any_path, parquet_files
+from verger.storage.cache import cache_dir
+from verger.storage.objects.stores import store_of
+from verger.storage.uri import AnyPath, any_path, parquet_files
 
 N_PHOTOS = 3_000
 

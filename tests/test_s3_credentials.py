@@ -11,9 +11,9 @@ import pytest
 from tests import s3proxy
 from tests.chain import Done, manifest_of, store_at, verger
 from tests.test_s3 import table
-from verger.objects import ObjectPath, object_path
-from verger.objects.stores import store_of
-from verger.places import cache_dir
+from verger.storage.cache import cache_dir
+from verger.storage.objects import ObjectPath, object_path
+from verger.storage.objects.stores import store_of
 
 pytestmark = pytest.mark.slow
 

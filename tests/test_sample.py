@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from verger.decode import decode_rgb
 from verger.errors import ResultError, SettingsError
+from verger.kernel.decode import decode_rgb
 from verger.sample import ABOUT_NAME, COMMENT, KINDS, SampleOptions, render_kind, render_sample
 
 SMALL = SampleOptions(per_kind=4, size_px=32)

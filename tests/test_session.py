@@ -11,11 +11,11 @@ from pyspark.sql import SparkSession
 
 from tests.chain import manifest_here
 from verger import open_session
+from verger.engine.spark.session import session
+from verger.engine.spark.spark_options import SessionOptions, spark_settings
 from verger.errors import SourceError
-from verger.pipeline import features
-from verger.progress import Silent
-from verger.session import SessionOptions, session
-from verger.session.options import spark_settings
+from verger.pipeline.chain import features
+from verger.process.progress import Silent
 from verger.settings import load_settings
 
 pytestmark = pytest.mark.core
@@ -26,7 +26,8 @@ import sys, time, psutil
 from pathlib import Path
 from pyspark import SparkContext
 from verger.errors import SetupError, SourceError
-from verger.session import SessionOptions, session
+from verger.engine.spark.session import session
+from verger.engine.spark.spark_options import SessionOptions
 
 def rows(how):
     conf = (how,) if "=" in how else ()

@@ -13,12 +13,12 @@ from benchmarks.camera import make_camera_photos
 from PIL import Image
 
 from tests.photos import EXIF_TURNED, REAL, WHY_NO_REAL, encode, hostile_photos, paint
-from verger.decode import DEFAULT_MAX_PIXELS, decode_image, decode_rgb
 from verger.errors import DecodeError, Reason
-from verger.featurize.catalog import NetworkSpec
-from verger.featurize.network import prepare_network
-from verger.featurize.runtime import Extractor, featurize_photo
-from verger.shrink import shrink_photo
+from verger.kernel.decode import DEFAULT_MAX_PIXELS, decode_image, decode_rgb
+from verger.kernel.decode.shrink import shrink_photo
+from verger.kernel.networks.catalog import NetworkSpec
+from verger.kernel.networks.inference import Extractor, featurize_photo
+from verger.kernel.networks.network import prepare_network
 
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason=WHY_NO_REAL)
 

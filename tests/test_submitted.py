@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from verger.session.clusters import ASSUMED_CORES, cluster_cores
-from verger.session.submitted import submitted_settings, tell_driver
+from verger.engine.spark.cluster_options import ASSUMED_CORES, cluster_cores
+from verger.engine.spark.submitted import submitted_settings, tell_driver
 
 DYNAMIC = {"spark.dynamicAllocation.enabled": "true", "spark.executor.cores": "4"}
 

@@ -7,10 +7,10 @@ import pytest
 from tests import s3
 from tests.chain import manifest_here, verger
 from verger.errors import WeightsError
-from verger.objects.stores import store_of
+from verger.pipeline.context import network_spec
 from verger.sample import SampleOptions, render_sample
 from verger.settings import load_settings
-from verger.workplace import network_spec
+from verger.storage.objects.stores import store_of
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ WORKER = "worker's JVM"
 
 # What the command lines of those below a run, or below a cluster's workers, hold.
 _COMMANDS = {
-    LOCAL_WORKER: "verger.engine.worker",
+    LOCAL_WORKER: "verger.engine.local.worker",
     DRIVER_JVM: "pyspark-shell",
     PYTHON_WORKER: "pyspark.daemon",
     EXECUTOR: "org.apache.spark.executor.CoarseGrainedExecutorBackend",

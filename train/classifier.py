@@ -2,9 +2,9 @@
 
     python -m train.classifier WORK [--data ../shared/data]
 
-It names taxa (verger.classify.taxonomy): Fruits-360's training split, the shop photos' training split, renders,
-and the augmented views of both that fruitnet itself learnt from, so that fruits known only on white are known
-on other backgrounds too. `verger train` does the rest.
+It names taxa (verger.kernel.classifier.taxonomy): Fruits-360's training split, the shop photos' training split,
+renders, and the augmented views of both that fruitnet itself learnt from, so that fruits known only on white are
+known on other backgrounds too. `verger train` does the rest.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from train.fruitnet import Photos, held_out, read_all
 from train.photos import Photo, deal_folds
 from train.pool import NO_LABEL, load_pool
 from train.result import write_result
-from verger.classify.folds import FRAME_PATTERN, group_of
-from verger.classify.model import FILE_NAME, load_classifier
-from verger.classify.taxonomy import taxon_of
-from verger.featurize.catalog import FRUITNET, NetworkSpec
-from verger.featurize.network import prepare_network
-from verger.featurize.runtime import Extractor
+from verger.kernel.classifier.classifier import FILE_NAME, load_classifier
+from verger.kernel.classifier.taxonomy import taxon_of
+from verger.kernel.networks.catalog import FRUITNET, NetworkSpec
+from verger.kernel.networks.inference import Extractor
+from verger.kernel.networks.network import prepare_network
+from verger.learn.folds import FRAME_PATTERN, group_of
 
 MODELS = Path(__file__).parent.parent / "src" / "verger" / "models"
 N_VIEWS = 12_000

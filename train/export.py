@@ -27,7 +27,7 @@ def export(stage: Path, folder: Path) -> None:
     import openvino as ov
 
     from train.network import build_backbone
-    from verger.featurize import convert
+    from verger.kernel.networks import convert
 
     with np.load(stage / "backbone.npz") as kept:
         weights = [kept[name] for name in sorted(kept.files) if name.startswith("weight_")]
@@ -50,8 +50,8 @@ def export(stage: Path, folder: Path) -> None:
 
 
 def _check(folder: Path, views: Any, features: Any) -> None:
-    from verger.featurize.network import read_network
-    from verger.featurize.runtime import Extractor
+    from verger.kernel.networks.inference import Extractor
+    from verger.kernel.networks.network import read_network
 
     extractor = Extractor(read_network(folder, "fruitnet", "f32"))
     ours = np.stack([extractor(view) for view in views])

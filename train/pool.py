@@ -31,9 +31,9 @@ from train.views import (
     shop_crop,
     wild_crop,
 )
-from verger.featurize.catalog import NetworkSpec
-from verger.featurize.network import Network, prepare_network
-from verger.featurize.runtime import Extractor
+from verger.kernel.networks.catalog import NetworkSpec
+from verger.kernel.networks.inference import Extractor
+from verger.kernel.networks.network import Network, prepare_network
 
 RGB = npt.NDArray[np.uint8]
 NO_LABEL = -1

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from verger.featurize.catalog import NetworkSpec
+from verger.kernel.networks.catalog import NetworkSpec
 
 _SCHEMA = pa.schema([("path", pa.string()), ("label", pa.string()), ("features", pa.list_(pa.float32()))])
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.measure import N_ROUNDS, Line, say, spread, time_command, time_verger
 from benchmarks.photos import Bench
-from verger.featurize.catalog import NetworkSpec
+from verger.kernel.networks.catalog import NetworkSpec
 
 N_KERNEL_PHOTOS = 2060
 MODEL = ("--model", NetworkSpec.model)

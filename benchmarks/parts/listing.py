@@ -17,9 +17,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from benchmarks.measure import Line
 from benchmarks.photos import Bench
-from verger.objects import object_path
-from verger.objects.listing import _pages
-from verger.objects.stores import store_of
+from verger.storage.objects import object_path
+from verger.storage.objects.pages import _pages
+from verger.storage.objects.stores import store_of
 
 N_OBJECTS = 50_000
 LATENCY_S = 0.05

@@ -23,8 +23,8 @@ import pyarrow.dataset as ds
 from benchmarks.measure import Line, against, alternate, time_command, time_verger
 from benchmarks.parts.chain import MODEL
 from benchmarks.photos import Bench
-from verger.featurize.catalog import NetworkSpec
-from verger.featurize.network import prepare_network
+from verger.kernel.networks.catalog import NetworkSpec
+from verger.kernel.networks.network import prepare_network
 
 PEERS = {"daft": "Daft", "ray": "Ray Data"}
 LOWEST_COSINE = 0.99999

@@ -21,8 +21,8 @@ from pyspark.sql.functions import col
 from benchmarks.measure import Line, say, time_verger
 from benchmarks.parts.chain import MODEL
 from benchmarks.photos import Bench
-from verger.reduce.spark import PCA
-from verger.session import open_session
+from verger.engine.spark.session import open_session
+from verger.spark_ml.pca_stage import PCA
 
 N_COMPONENTS = 100
 N_ROUNDS = 4

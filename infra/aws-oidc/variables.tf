@@ -14,7 +14,7 @@ variable "region" {
   type        = string
   default     = "eu-west-3"
 
-  # A prefix would let London (eu-west-2) and Zurich (eu-central-2) pass. src/verger/cloud/region.py has the same list.
+  # A prefix would let London (eu-west-2) and Zurich (eu-central-2) pass. src/verger/cloud/regions.py has the same list.
   validation {
     condition = contains(
       ["eu-central-1", "eu-north-1", "eu-south-1", "eu-south-2", "eu-west-1", "eu-west-3"], var.region

@@ -15,7 +15,7 @@ locals {
   spark_defaults = {
     "spark.pyspark.python"        = "/opt/verger/bin/python"
     "spark.pyspark.driver.python" = "/opt/verger/bin/python"
-    # Without it Amazon's tools ask us-east-1; the driver takes it from here too (verger.session.submitted).
+    # Without it Amazon's tools ask us-east-1; the driver takes it from here too (verger.engine.spark.submitted).
     "spark.executorEnv.AWS_REGION"  = var.region
     "spark.eventLog.enabled"        = "true"
     "spark.eventLog.dir"            = "s3://${aws_s3_bucket.data.bucket}/events/"

@@ -19,7 +19,7 @@ variable "region" {
   type        = string
   default     = "europe-west9"
 
-  # A prefix would let London (europe-west2) and Zurich (europe-west6) pass. src/verger/cloud/region.py has the same list.
+  # A prefix would let London (europe-west2) and Zurich (europe-west6) pass. src/verger/cloud/regions.py has the same list.
   validation {
     condition = contains(
       [

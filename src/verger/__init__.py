@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from verger.api import pack as pack
     from verger.api import reduce as reduce
     from verger.api import run as run
-    from verger.decode import decode_rgb as decode_rgb
-    from verger.featurize.transformer import ImageFeaturizer as ImageFeaturizer
-    from verger.ingest import read_images as read_images
-    from verger.reduce.spark import PCA as PCA
-    from verger.reduce.spark import PCAModel as PCAModel
-    from verger.session import open_session as open_session
+    from verger.engine.spark.session import open_session as open_session
+    from verger.kernel.decode import decode_rgb as decode_rgb
+    from verger.spark_ml.featurizer import ImageFeaturizer as ImageFeaturizer
+    from verger.spark_ml.images import read_images as read_images
+    from verger.spark_ml.pca_stage import PCA as PCA
+    from verger.spark_ml.pca_stage import PCAModel as PCAModel
 
 __version__ = "0.1.0"
 
@@ -40,12 +40,12 @@ _HOMES = {
     "features": "verger.api",
     "reduce": "verger.api",
     "pack": "verger.api",
-    "ImageFeaturizer": "verger.featurize.transformer",
-    "decode_rgb": "verger.decode",
-    "PCA": "verger.reduce.spark",
-    "PCAModel": "verger.reduce.spark",
-    "read_images": "verger.ingest",
-    "open_session": "verger.session",
+    "ImageFeaturizer": "verger.spark_ml.featurizer",
+    "decode_rgb": "verger.kernel.decode",
+    "PCA": "verger.spark_ml.pca_stage",
+    "PCAModel": "verger.spark_ml.pca_stage",
+    "read_images": "verger.spark_ml.images",
+    "open_session": "verger.engine.spark.session",
 }
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from os import PathLike, fspath
 from typing import Any
 
-from verger import pipeline
-from verger.manifest import Manifest
-from verger.progress import Progress, Silent
+from verger.pipeline import chain
+from verger.process.progress import Progress, Silent
 from verger.settings import load_settings
-from verger.uri import any_path
+from verger.storage.manifest import Manifest
+from verger.storage.uri import any_path
 
 Location = str | PathLike[str]
 
@@ -26,12 +26,12 @@ def run(src: Location, out: Location, *, progress: Progress = _SILENT, **setting
 
     >>> verger.run("photos/", "out/", model="fruitnet", variance=0.95, overwrite=True)  # doctest: +SKIP
     """
-    return pipeline.run(fspath(src), any_path(fspath(out)), load_settings(**settings), progress)
+    return chain.run(fspath(src), any_path(fspath(out)), load_settings(**settings), progress)
 
 
 def features(src: Location, out: Location, *, progress: Progress = _SILENT, **settings: Any) -> Manifest:
     """Photos at `src` -> features and rejected in `out`: the first half of `run`."""
-    return pipeline.features(fspath(src), any_path(fspath(out)), load_settings(**settings), progress)
+    return chain.features(fspath(src), any_path(fspath(out)), load_settings(**settings), progress)
 
 
 def reduce(
@@ -42,9 +42,9 @@ def reduce(
     update: an earlier result whose PCA the features are added to.
     """
     state = None if update is None else any_path(fspath(update))
-    return pipeline.reduce(any_path(fspath(src)), any_path(fspath(out)), load_settings(**settings), progress, state)
+    return chain.reduce(any_path(fspath(src)), any_path(fspath(out)), load_settings(**settings), progress, state)
 
 
 def pack(src: Location, out: Location, *, progress: Progress = _SILENT, **settings: Any) -> Manifest:
     """Many small photos at `src` -> few large files in `out`, which `run` and `features` take as their source."""
-    return pipeline.pack(fspath(src), any_path(fspath(out)), load_settings(**settings), progress)
+    return chain.pack(fspath(src), any_path(fspath(out)), load_settings(**settings), progress)

@@ -21,7 +21,7 @@ from pydantic_settings import (
 )
 
 from verger.errors import SettingsError
-from verger.master import check_master
+from verger.spark_master import check_master
 
 TOML_FILE = "verger.toml"
 ENV_PREFIX = "VERGER_"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pyarrow import fs
 
-from verger.places import cache_dir, put_in_place
+from verger.storage.cache import cache_dir, put_in_place
 
 ACCOUNT = "devstoreaccount1"
 # Azurite's well-known key: it guards nothing.

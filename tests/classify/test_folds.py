@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from verger.classify.folds import ALWAYS_TRAINED, deal_groups, fold_of, group_of, group_pattern
 from verger.errors import SettingsError
+from verger.learn.folds import ALWAYS_TRAINED, deal_groups, fold_of, group_of, group_pattern
 
 FILMS = [f"file:/x/Apple/{axis}{n}_100.jpg" for axis in ("", "r_", "r2_") for n in range(30)]
 

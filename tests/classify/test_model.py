@@ -7,16 +7,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from verger.classify.calibrate import choose_threshold, fit_temperature
-from verger.classify.metrics import (
+from verger.errors import ClassifierError
+from verger.kernel.classifier.classifier import Classifier, load_classifier, softmax
+from verger.kernel.classifier.metrics import (
     Answers,
     calibration_error,
     calibration_error_by_chance,
     evaluate_answers,
     wilson,
 )
-from verger.classify.model import Classifier, load_classifier, softmax
-from verger.errors import ClassifierError
+from verger.kernel.classifier.temperature import choose_threshold, fit_temperature
 
 
 def classifier(threshold: float = 0.5) -> Classifier:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from tests.chain import verger
 
-from verger.classify.model import Classifier, load_classifier
-from verger.classify.predict import predict
-from verger.classify.taxonomy import read_taxonomy
-from verger.featurize.catalog import NetworkSpec
-from verger.featurize.network import prepare_network
+from verger.kernel.classifier.classifier import Classifier, load_classifier
+from verger.kernel.classifier.taxonomy import read_taxonomy
+from verger.kernel.networks.catalog import NetworkSpec
+from verger.kernel.networks.network import prepare_network
+from verger.learn.predict import predict
 from verger.sample import SampleOptions, render_sample
 
 KINDS = ("Apple", "Banana", "Lemon", "Strawberry", "Orange", "Pear")
@@ -81,6 +81,6 @@ def test_a_classifier_of_other_features_says_so(renders: Path, tmp_path: Path) -
 def test_naming_a_photo_imports_nothing_of_spark_or_arrow() -> None:
     """They would cost half of the two seconds an answer may take."""
     heavy = "('pyspark', 'pyarrow', 'pandas')"
-    check = f"import sys, verger.classify.predict; print([m for m in {heavy} if m in sys.modules])"
+    check = f"import sys, verger.learn.predict; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from verger.classify import taxonomy
-from verger.classify.taxonomy import Taxon, read_taxonomy, taxon_named, taxon_of
+from verger.kernel.classifier import taxonomy
+from verger.kernel.classifier.taxonomy import Taxon, read_taxonomy, taxon_named, taxon_of
 from verger.sample import KINDS
 
 BINOMIAL = re.compile(r"[A-Z][a-z]+ (\N{MULTIPLICATION SIGN} )?[a-z]+(-[a-z]+)?( var\. [a-z]+)?")

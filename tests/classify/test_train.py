@@ -15,19 +15,19 @@ import pytest
 from pyspark.sql import SparkSession
 from tests.chain import manifest_here, verger
 
-from verger.classify.fit_local import read_examples
-from verger.classify.model import Classifier, Floats, load_classifier
-from verger.classify.options import TrainOptions
-from verger.classify.run import evaluate_result, train_result
-from verger.classify.train import MAX_CROSS_VALIDATED, Scheme
 from verger.engine.choice import LOCAL, SPARK
 from verger.errors import ClassifierError, ResultError, SetupError
-from verger.manifest import Manifest
-from verger.progress import Silent
-from verger.reduce.moments import Moments
-from verger.reduce.pca import Criterion, Projection, fit_exact
-from verger.reduce.stored import write_pca_model
+from verger.kernel.classifier.classifier import Classifier, Floats, load_classifier
+from verger.kernel.moments import Moments
+from verger.kernel.pca import Criterion, Projection, fit_exact
+from verger.learn.classifier_jobs import evaluate_result, train_result
+from verger.learn.fit_local import read_examples
+from verger.learn.train import MAX_CROSS_VALIDATED, Scheme
+from verger.learn.training_options import TrainOptions
+from verger.pipeline.pca_folder import write_pca_model
+from verger.process.progress import Silent
 from verger.settings import load_settings
+from verger.storage.manifest import Manifest
 
 N_FEATURES = 12
 KINDS = ("Apple", "Pear", "Plum")
@@ -152,7 +152,7 @@ def test_both_engines_cross_validate_the_same_photos(spark: SparkSession, monkey
     from pyspark.sql import functions as sql
 
     paths = [f"file:/photos/é {n}_100.jpg" for n in range(2000)]
-    monkeypatch.setattr("verger.classify.train.MAX_CROSS_VALIDATED", 500)
+    monkeypatch.setattr("verger.learn.train.MAX_CROSS_VALIDATED", 500)
     scheme = Scheme({"Apple": 1500, "Pear": 500}, None, {}, 5)
     here = [path for path in paths if scheme.is_sampled(path)]
     table = spark.createDataFrame([(path,) for path in paths], "path string")
@@ -178,9 +178,9 @@ class Hidden(MetaPathFinder):
             raise ModuleNotFoundError(name)
 
 sys.meta_path.insert(0, Hidden())
-from verger.classify.options import TrainOptions
-from verger.classify.run import train_result
-from verger.progress import Silent
+from verger.learn.training_options import TrainOptions
+from verger.learn.classifier_jobs import train_result
+from verger.process.progress import Silent
 from verger.settings import load_settings
 
 options = TrainOptions(n_folds=2, regularisations=(0.01,))
@@ -202,10 +202,10 @@ def test_verger_itself_imports_neither_pandas_nor_scikit_learn_to_prepare_a_trai
     script = """
 import sys
 from pathlib import Path
-from verger.classify import run
-from verger.classify.fit_local import read_examples
-from verger.classify.options import TrainOptions
-from verger.classify.train import plan_training
+from verger.learn import classifier_jobs
+from verger.learn.fit_local import read_examples
+from verger.learn.training_options import TrainOptions
+from verger.learn.train import plan_training
 
 examples, options = read_examples(Path("result"), "features"), TrainOptions()
 with examples.prepared(plan_training(examples, options), options):
@@ -219,7 +219,7 @@ def test_without_scikit_learn_the_error_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_result(tmp_path / "result")
-    monkeypatch.setattr("verger.classify.fit_local.find_spec", lambda name: None)
+    monkeypatch.setattr("verger.learn.fit_local.find_spec", lambda name: None)
     with pytest.raises(SetupError, match=r"pip install 'verger\[learn\]'"):
         trained(tmp_path / "result", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["result"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from verger.cloud.terraform import PLUGINS
+from verger.cloud.deploy.terraform import PLUGINS
 
 # Read before the tests are cut off from the user's settings.
 _SET = os.environ.get(PLUGINS)

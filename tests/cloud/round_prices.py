@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from verger.cloud.prices import Prices
+from verger.cloud.pricing.prices import Prices
 
 _SOURCE = {"source": "us"}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from tests.cloud.iam_simulate import ACCOUNT
-from verger.cloud.provider import Deployment
-from verger.cloud.terraform import terraform_of
+from verger.cloud.deploy.provider import Deployment
+from verger.cloud.deploy.terraform import terraform_of
 
 
 def note_outputs(here: Deployment, bucket: str, **engine: str) -> None:

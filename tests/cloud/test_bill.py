@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.cloud.round_prices import PRICES
-from verger.cloud.bill import BILLS, Spent
-from verger.cloud.provider import Deployment, Shape
+from verger.cloud.deploy.provider import Deployment, Shape
+from verger.cloud.pricing.bill import BILLS, Spent
 from verger.errors import CloudError
 
 # A quarter of an hour to start, one hour of work, three quarters idle: up for two.

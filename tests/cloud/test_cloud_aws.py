@@ -30,9 +30,9 @@ from moto.emr.models import emr_backends
 
 from tests.chain import manifest_of, verger, wait_until
 from tests.cloud.moto_server import serving
-from verger.cloud.package import MANIFEST
-from verger.java import use_java
-from verger.objects.stores import store_of
+from verger.cloud.deploy.package import MANIFEST
+from verger.engine.spark.java import use_java
+from verger.storage.objects.stores import store_of
 
 pytestmark = [
     pytest.mark.cloud,

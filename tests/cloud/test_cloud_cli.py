@@ -12,11 +12,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from verger.cli import app
-from verger.cloud import deployments
 from verger.cloud.aws import Aws
-from verger.cloud.provider import Deployment, Shape
-from verger.cloud.region import EU_REGIONS
-from verger.cloud.terraform import infra_folder
+from verger.cloud.deploy import deployments
+from verger.cloud.deploy.provider import Deployment, Shape
+from verger.cloud.deploy.terraform import infra_folder
+from verger.cloud.regions import EU_REGIONS
 from verger.errors import CloudError, SettingsError, SetupError
 
 
@@ -171,7 +171,7 @@ def test_a_package_is_made_for_machines_that_install_it(monkeypatch: pytest.Monk
     monkeypatch.setattr(Aws, "check", lambda *_: None)
     monkeypatch.setattr(Aws, "up", lambda *_: None)
     made: list[Path] = []
-    monkeypatch.setattr("verger.cloud.package.build", lambda folder, *_: made.append(folder))
+    monkeypatch.setattr("verger.cloud.deploy.package.build", lambda folder, *_: made.append(folder))
     image = ("--engine", "serverless", "--image", "orchard/verger:1")
     assert cloud("up", "--name", "pears", *image, "--yes").exit_code == 0 and made == []
     assert cloud("up", "--name", "apples", "--yes").exit_code == 0

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.cloud.round_prices import PRICES
-from verger.cloud.calibration import load_calibration
-from verger.cloud.compare import alternatives, compare, photos_within, what_fits
-from verger.cloud.cost import (
+from verger.cloud.deploy.provider import Deployment, Shape
+from verger.cloud.deploy.targets import CLOUDS
+from verger.cloud.pricing.calibration import load_calibration
+from verger.cloud.pricing.comparison import alternatives, compare, photos_within, what_fits
+from verger.cloud.pricing.duration import Job, hours
+from verger.cloud.pricing.estimate import (
     SLOWNESS,
     START_MINUTES,
     Estimate,
@@ -21,13 +24,10 @@ from verger.cloud.cost import (
     estimate,
     hourly,
 )
-from verger.cloud.prices import Range, load_prices
-from verger.cloud.provider import Deployment, Shape
-from verger.cloud.providers import CLOUDS
-from verger.cloud.shapes import parse_shape
-from verger.cloud.timing import Job, hours
+from verger.cloud.pricing.prices import Range, load_prices
+from verger.cloud.pricing.shapes import parse_shape
 from verger.errors import CloudError, SettingsError
-from verger.ingest.packed import SHARD_BYTES
+from verger.sources.packed import SHARD_BYTES
 
 DOCS = Path(__file__).parents[2] / "docs" / "cost.md"
 CALIBRATION = load_calibration()

@@ -11,12 +11,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tests.chain import verger
-from verger.calibrate import Size, photos_per_s
 from verger.cli import app
-from verger.cloud.calibration import load_calibration
-from verger.cloud.prices import BUNDLED
+from verger.cli.calibrate import Size, photos_per_s
+from verger.cloud.pricing.calibration import load_calibration
+from verger.cloud.pricing.prices import BUNDLED
 from verger.errors import SettingsError
-from verger.progress import Silent
+from verger.process.progress import Silent
 from verger.sample import SampleOptions, render_sample
 
 SVG = "{http://www.w3.org/2000/svg}"

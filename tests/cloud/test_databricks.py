@@ -17,7 +17,7 @@ from tests.cloud.databricks_server import Workspace
 from tests.cloud.stub import Stub, serving
 from verger.cli import app
 from verger.cloud.databricks import Databricks
-from verger.cloud.provider import Deployment, Job, Shape
+from verger.cloud.deploy.provider import Deployment, Job, Shape
 from verger.errors import CloudError, SettingsError, SetupError
 
 pytestmark = pytest.mark.cloud

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from verger.cloud import deployments
-from verger.cloud.provider import Deployment, Shape
+from verger.cloud.deploy import deployments
+from verger.cloud.deploy.provider import Deployment, Shape
 from verger.errors import CloudError, SettingsError
 
 

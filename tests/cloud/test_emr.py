@@ -15,8 +15,8 @@ from tests.cloud.moto_server import serving
 from tests.cloud.states import note_outputs
 from verger.cloud.aws import Aws
 from verger.cloud.aws.clients import client
-from verger.cloud.provider import Deployment, Job, Shape
-from verger.cloud.terraform import Terraform
+from verger.cloud.deploy.provider import Deployment, Job, Shape
+from verger.cloud.deploy.terraform import Terraform
 from verger.errors import CloudError
 
 pytestmark = [

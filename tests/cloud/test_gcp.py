@@ -26,10 +26,10 @@ from tests.cloud.dataproc_server import Dataproc
 from tests.cloud.gcs_server import Store, serving_store
 from tests.cloud.stub import Stub
 from verger.cli import app
-from verger.cloud import terraform
+from verger.cloud.deploy import terraform
+from verger.cloud.deploy.provider import Deployment, Job, Shape
 from verger.cloud.gcp import Gcp, stack
 from verger.cloud.gcp.upload import pack_site
-from verger.cloud.provider import Deployment, Job, Shape
 from verger.errors import CloudError, SettingsError, SetupError
 
 pytestmark = [

@@ -1,4 +1,4 @@
-"""gs:// as verger.objects asks it, of a Cloud Storage of our own: written, listed, read, removed."""
+"""gs:// as verger.storage.objects asks it, of a Cloud Storage of our own: written, listed, read, removed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 from tests.chain import store_at
 from tests.cloud.gcs_server import Store, serving_store
 from tests.test_objects import dead_lock, take_over_at_once
-from verger.content import read_photo
-from verger.ingest.walk import Skipped, walk_source
-from verger.objects import ObjectPath, object_path
-from verger.objects.stores import failure
+from verger.sources.content import read_photo
+from verger.sources.walk import Skipped, walk_source
+from verger.storage.objects import ObjectPath, object_path
+from verger.storage.objects.stores import failure
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from verger.cloud.aws.guard import guard
 from verger.cloud.aws.stack import Stack
-from verger.cloud.provider import Deployment, Finding, Shape
+from verger.cloud.deploy.provider import Deployment, Finding, Shape
 from verger.errors import CloudError
 
 HERE = Deployment("orchard", "aws", "eu-west-3", "emr", Shape(2, "m5.xlarge", "m5.xlarge"))

@@ -11,10 +11,10 @@ import pytest
 import yaml
 from databricks.sdk.service import catalog, jobs
 
-from verger.cloud.bill import DISK_GB
 from verger.cloud.databricks import job as ask
-from verger.cloud.provider import Deployment, Shape
-from verger.cloud.terraform import infra_folder
+from verger.cloud.deploy.provider import Deployment, Shape
+from verger.cloud.deploy.terraform import infra_folder
+from verger.cloud.pricing.bill import DISK_GB
 
 pytestmark = pytest.mark.cloud
 

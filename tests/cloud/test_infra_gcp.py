@@ -14,11 +14,11 @@ import pytest
 
 from tests.cloud.google_schema import VERSION, Schema, read_schema
 from tests.cloud.hcl import Block, read_blocks
+from verger.cloud.deploy.provider import Deployment, Shape
+from verger.cloud.deploy.terraform import infra_folder
 from verger.cloud.gcp.names import Names
 from verger.cloud.gcp.stack import variables
-from verger.cloud.provider import Deployment, Shape
-from verger.cloud.region import EU_REGIONS
-from verger.cloud.terraform import infra_folder
+from verger.cloud.regions import EU_REGIONS
 
 FOLDER = infra_folder("gcp")
 META = {"count", "for_each", "depends_on", "provider"}

@@ -43,7 +43,7 @@ sys.exit(1)
 UP = """
 from verger.cli import main
 from verger.cloud.aws import Aws
-from verger.cloud.terraform import terraform_of
+from verger.cloud.deploy.terraform import terraform_of
 
 Aws.check = lambda *_: None
 Aws.up = lambda _, wanted, package, say: terraform_of(wanted).apply(say)

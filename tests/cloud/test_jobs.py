@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from verger.cli.chain import GROUPS
-from verger.cloud.jobs import carried_files, flags_of, is_there, with_uris, with_weights
+from verger.cli.flags import GROUPS
+from verger.cloud.deploy.command_line import carried_files, flags_of, is_there, with_uris, with_weights
 from verger.errors import CloudError, SettingsError
-from verger.featurize.network import imagenet_file
+from verger.kernel.networks.network import imagenet_file
 from verger.settings import load_settings, origins
 
 

@@ -23,10 +23,10 @@ import pytest
 
 from tests.chain import Done, table, verger
 from tests.cloud.yarn import serving
-from verger.cloud.package import LOCKS, Target, build, read_lock
-from verger.cloud.wheel import own_wheel
+from verger.cloud.deploy.package import LOCKS, Target, build, read_lock
+from verger.cloud.deploy.wheel import own_wheel
+from verger.engine.spark.java import use_java
 from verger.errors import CloudError, SettingsError
-from verger.java import use_java
 from verger.sample import SampleOptions, render_sample
 
 PYTHON = "{}.{}".format(*sys.version_info)
@@ -72,13 +72,13 @@ def test_the_wheel_is_whole_and_the_same_whenever_it_is_made() -> None:
                 told = urlsafe_b64encode(hashlib.sha256(found).digest()).rstrip(b"=").decode()
                 assert (digest, size) == (f"sha256={told}", str(len(found))), file
         assert any(file.startswith("verger/models/fruitnet") for file in wheel.namelist())
-        assert not any(file.startswith(("verger/infra", "verger/cloud/locks")) for file in wheel.namelist())
+        assert not any(file.startswith(("verger/infra", "verger/cloud/deploy/locks")) for file in wheel.namelist())
 
 
 def test_the_scripts_are_sound() -> None:
     if shutil.which("shellcheck") is None:
         pytest.skip("needs shellcheck")
-    scripts = sorted((Path(__file__).parents[2] / "src/verger/cloud/node").glob("*.sh"))
+    scripts = sorted((Path(__file__).parents[2] / "src/verger/cloud/deploy/node").glob("*.sh"))
     done = subprocess.run(["shellcheck", *scripts], capture_output=True, text=True, check=False)
     assert scripts and done.returncode == 0, done.stdout
 
@@ -265,7 +265,7 @@ def small_package(tmp_path: Path) -> Path:
     """A package that holds two things, one of which the platform has."""
     folder = tmp_path / "package"
     (folder / "wheels").mkdir(parents=True)
-    shutil.copy(Path(__file__).parents[2] / "src/verger/cloud/node/install.sh", folder)
+    shutil.copy(Path(__file__).parents[2] / "src/verger/cloud/deploy/node/install.sh", folder)
     name, wheel = own_wheel()
     (folder / "wheels" / name).write_bytes(wheel)
     digest = hashlib.sha256(wheel).hexdigest()

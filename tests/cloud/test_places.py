@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests import s3
+from verger.cloud.aws.bucket import carry, resolve, resolve_out
 from verger.cloud.aws.clients import client
-from verger.cloud.aws.places import carry, resolve, resolve_out
-from verger.cloud.provider import Deployment, Shape
+from verger.cloud.deploy.provider import Deployment, Shape
 from verger.errors import CloudError
 
 HERE = Deployment("orchard", "aws", "eu-west-3", "emr", Shape(2, "m5.xlarge", "m5.xlarge"))

@@ -9,8 +9,8 @@ import pytest
 
 from tests.cloud import iam_simulate
 from tests.cloud.iam_simulate import ACCOUNT, Request
-from verger.cloud.region import EU_REGIONS
-from verger.cloud.terraform import infra_folder
+from verger.cloud.deploy.terraform import infra_folder
+from verger.cloud.regions import EU_REGIONS
 
 POLICIES = infra_folder("policies")
 SCP = json.loads((POLICIES / "aws-scp.json").read_text())

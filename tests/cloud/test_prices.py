@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from tests.cloud.round_prices import TABLE
 from verger.cli import app
-from verger.cloud.offers import refreshed
-from verger.cloud.prices import BUNDLED, RATES, Price, Region, load_prices
+from verger.cloud.pricing.aws_price_list import refreshed
+from verger.cloud.pricing.prices import BUNDLED, RATES, Price, Region, load_prices
 from verger.errors import CloudError, SettingsError
 
 PRICES = load_prices()

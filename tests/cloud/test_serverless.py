@@ -18,8 +18,8 @@ from tests.cloud.states import note_outputs
 from verger.cloud.aws import Aws, serverless
 from verger.cloud.aws.clients import client
 from verger.cloud.aws.stack import Stack
-from verger.cloud.provider import Deployment, Job, Shape
-from verger.cloud.terraform import Terraform, terraform_of
+from verger.cloud.deploy.provider import Deployment, Job, Shape
+from verger.cloud.deploy.terraform import Terraform, terraform_of
 from verger.errors import CloudError
 
 pytestmark = [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from verger.cloud.provider import Shape
-from verger.cloud.shapes import parse_shape, shape_text
+from verger.cloud.deploy.provider import Shape
+from verger.cloud.pricing.shapes import parse_shape, shape_text
 from verger.errors import SettingsError
 
 

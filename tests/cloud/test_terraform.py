@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from verger.cloud.terraform import PLUGINS, Terraform, infra_folder
+from verger.cloud.deploy.terraform import PLUGINS, Terraform, infra_folder
 from verger.errors import CloudError, SetupError
 
 pytestmark = [

@@ -17,8 +17,8 @@ from tests.cloud import iam_simulate, moto_server
 from tests.cloud.iam_simulate import ACCOUNT, Request
 from verger.cloud.aws import Aws
 from verger.cloud.aws.clients import client
-from verger.cloud.provider import Deployment, Job, Shape
-from verger.cloud.terraform import Terraform, infra_folder, terraform_of
+from verger.cloud.deploy.provider import Deployment, Job, Shape
+from verger.cloud.deploy.terraform import Terraform, infra_folder, terraform_of
 
 pytestmark = [
     pytest.mark.cloud,

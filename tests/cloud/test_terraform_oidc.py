@@ -12,8 +12,8 @@ import boto3
 import pytest
 
 from tests.cloud import moto_server
-from verger.cloud.region import EU_REGIONS
-from verger.cloud.terraform import Terraform, infra_folder
+from verger.cloud.deploy.terraform import Terraform, infra_folder
+from verger.cloud.regions import EU_REGIONS
 from verger.errors import CloudError
 
 pytestmark = [

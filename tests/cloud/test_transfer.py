@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests import s3
-from verger.cloud.transfer import fetch_tree
+from verger.cloud.deploy.transfer import fetch_tree
 from verger.errors import CloudError
-from verger.objects import ObjectPath
-from verger.objects.stores import store_of
+from verger.storage.objects import ObjectPath
+from verger.storage.objects.stores import store_of
 
 RESULT = ObjectPath(f"s3a://{s3.BUCKET}", "results/out")
 

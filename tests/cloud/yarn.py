@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape
 
 from tests.hdfs import _free_port, _jars
 from tests.maven import Jars, Module, obtain, spark_jars
-from verger.java import use_java
+from verger.engine.spark.java import use_java
 
 _START_S = 180.0
 _SERVERS = {

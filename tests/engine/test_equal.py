@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from verger.cli import app
 from verger.errors import ReductionError
-from verger.uri import any_path
+from verger.storage.uri import any_path
 
 TABLES = ("features", "rejected", "components")
 OTHER = {"local": "spark", "spark": "local"}
@@ -109,7 +109,7 @@ def fail_before_reduction(words: tuple[object, ...], engine: str, folder: Path) 
 
     src, *flags = words
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("verger.reduction.reduce_features", fail)
+        patch.setattr("verger.pipeline.reduce.reduce_features", fail)
         command = ["run", src, folder / "out", *flags, "--engine", engine]
         done = CliRunner().invoke(app, list(map(str, command)))
     assert isinstance(done.exception, ReductionError)

@@ -17,7 +17,7 @@ from tests import engine_tasks as tasks
 from tests.chain import descendants, wait_until, wait_until_gone
 
 from verger.engine.base import MAX_ATTEMPTS
-from verger.engine.local import LocalEngine, LocalOptions, keep_workers, local_engine
+from verger.engine.local.pool import LocalEngine, LocalOptions, keep_workers, local_engine
 from verger.errors import (
     DecodeError,
     JobError,
@@ -197,7 +197,7 @@ def test_workers_do_not_see_what_lies_in_the_working_folder(tmp_path: Path) -> N
     script = (
         "import os, random, sys\n"
         "from tests import engine_tasks as tasks\n"
-        "from verger.engine.local import LocalOptions, local_engine\n"
+        "from verger.engine.local.pool import LocalOptions, local_engine\n"
         "os.chdir(sys.argv[1])\n"
         "assert sys.path[0] == ''\n"
         "with local_engine(LocalOptions(1)) as engine:\n"
@@ -259,7 +259,7 @@ def test_a_worker_whose_driver_has_died_meanwhile_runs_no_task(tmp_path: Path) -
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     worker = subprocess.Popen(
-        [sys.executable, "-P", "-m", "verger.engine.worker", str(theirs.fileno()), str(gone.pid)],
+        [sys.executable, "-P", "-m", "verger.engine.local.worker", str(theirs.fileno()), str(gone.pid)],
         env=with_root(),
         pass_fds=[theirs.fileno()],
     )

@@ -6,7 +6,7 @@ import sys
 
 from tests.engine_tasks import leave_file_and_wait
 
-from verger.engine.local import LocalOptions, local_engine
+from verger.engine.local.pool import LocalOptions, local_engine
 
 if __name__ == "__main__":
     with local_engine(LocalOptions(n_workers=2)) as engine:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from verger.errors import SettingsError
-from verger.featurize.catalog import CATALOG, NetworkSpec
+from verger.kernel.networks.catalog import CATALOG, NetworkSpec
 
 # What Keras says of itself, asked in a process of its own: here Keras may be on another backend.
 ASK_KERAS = """
@@ -37,7 +37,7 @@ def test_the_catalog_holds_every_image_model_of_keras(keras_preprocessing: dict[
 
 
 def test_every_model_has_the_preprocessing_keras_gives_it(keras_preprocessing: dict[str, list[float]]) -> None:
-    from verger.featurize.convert import MEANS, SCALES
+    from verger.kernel.networks.convert import MEANS, SCALES
 
     probe = [0.0, 100.0, 255.0]
     for name, expected in keras_preprocessing.items():

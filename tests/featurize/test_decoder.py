@@ -14,9 +14,9 @@ from tests import poison
 from tests.chain import wait_until_gone
 from tests.photos import EXIF_TURNED, encode, paint
 
-from verger.decode import DEFAULT_MAX_PIXELS, decode_image
 from verger.errors import DecodeError, Reason, SetupError
-from verger.featurize.decoder import Decoder
+from verger.kernel.decode import DEFAULT_MAX_PIXELS, decode_image
+from verger.tasks.decode_apart import Decoder
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_child_that_does_not_start_is_no_photos_fault(tmp_path: Path, monkeypa
 
 def test_the_child_ends_with_its_worker(photos: Path) -> None:
     worker = (
-        "import pathlib, sys, time; from verger.featurize.decoder import Decoder; decoder = Decoder(10**6);"
+        "import pathlib, sys, time; from verger.tasks.decode_apart import Decoder; decoder = Decoder(10**6);"
         "decoder.decode(pathlib.Path(sys.argv[1]).read_bytes()); print(decoder._child.pid, flush=True);"
         "time.sleep(600)"
     )

@@ -18,15 +18,15 @@ from PIL import Image
 from tests.networks import save_tiny_onnx
 from tests.photos import encode, paint
 
+from verger.engine.spark.spark_options import SessionOptions, spark_settings
 from verger.errors import SettingsError, SetupError, WeightsError
-from verger.featurize import onnx_graph, onnx_operations, onnx_session
-from verger.featurize.catalog import NetworkSpec
-from verger.featurize.device import gpu_of, prepare_on
-from verger.featurize.network import prepare_network
-from verger.featurize.onnx_session import OnnxSession
-from verger.featurize.runtime import Extractor, extractor_for
-from verger.featurize.worker import WorkerOptions, featurize_batches
-from verger.session.options import SessionOptions, spark_settings
+from verger.kernel.networks import onnx_graph, onnx_operations, onnx_session
+from verger.kernel.networks.catalog import NetworkSpec
+from verger.kernel.networks.device import gpu_of, prepare_on
+from verger.kernel.networks.inference import Extractor, extractor_for
+from verger.kernel.networks.network import prepare_network
+from verger.kernel.networks.onnx_session import OnnxSession
+from verger.tasks.featurize_batches import WorkerOptions, featurize_batches
 
 Vectors = npt.NDArray[np.float64]
 
@@ -280,7 +280,7 @@ class FakeTask:
 
 @pytest.fixture
 def _three_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("verger.featurize.onnx_session.visible_gpus", lambda: ["0", "1", "2"])
+    monkeypatch.setattr("verger.kernel.networks.onnx_session.visible_gpus", lambda: ["0", "1", "2"])
 
 
 @pytest.mark.usefixtures("_three_gpus")

@@ -12,11 +12,11 @@ import numpy.typing as npt
 import pytest
 from pyspark.sql import SparkSession
 
-from verger.featurize.catalog import CATALOG, NetworkSpec
-from verger.featurize.network import prepare_network
-from verger.featurize.runtime import Extractor
-from verger.featurize.transformer import ImageFeaturizer
-from verger.ingest import read_images, with_content
+from verger.kernel.networks.catalog import CATALOG, NetworkSpec
+from verger.kernel.networks.inference import Extractor
+from verger.kernel.networks.network import prepare_network
+from verger.spark_ml.featurizer import ImageFeaturizer
+from verger.spark_ml.images import read_images, with_content
 
 SEED = 7
 

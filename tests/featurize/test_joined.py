@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 from tests.networks import save_tiny_onnx
 
-from verger.featurize.catalog import NetworkSpec
-from verger.featurize.network import prepare_network
-from verger.featurize.runtime import Extractor
+from verger.kernel.networks.catalog import NetworkSpec
+from verger.kernel.networks.inference import Extractor
+from verger.kernel.networks.network import prepare_network
 
 
 @pytest.fixture(scope="module")

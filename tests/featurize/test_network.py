@@ -14,9 +14,9 @@ from tests.chain import wait_until
 from tests.networks import N_FEATURES, save_tiny_onnx
 
 from verger.errors import WeightsError
-from verger.featurize.catalog import NetworkSpec
-from verger.featurize.network import imagenet_file, prepare_network
-from verger.featurize.runtime import Extractor
+from verger.kernel.networks.catalog import NetworkSpec
+from verger.kernel.networks.inference import Extractor
+from verger.kernel.networks.network import imagenet_file, prepare_network
 
 MAKE_OWN_KERAS = """
 import sys, keras
@@ -89,7 +89,7 @@ def test_seeded_weights_are_the_same_each_time_and_others_with_another_seed() ->
 @pytest.mark.slow
 def test_saved_weights_of_an_architecture_are_loaded(tmp_path: Path) -> None:
     save = (
-        "import sys, keras; from verger.featurize.weights import seed_weights;"
+        "import sys, keras; from verger.kernel.networks.weights import seed_weights;"
         "m = keras.applications.MobileNetV2("
         "include_top=False, weights=None, input_shape=(224, 224, 3), pooling='avg');"
         "seed_weights(m, 3); m.save_weights(sys.argv[1])"
@@ -124,8 +124,8 @@ def test_imagenet_weights_that_cannot_be_had_say_what_to_do(
 _FETCH = """
 import sys
 from keras.src.applications import mobilenet_v2
-from verger.featurize.catalog import NetworkSpec
-from verger.featurize.weights import build_with_weights
+from verger.kernel.networks.catalog import NetworkSpec
+from verger.kernel.networks.weights import build_with_weights
 mobilenet_v2.BASE_WEIGHT_PATH = sys.argv[1]
 build_with_weights(NetworkSpec("MobileNetV2"))
 """
@@ -196,9 +196,9 @@ def test_bf16_is_close_and_not_equal(shared: Path) -> None:
 _CONVERT = """
 import json, sys
 from pathlib import Path
-from verger.featurize import convert
-from verger.featurize.catalog import NetworkSpec
-from verger.featurize.weights import build
+from verger.kernel.networks import convert
+from verger.kernel.networks.catalog import NetworkSpec
+from verger.kernel.networks.weights import build
 for name in sys.argv[2:]:
     graph = convert.export_keras(build(NetworkSpec(name, "random:0")), Path(sys.argv[1]))
     print(json.dumps([name, list(graph.output(0).shape)]), flush=True)
@@ -208,7 +208,7 @@ for name in sys.argv[2:]:
 @pytest.mark.slow
 def test_every_architecture_converts(tmp_path: Path) -> None:
     """Building is what may fail (a channels-first kernel Keras refuses); weights and speed do not matter."""
-    from verger.featurize.catalog import CATALOG
+    from verger.kernel.networks.catalog import CATALOG
 
     large = ("Large", "XLarge", "B6", "B7", "V2L", "V2M")
     small = [name for name, known in CATALOG.items() if not known.is_bundled and not name.endswith(large)]

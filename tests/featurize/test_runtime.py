@@ -13,12 +13,12 @@ from PIL import Image
 from tests.networks import save_tiny_onnx
 from tests.photos import EXIF_TURNED, encode, paint
 
-from verger.decode import DEFAULT_MAX_PIXELS, limits
-from verger.featurize.catalog import NetworkSpec
-from verger.featurize.network import prepare_network
-from verger.featurize.runtime import Extractor, Vector, Views, featurize_photo
-from verger.featurize.worker import WorkerOptions, featurize_batches
-from verger.resume import fingerprint
+from verger.kernel.decode import DEFAULT_MAX_PIXELS, limits
+from verger.kernel.networks.catalog import NetworkSpec
+from verger.kernel.networks.inference import Extractor, Vector, Views, featurize_photo
+from verger.kernel.networks.network import prepare_network
+from verger.pipeline.resume import fingerprint
+from verger.tasks.featurize_batches import WorkerOptions, featurize_batches
 
 LARGE = encode(paint(2000, 1500), "JPEG", exif=EXIF_TURNED)
 

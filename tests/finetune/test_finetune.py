@@ -13,18 +13,18 @@ import psutil
 import pytest
 from PIL import Image
 
-from verger.augment.views import augment
-from verger.classify.model import load_classifier
-from verger.classify.predict import predict
 from verger.errors import ResultError, SettingsError, SetupError, SourceError, VergerError
-from verger.featurize.catalog import NetworkSpec
-from verger.featurize.network import prepare_network
-from verger.featurize.runtime import Extractor
-from verger.finetune.child import Task, run_child
-from verger.finetune.options import FinetuneOptions
-from verger.finetune.run import FinetuneResult, finetune
-from verger.finetune.split import split_photos
-from verger.progress import Silent
+from verger.kernel.classifier.classifier import load_classifier
+from verger.kernel.networks.catalog import NetworkSpec
+from verger.kernel.networks.inference import Extractor
+from verger.kernel.networks.network import prepare_network
+from verger.learn.augment.views import augment
+from verger.learn.finetune.child import Task, run_child
+from verger.learn.finetune.driver import FinetuneResult, finetune
+from verger.learn.finetune.finetune_options import FinetuneOptions
+from verger.learn.finetune.split import split_photos
+from verger.learn.predict import predict
+from verger.process.progress import Silent
 
 TINY = FinetuneOptions(weights="random:0", size_px=32, head_epochs=1, epochs=1, batch_size=8)
 COLOURS = {"green": (40, 180, 60), "red": (200, 40, 40)}
@@ -32,8 +32,8 @@ COLOURS = {"green": (40, 180, 60), "red": (200, 40, 40)}
 COMPARE_PREPROCESSING = """
 import keras, numpy as np
 from keras.applications.imagenet_utils import preprocess_input
-from verger.featurize.catalog import CATALOG
-from verger.finetune.extractor import LAYOUTS, _preprocess
+from verger.kernel.networks.catalog import CATALOG
+from verger.learn.finetune.extractor import LAYOUTS, _preprocess
 pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 5, 3)).astype(np.float32)
 for model in ("MobileNetV2", "VGG16", "DenseNet121"):
     expected = preprocess_input(pixels.copy(), mode=CATALOG[model].preprocessing, data_format="channels_last")
@@ -47,8 +47,8 @@ for model in ("MobileNetV2", "VGG16", "DenseNet121"):
 
 COMPARE_WITH_START = """
 import json, sys, keras, numpy as np
-from verger.finetune.extractor import backbone_of, start_weights
-from verger.finetune.options import FinetuneOptions
+from verger.learn.finetune.extractor import backbone_of, start_weights
+from verger.learn.finetune.finetune_options import FinetuneOptions
 start, _ = start_weights(FinetuneOptions(weights="random:0"))
 model = keras.saving.load_model(sys.argv[1])
 variables = backbone_of(model).weights

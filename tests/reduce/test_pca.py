@@ -20,11 +20,11 @@ from sklearn.decomposition import PCA as SklearnPCA
 from sklearn.preprocessing import StandardScaler as SklearnScaler
 
 from verger.errors import ReductionError, SettingsError
-from verger.reduce import moments as moments_module
-from verger.reduce.moments import Moments, merge_all
-from verger.reduce.pca import Criterion, fit_exact
-from verger.reduce.sketch import fit_randomized, product_part
-from verger.reduce.spark import PCA, PCAModel, fit_projection, vectors_of
+from verger.kernel import moments as moments_module
+from verger.kernel.moments import Moments, merge_all
+from verger.kernel.pca import Criterion, fit_exact
+from verger.kernel.sketch import fit_randomized, product_part
+from verger.spark_ml.pca_stage import PCA, PCAModel, fit_projection, vectors_of
 
 Matrix = npt.NDArray[np.float64]
 
@@ -156,8 +156,8 @@ def test_stages_save_and_load_in_a_pipeline(spark: SparkSession, tmp_path: Path)
 def test_many_partitions_are_merged_in_a_tree(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     x = correlated(400, 4)
     table = frame(spark, x).repartition(20)
-    monkeypatch.setattr("verger.reduce.spark.FAN_IN", 2)
-    monkeypatch.setattr("verger.reduce.spark.n_slots", lambda _: 20)
+    monkeypatch.setattr("verger.spark_ml.pca_stage.FAN_IN", 2)
+    monkeypatch.setattr("verger.spark_ml.pca_stage.n_slots", lambda _: 20)
     projection, moments = fit_projection(vectors_of(table, "features"), Criterion(k=2))
     assert moments.n == 400
     np.testing.assert_allclose(projection.mean, x.mean(0), rtol=1e-10)
@@ -206,7 +206,7 @@ def test_flattened_vgg16_width_goes_through_spark(spark: SparkSession) -> None:
 def test_a_variance_that_a_sketch_cannot_reach_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     x = np.random.default_rng(0).normal(size=(300, 100))
     monkeypatch.setattr(moments_module, "MAX_EXACT_FEATURES", 10)
-    monkeypatch.setattr("verger.reduce.sketch.MAX_COMPONENTS", 4)
+    monkeypatch.setattr("verger.kernel.sketch.MAX_COMPONENTS", 4)
     with pytest.raises(ReductionError, match=r"--components 4 or fewer.*--pooling avg"):
         fit_randomized(Moments.of(x), Criterion(variance=0.9), lambda m, s, b: product_part(x, m, s, b))
 

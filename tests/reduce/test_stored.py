@@ -7,10 +7,10 @@ import pytest
 from pyspark.sql import SparkSession
 
 from verger.errors import ReductionError
-from verger.reduce.moments import Moments
-from verger.reduce.pca import Criterion, Projection, fit_exact
-from verger.reduce.spark import PCAModel
-from verger.reduce.stored import read_projection, write_pca_model
+from verger.kernel.moments import Moments
+from verger.kernel.pca import Criterion, Projection, fit_exact
+from verger.pipeline.pca_folder import read_projection, write_pca_model
+from verger.spark_ml.pca_stage import PCAModel
 
 VECTORS = np.random.default_rng(0).normal(3, [1, 2, 3, 4], (30, 4)).astype(np.float32)
 

@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 from tests.photos import encode, paint
 
-from verger.decode import DEFAULT_MAX_PIXELS
-from verger.featurize.catalog import NetworkSpec
-from verger.featurize.network import prepare_network
-from verger.places import switching
-from verger.schema import REJECTED
+from verger.kernel.decode import DEFAULT_MAX_PIXELS
+from verger.kernel.networks.catalog import NetworkSpec
+from verger.kernel.networks.network import prepare_network
+from verger.storage.cache import switching
+from verger.storage.schemas import REJECTED
 from verger.tasks.base import Attempt
 from verger.tasks.featurize import FeaturizeJob, featurize_rows
 from verger.tasks.parts import open_part

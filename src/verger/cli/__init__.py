@@ -11,7 +11,7 @@ from verger.errors import SettingsError, VergerError
 
 # These join the app, in the order that `verger --help` shows.
 # isort: off
-from verger.cli import photos, classifier, cluster, cloud, cost, machine  # noqa: F401
+from verger.cli import classifier, cloud, cluster, cost, machine, photos  # noqa: F401
 # isort: on
 
 __all__ = ["app", "main"]

@@ -10,14 +10,14 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from verger import tables
+from verger.cli import tables
 from verger.cli.app import EXIT_ERROR, Features, Result, Source, Trained, app, console
-from verger.cli.chain import chain_command
-from verger.console import watching
-from verger.manifest import Manifest
-from verger.progress import Progress
+from verger.cli.flags import chain_command
+from verger.cli.progress_bar import watching
+from verger.process.progress import Progress
 from verger.settings import ENGINE, RESULT, SPARK, Settings
-from verger.uri import any_path, local_folder
+from verger.storage.manifest import Manifest
+from verger.storage.uri import any_path, local_folder
 
 
 @chain_command(RESULT, ENGINE, SPARK)
@@ -39,8 +39,8 @@ def train(
     verger train out/ classifier/ --on components --folds 3
     verger train out/ classifier/ --group 'regex:/([^/]+)_[0-9]+[.]jpg$'   # pictures of one series stay together
     """
-    from verger.classify.options import TrainOptions, parse_regularisations
-    from verger.classify.run import train_result
+    from verger.learn.classifier_jobs import train_result
+    from verger.learn.training_options import TrainOptions, parse_regularisations
 
     strengths = parse_regularisations(regularisation)
     options = TrainOptions(group=group, n_folds=folds, regularisations=strengths, accuracy=accuracy)
@@ -57,7 +57,7 @@ def evaluate(
     verger evaluate out/ judged/                             # the classifier that ships with verger
     verger evaluate other/ judged/ --classifier classifier/
     """
-    from verger.classify.run import evaluate_result
+    from verger.learn.classifier_jobs import evaluate_result
 
     path = any_path(classifier) if classifier else None
     return evaluate_result(path, any_path(features), any_path(out), settings, watch)
@@ -80,8 +80,8 @@ def predict(
     verger predict photos/*.jpg --top 5 --views 5
     verger predict fruit.jpg --classifier classifier/ --json
     """
-    from verger.classify.model import load_classifier
-    from verger.classify.predict import predict
+    from verger.kernel.classifier.classifier import load_classifier
+    from verger.learn.predict import predict
 
     chosen = load_classifier(any_path(classifier) if classifier else None)
     named = list(predict(photos, chosen, top=top, views=views))
@@ -122,8 +122,8 @@ def finetune(
     verger finetune photos/ tuned/ --model EfficientNetB0 --epochs 20 --overwrite
     verger finetune photos/ tuned/ --size-px 128 --unfreeze 0.2        # quicker
     """
-    from verger.finetune.options import FinetuneOptions
-    from verger.finetune.run import finetune
+    from verger.learn.finetune.driver import finetune
+    from verger.learn.finetune.finetune_options import FinetuneOptions
 
     options = FinetuneOptions(
         model=model,

@@ -9,14 +9,16 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from verger.cli import deployment_tables
 from verger.cli.app import EXIT_ERROR, app, console
-from verger.cli.chain import GROUPS, with_settings
 from verger.cli.consent import Asked, ask, say, show_plan, tell, tell_hourly, telling_what_to_do_next
+from verger.cli.flags import GROUPS, with_settings
 from verger.cli.wanted import Name, with_deployment
-from verger.cloud import deployment_tables, deployments
-from verger.cloud.jobs import carried_files, flags_of, is_there, with_weights
-from verger.cloud.provider import Deployment, Job, Provider
-from verger.cloud.providers import cloud_of, installs_package, target_of
+from verger.cloud.deploy import deployments
+from verger.cloud.deploy.command_line import carried_files, flags_of, is_there, with_weights
+from verger.cloud.deploy.provider import Deployment, Job, Provider
+from verger.cloud.deploy.targets import installs_package, target_of
+from verger.cloud.registry import load_provider
 from verger.errors import CloudError
 from verger.settings import EXPORT, NETWORK, PHOTOS, REDUCTION, RESULT, RESUME, load_settings, origins
 
@@ -106,7 +108,7 @@ def submit(
     verger cloud submit raw/ results/first --variance 0.95 --overwrite --yes
     verger cloud submit raw/ packed/all --command pack
     """
-    from verger.workplace import network_spec  # it imports what no other command of these needs
+    from verger.pipeline.context import network_spec  # it imports what no other command of these needs
 
     here = deployments.recall(name)
     settings, told_by = load_settings(**given), origins(**given)
@@ -237,13 +239,13 @@ def package_command(
     verger cloud package build/package
     verger cloud package build/package --arch aarch64 --glibc 2.36       # Arm machines of Dataproc
     """
-    from verger.cloud.package import Target, build
+    from verger.cloud.deploy.package import Target, build
 
     build(folder, Target(python, arch, spark, glibc), say)
 
 
 def _provider(here: Deployment) -> Provider:
-    return cloud_of(here.provider).load()
+    return load_provider(here.provider)
 
 
 def _check_same_place(wanted: Deployment) -> None:
@@ -265,7 +267,7 @@ def _place_of(here: Deployment) -> dict[str, str | None]:
 
 def _packed(wanted: Deployment, folder: Path) -> Path:
     """Return where the package for a deployment's machines is; one that is there already is only looked over."""
-    from verger.cloud.package import build
+    from verger.cloud.deploy.package import build
 
     if installs_package(wanted):
         build(folder, target_of(wanted), say)

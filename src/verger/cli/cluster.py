@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from verger import tables
+from verger.cli import tables
 from verger.cli.app import EXIT_ERROR, app, console, messages
 
 commands = typer.Typer(
@@ -35,8 +35,8 @@ def up(
     verger cluster up
     verger cluster up --workers 4 --cores 2 --memory 2g
     """
-    from verger.cluster import ClusterOptions
-    from verger.cluster import up as start
+    from verger.engine.spark.standalone.control import ClusterOptions
+    from verger.engine.spark.standalone.control import up as start
 
     options = ClusterOptions(workers, cores, memory, host, port)
     with messages.status("starting") as shown:
@@ -53,7 +53,7 @@ def down() -> None:
     \b
     verger cluster down
     """
-    from verger.cluster import down as stop
+    from verger.engine.spark.standalone.control import down as stop
 
     with messages.status("stopping"):
         stopped = stop()
@@ -75,7 +75,7 @@ def status(
     verger cluster status
     verger cluster status --json
     """
-    from verger.cluster import status as look
+    from verger.engine.spark.standalone.control import status as look
 
     found = look()
     if as_json:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import typer
 
+from verger.cli import deployment_tables
 from verger.cli.app import EXIT_ERROR, console, messages
-from verger.cloud import deployment_tables
-from verger.cloud.provider import Deployment, Provider
+from verger.cloud.deploy.provider import Deployment, Provider
 from verger.errors import CloudError
 
 
@@ -59,10 +59,10 @@ def _check_hours(wanted: Deployment, dearest_eur: float | None, max_eur: float) 
 
 
 def _show_estimate(wanted: Deployment, asked: Asked) -> None:
-    from verger.cloud.calibration import load_calibration
-    from verger.cloud.cost import ENDING, Photos, check_budget, count_of, estimate
-    from verger.cloud.prices import load_prices
-    from verger.cloud.tables import cost_table
+    from verger.cli.cost_tables import cost_table
+    from verger.cloud.pricing.calibration import load_calibration
+    from verger.cloud.pricing.estimate import ENDING, Photos, check_budget, count_of, estimate
+    from verger.cloud.pricing.prices import load_prices
 
     calibration, prices = load_calibration(), load_prices()
     photos = Photos.described(count_of(asked.photos), calibration, asked.mean_kb, asked.megapixels)
@@ -80,8 +80,8 @@ def _show_estimate(wanted: Deployment, asked: Asked) -> None:
 
 def tell_hourly(here: Deployment) -> float | None:
     """Print what a deployment costs, and return what an hour costs at most, in EUR; None where prices lack."""
-    from verger.cloud.cost import LINGERING, dearest_hour, eur_a_month_until_down, eur_of, hourly
-    from verger.cloud.prices import load_prices
+    from verger.cloud.pricing.estimate import LINGERING, dearest_hour, eur_a_month_until_down, eur_of, hourly
+    from verger.cloud.pricing.prices import load_prices
 
     prices = load_prices()
     try:

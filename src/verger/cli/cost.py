@@ -13,15 +13,15 @@ import typer
 from rich.console import Console
 
 from verger.cli.app import app, console, messages
-from verger.cloud.providers import check_engine, cloud_of
+from verger.cloud.deploy.targets import check_engine, cloud_of
 from verger.errors import SettingsError
 from verger.settings import DECODE_MODES
 
 if TYPE_CHECKING:
-    from verger.cloud.calibration import Calibration
-    from verger.cloud.cost import Estimate
-    from verger.cloud.prices import Prices
-    from verger.cloud.provider import Deployment, Shape
+    from verger.cloud.deploy.provider import Deployment, Shape
+    from verger.cloud.pricing.calibration import Calibration
+    from verger.cloud.pricing.estimate import Estimate
+    from verger.cloud.pricing.prices import Prices
 
 commands = typer.Typer(invoke_without_command=True, rich_markup_mode="rich")
 app.add_typer(commands, name="cost")
@@ -79,14 +79,14 @@ def cost(
     """
     if context.invoked_subcommand is not None:
         return
-    from verger.cloud import tables
-    from verger.cloud.compare import compare as side_by_side
-    from verger.cloud.cost import Photos, count_of, estimate
-    from verger.cloud.plot import chart
+    from verger.cli import cost_tables
+    from verger.cloud.pricing.chart import chart
+    from verger.cloud.pricing.comparison import compare as side_by_side
+    from verger.cloud.pricing.estimate import Photos, count_of, estimate
 
     table = _load_prices(prices)
     if show_prices:
-        console.print(tables.prices_table(table))
+        console.print(cost_tables.prices_table(table))
         return
     count = count_of(photos)
     wanted = _deployment(provider, region, engine, _shape(provider, shape, primary, spot=spot), idle_minutes)
@@ -105,7 +105,11 @@ def cost(
     if as_json:
         print(json.dumps([_plain(each) for each in found] if compare else _plain(found[0])))
     else:
-        shown = tables.comparison_table(found, wanted) if compare else tables.cost_table(found[0], measured, table)
+        shown = (
+            cost_tables.comparison_table(found, wanted)
+            if compare
+            else cost_tables.cost_table(found[0], measured, table)
+        )
         console.print(shown)
     if max_eur is not None:
         _check(wanted, max_eur, table, estimating)
@@ -128,16 +132,16 @@ def refresh(
     verger cost refresh ec2.json emr.json s3.json --region eu-west-3 > prices.json
     verger cost --photos 1e6 --prices prices.json
     """
-    from verger.cloud.offers import refreshed
-    from verger.cloud.prices import load_prices
+    from verger.cloud.pricing.aws_price_list import refreshed
+    from verger.cloud.pricing.prices import load_prices
 
     print(refreshed(load_prices(prices), region, offer, _today()).model_dump_json(indent=1))
 
 
 def _check(wanted: Deployment, max_eur: float, table: Prices, estimating: Callable[..., Estimate]) -> None:
     """Raise CloudError where it may cost more, and say what would not."""
-    from verger.cloud.compare import compare, what_fits
-    from verger.cloud.cost import check_budget
+    from verger.cloud.pricing.comparison import compare, what_fits
+    from verger.cloud.pricing.estimate import check_budget
 
     found = estimating(wanted)
     fitting = ""
@@ -148,7 +152,7 @@ def _check(wanted: Deployment, max_eur: float, table: Prices, estimating: Callab
 
 
 def _load_prices(file: Path | None) -> Prices:
-    from verger.cloud.prices import STALE_DAYS, load_prices
+    from verger.cloud.pricing.prices import STALE_DAYS, load_prices
 
     table = load_prices(file)
     days = table.age_days(_today())
@@ -169,27 +173,27 @@ def _today() -> date:
 def _deployment(
     provider: str, region: str | None, engine: str | None, shape: Shape, idle_minutes: int
 ) -> Deployment:
-    from verger.cloud.provider import Deployment
-    from verger.cloud.region import DEFAULT_REGIONS
+    from verger.cloud.deploy.provider import Deployment
+    from verger.cloud.regions import DEFAULT_REGIONS
 
     name = region or DEFAULT_REGIONS[provider]
     return Deployment("cost", provider, name, check_engine(provider, engine), shape, idle_minutes=idle_minutes)
 
 
 def _shape(provider: str, text: str | None, primary: str | None, *, spot: bool) -> Shape:
-    from verger.cloud.shapes import parse_shape
+    from verger.cloud.pricing.shapes import parse_shape
 
     return parse_shape(text or cloud_of(provider).shape, primary, spot=spot)
 
 
 def _calibration(src: str | None, model: str, limit: int | None, file: Path | None, *, quiet: bool) -> Calibration:
     """Measure, read or look up how fast a core is."""
-    from verger.cloud.calibration import load_calibration, save_calibration
+    from verger.cloud.pricing.calibration import load_calibration, save_calibration
 
     if src is None:
         return load_calibration(file, model)
-    from verger.calibrate import calibrate
-    from verger.console import watching
+    from verger.cli.calibrate import calibrate
+    from verger.cli.progress_bar import watching
 
     with watching(Console(stderr=True, quiet=quiet)) as watch:
         measured = calibrate(src, model, limit, watch)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from verger import __version__, tables
+from verger import __version__
+from verger.cli import tables
 from verger.cli.app import EXIT_ERROR, app, console, messages
-from verger.console import watching
+from verger.cli.progress_bar import watching
 
 
 @app.command()
@@ -18,7 +19,7 @@ def models() -> None:
 @app.command("warm-up")
 def warm_up() -> None:
     """Make later starts faster: convert the default network; archive Spark's classes. Takes a minute, once."""
-    from verger.warmup import warm_up
+    from verger.cli.warmup import warm_up
 
     with watching(messages) as watch:
         archive = warm_up(watch)
@@ -31,7 +32,7 @@ def warm_up() -> None:
 @app.command()
 def doctor() -> None:
     """Examine what verger needs of this machine, and how to fix what is missing."""
-    from verger.doctor import examine
+    from verger.cli.diagnosis import examine
 
     findings = examine()
     console.print(tables.doctor_table(findings))

@@ -6,12 +6,11 @@ from typing import Annotated
 
 import typer
 
-from verger import tables
+from verger.cli import tables
 from verger.cli.app import Features, Result, Source, Update, app, console, messages
-from verger.cli.chain import chain_command
-from verger.console import watching
-from verger.manifest import Manifest
-from verger.progress import Progress
+from verger.cli.flags import chain_command
+from verger.cli.progress_bar import watching
+from verger.process.progress import Progress
 from verger.settings import (
     ENGINE,
     EXPORT,
@@ -25,7 +24,8 @@ from verger.settings import (
     SPARK,
     Settings,
 )
-from verger.uri import any_path, local_folder
+from verger.storage.manifest import Manifest
+from verger.storage.uri import any_path, local_folder
 
 
 @chain_command(PHOTOS, NETWORK, REDUCTION, EXPORT, RESULT, RESUME, ENGINE, SPARK)
@@ -40,9 +40,9 @@ def run(src: Source, out: Result, settings: Settings, watch: Progress) -> Manife
     verger run photos/ out/ --resume                       # go on, or take in what is new
     VERGER_WEIGHTS=random:0 verger run 'photos/*/good' out/
     """
-    from verger import pipeline
+    from verger.pipeline import chain
 
-    return pipeline.run(src, any_path(out), settings, watch)
+    return chain.run(src, any_path(out), settings, watch)
 
 
 @chain_command(PHOTOS, NETWORK, EXPORT, RESULT, RESUME, ENGINE, SPARK)
@@ -54,9 +54,9 @@ def features(src: Source, out: Result, settings: Settings, watch: Progress) -> M
     verger features photos/ out/ --label 'regex:/([a-z]+)_[0-9]+[.]jpg$'
     verger features photos/ out/ --weights my-model.keras --preprocessing tf
     """
-    from verger import pipeline
+    from verger.pipeline import chain
 
-    return pipeline.features(src, any_path(out), settings, watch)
+    return chain.features(src, any_path(out), settings, watch)
 
 
 @chain_command(PHOTOS, PACK, PRIVACY, RESULT, ENGINE, SPARK)
@@ -69,9 +69,9 @@ def pack(src: Source, out: Result, settings: Settings, watch: Progress) -> Manif
     verger pack s3a://bucket/photos s3a://bucket/packed    # a request a shard instead of one a photo
     verger run s3a://bucket/packed s3a://bucket/out
     """
-    from verger import pipeline
+    from verger.pipeline import chain
 
-    return pipeline.pack(src, any_path(out), settings, watch)
+    return chain.pack(src, any_path(out), settings, watch)
 
 
 @chain_command(REDUCTION, EXPORT, RESULT, ENGINE, SPARK)
@@ -82,10 +82,10 @@ def reduce(features: Features, out: Result, settings: Settings, watch: Progress,
     verger reduce out/ reduced/ --components 50
     verger reduce new/ updated/ --update out/      # the old features are not needed
     """
-    from verger import pipeline
+    from verger.pipeline import chain
 
     state = any_path(update) if update else None
-    return pipeline.reduce(any_path(features), any_path(out), settings, watch, state)
+    return chain.reduce(any_path(features), any_path(out), settings, watch, state)
 
 
 @app.command()
@@ -121,7 +121,7 @@ def augment(
     verger augment photos/ views/
     verger features views/ out/ && verger train out/ classifier/ --group photo
     """
-    from verger.augment.run import AugmentOptions, write_views
+    from verger.learn.augment.augment import AugmentOptions, write_views
 
     options = AugmentOptions(per_photo=per_photo, size_px=size_px, smallest=smallest, seed=seed)
     with watching(messages) as watch:

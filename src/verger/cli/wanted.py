@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from verger.cloud.deployments import check_name, is_known, recall
-from verger.cloud.provider import Deployment
-from verger.cloud.providers import check_engine, check_processor, cloud_of
-from verger.cloud.region import DEFAULT_REGIONS, check_region
-from verger.cloud.shapes import parse_shape, shape_text
+from verger.cloud.deploy.deployments import check_name, is_known, recall
+from verger.cloud.deploy.provider import Deployment
+from verger.cloud.deploy.targets import check_engine, check_processor, cloud_of
+from verger.cloud.pricing.shapes import parse_shape, shape_text
+from verger.cloud.regions import DEFAULT_REGIONS, check_region
 from verger.errors import SettingsError
 
 Name = Annotated[str | None, typer.Option(help="of the deployment; the only one by default")]

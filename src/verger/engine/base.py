@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from verger.disks import FULL
 from verger.errors import ClassifierError, ReductionError, SettingsError, SourceError, WeightsError
+from verger.storage.disk_space import FULL
 from verger.tasks.base import R, S, T, Task, Watch, ignore_counts
 
 # Attempts at a task before a run fails: as on a cluster.

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 from verger.errors import SettingsError, SetupError
 from verger.settings import DEFAULT_MASTER, ENGINES, Settings
-from verger.uri import is_hadoop
+from verger.storage.uri import is_hadoop
 
 LOCAL, SPARK = ENGINES
 

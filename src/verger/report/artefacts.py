@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from verger.errors import ResultError
-from verger.uri import AnyPath, parquet_files
+from verger.storage.uri import AnyPath, parquet_files
 
 Floats = npt.NDArray[np.float64]
 

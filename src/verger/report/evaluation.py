@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from verger.report.html import render_page, write_page
-from verger.uri import AnyPath
+from verger.storage.uri import AnyPath
 
 FILE_NAME = "evaluation.json"
 MAX_IN_PICTURE = 150  # labels in the confusion picture; of more, those most often confused

@@ -17,9 +17,9 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from verger.errors import ResultError
-from verger.places import switching
 from verger.report.wording import say_bytes, say_count, say_duration, say_share
-from verger.uri import AnyPath
+from verger.storage.cache import switching
+from verger.storage.uri import AnyPath
 
 FILE_NAME = "report.html"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow.compute as pc
 
 from verger.report.artefacts import open_table, stream
-from verger.uri import AnyPath
+from verger.storage.uri import AnyPath
 
 ALL_AS_BARS = 40
 TOP_AS_BARS = 20

@@ -15,7 +15,7 @@ from verger.report.rejections import Rejections, count_rejections
 from verger.report.scatter import MAX_POINTS, MakeThumbnails, Scatter, draw_scatter
 from verger.report.scree import Scree, draw_scree
 from verger.report.timings import Timings, read_timings
-from verger.uri import AnyPath
+from verger.storage.uri import AnyPath
 
 _TABLES = ("features", "rejected", "components")
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from verger.errors import Reason
 from verger.report.artefacts import open_table, stream
 from verger.report.wording import say_bytes
-from verger.uri import AnyPath
+from verger.storage.uri import AnyPath
 
 MAX_EXAMPLES = 50
 

@@ -12,10 +12,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from verger.columns import hashes, numbers_of
 from verger.report.artefacts import Spectrum, Table, open_table, stream
 from verger.report.wording import say_share
-from verger.uri import AnyPath
+from verger.storage.arrow import hashes, numbers_of
+from verger.storage.uri import AnyPath
 
 MAX_POINTS = 5000
 MAX_AXES = 4

@@ -10,11 +10,11 @@ import orjson
 import pyarrow as pa
 import pyarrow.csv
 
-from verger.reduce.arrow import matrix_of
+from verger.storage.uri import any_path
 from verger.tasks.base import Attempt
 from verger.tasks.parts import part_file
 from verger.tasks.spans import Spans, read_spans
-from verger.uri import any_path
+from verger.tasks.vectors import matrix_of
 
 _ROWS_A_BATCH = 1024
 

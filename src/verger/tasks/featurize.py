@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from verger import schema
-from verger.columns import longs, strings
 from verger.errors import DecodeError
-from verger.featurize.known import Known
-from verger.featurize.network import Network
-from verger.featurize.runtime import DecodeMode, Extractor, PhotoFeatures, extractor_for
-from verger.featurize.worker import Outcome, Spent, WorkerOptions, outcome_columns, outcomes_of_batches
+from verger.kernel.networks.inference import DecodeMode, Extractor, PhotoFeatures, extractor_for
+from verger.kernel.networks.network import Network
+from verger.storage import schemas
+from verger.storage.arrow import longs, strings
+from verger.storage.uri import any_path, read_parquet
 from verger.tasks.base import Attempt
+from verger.tasks.featurize_batches import Outcome, Spent, WorkerOptions, outcome_columns, outcomes_of_batches
+from verger.tasks.finished_features import Known
 from verger.tasks.packed import with_packed_content
 from verger.tasks.parts import Part, open_part
 from verger.tasks.time_limit import photo_time_limit
-from verger.uri import any_path, read_parquet
 
 _ROWS_A_BATCH = 1024
 
@@ -89,8 +89,8 @@ def featurize_rows(
         decode=job.decode,
     )
     with (
-        open_part(any_path(job.features) / name, schema.FEATURES) as features,
-        open_part(any_path(job.rejected) / name, schema.REJECTED) as rejected,
+        open_part(any_path(job.features) / name, schemas.FEATURES) as features,
+        open_part(any_path(job.rejected) / name, schemas.REJECTED) as rejected,
         photo_time_limit(job.photo_limit_s, attempt) as restart,
     ):
         n_computed = n_pixels = 0
@@ -107,7 +107,7 @@ def featurize_rows(
 
 def _read_partition(partition: Partition) -> Iterator[pa.RecordBatch]:
     rows = read_parquet(any_path(partition.file))
-    if schema.SHARD in rows.schema.names:
+    if schemas.SHARD in rows.schema.names:
         return with_packed_content(rows)
     return iter(rows.to_batches(_ROWS_A_BATCH))
 
@@ -121,11 +121,11 @@ def _write(
     if good:
         kept = _taken(rows, ("path", "label"), is_good)
         made = outcome_columns(good, extractor.n_features)
-        features.write(_batch(kept | made, schema.FEATURES))
+        features.write(_batch(kept | made, schemas.FEATURES))
     if bad:
         kept = _taken(rows, ("path", "length"), ~is_good)
         made = {"reason": strings([error.reason for error in bad]), "detail": strings([e.detail for e in bad])}
-        rejected.write(_batch(kept | made, schema.REJECTED))
+        rejected.write(_batch(kept | made, schemas.REJECTED))
 
 
 def _taken(rows: pa.RecordBatch, names: tuple[str, ...], mask: Any) -> dict[str, pa.Array]:

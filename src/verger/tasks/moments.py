@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from verger.reduce.arrow import Matrix, matrix_of
-from verger.reduce.moments import Array, Moments, merge_all
-from verger.reduce.sketch import add_products, product_part
+from verger.kernel.moments import Array, Moments, merge_all
+from verger.kernel.sketch import add_products, product_part
+from verger.storage.uri import any_path
 from verger.tasks.base import Attempt
 from verger.tasks.parts import part_file
 from verger.tasks.spans import Spans, read_spans
-from verger.uri import any_path
+from verger.tasks.vectors import Matrix, matrix_of
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,19 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from verger import schema
-from verger.columns import binaries, strings
-from verger.content import Content, read_photos
 from verger.errors import DecodeError, Reason
-from verger.featurize.decoder import decoding
-from verger.featurize.runtime import Decode
-from verger.metadata import strip_metadata
-from verger.shrink import shrink_photo
+from verger.kernel.decode.shrink import shrink_photo
+from verger.kernel.networks.inference import Decode
+from verger.privacy.metadata import strip_metadata
+from verger.sources.content import Content, read_photos
+from verger.storage import schemas
+from verger.storage.arrow import binaries, strings
+from verger.storage.uri import any_path, read_parquet
 from verger.tasks.base import Attempt
+from verger.tasks.decode_apart import decoding
 from verger.tasks.featurize import Partition
 from verger.tasks.parts import part_file
 from verger.tasks.time_limit import photo_time_limit
-from verger.uri import any_path, read_parquet
 
 # Bytes of a photo that is set aside: enough to say later why it is no photo, and no more than `rejected` tells.
 _HEAD_BYTES = 16
@@ -53,7 +53,7 @@ def pack_partition(job: PackJob, partition: Partition, attempt: Attempt) -> dict
     The content of a photo that cannot be read is null. Photos are compressed already: the shard is not.
     """
     rows = read_parquet(any_path(partition.file))
-    kind = schema.IMAGES if job.keeps_metadata else schema.PACKED
+    kind = schemas.IMAGES if job.keeps_metadata else schemas.PACKED
     words = Counter[str]()
     with (
         part_file(any_path(job.folder) / f"shard-{partition.number:06d}.parquet") as target,

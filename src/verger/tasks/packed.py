@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from verger import schema
-from verger.columns import binaries, booleans
-from verger.featurize.known import EARLIER
-from verger.uri import any_path
+from verger.storage import schemas
+from verger.storage.arrow import binaries, booleans
+from verger.storage.uri import any_path
+from verger.tasks.finished_features import EARLIER
 
 # Photos held at a time, besides the row group that they come from.
 _ROWS_A_BATCH = 16
@@ -23,7 +23,7 @@ def with_packed_content(rows: pa.Table) -> Iterator[pa.RecordBatch]:
     Rows with a place in an earlier run's tables get null: their features are known.
     """
     start = 0
-    for shard, group in itertools.groupby(rows[schema.SHARD].to_pylist()):
+    for shard, group in itertools.groupby(rows[schemas.SHARD].to_pylist()):
         n_rows = len(list(group))
         part = rows.slice(start, n_rows)
         start += n_rows
@@ -35,9 +35,9 @@ def read_packed(listing: Sequence[str], paths: set[str]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for file in listing:
         with any_path(file).open("rb") as opened, pq.ParquetFile(opened) as table:
-            if schema.SHARD not in table.schema_arrow.names or paths <= found.keys():
+            if schemas.SHARD not in table.schema_arrow.names or paths <= found.keys():
                 break
-            rows = table.read(columns=["path", schema.SHARD, schema.ROW])
+            rows = table.read(columns=["path", schemas.SHARD, schemas.ROW])
         is_wanted = booleans([path in paths for path in rows["path"].to_pylist()])
         for batch in with_packed_content(rows.filter(is_wanted)):
             found |= dict(zip(batch["path"].to_pylist(), batch["content"].to_pylist(), strict=True))
@@ -51,7 +51,7 @@ def _without_content(rows: pa.Table) -> Iterator[pa.RecordBatch]:
 
 def _filled(rows: pa.Table, shard: str) -> Iterator[pa.RecordBatch]:
     """Yield rows of one shard, which are in the order of their numbers there."""
-    numbers = rows[schema.ROW].to_pylist()
+    numbers = rows[schemas.ROW].to_pylist()
     places = rows[EARLIER].to_pylist() if EARLIER in rows.schema.names else [None] * len(numbers)
     wanted = {number for number, place in zip(numbers, places, strict=True) if place is None}
     with any_path(shard).open("rb") as opened, pq.ParquetFile(opened, pre_buffer=False) as file:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from verger.content import read_photo
 from verger.errors import DecodeError, StorageError
-from verger.featurize.device import CPU
-from verger.featurize.network import Network
-from verger.featurize.runtime import DecodeMode, extractor_for, featurize_photo
+from verger.kernel.networks.device import CPU
+from verger.kernel.networks.inference import DecodeMode, extractor_for, featurize_photo
+from verger.kernel.networks.network import Network
+from verger.sources.content import read_photo
 from verger.tasks.base import Attempt
 from verger.tasks.packed import read_packed
 from verger.tasks.spans import Spans, read_spans

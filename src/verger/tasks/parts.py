@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from verger.objects import ObjectPath
-from verger.places import switching
-from verger.uri import AnyPath
+from verger.storage.cache import switching
+from verger.storage.objects import ObjectPath
+from verger.storage.uri import AnyPath
 
 # Rows of a row group: what a reader holds at a time, 5 MB of 1,280 features.
 ROWS_A_GROUP = 1024

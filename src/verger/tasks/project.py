@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from verger import schema
-from verger.reduce.arrow import components_column
-from verger.reduce.cuts import PROJECTED_ROWS
-from verger.reduce.pca import Projection
+from verger.kernel.pca import Projection
+from verger.storage import schemas
+from verger.storage.uri import any_path
 from verger.tasks.base import Attempt
+from verger.tasks.partitioning import PROJECTED_ROWS
 from verger.tasks.parts import open_part
 from verger.tasks.spans import Spans, read_spans
-from verger.uri import any_path
+from verger.tasks.vectors import components_column
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class ProjectItem:
 def project_partition(job: ProjectJob, item: ProjectItem, attempt: Attempt) -> int:
     """Write a part of the components; return its rows."""
     target = any_path(job.folder) / f"part-{item.number:06d}.parquet"
-    with open_part(target, schema.COMPONENTS) as part:
+    with open_part(target, schemas.COMPONENTS) as part:
         for batch in read_spans(item.spans, ["path", "label", job.column], PROJECTED_ROWS):
             columns = [batch["path"], batch["label"], components_column(batch[job.column], job.projection)]
-            part.write(pa.RecordBatch.from_arrays(columns, schema=schema.COMPONENTS))
+            part.write(pa.RecordBatch.from_arrays(columns, schema=schemas.COMPONENTS))
     return part.n_rows

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from verger.uri import any_path
+from verger.storage.uri import any_path
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from verger.content import read_photo
-from verger.decode import decode_image
 from verger.errors import DecodeError, StorageError
-from verger.objects import object_path
+from verger.kernel.decode import decode_image
+from verger.sources.content import read_photo
+from verger.storage.objects import object_path
+from verger.storage.uri import is_local, to_local
 from verger.tasks.base import Attempt
 from verger.tasks.time_limit import time_limit
-from verger.uri import is_local, to_local
 
 SIZE_PX = 64
 QUALITY = 60

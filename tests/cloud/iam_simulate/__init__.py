@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from verger.places import cache_dir, put_in_place
+from verger.storage.cache import cache_dir, put_in_place
 
 ACCOUNT = "123456789012"
 

@@ -14,10 +14,10 @@ from types import ModuleType
 from typing import Any
 
 from verger.cloud.aws import emr, serverless
+from verger.cloud.aws.bucket import carry, resolve, resolve_out, store_in
 from verger.cloud.aws.clients import check_credentials
 from verger.cloud.aws.guard import guard
 from verger.cloud.aws.leftovers import find_leftovers
-from verger.cloud.aws.places import carry, resolve, resolve_out, store_in
 from verger.cloud.aws.resources import planned
 from verger.cloud.aws.stack import (
     briefly,
@@ -28,14 +28,14 @@ from verger.cloud.aws.stack import (
     read_outputs,
     read_stack,
 )
-from verger.cloud.cost import eur_a_month_until_down
-from verger.cloud.jobs import with_uris
-from verger.cloud.prices import load_prices
-from verger.cloud.provider import Deployment, Finding, Job, Leftover, Resource, Say, Status
-from verger.cloud.terraform import find_program, terraform_of
-from verger.cloud.transfer import fetch_tree
+from verger.cloud.deploy.command_line import with_uris
+from verger.cloud.deploy.provider import Deployment, Finding, Job, Leftover, Resource, Say, Status
+from verger.cloud.deploy.terraform import find_program, terraform_of
+from verger.cloud.deploy.transfer import fetch_tree
+from verger.cloud.pricing.estimate import eur_a_month_until_down
+from verger.cloud.pricing.prices import load_prices
 from verger.errors import CloudError, StorageError
-from verger.objects import object_path
+from verger.storage.objects import object_path
 
 _BUCKET = "aws_s3_bucket.data"
 

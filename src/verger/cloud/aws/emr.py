@@ -8,7 +8,7 @@ from typing import Any
 
 from verger.cloud.aws.clients import client, in_words
 from verger.cloud.aws.stack import Stack
-from verger.cloud.provider import UNDER_WAY, Deployment, Job, JobStatus, Say, Status
+from verger.cloud.deploy.provider import UNDER_WAY, Deployment, Job, JobStatus, Say, Status
 from verger.errors import CloudError
 
 _NO_CLUSTER = "there is no cluster, only the bucket and its key"
@@ -78,7 +78,7 @@ def resize(here: Deployment, cluster_id: str, say: Say) -> None:
 
 def log_folders(stack: Stack, job_id: str) -> Iterator[str]:
     """Yield where the lines of a step may lie: it may be one of an earlier cluster of this deployment."""
-    from verger.objects import object_path
+    from verger.storage.objects import object_path
 
     logs = object_path(stack.log_uri)
     assert logs is not None

@@ -11,8 +11,8 @@ from verger.cloud.aws.clients import client, code_of, in_words
 from verger.cloud.aws.emr import LIVING
 from verger.cloud.aws.leftovers import PROJECT
 from verger.cloud.aws.stack import Stack
-from verger.cloud.provider import Deployment, Finding
-from verger.cloud.region import EU_REGIONS
+from verger.cloud.deploy.provider import Deployment, Finding
+from verger.cloud.regions import EU_REGIONS
 
 # Those that verger's package is made for: Spark 3.5 and 4.0.
 _RELEASES = ("emr-7.", "emr-spark-8.")

@@ -12,7 +12,7 @@ from typing import Any
 
 from verger.cloud.aws.clients import client, code_of, in_words
 from verger.cloud.aws.emr import LIVING
-from verger.cloud.provider import Deployment, Leftover
+from verger.cloud.deploy.provider import Deployment, Leftover
 
 PROJECT = "verger"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from verger.cloud.provider import Deployment, Resource
+from verger.cloud.deploy.provider import Deployment, Resource
 
 
 def planned(wanted: Deployment) -> list[Resource]:

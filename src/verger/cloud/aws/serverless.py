@@ -12,8 +12,8 @@ from typing import Any
 
 from verger.cloud.aws.clients import client, in_words
 from verger.cloud.aws.stack import Stack
-from verger.cloud.provider import UNDER_WAY, Deployment, Job, JobStatus, Say, Status
-from verger.cloud.terraform import infra_folder
+from verger.cloud.deploy.provider import UNDER_WAY, Deployment, Job, JobStatus, Say, Status
+from verger.cloud.deploy.terraform import infra_folder
 from verger.errors import CloudError
 
 _NO_IMAGE = """\

@@ -11,10 +11,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from verger.cloud.deployments import folder_of
-from verger.cloud.provider import Deployment, Say
-from verger.cloud.providers import installs_package
-from verger.cloud.terraform import Terraform, infra_folder, terraform_of
+from verger.cloud.deploy.deployments import folder_of
+from verger.cloud.deploy.provider import Deployment, Say
+from verger.cloud.deploy.targets import installs_package
+from verger.cloud.deploy.terraform import Terraform, infra_folder, terraform_of
 from verger.errors import CloudError
 
 # Of some seventy things these; `still` begins the lines on what takes minutes.

@@ -14,10 +14,20 @@ from typing import TYPE_CHECKING
 from verger.cloud.databricks import job as ask
 from verger.cloud.databricks.guard import findings
 from verger.cloud.databricks.workspace import VOLUME, asking, open_workspace
-from verger.cloud.package import check_package
-from verger.cloud.provider import UNDER_WAY, Deployment, Finding, Job, JobStatus, Leftover, Resource, Say, Status
-from verger.cloud.providers import target_of
-from verger.cloud.region import check_region
+from verger.cloud.deploy.package import check_package
+from verger.cloud.deploy.provider import (
+    UNDER_WAY,
+    Deployment,
+    Finding,
+    Job,
+    JobStatus,
+    Leftover,
+    Resource,
+    Say,
+    Status,
+)
+from verger.cloud.deploy.targets import target_of
+from verger.cloud.regions import check_region
 from verger.errors import CloudError
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from verger.cloud.databricks import job as ask
-from verger.cloud.provider import Deployment, Finding
-from verger.cloud.region import EU_REGIONS
+from verger.cloud.deploy.provider import Deployment, Finding
+from verger.cloud.regions import EU_REGIONS
 
 if TYPE_CHECKING:
     from databricks.sdk.service.jobs import JobSettings

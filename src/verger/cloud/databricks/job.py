@@ -6,8 +6,8 @@ the two.
 
 from __future__ import annotations
 
-from verger.cloud.provider import Deployment
-from verger.cloud.region import EU_REGIONS
+from verger.cloud.deploy.provider import Deployment
+from verger.cloud.regions import EU_REGIONS
 
 # Databricks' release notes: 17.3 LTS is Spark 4.0.0 with Scala 2.13 alone, supported until October 2028. 16.4 LTS,
 # the last of Spark 3.5, has pandas 1.5, for which verger is too new. `providers` knows its Python and Spark.

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from verger.cloud.databricks import job as ask
-from verger.cloud.provider import Deployment, Leftover, Say
-from verger.cloud.transfer import make_room
+from verger.cloud.deploy.provider import Deployment, Leftover, Say
+from verger.cloud.deploy.transfer import make_room
 from verger.errors import CloudError, SettingsError, SetupError
-from verger.places import switching
-from verger.publish import MANIFEST
-from verger.uri import scheme_of
+from verger.storage.cache import switching
+from verger.storage.commit import MANIFEST
+from verger.storage.uri import scheme_of
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient

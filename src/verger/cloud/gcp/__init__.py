@@ -10,18 +10,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from verger.cloud.deploy.package import check_package
+from verger.cloud.deploy.provider import Deployment, Finding, Job, Leftover, Resource, Say, Status
+from verger.cloud.deploy.targets import target_of
+from verger.cloud.deploy.terraform import find_program, terraform_of
+from verger.cloud.deploy.transfer import fetch_tree
 from verger.cloud.gcp.clients import Clients, in_words, open_clients
 from verger.cloud.gcp.guard import findings
 from verger.cloud.gcp.names import Names
 from verger.cloud.gcp.stack import NOTHING, prepare
-from verger.cloud.package import check_package
-from verger.cloud.provider import Deployment, Finding, Job, Leftover, Resource, Say, Status
-from verger.cloud.providers import target_of
-from verger.cloud.region import check_region
-from verger.cloud.terraform import find_program, terraform_of
-from verger.cloud.transfer import fetch_tree
+from verger.cloud.regions import check_region
 from verger.errors import SettingsError
-from verger.objects import object_path
+from verger.storage.objects import object_path
 
 _LEAST_IDLE_MINUTES = 5  # of LifecycleConfig.idle_delete_ttl
 

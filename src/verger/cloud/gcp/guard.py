@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from verger.cloud.deploy.provider import Deployment, Finding
 from verger.cloud.gcp.names import Names
-from verger.cloud.provider import Deployment, Finding
-from verger.cloud.region import EU_REGIONS
+from verger.cloud.regions import EU_REGIONS
 
 if TYPE_CHECKING:
     from google.cloud.dataproc_v1 import Cluster

@@ -9,13 +9,13 @@ from typing import Any
 from google.api_core.exceptions import GoogleAPIError, NotFound
 from google.cloud import dataproc_v1 as dataproc
 
+from verger.cloud.deploy.provider import UNDER_WAY, Deployment, Job, JobStatus, Leftover, Say, Status
 from verger.cloud.gcp import requests
 from verger.cloud.gcp.clients import Clients
 from verger.cloud.gcp.names import Names
-from verger.cloud.provider import UNDER_WAY, Deployment, Job, JobStatus, Leftover, Say, Status
-from verger.cloud.region import EU_REGIONS
+from verger.cloud.regions import EU_REGIONS
 from verger.errors import CloudError
-from verger.objects import object_path
+from verger.storage.objects import object_path
 
 _START_S = 1800
 _STOP_S, _LOOK_S = 300, 5  # how long a batch may take to stop, and how often it is looked at

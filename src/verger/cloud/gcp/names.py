@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from verger.cloud.provider import Deployment
+from verger.cloud.deploy.provider import Deployment
 from verger.errors import CloudError
-from verger.objects import object_path
-from verger.uri import scheme_of
+from verger.storage.objects import object_path
+from verger.storage.uri import scheme_of
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from google.cloud import dataproc_v1 as dataproc
 from google.protobuf.duration_pb2 import Duration
 
-from verger.cloud.bill import SERVERLESS_GB, SERVERLESS_VCPUS
+from verger.cloud.deploy.provider import Deployment, Job, Shape
 from verger.cloud.gcp.names import Names
-from verger.cloud.provider import Deployment, Job, Shape
+from verger.cloud.pricing.bill import SERVERLESS_GB, SERVERLESS_VCPUS
 
 # Dataproc's page of image versions: 2.3 is supported until June 2027; its Spark is 3.5, its Python 3.11.
 IMAGE = "2.3-debian12"

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from verger.cloud.deploy.provider import Deployment
+from verger.cloud.deploy.terraform import Terraform, infra_folder, terraform_of
 from verger.cloud.gcp.names import Names
-from verger.cloud.provider import Deployment
-from verger.cloud.terraform import Terraform, infra_folder, terraform_of
 
 NOTHING = "none"  # the engine of a deployment that keeps its data alone
 

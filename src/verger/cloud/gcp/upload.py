@@ -8,10 +8,10 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from verger.cloud.deploy.provider import Say
 from verger.cloud.gcp.clients import Clients
 from verger.cloud.gcp.names import Names
 from verger.cloud.gcp.requests import SITE
-from verger.cloud.provider import Say
 
 if TYPE_CHECKING:
     from google.cloud.storage import Bucket

@@ -1,0 +1,105 @@
+"""Measure how many photos a core does in a second, on those that are to be priced (`verger cost --calibrate`)."""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+
+from verger.cloud.pricing.calibration import Calibration
+from verger.engine.local.pool import available_cores
+from verger.errors import CloudError
+from verger.pipeline import chain
+from verger.pipeline.context import FEATURES, LISTING
+from verger.process.progress import Progress, Silent
+from verger.settings import load_settings
+from verger.storage.manifest import Manifest
+
+PHOTOS_A_CORE = 500  # seconds of MobileNetV2
+_ROUNDS = 2  # of which the quicker counts: others may use the machine too
+_LEAST_S = 0.5
+_LOOK_S, _BUSY_PERCENT = 0.5, 25
+_CPU_INFO = Path("/proc/cpuinfo")
+
+
+@dataclass(frozen=True)
+class Size:
+    """Photos of a run, and the seconds of its featurize stage."""
+
+    n_photos: int
+    seconds: float
+
+
+def calibrate(src: str, model: str, limit: int | None, progress: Progress) -> Calibration:
+    """Featurize a few photos of `src` and then more: what both have in common, the start, falls out.
+
+    On this machine's cores, into a temporary folder, after a run that warms the workers up.
+    """
+    settings = load_settings(model=model, report=False, engine="local")
+    if (busy := psutil.cpu_percent(interval=_LOOK_S)) > _BUSY_PERCENT:
+        progress.note(f"this machine is busy ({busy:.0f} %): its cores will seem slower than they are")
+    n_cores = available_cores()
+    with tempfile.TemporaryDirectory(prefix="verger-calibrate-") as name:
+        n_many = limit or PHOTOS_A_CORE * n_cores
+        n_few = max(1, n_many // 4)
+        out = Path(name) / "out"
+
+        def run(n_photos: int) -> Manifest:
+            progress.stage(f"calibrate: {n_photos} photos")
+            chosen = settings.model_copy(update={"limit": n_photos, "overwrite": True})
+            return chain.features(src, out, chosen, Silent())
+
+        run(n_few)
+        rounds = [(run(n_few), run(n_many)) for _ in range(_ROUNDS)]
+        speed = photos_per_s(_quickest(few for few, _ in rounds), _quickest(many for _, many in rounds), progress)
+        return _calibration(rounds[-1][1], out, speed, n_cores)
+
+
+def photos_per_s(few: Size, many: Size, progress: Progress) -> float:
+    """Return the photos a second between two sizes of the same run; less where they hardly differ."""
+    n_photos, seconds = many.n_photos - few.n_photos, many.seconds - few.seconds
+    if n_photos > 0 and seconds >= _LEAST_S:
+        return n_photos / seconds
+    progress.note("too few photos to tell the work from its start: both are in the speed, which is too low")
+    return many.n_photos / many.seconds
+
+
+def _quickest(runs: Iterable[Manifest]) -> Size:
+    sizes = [Size(int(run.counts["listed"]), run.timings_s["featurize"]) for run in runs]
+    return min(sizes, key=lambda size: size.seconds)
+
+
+def _calibration(manifest: Manifest, out: Path, speed: float, n_cores: int) -> Calibration:
+    listed = pq.read_table(out / LISTING, columns=["length"])["length"].to_pylist()
+    table = pq.read_table(out / FEATURES, columns=["width", "height"]).to_pydict()
+    pixels = [width * height for width, height in zip(table["width"], table["height"], strict=True)]
+    network = manifest.network or {}
+    if not pixels:
+        raise CloudError(f"{manifest.source}: no photo could be read; `verger features` says why")
+    return Calibration(
+        model=str(network["model"]),
+        photos_per_core_s=round(speed / n_cores, 1),
+        n_features=int(network["n_features"]),
+        mean_bytes=round(sum(listed) / len(listed)),
+        mean_megapixels=round(sum(pixels) / len(pixels) / 1e6, 4),
+        processor=_processor(),
+        cores=n_cores,
+        date=datetime.now(UTC).date(),
+        verger=manifest.verger,
+        note=f"measured on {len(listed)} photos of {manifest.source}",
+    )
+
+
+def _processor() -> str:
+    """The processor's name as Linux knows it, or what kind it is."""
+    if _CPU_INFO.is_file():
+        for line in _CPU_INFO.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

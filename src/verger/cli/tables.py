@@ -1,0 +1,182 @@
+"""What the command line prints, as rich tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from verger.kernel.networks.catalog import CATALOG
+from verger.settings import Settings
+from verger.storage.manifest import Manifest
+from verger.storage.uri import AnyPath
+
+if TYPE_CHECKING:
+    from verger.cli.diagnosis import Finding
+    from verger.engine.spark.standalone.control import Status
+    from verger.learn.finetune.driver import FinetuneResult
+    from verger.learn.predict import Named
+
+
+def summary(manifest: Manifest, out: AnyPath) -> RenderableType:
+    """Return what a finished run tells: counts, components, times, and where everything lies."""
+    table = Table(title=f"verger {manifest.command}", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column()
+    for name, value in [*_counts(manifest), *_reduction(manifest), *_evaluation(manifest), *_times(manifest)]:
+        table.add_row(name, Text(value))
+    warnings = [Text(f"! {warning}", style="bold yellow") for warning in manifest.warnings]
+    return Group(table, *warnings, Text("written:"), *_paths(manifest, out))
+
+
+def _counts(manifest: Manifest) -> list[tuple[str, str]]:
+    counts = manifest.counts
+    if manifest.command == "pack":
+        size = f"{counts['bytes'] / 1e6:,.0f} MB in {counts['shards']:,} shards"
+        metadata = ", ".join(f"{word} {n:,}" for word, n in counts.get("metadata", {}).items())
+        return [("photos", f"{counts['listed']:,}"), ("size", size), ("metadata", metadata or "kept")]
+    if "listed" not in counts:
+        return []
+    rejected = f"{counts['rejected']:,}"
+    if counts["rejected"]:
+        reasons = ", ".join(f"{n} {reason}" for reason, n in counts["rejected_by_reason"].items())
+        rejected += f" ({manifest.rejected_share:.1%}): {reasons}"
+    assert manifest.network is not None
+    network = manifest.network
+    resumed = []
+    if "reused" in counts:
+        resumed = [("resumed", f"{counts['reused']:,} features are of earlier runs, {counts['computed']:,} new")]
+    return [
+        ("photos", f"{counts['listed']:,} in {counts['labels']:,} labels"),
+        *resumed,
+        ("features", f"{counts['features']:,} x {network['n_features']:,}, {network['model']}"),
+        ("weights", str(network["weights_from"])),
+        ("rejected", rejected),
+    ]
+
+
+def _reduction(manifest: Manifest) -> list[tuple[str, str]]:
+    found = manifest.reduction
+    if found is None:
+        return []
+    kept = f"{found['n_components']} keep {found['explained_variance_ratio']:.2%} of the variance"
+    return [("components", f"{kept} ({found['criterion']}, {found['method']})")]
+
+
+def _evaluation(manifest: Manifest) -> list[tuple[str, str]]:
+    it = manifest.evaluation
+    if it is None:
+        return []
+    low, high = it["accuracy_95"]
+    sure = "" if it["accuracy_when_sure"] is None else f", {it['accuracy_when_sure']:.1%} of them rightly"
+    return [
+        ("accuracy", f"{it['accuracy']:.1%} ({low:.1%} to {high:.1%}) of {it['n_photos']:,} photos"),
+        ("first three", f"{it['top3']:.1%}"),
+        ("macro F1", f"{it['macro_f1']:.1%}"),
+        ("calibration", f"ECE {it['ece']:.1%} (by chance alone about {it['ece_by_chance']:.1%})"),
+        ("answered", f"{it['coverage']:.1%}{sure}"),
+    ]
+
+
+def naming_table(named: list[Named]) -> Table:
+    """Return what each photo shows, how surely, and what else it may be."""
+    table = Table("photo", "shows", "sure", "or")
+    table.columns[0].overflow = "fold"
+    for photo in named:
+        if photo.error is not None:
+            table.add_row(Text(photo.path), Text(photo.error, style="red"), "", "")
+            continue
+        (_, share), *others = photo.best
+        rest = photo.best if not photo.is_sure else others
+        style = "green" if photo.is_sure else "yellow"
+        told = ", ".join(f"{label} {other:.0%}" for label, other in rest)
+        table.add_row(Text(photo.path), Text(photo.name, style=style), f"{share:.0%}", Text(told))
+    return table
+
+
+def augment_summary(manifest: Manifest, out: AnyPath) -> RenderableType:
+    """Return how many views there are, and what to do with them next."""
+    counts = manifest.counts
+    told = f"{counts['views']:,} views of {counts['listed'] - counts['rejected']:,} photos"
+    return Group(
+        Text(f"{told} in {counts['labels']:,} labels ({counts['rejected']:,} rejected)"),
+        Text(f"next: verger features {out} OUT && verger train OUT CLASSIFIER --group photo"),
+        Text(f"look at: {out}", style="cyan"),
+    )
+
+
+def finetune_summary(result: FinetuneResult, photos: str) -> RenderableType:
+    """Return how well the tuned network tells photos apart, and what to do with it next."""
+    return Group(
+        Text(
+            f"{result.validation_accuracy:.1%} of {result.n_validation:,} held-out photos named rightly "
+            f"(best epoch: {result.best_epoch}; {result.n_rejected:,} rejected)"
+        ),
+        Text(f"next: verger predict PHOTO... --classifier {result.model.parent}"),
+        Text(f"or:   verger features {photos} OUT --weights {result.model}"),
+        Text(f"look at: {result.model.parent / 'report.html'}", style="cyan"),
+    )
+
+
+def _times(manifest: Manifest) -> list[tuple[str, str]]:
+    spent = manifest.timings_s
+    stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in spent.items() if name != "total")
+    speed = f", {manifest.photos_per_s:,.0f} img/s" if manifest.photos_per_s else ""
+    return [("time", f"{spent['total']:.1f} s{speed} ({stages})")]
+
+
+def _paths(manifest: Manifest, out: AnyPath) -> list[Text]:
+    tables = ["images", "features", "rejected", "components", "model", *manifest.exports]
+    names = [*tables, "classifier.npz", "evaluation.json", "manifest.json", "report.html"]
+    return [Text(f"  {out / name}", style="cyan") for name in names if (out / name).exists()]
+
+
+def settings_table(settings: Settings, origins: dict[str, str]) -> Table:
+    """Return every setting, its value, and where the value comes from."""
+    table = Table("setting", "value", "from")
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        shown = ",".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
+        is_default = origins[name] == "default"
+        table.add_row(name, Text(shown), origins[name], style="dim" if is_default else None)
+    return table
+
+
+def models_table() -> Table:
+    """Return the catalog."""
+    table = Table("model", "input px", "features (avg, max)", "preprocessing")
+    for name, architecture in CATALOG.items():
+        size = f"{architecture.size_px} x {architecture.size_px}"
+        table.add_row(name, size, f"{architecture.n_features:,}", architecture.preprocessing)
+    return table
+
+
+def doctor_table(findings: list[Finding]) -> Table:
+    """Return what `verger doctor` found."""
+    table = Table("", "what", "found", "how to mend it")
+    for finding in findings:
+        sign = Text("ok", style="green") if finding.is_well else Text("!!", style="bold red")
+        if finding.is_well and finding.remedy:
+            sign = Text("--", style="yellow")
+        table.add_row(sign, finding.what, Text(finding.found), Text(finding.remedy))
+    return table
+
+
+def cluster_table(status: Status) -> RenderableType:
+    """Return the cluster's workers and applications, and how much of it they use."""
+    table = Table("", "where", "cores", "memory")
+    for worker in status.workers:
+        cores = f"{worker['coresused']} of {worker['cores']} used"
+        memory = f"{worker['memoryused']:,} of {worker['memory']:,} MB used"
+        table.add_row("worker", f"{worker['host']}:{worker['port']}", cores, memory)
+    for app in status.apps:
+        table.add_row("application", app["name"], f"{app['cores']}", f"{app['memoryperslave']:,} MB a worker")
+    size = f"cores: {status.cores_used} of {status.cores}, memory: {status.memory_used_mb:,} of "
+    counts = f"workers: {len(status.workers)}, applications: {len(status.apps)}"
+    return Group(
+        Text(f"{status.master} is running, its page is {status.page}"),
+        Text(f"{counts}, {size}{status.memory_mb:,} MB"),
+        table,
+    )

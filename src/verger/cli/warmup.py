@@ -1,0 +1,45 @@
+"""Make later starts faster: archive Spark's classes, and convert the default network."""
+
+from __future__ import annotations
+
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from verger.engine.spark.java import class_archive, complete_java
+from verger.kernel.networks.network import prepare_network
+from verger.pipeline.chain import chain
+from verger.pipeline.context import network_spec, workplace
+from verger.process.progress import Progress
+from verger.sample import SampleOptions, render_sample
+from verger.settings import load_settings
+
+
+def warm_up(progress: Progress) -> Path | None:
+    """Convert the default network; run the chain on Spark and keep what the JVM loaded.
+
+    Return the archive; None where there is no Spark, or a Java that writes none.
+    """
+    if find_spec("pyspark") is None:
+        progress.stage("convert network")
+        prepare_network(network_spec(load_settings()))
+        return None
+    archive = class_archive()
+    complete_java()
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="verger-warm-up-", dir=archive.parent) as name:
+        folder = Path(name)
+        render_sample(folder / "photos", SampleOptions(per_kind=1))
+        written = folder / archive.name
+        _run_chain(folder, written, progress)
+        if not written.is_file():
+            return None
+        written.replace(archive)
+    return archive
+
+
+def _run_chain(folder: Path, archive: Path, progress: Progress) -> None:
+    settings = load_settings(components="2", export="csv,json", report=False, engine="spark")
+    photos = str(folder / "photos")
+    with workplace("run", photos, folder / "result", settings, progress, archive=archive) as place:
+        chain(place, photos)

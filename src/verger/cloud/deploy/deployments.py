@@ -1,0 +1,111 @@
+"""The deployments that this machine knows: a folder for each in the user's state folder.
+
+`deployment.json` is what was asked for, and beside it lies what the provider keeps there (Terraform's state). It is
+written before anything is made: whatever is interrupted, `status` and `down` know where to look.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from verger.cloud.deploy.provider import Deployment, Shape
+from verger.errors import CloudError, SettingsError
+from verger.storage.cache import state_dir
+
+FILE = "deployment.json"
+
+# It begins the names of buckets, roles and clusters, the strictest of which allow this.
+_NAME = re.compile(r"[a-z][a-z0-9-]{1,18}[a-z0-9]")
+
+
+def check_name(name: str) -> str:
+    """Return a deployment's name; raises SettingsError where nothing in a cloud could begin with it."""
+    if not _NAME.fullmatch(name):
+        raise SettingsError("name", name, "3 to 20 of a-z, 0-9 and -, beginning with a letter")
+    return name
+
+
+def folder_of(name: str) -> Path:
+    """Return where a deployment is remembered."""
+    return _home() / check_name(name)
+
+
+def known() -> list[str]:
+    """Return the names of all deployments."""
+    return sorted(file.parent.name for file in _home().glob(f"*/{FILE}"))
+
+
+def is_known(name: str | None = None) -> bool:
+    """Tell whether there is a deployment of this name; or any at all, where none is named."""
+    return bool(known()) if name is None else (folder_of(name) / FILE).is_file()
+
+
+def recall(name: str | None = None) -> Deployment:
+    """Return the deployment of this name, or the only one. Raises CloudError where there is none such."""
+    if name is None:
+        name = _only_one()
+    file = folder_of(name) / FILE
+    try:
+        told = json.loads(file.read_text())
+        return Deployment(**told | {"shape": Shape(**told["shape"])})
+    except FileNotFoundError:
+        raise CloudError(f"no deployment is called {name!r}: {those_known()}") from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise CloudError(
+            f"{file} cannot be read. What Terraform made is noted beside it: mend the file (another deployment's "
+            "shows its form), then `verger cloud down`"
+        ) from error
+
+
+def remember(deployment: Deployment) -> Path:
+    """Write down a deployment, and return its folder."""
+    folder = folder_of(deployment.name)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    beside = folder / f"{FILE}.new"
+    beside.write_text(json.dumps(asdict(deployment), indent=1))
+    beside.replace(folder / FILE)
+    return folder
+
+
+def forget(name: str) -> None:
+    """Remove what is remembered of a deployment that is gone."""
+    shutil.rmtree(folder_of(name), ignore_errors=True)
+
+
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """Go on while no other command makes or removes this deployment."""
+    home = _home()
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # Beside its folder, which `forget` removes.
+    with os.fdopen(os.open(home / f".{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CloudError(f"another command is just changing the deployment {name!r}") from None
+        yield
+
+
+def _home() -> Path:
+    return state_dir() / "cloud"
+
+
+def _only_one() -> str:
+    names = known()
+    if len(names) != 1:
+        raise CloudError(f"which deployment? {those_known()}" if names else those_known())
+    return names[0]
+
+
+def those_known() -> str:
+    """Return what to say of the deployments there are."""
+    names = known()
+    return f"--name {' or '.join(names)}" if names else "there is no deployment; `verger cloud up` makes one"

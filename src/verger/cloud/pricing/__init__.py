@@ -1,0 +1,1 @@
+"""Prices and bills: what a run costs, before it runs."""

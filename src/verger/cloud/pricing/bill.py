@@ -1,0 +1,194 @@
+"""What each engine's machines are billed for: how each of them counts, one function an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from verger.cloud.deploy.provider import Deployment, Shape
+from verger.cloud.pricing.prices import Machine, Prices, Region, price_of
+
+HOURS_A_MONTH = 730
+MINIMUM_H = 1 / 60  # EMR, EMR Serverless and Dataproc bill by the second, and a minute at least
+
+# Where nothing is said EMR gives a machine 16 GB of disk a vCPU (64 GB for an xlarge, 128 for a 2xlarge:
+# docs.aws.amazon.com/emr, default EBS storage), beside its root (infra/aws/emr.tf). Others: assumed to have 100 GB.
+EMR_DISK_GB_A_VCPU, EMR_ROOT_GB, DISK_GB = 16, 40, 100
+
+# One interface endpoint, to KMS, in one zone: infra/aws/network.tf. It is there until `verger cloud down`, when no
+# machine is, too. The one to S3 is free.
+ENDPOINTS = 1
+
+# What infra/aws/serverless.tf allows for and gcp/requests.py asks for a batch, workers and driver alike, whatever
+# machine the shape names. On AWS 20 GB of disk each are free.
+SERVERLESS_VCPUS, SERVERLESS_GB = 4, 16
+
+# How Google counts a worker of a batch, and the disk for shuffling that it gives one by default.
+DCU_A_VCPU, DCU_A_GB, SHUFFLE_GB_A_VCPU = 0.6, 0.1, 100
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the bill, in US dollars."""
+
+    what: str
+    quantity: float
+    unit: str
+    usd_a_unit: float
+
+    @property
+    def usd(self) -> float:
+        """What it comes to."""
+        return self.quantity * self.usd_a_unit
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Hours until the first task, of the run, and after it; `spot`: what a spot machine costs of its price."""
+
+    start: float
+    run: float
+    idle: float
+    spot: float
+
+    @property
+    def up(self) -> float:
+        """All of them, as they are billed."""
+        return max(self.start + self.run + self.idle, MINIMUM_H)
+
+    @property
+    def working(self) -> float:
+        """Those of machines that end with the job; none where there is no job."""
+        return max(self.start + self.run, MINIMUM_H) if self.run else 0.0
+
+
+def emr(wanted: Deployment, spent: Spent, prices: Prices) -> list[Line]:
+    """EMR on EC2: machines, EMR's part of each, disks, the endpoint."""
+    region = prices.region(wanted.provider, wanted.region)
+    billed = _machine_hours(wanted.shape, spent.up, spent.run)
+    disk_gb_h = sum(
+        billed[name] * (EMR_ROOT_GB + EMR_DISK_GB_A_VCPU * prices.machine(name).vcpus) for name in billed
+    )
+    return [
+        *_machine_lines(wanted.shape, region, spent.up, spent),
+        *(
+            Line(f"EMR for {name}", billed[name], "hour", price_of(region.emr, name, "EMR on machine"))
+            for name in billed
+        ),
+        _disk_line(disk_gb_h, region),
+        _endpoint_line(spent.up, region),
+    ]
+
+
+def serverless(wanted: Deployment, spent: Spent, prices: Prices) -> list[Line]:
+    """EMR Serverless: vCPUs and GB of driver and workers, all of one size; the machine tells the processor."""
+    region = prices.region(wanted.provider, wanted.region)
+    worker_h = _worker_hours(wanted.shape, spent)
+    arch = prices.machine(wanted.shape.machine).arch
+
+    def line(what: str, quantity: float, unit: str, rate: str) -> Line:
+        return Line(what, quantity, unit, price_of(region.rate, f"{rate}-{arch}", "rate"))
+
+    return [
+        line("vCPUs of workers", SERVERLESS_VCPUS * worker_h, "vCPU and hour", "serverless-vcpu"),
+        line("memory of workers", SERVERLESS_GB * worker_h, "GB and hour", "serverless-gb"),
+        _endpoint_line(spent.up, region),
+    ]
+
+
+def dataproc(wanted: Deployment, spent: Spent, prices: Prices) -> list[Line]:
+    """Dataproc on Compute Engine: machines, a fee for each vCPU, disks."""
+    region = prices.region(wanted.provider, wanted.region)
+    billed = _machine_hours(wanted.shape, spent.up, spent.run)
+    vcpu_h = sum(billed[name] * prices.machine(name).vcpus for name in billed)
+    return [
+        *_machine_lines(wanted.shape, region, spent.up, spent),
+        Line("Dataproc", vcpu_h, "vCPU and hour", price_of(region.rate, "dataproc-vcpu", "rate")),
+        _disk_line(sum(billed.values()) * DISK_GB, region),
+    ]
+
+
+def batch(wanted: Deployment, spent: Spent, prices: Prices) -> list[Line]:
+    """Dataproc Serverless: data compute units of driver and workers, all of one size, and their disks."""
+    region = prices.region(wanted.provider, wanted.region)
+    worker_h = _worker_hours(wanted.shape, spent)
+    shuffled = worker_h * SERVERLESS_VCPUS * SHUFFLE_GB_A_VCPU / HOURS_A_MONTH
+    dcu_h = worker_h * (DCU_A_VCPU * SERVERLESS_VCPUS + DCU_A_GB * SERVERLESS_GB)
+    return [
+        Line("batch", dcu_h, "DCU and hour", price_of(region.rate, "batch-dcu", "rate")),
+        Line("disks", shuffled, "GB and month", price_of(region.rate, "batch-shuffle-gb-month", "rate")),
+    ]
+
+
+def databricks_job(wanted: Deployment, spent: Spent, prices: Prices) -> list[Line]:
+    """A Databricks job: machines of the cloud below, which end with it, units for each, and disks."""
+    _, region = prices.below(wanted.provider, wanted.region)
+    own = prices.region(wanted.provider, wanted.region)
+    billed = _machine_hours(wanted.shape, spent.working, spent.run)
+    units = sum(billed[name] * _dbu(prices.machine(name)) for name in billed)
+    return [
+        *_machine_lines(wanted.shape, region, spent.working, spent),
+        Line("Databricks", units, "DBU", price_of(own.rate, "dbu", "rate")),
+        _disk_line(sum(billed.values()) * DISK_GB, region),
+    ]
+
+
+BILLS: dict[str, Callable[[Deployment, Spent, Prices], list[Line]]] = {
+    "emr": emr,
+    "serverless": serverless,
+    "dataproc": dataproc,
+    "batch": batch,
+    "job": databricks_job,
+}
+
+
+def standing(wanted: Deployment, hours: float, prices: Prices) -> list[Line]:
+    """Return what is paid from `up` to `down`, also while there is no machine: on AWS the endpoint."""
+    if wanted.provider != "aws":
+        return []
+    return [_endpoint_line(hours, prices.region(wanted.provider, wanted.region))]
+
+
+def _machine_hours(shape: Shape, up: float, run: float) -> dict[str, float]:
+    """Hours of each kind of machine: one leads, `workers` are there all the time, others while the job runs."""
+    billed = {shape.primary: up}
+    billed[shape.machine] = billed.get(shape.machine, 0.0) + shape.workers * up + _added(shape) * run
+    return billed
+
+
+def _machine_lines(shape: Shape, region: Region, up: float, spent: Spent) -> list[Line]:
+    share = spent.spot if shape.spot else 1.0
+    usd = price_of(region.machine, shape.machine, "machine")
+    primary_usd = price_of(region.machine, shape.primary, "machine")
+    kind = "added, spot" if shape.spot else "added"
+    return [
+        Line(f"primary {shape.primary}", up, "hour", primary_usd),
+        Line(f"workers {shape.machine}", shape.workers * up, "hour", usd),
+        Line(f"{kind} {shape.machine}", _added(shape) * spent.run, "hour", usd * share),
+    ]
+
+
+def cores_a_worker(engine: str, machine: Machine) -> int:
+    """Return how many tasks a worker runs at a time."""
+    return SERVERLESS_VCPUS if engine in ("serverless", "batch") else machine.vcpus
+
+
+def _worker_hours(shape: Shape, spent: Spent) -> float:
+    """Hours of a driver and all workers, that are there only while the job is."""
+    return (1 + shape.most_workers) * spent.working
+
+
+def _added(shape: Shape) -> int:
+    return shape.most_workers - shape.workers
+
+
+def _dbu(machine: Machine) -> float:
+    return machine.dbu if machine.dbu is not None else 0.69 * machine.vcpus / 4
+
+
+def _disk_line(gb_hours: float, region: Region) -> Line:
+    return Line("disks", gb_hours / HOURS_A_MONTH, "GB and month", price_of(region.rate, "disk-gb-month", "rate"))
+
+
+def _endpoint_line(hours: float, region: Region) -> Line:
+    return Line("endpoint", ENDPOINTS * hours, "hour", price_of(region.rate, "endpoint-hour", "rate"))

@@ -1,0 +1,24 @@
+"""Registry of cloud providers; each is imported on first use, because each needs an extra of its own."""
+
+from __future__ import annotations
+
+from verger.cloud.deploy.provider import Provider
+from verger.cloud.deploy.targets import CLOUDS
+from verger.errors import SettingsError
+
+
+def load_provider(name: str) -> Provider:
+    """Return the provider of this name; raises SettingsError for an unknown one."""
+    if name == "aws":
+        from verger.cloud.aws import Aws
+
+        return Aws()
+    if name == "gcp":
+        from verger.cloud.gcp import Gcp
+
+        return Gcp()
+    if name == "databricks":
+        from verger.cloud.databricks import Databricks
+
+        return Databricks()
+    raise SettingsError("provider", name, CLOUDS)

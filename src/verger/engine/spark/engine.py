@@ -1,0 +1,205 @@
+"""The Spark engine: the same tasks on a Spark master, classic or Connect.
+
+Spark schedules the tasks, retries them where a worker dies, and sends the shared state to each executor once.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import redirect_stderr
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from verger.engine.spark.compat import Artifact, is_connect, share
+from verger.engine.spark.session import Session
+from verger.kernel.networks.device import gpu_of
+from verger.storage.arrow import binaries
+from verger.tasks.base import Attempt, R, S, T, Task, Watch, ignore_counts
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark import Accumulator, Broadcast, TaskContext
+    from pyspark.sql import DataFrame, SparkSession
+
+# A job that gets no executor for this long is reported as waiting.
+PATIENCE_S = 20.0
+NO_EXECUTORS = (
+    "waiting: the cluster has given no executor yet; it is busy, or its workers are smaller than "
+    "--conf spark.executor.memory=1g, Spark's default"
+)
+
+
+class SparkEngine:
+    """Runs tasks on the Spark of a `Session`; `note` gets a line for the user where a cluster has no executors."""
+
+    name = "spark"
+
+    def __init__(self, session: Session, note: Callable[[str], None], *, uses_gpus: bool = False) -> None:
+        self.session = session
+        self._note = note
+        self._uses_gpus = uses_gpus
+
+    @property
+    def n_slots(self) -> int:
+        """Number of tasks that run at the same time."""
+        return self.session.n_cores
+
+    def check_interrupt(self) -> None:
+        """Raise KeyboardInterrupt where a library has swallowed one."""
+        self.session.heed()
+
+    def release(self) -> None:
+        """Let Spark stop while the driver goes on: no further `map` follows."""
+        self.session.release()
+
+    def map(self, task: Task[S, T, R], items: Sequence[T], shared: S, watch: Watch = ignore_counts) -> list[R]:
+        """Return the results of a task for every item, in the order of the items; see `Engine.map`."""
+        if not items:
+            return []
+        spark = self.session.spark()
+        if is_connect(spark):
+            return self._map_on_connect(spark, task, items, shared)
+        counts = _Counts(spark)
+        held = self._share(spark, shared)
+        report, uses_gpus = counts.report, self._uses_gpus
+
+        def run(numbered: Iterable[tuple[int, T]]) -> list[R]:
+            from pyspark import TaskContext
+
+            attempt = _attempt(cast("TaskContext", TaskContext.get()), report, uses_gpus=uses_gpus)
+            return [task(held.value, item, attempt) for _, item in numbered]
+
+        def job() -> list[R]:
+            tasks = spark.sparkContext.parallelize(list(enumerate(items)), len(items))
+            return tasks.mapPartitions(run).collect()
+
+        results = self.session.run(job, self._ticking(lambda: watch(*counts.read())))
+        held.destroy()
+        return results
+
+    def _map_on_connect(self, spark: SparkSession, task: Task[S, T, R], items: Sequence[T], shared: S) -> list[R]:
+        """Connect has neither RDDs nor accumulators: a DataFrame of numbers, and no progress until the end."""
+        held = self._share(spark, (list(items), shared))
+        uses_gpus = self._uses_gpus
+
+        def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            from pyspark import TaskContext
+
+            numbers = [number for batch in batches for number in batch.column(0).to_pylist()]
+            attempt = _attempt(cast("TaskContext", TaskContext.get()), ignore_counts, uses_gpus=uses_gpus)
+            ours, state = held.value
+            yield _result_batch([(number, task(state, ours[number], attempt)) for number in numbers])
+
+        def job() -> list[R]:
+            frame = spark.range(0, len(items), 1, len(items)).mapInArrow(run, _RESULTS)
+            return _collected(frame)
+
+        return self.session.run(job, self._ticking(lambda: None))
+
+    def map_frame(
+        self,
+        task: Task[S, tuple[int, Iterable[pa.RecordBatch]], R],
+        frame: DataFrame,
+        shared: S,
+        watch: Watch = ignore_counts,
+    ) -> list[R]:
+        """Return the results of a task for every partition of a DataFrame: of photos that only Spark can read.
+
+        The task gets (partition number, batches of rows) as its item.
+        """
+        spark = frame.sparkSession
+        counts = None if is_connect(spark) else _Counts(spark)
+        held = self._share(spark, shared)
+        report, uses_gpus = counts.report if counts else ignore_counts, self._uses_gpus
+
+        def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            from pyspark import TaskContext
+
+            context = cast("TaskContext", TaskContext.get())
+            number = context.partitionId()
+            attempt = _attempt(context, report, uses_gpus=uses_gpus)
+            yield _result_batch([(number, task(held.value, (number, batches), attempt))])
+
+        def tick() -> None:
+            if counts:
+                watch(*counts.read())
+
+        return self.session.run(lambda: _collected(frame.mapInArrow(run, _RESULTS)), self._ticking(tick))
+
+    def _share(self, spark: SparkSession, value: S) -> Broadcast[S] | Artifact[S]:
+        """Send a value to the workers, as a job: what goes wrong, a full disk too, is an error like a job's.
+
+        pyspark prints its traceback besides; nothing else is printed here meanwhile.
+        """
+
+        def job() -> Broadcast[S] | Artifact[S]:
+            with redirect_stderr(io.StringIO()):
+                return share(spark, value)
+
+        return self.session.run(job)
+
+    def _ticking(self, tick: Callable[[], None]) -> Callable[[], None]:
+        """Return what is called while a job runs; once, after PATIENCE_S, it looks whether there are executors."""
+        started, is_checked = time.monotonic(), False
+
+        def tick_and_check() -> None:
+            nonlocal is_checked
+            tick()
+            if not is_checked and time.monotonic() - started > PATIENCE_S:
+                is_checked = True
+                if not self.session.has_executors():
+                    self._note(NO_EXECUTORS)
+
+        return tick_and_check
+
+
+_RESULTS = "number long, result binary"
+
+
+def _result_batch(results: list[tuple[int, Any]]) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    numbers = pa.py_buffer(np.array([number for number, _ in results], np.int64))
+    column = pa.Array.from_buffers(pa.int64(), len(results), [None, numbers])
+    return pa.RecordBatch.from_arrays(
+        [column, binaries([pickle.dumps(r) for _, r in results])], ["number", "result"]
+    )
+
+
+def _collected(frame: DataFrame) -> list[Any]:
+    rows = sorted(frame.collect(), key=lambda row: row["number"])
+    return [pickle.loads(row["result"]) for row in rows]  # noqa: S301  # our own workers'
+
+
+def _attempt(context: TaskContext, report: Watch, *, uses_gpus: bool) -> Attempt:
+    """Return what Spark tells of the attempt; on GPUs a task decodes with the cores that Spark gives it."""
+    if not uses_gpus:
+        return Attempt(context.attemptNumber(), report=report)
+    return Attempt(context.attemptNumber(), gpu_of(context), context.cpus(), report)
+
+
+class _Counts:
+    """Photos done and rejected so far, reported by the workers as their tasks end (a retried task counts twice)."""
+
+    def __init__(self, spark: SparkSession) -> None:
+        self.done: Accumulator[int] = spark.sparkContext.accumulator(0)
+        self.rejected: Accumulator[int] = spark.sparkContext.accumulator(0)
+
+    @property
+    def report(self) -> Watch:
+        """What a worker calls."""
+        accumulators = (self.done, self.rejected)
+
+        def report(*numbers: int) -> None:
+            for accumulator, number in zip(accumulators, numbers, strict=True):
+                accumulator.add(number)
+
+        return report
+
+    def read(self) -> tuple[int, int]:
+        """Return (done, rejected) on the driver."""
+        return self.done.value, self.rejected.value

@@ -1,0 +1,1 @@
+"""A Spark standalone cluster of processes on this machine; `control` starts, stops and describes it."""

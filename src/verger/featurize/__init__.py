@@ -1,1 +1,0 @@
-"""Photos to feature vectors: which networks there are, their inference graphs, and the Spark stage."""

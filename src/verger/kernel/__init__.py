@@ -1,0 +1,1 @@
+"""Pure computation, without Spark: decoding, networks, moments, PCA, the classifier."""

@@ -1,0 +1,1 @@
+"""The trained classifier in numpy: probabilities, calibration, metrics, the taxonomy of labels."""

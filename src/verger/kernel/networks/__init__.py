@@ -1,0 +1,1 @@
+"""CNNs: the catalog, conversion to inference graphs, the devices that run them."""

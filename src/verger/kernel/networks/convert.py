@@ -1,0 +1,180 @@
+"""Convert a Keras or ONNX model to an OpenVINO inference graph; runs in a process of its own.
+
+    KERAS_BACKEND=openvino python -m verger.kernel.networks.convert SPEC_JSON FOLDER
+
+TensorFlow is never needed: Keras' OpenVINO backend exports the graph. Built channels-first where the
+architecture allows it, for channels-last exports 153 transposes and batch norms that do not fuse (60
+photos a second and core against 214, MobileNetV2).
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from verger.errors import WeightsError
+from verger.kernel.networks.catalog import NetworkSpec
+from verger.kernel.networks.weights import Source, build_with_weights
+from verger.storage.cache import file_sha256
+
+_DEFAULT_SIZE_PX = 224  # for own models that leave their input size open
+_DOWNLOAD_TIMEOUT_S = 60.0
+
+# (x - mean) / scale a channel, after the channels are reversed where is_bgr.
+MEANS = {"tf": [127.5] * 3, "caffe": [103.939, 116.779, 123.68], "torch": [123.675, 116.28, 103.53]}
+SCALES = {"tf": [127.5] * 3, "caffe": [1.0] * 3, "torch": [58.395, 57.12, 57.375]}
+
+
+def stand_in_for_scipy() -> None:
+    """Let Keras' OpenVINO backend be imported without SciPy: 114 MB for Fourier transforms, which no network has.
+
+    Call it before Keras is imported. Where SciPy is installed it is used.
+    """
+    if find_spec("scipy") is None:
+        scipy, scipy.signal = ModuleType("scipy"), ModuleType("scipy.signal")  # type: ignore[attr-defined]
+        sys.modules |= {"scipy": scipy, "scipy.signal": scipy.signal}
+
+
+def convert(spec: NetworkSpec, folder: Path) -> None:
+    """Write graph.xml, graph.bin and network.json for `spec` into `folder`."""
+    stand_in_for_scipy()
+    socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT_S)
+    own = spec.own_graph
+    if own is not None:
+        source = Source(own, file_sha256(Path(own)))
+        graph = _read_onnx(own) if own.endswith(".onnx") else export_keras(_load_keras(spec, own), folder)
+    else:
+        model, source = build_with_weights(spec)
+        graph = export_keras(model, folder)
+    graph = with_pixels_in(_pooled(graph, spec), spec.effective_preprocessing)
+    _save(graph, source, folder)
+
+
+def _load_keras(spec: NetworkSpec, path: str) -> Any:
+    import keras
+
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except Exception as error:  # whatever a damaged or foreign archive makes Keras stumble on
+        raise WeightsError(f"{path!r} is not a model that Keras {keras.__version__} can load: {error}") from error
+    shape = model.input_shape
+    if not isinstance(shape, tuple) or len(shape) != 4 or 3 not in (shape[1], shape[-1]):
+        raise WeightsError(f"{path!r} takes {shape}: expected one RGB image, (batch, height, width, 3)")
+    return model
+
+
+def export_keras(model: Any, folder: Path) -> Any:
+    """Return a Keras model (of the OpenVINO backend) as an OpenVINO graph for one photo; writes into `folder`."""
+    import openvino as ov
+
+    path = folder / "exported.xml"
+    model.export(str(path), format="openvino", verbose=False)
+    graph = ov.Core().read_model(str(path))
+    graph.reshape(_closed(graph.input(0).partial_shape))
+    return graph
+
+
+def _read_onnx(path: str) -> Any:
+    import openvino as ov
+
+    try:
+        graph = ov.Core().read_model(path)
+    except RuntimeError as error:
+        raise WeightsError(f"{path!r} is not an ONNX model that OpenVINO can read: {error}") from error
+    shape = graph.input(0).partial_shape
+    if len(graph.inputs) != 1 or shape.rank.is_dynamic or len(shape) != 4:
+        raise WeightsError(f"{path!r} takes {[str(i) for i in graph.inputs]}: expected one RGB image")
+    graph.reshape(_closed(shape))
+    return graph
+
+
+def _closed(shape: Any) -> list[int]:
+    sizes = [-1 if size.is_dynamic else size.get_length() for size in shape]
+    return [1, *(_DEFAULT_SIZE_PX if size < 0 else size for size in sizes[1:])]
+
+
+def _layout(graph: Any) -> str:
+    return "NCHW" if graph.input(0).shape[1] == 3 else "NHWC"
+
+
+def _pooled(graph: Any, spec: NetworkSpec) -> Any:
+    """Pool or flatten an own graph that ends in feature maps; one that ends in vectors stays as it is."""
+    import openvino as ov
+    from openvino import opset13 as ops
+
+    maps = graph.output(0)
+    if len(maps.shape) == 2:
+        return graph
+    source = maps.get_node().input_value(0)
+    if len(maps.shape) != 4:
+        vector = ops.reshape(source, np.array([1, -1]), False)
+    else:
+        vector = _pool_maps(ops, source, spec.pooling, is_first=_layout(graph) == "NCHW")
+    return ov.Model([ops.result(vector)], graph.get_parameters(), "pooled")
+
+
+def _pool_maps(ops: Any, source: Any, pooling: str, *, is_first: bool) -> Any:
+    axes = np.array([2, 3] if is_first else [1, 2])
+    if pooling == "avg":
+        return ops.reduce_mean(source, axes, False)
+    if pooling == "max":
+        return ops.reduce_max(source, axes, False)
+    maps = ops.transpose(source, np.array([0, 2, 3, 1])) if is_first else source
+    return ops.reshape(maps, np.array([1, -1]), False)
+
+
+def with_pixels_in(graph: Any, preprocessing: str) -> Any:
+    """Make the graph take (1, height, width, 3) uint8 RGB and do its own preprocessing."""
+    import openvino as ov
+    from openvino.preprocess import ColorFormat, PrePostProcessor
+
+    builder = PrePostProcessor(graph)
+    pixels = builder.input()
+    pixels.tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+    pixels.tensor().set_color_format(ColorFormat.RGB)
+    steps = pixels.preprocess().convert_element_type(ov.Type.f32)
+    if preprocessing == "caffe":
+        steps = steps.convert_color(ColorFormat.BGR)
+    if preprocessing != "none":
+        steps.mean(MEANS[preprocessing]).scale(SCALES[preprocessing])
+    pixels.model().set_layout(ov.Layout(_layout(graph)))
+    builder.output().tensor().set_element_type(ov.Type.f32)
+    return builder.build()
+
+
+def _save(graph: Any, source: Source, folder: Path) -> None:
+    import openvino as ov
+
+    ov.serialize(graph, str(folder / "graph.xml"), str(folder / "graph.bin"))
+    for left_over in folder.glob("exported.*"):
+        left_over.unlink()
+    _, height, width, _ = graph.input(0).shape
+    about = {
+        "size_px": [width, height],
+        "n_features": graph.output(0).shape[1],
+        "weights_from": source.weights_from,
+        "weights_sha256": source.weights_sha256,
+    }
+    (folder / "network.json").write_text(json.dumps(about, indent=2))
+
+
+def main() -> int:
+    """Convert as the command line says; a WeightsError becomes one line on stderr."""
+    spec, folder = NetworkSpec(**json.loads(sys.argv[1])), Path(sys.argv[2])
+    try:
+        convert(spec, folder)
+    except WeightsError as error:
+        print("WeightsError: " + " ".join(str(error).split()), file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""Keras' architectures with their weights: of ImageNet, from a file, or seeded."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlretrieve
+
+import numpy as np
+
+from verger.errors import WeightsError
+from verger.kernel.networks.catalog import CATALOG, IMAGENET, NetworkSpec
+from verger.storage.cache import file_sha256, keras_home, switching
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where weights are from, and the SHA-256 of their file, or of the arrays where there is none."""
+
+    weights_from: str
+    weights_sha256: str
+
+
+def build(spec: NetworkSpec) -> Any:
+    """Return the catalog architecture as a Keras model without weights, channels-first where it can be."""
+    import keras
+
+    for data_format in ("channels_first", "channels_last"):
+        keras.backend.set_image_data_format(data_format)
+        try:
+            return _build(spec, data_format, weights=None)
+        except (ValueError, NotImplementedError):
+            if data_format == "channels_last":
+                raise
+            keras.backend.clear_session()
+    raise AssertionError("unreachable")
+
+
+def _build(spec: NetworkSpec, data_format: str, weights: str | None) -> Any:
+    import keras
+
+    size = CATALOG[spec.model].size_px
+    is_first = data_format == "channels_first"
+    model = getattr(keras.applications, spec.model)(
+        include_top=False,
+        weights=weights,
+        input_shape=(3, size, size) if is_first else (size, size, 3),
+        pooling=None if spec.pooling == "flatten" else spec.pooling,
+    )
+    if spec.pooling != "flatten":
+        return model
+    maps = keras.layers.Permute((2, 3, 1))(model.output) if is_first else model.output
+    return keras.Model(model.input, keras.layers.Flatten(data_format="channels_last")(maps))
+
+
+def build_with_weights(spec: NetworkSpec) -> tuple[Any, Source]:
+    """Return the catalog architecture with the weights asked for, and where they are from; raises WeightsError."""
+    model = build(spec)
+    if spec.effective_weights == IMAGENET:
+        return _with_imagenet(spec)
+    weights = spec.effective_weights
+    if weights.startswith("random:"):
+        seed_weights(model, int(weights.removeprefix("random:")))
+        return model, Source(weights, _weights_sha256(model))
+    path = Path(weights)
+    try:
+        model.load_weights(path)
+    except Exception as error:  # h5py and Keras raise OSError, ValueError, KeyError, TypeError, ...
+        raise WeightsError(f"weights = {weights!r} do not fit {spec.model} without its top: {error}") from error
+    return model, Source(weights, file_sha256(path))
+
+
+def _with_imagenet(spec: NetworkSpec) -> tuple[Any, Source]:
+    import keras
+
+    used: list[str] = []
+    _remember_files(used)
+    try:
+        model = _build(spec, keras.backend.image_data_format(), weights="imagenet")
+    except (URLError, OSError, ValueError) as error:
+        # Keras wraps a failed download in a plain Exception whose words name the address.
+        raise WeightsError(_no_imagenet(spec.model, error)) from error
+    except Exception as error:
+        if "URL fetch failure" not in str(error):
+            raise
+        raise WeightsError(_no_imagenet(spec.model, error)) from error
+    return model, Source(f"imagenet ({Path(used[-1]).name})", file_sha256(Path(used[-1])))
+
+
+def _remember_files(used: list[str]) -> None:
+    """Note in `used` the path of every file that Keras fetches, as a whole, or finds in its cache."""
+    from keras.src.utils import file_utils
+
+    get_file = file_utils.get_file
+
+    def get_and_note(*args: Any, **kwargs: Any) -> str:
+        path = str(get_file(*args, **kwargs))
+        used.append(path)
+        return path
+
+    file_utils.get_file = get_and_note
+    file_utils.urlretrieve = _fetch_whole
+
+
+def _fetch_whole(origin: str, target: str, *more: Any) -> None:
+    """Fetch a file as urlretrieve does, but name it `target` only when all of it is there.
+
+    Keras fetches into the file itself and clears up after exceptions only: what a killed process leaves it would
+    take for the weights ever after.
+    """
+    with switching(Path(target)) as beside:
+        urlretrieve(origin, beside, *more)  # noqa: S310  # the addresses are Keras' own
+
+
+def _no_imagenet(model: str, error: Exception) -> str:
+    return (
+        f"no ImageNet weights for {model}: not in Keras' cache ({keras_home() / 'models'}) and the download failed "
+        f"({error}). Either connect to the internet once, or put the file there (or point KERAS_HOME at a "
+        "folder whose models/ holds it), or choose --weights PATH, or --weights random:0 to try the chain"
+    )
+
+
+def seed_weights(model: Any, seed: int) -> None:
+    """Set a Keras model's weights from `seed`, the same on every backend and data format.
+
+    Kernels are He-normal (He et al. 2015, arXiv:1502.01852), wider where the activation is SiLU, which halves
+    small signals: the features must still depend on the photo at the end of a deep network. Everything else
+    stays near what Keras starts from, but moved, so that a batch norm left out would be seen.
+    """
+    rng = np.random.default_rng(seed)
+    activations = {getattr(getattr(layer, "activation", None), "__name__", "") for layer in model.layers}
+    gain = 4.0 if "silu" in activations else 2.0
+    model.set_weights([_seeded(rng, np.asarray(start), gain) for start in model.get_weights()])
+
+
+def _seeded(rng: np.random.Generator, start: np.ndarray, gain: float) -> np.ndarray:
+    if not np.issubdtype(start.dtype, np.floating):
+        return start
+    if start.ndim >= 2:
+        is_depthwise = start.ndim == 4 and start.shape[-1] == 1
+        fan_in = np.prod(start.shape[:2]) if is_depthwise else np.prod(start.shape[:-1])
+        return rng.normal(0.0, np.sqrt(gain / fan_in), start.shape).astype(start.dtype)
+    return (start + rng.uniform(-0.1, 0.1, start.shape)).astype(start.dtype)
+
+
+def _weights_sha256(model: Any) -> str:
+    digest = hashlib.sha256()
+    for array in model.get_weights():
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

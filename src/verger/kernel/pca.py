@@ -1,0 +1,165 @@
+"""Principal components from moments: numpy only, no Spark.
+
+Unlike Spark ML's PCA ours centres on transform too, takes a share of variance as well as k, keeps the
+whole spectrum, and gives each component a fixed sign (its largest loading is positive, as scikit-learn's
+`svd_flip` does).
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from verger.errors import ReductionError, SettingsError
+from verger.kernel.moments import Array, Moments
+
+# Up to this width one thread finds the eigenvectors: several are hardly faster on an idle machine (1,280 features
+# take 0.6 s), several times slower on a busy one, and their number would change the last bits.
+_MAX_SERIAL_FEATURES = 2048
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """How many components to keep: `k`, or the fewest whose variance reaches the share `variance`."""
+
+    k: int | None = None
+    variance: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.k is None) == (self.variance is None):
+            raise SettingsError("k, variance", (self.k, self.variance), "exactly one of them")
+        if self.k is not None and self.k < 1:
+            raise SettingsError("k", self.k, "a whole number from 1")
+        if self.variance is not None and not 0 < self.variance <= 1:
+            raise SettingsError("variance", self.variance, "a share over 0 and up to 1")
+
+    def __str__(self) -> str:
+        return f"k = {self.k}" if self.k is not None else f"variance >= {self.variance:g}"
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A fitted PCA: components = (x - mean) / scale @ directions.T.
+
+    mean, scale: (d,). directions: (k, d), orthonormal rows. explained_variance: the spectrum, largest
+    first, (min(n - 1, d),) for an exact fit, as many as the sketch is wide for a randomized one.
+    total_variance is the whole, whatever the spectrum holds. residual: for a randomized fit, the largest
+    |C v - lambda v| of the kept components over the largest lambda; 0 for an exact one.
+    """
+
+    n: int
+    mean: Array
+    scale: Array
+    directions: Array
+    explained_variance: Array
+    total_variance: float
+    residual: float = 0.0
+
+    @property
+    def k(self) -> int:
+        """The number of components kept."""
+        return len(self.directions)
+
+    @property
+    def explained_variance_ratio(self) -> Array:
+        """Each component's share of the total variance, for the whole spectrum."""
+        return self.explained_variance / self.total_variance
+
+    @property
+    def variance_kept(self) -> float:
+        """The kept components' share of the total variance."""
+        return float(self.explained_variance_ratio[: self.k].sum())
+
+    @property
+    def method(self) -> str:
+        """Exact or randomized."""
+        return "randomized" if self.residual else "exact"
+
+    def __call__(self, vectors: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+        """Return the (n, k) components of (n, d) vectors."""
+        if vectors.shape[1] != len(self.mean):
+            raise ReductionError(
+                f"this PCA was fitted on {len(self.mean)} columns; the vectors have {vectors.shape[1]}"
+            )
+        return (((vectors - self.mean) / self.scale) @ self.directions.T).astype(np.float32)
+
+    def to_bytes(self) -> bytes:
+        """Return it as an .npz file's content."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **{name: getattr(self, name) for name in self.__dataclass_fields__})
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Projection:
+        """Read what `to_bytes` wrote."""
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+            values = {name: stored[name] for name in cls.__dataclass_fields__}
+        for name, kind in (("n", int), ("total_variance", float), ("residual", float)):
+            values[name] = kind(values[name])
+        return cls(**values)
+
+
+def fit_exact(moments: Moments, criterion: Criterion, *, standardize: bool = False) -> Projection:
+    """Return the PCA of the vectors behind `moments`; raises ReductionError where there is none.
+
+    Standardizing needs no second pass: correlation = D^-1/2 C D^-1/2.
+    """
+    check_fit(moments, criterion)
+    scale = scale_of(moments, standardize=standardize)
+    covariance = moments.m2 / (moments.n - 1) / np.outer(scale, scale)
+    n_threads = 1 if moments.n_features <= _MAX_SERIAL_FEATURES else None
+    with threadpool_limits(n_threads, user_api="blas"):
+        values, vectors = np.linalg.eigh(covariance)
+    rank = max_components(moments)
+    values = np.maximum(values[::-1][:rank], 0.0)
+    total = float(np.trace(covariance))
+    k = choose_k(values / total, criterion)
+    return Projection(moments.n, moments.mean, scale, with_fixed_signs(vectors[:, ::-1][:, :k].T), values, total)
+
+
+def check_fit(moments: Moments, criterion: Criterion) -> None:
+    """Raise ReductionError, saying what to do, where these vectors cannot be reduced as asked."""
+    if moments.n < 2:
+        raise ReductionError(f"PCA needs two photos or more, and there are {moments.n}")
+    if not np.isfinite(moments.mean).all():
+        raise ReductionError("the features hold NaN or infinity: check the weights that made them")
+    if not moments.variances.any():
+        raise ReductionError("all feature vectors are equal: there is no variance to explain")
+    if criterion.k is not None and criterion.k > max_components(moments):
+        raise ReductionError(
+            f"components = {criterion.k} is more than {moments.n} photos of {moments.n_features} features "
+            f"can have: at most {max_components(moments)}"
+        )
+
+
+def max_components(moments: Moments) -> int:
+    """Return how many components with variance there can be."""
+    return min(moments.n - 1, moments.n_features)
+
+
+def scale_of(moments: Moments, *, standardize: bool) -> Array:
+    """Return what each feature is divided by: its sample standard deviation (1 where that is 0), or 1."""
+    if not standardize:
+        return np.ones(moments.n_features)
+    deviations = np.sqrt(moments.variances)
+    return np.where(deviations > 0, deviations, 1.0)
+
+
+def choose_k(ratio: Array, criterion: Criterion) -> int:
+    """Return how many of the components with these shares of variance to keep."""
+    if criterion.k is not None:
+        return criterion.k
+    assert criterion.variance is not None
+    reached = np.cumsum(ratio) >= criterion.variance - 1e-12
+    return int(np.argmax(reached)) + 1 if reached.any() else len(ratio)
+
+
+def with_fixed_signs(directions: Array) -> Array:
+    """Turn each row so that its largest entry by magnitude is positive."""
+    largest = np.argmax(np.abs(directions), axis=1)
+    signs = np.sign(directions[np.arange(len(directions)), largest])
+    return np.ascontiguousarray(directions * signs[:, None])

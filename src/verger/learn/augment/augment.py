@@ -1,0 +1,129 @@
+"""Write augmented views of labelled photos as files: a classifier that learns from them knows shops it never saw.
+
+A linear classifier on a network's features has no other way to see a photo cropped, or in other light. The files
+are photos as any others: look at them, and give their folder to `verger features`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from PIL import Image
+
+from verger.errors import DecodeError, SettingsError, SourceError
+from verger.kernel.decode import DEFAULT_MAX_PIXELS, decode_rgb
+from verger.learn.augment.views import augment
+from verger.process.progress import Progress
+from verger.sources.content import read_photo
+from verger.sources.partitions import Selection, write_listing
+from verger.storage.commit import check_apart, publishing
+from verger.storage.manifest import Manifest
+from verger.storage.uri import to_local
+
+REJECTED = "rejected.json"
+_QUALITY = 92
+
+
+@dataclass(frozen=True)
+class AugmentOptions:
+    """How many views of each photo, of which size, and the share of a photo that a view shows at least."""
+
+    per_photo: int = 12
+    size_px: int = 256
+    smallest: float = 0.12
+    seed: int = 0
+    max_pixels: int = DEFAULT_MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        for key, is_valid, expected in (
+            ("per_photo", self.per_photo >= 1, "1 or more"),
+            ("size_px", 16 <= self.size_px <= 4096, "16 to 4096"),
+            ("smallest", 0 < self.smallest <= 1, "a share over 0, at most 1"),
+            ("seed", self.seed >= 0, "0 or more"),
+        ):
+            if not is_valid:
+                raise SettingsError(key, getattr(self, key), expected)
+
+
+@dataclass(frozen=True)
+class _Photo:
+    number: int
+    path: str
+    label: str
+
+
+def write_views(
+    photos: str, out: Path, options: AugmentOptions, progress: Progress, *, overwrite: bool = False
+) -> Manifest:
+    """Write OUT/<label>/<photo>__<view>.jpg for every photo (a folder a label), view 0 being all of it.
+
+    Photos that cannot be read are in rejected.json. Raises SourceError where there is none that can.
+    """
+    check_apart(out, [photos])
+    manifest = Manifest("augment", photos, asdict(options))
+    with publishing(out, overwrite=overwrite) as stage:
+        listed = _listed(photos)
+        manifest.counts = {"listed": len(listed), "labels": len({photo.label for photo in listed})}
+        for label in {photo.label for photo in listed}:
+            (stage / label).mkdir()
+        progress.stage("augment", len(listed))
+        with manifest.timed("augment"):
+            rejected = _write_all(listed, stage, options, progress)
+        if len(rejected) == len(listed):
+            raise SourceError(
+                f"none of the {len(listed):,} photos in {photos} can be read: {rejected[0]['detail']}"
+            )
+        manifest.counts["views"] = (len(listed) - len(rejected)) * (options.per_photo + 1)
+        manifest.counts["rejected"] = len(rejected)
+        manifest.counts["rejected_by_reason"] = dict(Counter(photo["reason"] for photo in rejected).most_common())
+        manifest.timings_s["total"] = manifest.timings_s["augment"]
+        (stage / REJECTED).write_text(json.dumps(rejected, indent=1) + "\n", encoding="utf-8")
+        manifest.write(stage)
+    return manifest
+
+
+def _listed(photos: str) -> list[_Photo]:
+    with tempfile.TemporaryDirectory(prefix="verger-") as folder:
+        listing = write_listing(photos, Selection(), Path(folder) / "listing")
+        table = pq.read_table(listing.folder, columns=["path", "label"]).to_pydict()
+    pairs = sorted(zip(table["path"], table["label"], strict=True))
+    return [_Photo(number, path, label) for number, (path, label) in enumerate(pairs)]
+
+
+def _write_all(
+    listed: list[_Photo], stage: Path, options: AugmentOptions, progress: Progress
+) -> list[dict[str, str]]:
+    rejected: list[dict[str, str]] = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        outcomes = pool.map(lambda photo: _write_one(photo, stage, options), listed)
+        for n_done, (photo, error) in enumerate(zip(listed, outcomes, strict=True), 1):
+            if error is not None:
+                rejected.append({"path": photo.path, "reason": error.reason, "detail": error.detail})
+            progress.advance(n_done, len(rejected))
+    return rejected
+
+
+def _write_one(photo: _Photo, stage: Path, options: AugmentOptions) -> DecodeError | None:
+    try:
+        pixels = decode_rgb(read_photo(photo.path, options.max_pixels), max_pixels=options.max_pixels)
+    except DecodeError as error:
+        return error
+    size_px = (options.size_px, options.size_px)
+    views = [Image.fromarray(pixels).resize(size_px)]
+    rng = np.random.default_rng((options.seed, photo.number))
+    views += [
+        Image.fromarray(augment(pixels, options.size_px, rng, options.smallest)) for _ in range(options.per_photo)
+    ]
+    stem = re.sub(r"[^\w-]", "_", Path(to_local(photo.path)).stem)[:100]
+    for i, view in enumerate(views):
+        view.save(stage / photo.label / f"{photo.number:06d}_{stem}__{i}.jpg", quality=_QUALITY)
+    return None

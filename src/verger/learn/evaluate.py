@@ -1,0 +1,57 @@
+"""Evaluate a classifier on a labelled features table. Streams Parquet; no Spark, so no JVM to wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from verger.errors import SourceError
+from verger.kernel.classifier.classifier import Classifier, check_width
+from verger.kernel.classifier.metrics import Answers, evaluate_answers
+from verger.kernel.classifier.taxonomy import taxon_of
+from verger.storage.commit import table_folder
+from verger.storage.uri import AnyPath, parquet_files
+
+FEATURES = "features"
+_BATCH = 4096
+
+
+def evaluate(classifier: Classifier, features: AnyPath) -> dict[str, Any]:
+    """Return the evaluation of a classifier on a result's labelled features (see metrics.evaluate_answers).
+
+    Labels of another data set are understood where the classifier names taxa (`about["taxonomy"]`).
+    Raises SourceError where there are no features, ClassifierError where they are another network's.
+    """
+    number = {label: i for i, label in enumerate(classifier.labels)}
+    parts = []
+    for batch in _labelled(features):
+        vectors = batch[FEATURES].flatten().to_numpy(zero_copy_only=False).reshape(batch.num_rows, -1)
+        check_width(classifier, vectors.shape[1])
+        names = [class_name(classifier, label) for label in batch["label"].to_pylist()]
+        truth = np.array([number.get(name, -1) for name in names], np.int64)
+        parts.append(Answers.of(classifier.probabilities(vectors), truth))
+    if not parts:
+        raise SourceError(f"{features} holds no labelled features to evaluate on")
+    return evaluate_answers(Answers.joined(parts), classifier.labels, classifier.threshold)
+
+
+def class_name(classifier: Classifier, label: str) -> str:
+    """Return the class that a data set's label means: the label itself, or its taxon's name."""
+    if label in classifier.labels or not classifier.about.get("taxonomy"):
+        return label
+    taxon = taxon_of(label)
+    return taxon.name if taxon else label
+
+
+def _labelled(features: AnyPath) -> Iterator[pa.RecordBatch]:
+    for file in parquet_files(table_folder(features, FEATURES)):
+        with file.open("rb") as opened, pq.ParquetFile(opened) as table:
+            for batch in table.iter_batches(_BATCH, columns=["label", FEATURES]):
+                labelled = batch.filter(pc.is_valid(batch["label"]))
+                if labelled.num_rows:
+                    yield labelled

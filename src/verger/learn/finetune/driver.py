@@ -1,0 +1,123 @@
+"""READ FIRST: a fine-tuning, from labelled photos to a model that `verger features` takes, and a classifier.
+
+Keras works in two processes of their own: one trains, with a backend that can; one saves, in the layout that
+is fast in our chain, and checks that the chain then gives the vectors of the trained model.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from verger.kernel.classifier.classifier import FILE_NAME as CLASSIFIER
+from verger.learn.finetune.backend import find_backend
+from verger.learn.finetune.child import Task, run_child
+from verger.learn.finetune.finetune_options import FinetuneOptions
+from verger.learn.finetune.outcome import HISTORY, LISTING, MODEL, PARITY, Outcome
+from verger.learn.finetune.page import FACTS, write_report
+from verger.process.progress import Progress
+from verger.sources.partitions import Selection, write_listing
+from verger.storage.cache import file_sha256
+from verger.storage.commit import check_apart, publishing
+from verger.storage.manifest import Manifest
+
+_WORK = "work"
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """What a fine-tuning gives; the accuracy is of the best epoch, on held-out photos."""
+
+    model: Path
+    labels: list[str]
+    n_training: int
+    n_validation: int
+    n_rejected: int
+    best_epoch: int
+    validation_accuracy: float
+    total_s: float
+
+
+def finetune(
+    photos: str, out: Path, options: FinetuneOptions, progress: Progress, overwrite: bool = False
+) -> FinetuneResult:
+    """Train on `photos` (a folder a label) and publish as `out` the model, a classifier on it and a report.
+
+    Raises SetupError without a Keras backend that trains, SourceError where there is too little to train on,
+    WeightsError where the start weights cannot be had, ResultError where `out` is taken, or holds what is read.
+    """
+    started = time.monotonic()
+    check_apart(out, [photos, *([options.weights] if options.weights.endswith(".h5") else [])])
+    backend = find_backend()
+    manifest = Manifest("finetune", photos, asdict(options))
+    with publishing(out, overwrite=overwrite) as stage:
+        work = stage / _WORK
+        work.mkdir()
+        progress.stage("list photos")
+        with manifest.timed("list"):
+            manifest.counts["listed"] = write_listing(photos, Selection(), work / LISTING).n_photos
+        with manifest.timed("train"):
+            run_child(Task("verger.learn.finetune.worker", asdict(options), backend), work, progress)
+        progress.stage("save model")
+        with manifest.timed("save"):
+            run_child(Task("verger.learn.finetune.save", asdict(options), "openvino"), work, progress)
+        for name in (MODEL, CLASSIFIER, HISTORY):
+            (work / name).rename(stage / name)
+        outcome = Outcome.read(work)
+        manifest.parity = json.loads((work / PARITY).read_text())
+        shutil.rmtree(work)
+        manifest.timings_s["total"] = round(time.monotonic() - started, 3)
+        _write_facts(stage, options, outcome, manifest)
+        write_report(stage, title=out.name)
+    return _result(out, outcome, manifest)
+
+
+def _write_facts(stage: Path, options: FinetuneOptions, outcome: Outcome, manifest: Manifest) -> None:
+    """Write finetune.json, and the manifest by which every result of verger is known."""
+    n_rejected = len(outcome.rejected)
+    manifest.counts |= outcome.counts
+    manifest.counts |= {"rejected": n_rejected, "rejected_by_reason": outcome.rejected_by_reason}
+    # To validate on, of labels none of whose photos to train on could be read.
+    manifest.counts["left_out"] = manifest.counts["listed"] - sum(outcome.counts.values()) - n_rejected
+    manifest.counts["labels"] = len(outcome.labels)
+    manifest.versions |= outcome.versions
+    manifest.network = {
+        "model": options.model,
+        "weights_from": outcome.weights_from,
+        "size_px": [options.input_px, options.input_px],
+        "n_features": outcome.n_features,
+        "saved_sha256": file_sha256(stage / MODEL),
+    }
+    facts = {
+        "source": manifest.source,
+        "created": manifest.created,
+        "settings": manifest.settings,
+        "network": manifest.network,
+        "counts": manifest.counts,
+        "best_epoch": outcome.best_epoch,
+        "validation_accuracy": outcome.validation_accuracy,
+        "validation_loss": outcome.validation_loss,
+        "labels": [asdict(score) for score in outcome.labels],
+        "rejected": outcome.rejected,
+        "parity": manifest.parity,
+        "versions": {"verger": manifest.verger, **manifest.versions},
+        "seconds": manifest.timings_s,
+    }
+    (stage / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    manifest.write(stage)
+
+
+def _result(out: Path, outcome: Outcome, manifest: Manifest) -> FinetuneResult:
+    return FinetuneResult(
+        model=out / MODEL,
+        labels=[score.label for score in outcome.labels],
+        n_training=outcome.counts["training"],
+        n_validation=outcome.counts["validation"],
+        n_rejected=len(outcome.rejected),
+        best_epoch=outcome.best_epoch,
+        validation_accuracy=outcome.validation_accuracy,
+        total_s=manifest.timings_s["total"],
+    )

@@ -1,0 +1,70 @@
+"""What a fine-tuning does, checked before anything starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from verger.errors import SettingsError
+from verger.kernel.decode import DEFAULT_MAX_PIXELS
+from verger.kernel.networks.catalog import CATALOG, OWN_GRAPH_SUFFIXES, NetworkSpec
+
+_MIN_SIZE_PX = 32  # no network of the catalog takes less
+_WEIGHTS = ("imagenet", "random:SEED", "a .h5 file of the model without its top")
+
+
+@dataclass(frozen=True)
+class FinetuneOptions:
+    """What to train, and how.
+
+    model: a network of keras.applications, by its name in the catalog.
+    weights: what it starts from: "imagenet", "random:SEED" or a .h5 file.
+    head_epochs, epochs: passes over the photos with the backbone frozen, then with its upper layers free.
+    learning_rate: the highest of the second stage; it falls to 0 along a cosine.
+    validation: the share of the photos of each label that is held out.
+    size_px: width and height of the network's input; None takes the catalog's.
+    unfreeze: the share of the backbone's layers, from the top, that the second stage trains.
+    patience: epochs without a lower validation loss after which a stage ends.
+    """
+
+    model: str = "MobileNetV2"
+    weights: str = "imagenet"
+    head_epochs: int = 3
+    epochs: int = 10
+    learning_rate: float = 1e-4
+    validation: float = 0.2
+    seed: int = 0
+    size_px: int | None = None
+    unfreeze: float = 0.35
+    batch_size: int = 32
+    patience: int = 4
+    max_pixels: int = DEFAULT_MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        self._check_network()
+        self._check("head_epochs", self.head_epochs >= 0, "0 or more")
+        self._check("epochs", self.epochs >= 0, "0 or more")
+        self._check("epochs", self.head_epochs + self.epochs > 0, "1 or more where head_epochs is 0")
+        self._check("learning_rate", 0 < self.learning_rate <= 1, "over 0, at most 1; 0.0001 is usual")
+        self._check("validation", 0 < self.validation < 1, "a share between 0 and 1, like 0.2")
+        self._check("seed", self.seed >= 0, "0 or more")
+        self._check("size_px", self.input_px >= _MIN_SIZE_PX, f"{_MIN_SIZE_PX} or more")
+        self._check("unfreeze", 0 <= self.unfreeze <= 1, "a share from 0 to 1")
+        self._check("unfreeze", self.unfreeze > 0 or self.head_epochs > 0, "over 0 where head_epochs is 0")
+        self._check("batch_size", self.batch_size >= 1, "1 or more")
+        self._check("patience", self.patience >= 1, "1 or more")
+
+    def _check_network(self) -> None:
+        trainable = [name for name, known in CATALOG.items() if not known.is_bundled]
+        self._check("model", self.model in trainable, "one of " + ", ".join(trainable))
+        is_graph = self.weights.endswith(OWN_GRAPH_SUFFIXES)
+        self._check("weights", not is_graph, "one of " + ", ".join(_WEIGHTS))
+        NetworkSpec(self.model, self.weights)
+
+    def _check(self, key: str, is_valid: bool, expected: str) -> None:
+        if not is_valid:
+            raise SettingsError(key, getattr(self, key), expected)
+
+    @property
+    def input_px(self) -> int:
+        """Width and height of the network's input."""
+        return CATALOG[self.model].size_px if self.size_px is None else self.size_px

@@ -1,0 +1,58 @@
+"""report.html of a fine-tuning: the training curves, and how well each label is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from verger.learn.finetune.outcome import HISTORY
+from verger.report.artefacts import read_manifest
+from verger.report.details import list_details
+from verger.report.header import Tile
+from verger.report.html import render_page, write_page
+from verger.report.rejections import MEANINGS
+from verger.report.wording import say_count, say_duration, say_share, say_time
+from verger.storage.uri import AnyPath
+
+FACTS = "finetune.json"
+
+_MAX_LABELS = 1000
+_MAX_REJECTED = 50
+
+
+def write_report(result: Path, *, title: str) -> AnyPath:
+    """Write `result/report.html` from its finetune.json, history.json and manifest.json; return its path."""
+    facts = json.loads((result / FACTS).read_text(encoding="utf-8"))
+    history = json.loads((result / HISTORY).read_text())
+    shown = {
+        "title": title,
+        "it": facts,
+        "tiles": _lay_tiles(facts, len(history)),
+        "made": say_time(facts["created"]),
+        "labels": sorted(facts["labels"], key=_hardest_first)[:_MAX_LABELS],
+        "rejected": facts["rejected"][:_MAX_REJECTED],
+        "meanings": MEANINGS,
+        "details": list_details(read_manifest(result)),
+    }
+    data = {"history": history, "best": facts["best_epoch"]}
+    return write_page(render_page("finetune", data, with_plots=True, **shown), result)
+
+
+def _hardest_first(label: dict[str, Any]) -> tuple[bool, float]:
+    return label["accuracy"] is None, label["accuracy"] or 0.0
+
+
+def _lay_tiles(facts: dict[str, Any], n_epochs: int) -> list[Tile]:
+    counts = facts["counts"]
+    by_label = [label["accuracy"] for label in facts["labels"] if label["accuracy"] is not None]
+    return [
+        Tile(say_share(facts["validation_accuracy"]), "named rightly", "of the held-out photos"),
+        Tile(say_share(sum(by_label) / len(by_label)), "label by label", "the mean of the labels, large or small"),
+        Tile(say_count(counts["labels"]), "labels"),
+        Tile(say_count(counts["training"]), "photos trained on"),
+        Tile(say_count(counts["validation"]), "photos held out", "films whole, but where a label has only one"),
+        Tile(say_count(counts["rejected"]), "rejected", "" if counts["rejected"] else "all could be read"),
+        Tile(say_count(facts["best_epoch"]), "best epoch", f"of {n_epochs}"),
+        Tile(say_duration(facts["seconds"]["total"]), "total time"),
+    ]

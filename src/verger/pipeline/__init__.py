@@ -1,0 +1,1 @@
+"""The chain, stage by stage: READ `run` FIRST."""

@@ -1,0 +1,187 @@
+"""The reduce step of the chain: features -> principal components."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from verger.engine.base import Engine
+from verger.errors import JobError, ReductionError, SourceError
+from verger.kernel.moments import MAX_EXACT_FEATURES, Array, Moments, merge_all
+from verger.kernel.pca import Criterion, Projection, fit_exact
+from verger.kernel.sketch import add_products, fit_randomized
+from verger.pipeline.context import COMPONENTS, FEATURES, MODEL, Workplace
+from verger.pipeline.pca_folder import write_pca_model
+from verger.storage.commit import scratch_of, table_folder
+from verger.storage.parts_list import TablePart, list_parts, vector_width
+from verger.storage.uri import AnyPath, parquet_files, remove_tree
+from verger.tasks.base import Task
+from verger.tasks.moments import (
+    Merge,
+    MomentsJob,
+    PartialSum,
+    ProductJob,
+    merge_moments,
+    merge_products,
+    moments_partition,
+    product_partition,
+)
+from verger.tasks.partitioning import FAN_IN, block_rows, rows_of_a_part, rows_of_a_sum
+from verger.tasks.project import ProjectItem, ProjectJob, project_partition
+from verger.tasks.spans import cut_spans
+
+STATE = "state.npz"
+SPECTRUM = "spectrum.csv"
+
+
+@dataclass(frozen=True)
+class Update:
+    """An earlier PCA's state, and the files of features that it has not seen; None: it has seen none of them."""
+
+    state: AnyPath
+    additions: list[AnyPath] | None = None
+
+
+def update_of_result(place: Workplace, additions: list[AnyPath] | None) -> Update | None:
+    """Return how the PCA of the result in place becomes that of the new one; None where it must be fitted again."""
+    state = place.out / MODEL / STATE
+    return Update(state, additions) if additions is not None and state.is_file() else None
+
+
+def reduce_features(place: Workplace, features: AnyPath, update: Update | None = None) -> AnyPath:
+    """Fit PCA on a features folder, write `components` and `model`; return the components' folder.
+
+    `update`: fold its additions alone into an earlier PCA's state, which saves a pass over the features.
+    """
+    settings = place.settings
+    place.progress.stage("reduce")
+    criterion = Criterion(settings.components, settings.variance_kept)
+    earlier = None if update is None else _read_state(update.state)
+    scratch = scratch_of(place.stage) / "sums"
+    with place.manifest.timed("reduce"):
+        parts = list_parts(parquet_files(table_folder(features, FEATURES)), FEATURES)
+        has_additions = update is not None and update.additions is not None
+        unseen = list_parts(update.additions or (), FEATURES) if update and has_additions else parts
+        summing = _Summing(place.engine, scratch, unseen)
+        moments = _merged(earlier, summing.moments())
+        projection = _fit(summing, moments, criterion, standardize=settings.standardize)
+        remove_tree(scratch)
+        _write_model(place.stage / MODEL, projection, moments)
+        _project(place, parts, projection)
+    place.manifest.reduction = {
+        "n_components": projection.k,
+        "explained_variance_ratio": projection.variance_kept,
+        "criterion": str(criterion),
+        "standardize": settings.standardize,
+        "n_samples": projection.n,
+        "n_features": len(projection.mean),
+        "method": projection.method,
+        "residual": projection.residual,
+    }
+    return place.stage / COMPONENTS
+
+
+def _merged(earlier: Moments | None, moments: Moments | None) -> Moments:
+    if earlier is None or moments is None:
+        found = earlier or moments
+        if found is None:
+            raise ReductionError("there are no feature vectors to reduce")
+        return found
+    if moments.is_wide or earlier.is_wide:
+        raise ReductionError(f"vectors over {MAX_EXACT_FEATURES} columns keep no state to update")
+    return earlier.merge(moments)
+
+
+def _fit(summing: _Summing, moments: Moments, criterion: Criterion, *, standardize: bool) -> Projection:
+    if moments.is_wide:
+        return fit_randomized(moments, criterion, summing.product, standardize=standardize)
+    return fit_exact(moments, criterion, standardize=standardize)
+
+
+class _Summing:
+    """Sums over the vectors of a table by tasks, merged in a tree of a fixed shape.
+
+    The spans are cut by the number of rows and their width alone: the sums are the same to the bit on any engine.
+    """
+
+    def __init__(self, engine: Engine, scratch: AnyPath, parts: Sequence[TablePart]) -> None:
+        self._engine = engine
+        self._scratch = scratch
+        self._n_passes = 0
+        self._n_rows = sum(part.n_rows for part in parts)
+        self._parts = parts
+        self._width = vector_width(parts[0], FEATURES) if parts else 1
+        self._block_rows = block_rows(self._width)
+
+    def moments(self) -> Moments | None:
+        """Return the moments of all vectors; None where there are none."""
+        job = MomentsJob(FEATURES, self._block_rows)
+        found = self._sum(moments_partition, job, merge_moments)
+        return merge_all([Moments.from_bytes(data) for data in found]) if found else None
+
+    def product(self, mean: Array, scale: Array, basis: Array) -> Array:
+        """Return `sketch.Product` over all vectors."""
+        job = ProductJob(FEATURES, self._block_rows, mean, scale, basis)
+        total = add_products(self._sum(product_partition, job, merge_products))
+        return np.frombuffer(total).reshape(basis.shape)
+
+    def _sum(self, task: Task[Any, PartialSum, bool], job: object, merge: Task[None, Merge, bool]) -> list[bytes]:
+        """Return at most FAN_IN partial sums, in order."""
+        self._n_passes += 1
+        rows_each = rows_of_a_sum(self._n_rows, self._width)
+        groups = cut_spans([(part.file, part.n_rows) for part in self._parts], rows_each)
+        items = [PartialSum(spans, self._file(0, number)) for number, spans in enumerate(groups)]
+        written = self._engine.map(task, items, job)
+        files = [item.target for item, is_written in zip(items, written, strict=True) if is_written]
+        level = 0
+        while len(files) > FAN_IN:
+            level += 1
+            merges = [
+                Merge(tuple(files[start : start + FAN_IN]), self._file(level, start // FAN_IN))
+                for start in range(0, len(files), FAN_IN)
+            ]
+            self._engine.map(merge, merges, None)
+            files = [merged.target for merged in merges]
+        return [(self._scratch / file.rpartition("/")[2]).read_bytes() for file in files]
+
+    def _file(self, level: int, number: int) -> str:
+        return str(self._scratch / f"pass-{self._n_passes}-{level}-{number:06d}")
+
+
+def _project(place: Workplace, parts: Sequence[TablePart], projection: Projection) -> None:
+    n_rows = sum(part.n_rows for part in parts)
+    rows_each = rows_of_a_part(n_rows)
+    groups = cut_spans(
+        [(part.file, part.n_rows) for part in parts], n_rows if place.settings.single_file else rows_each
+    )
+    items = [ProjectItem(number, spans) for number, spans in enumerate(groups)]
+    job = ProjectJob(projection, FEATURES, str(place.stage / COMPONENTS))
+    n_written = sum(place.engine.map(project_partition, items, job))
+    if n_written != n_rows:
+        raise JobError(
+            f"{n_rows:,} features gave {n_written:,} rows of components, and nothing was changed: does another run "
+            f"write to {place.out}?"
+        )
+
+
+def _read_state(path: AnyPath) -> Moments:
+    """Read a PCA state: the file, or the result or model folder it lies in."""
+    for file in (path, path / STATE, path / MODEL / STATE):
+        if file.is_file():
+            return Moments.from_bytes(file.read_bytes())
+    raise SourceError(f"{path} holds no PCA state: expected model/{STATE} of an earlier result")
+
+
+def _write_model(folder: AnyPath, projection: Projection, moments: Moments) -> None:
+    """Write the PCA as a pyspark.ml stage, its spectrum as CSV, and its moments for later updates."""
+    write_pca_model(folder / "pca", projection, moments)
+    if not moments.is_wide:
+        (folder / STATE).write_bytes(moments.to_bytes())
+    ratio = projection.explained_variance_ratio
+    rows = zip(projection.explained_variance, ratio, np.cumsum(ratio), strict=True)
+    lines = [f"{i},{value:.9g},{share:.9g},{total:.9g}" for i, (value, share, total) in enumerate(rows, 1)]
+    header = "component,explained_variance,explained_variance_ratio,cumulative_ratio"
+    (folder / SPECTRUM).write_text("\n".join([header, *lines]) + "\n")

@@ -1,0 +1,1 @@
+"""Removal of metadata that describes people from photos."""

@@ -1,0 +1,146 @@
+"""Find the photos of a source: a folder, a glob, or a place in an object store."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from verger.errors import SourceError
+from verger.storage.objects import SCHEMES, ObjectPath, object_path
+from verger.storage.uri import is_local, to_local
+
+IsPhoto = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A photo: `path` as labels and samples see it, the URI that goes into the tables, and what is known of it."""
+
+    path: str
+    uri: str
+    modified_us: int
+    length: int
+
+
+@dataclass
+class Skipped:
+    """What was there and is no photo, by suffix."""
+
+    suffixes: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        seen = ", ".join(f"{n} {suffix or 'without suffix'}" for suffix, n in self.suffixes.most_common(5))
+        return f"; other files there: {seen}" if seen else "; there are no files at all"
+
+    def add(self, name: str) -> None:
+        """Count a file."""
+        self.suffixes[os.path.splitext(name)[1].lower()] += 1
+
+
+def walk_source(src: str, patterns: tuple[str, ...], skipped: Skipped) -> Iterator[Entry]:
+    """Yield the photos of `src` whose names match, in the order of their paths, as `list_parts` has parts.
+
+    Hidden files (.name) are passed over. Raises SourceError.
+    """
+    is_photo = re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns), re.IGNORECASE).match
+    if (place := object_path(src)) is not None:
+        yield from _walk_objects(place, is_photo, skipped)
+        return
+    if not is_local(src):
+        known = ", ".join(SCHEMES)
+        raise SourceError(f"{src}: expected a folder, a file: URI, or one of {known}; more can be read by `run`")
+    local = os.path.abspath(os.path.expanduser(to_local(src)))
+    roots = (
+        [Path(local)]
+        if os.path.exists(local)
+        else [Path(match) for match in sorted(glob.glob(local, recursive=True), key=_sort_key)]
+    )
+    if not roots:
+        raise SourceError(f"{src}: there is no such folder, and no folder or file matches it as a glob")
+    for root in roots:
+        yield from map(_local_entry, _walk_folder(root, is_photo, skipped))
+
+
+def _walk_folder(root: Path, is_photo: IsPhoto, skipped: Skipped) -> Iterator[str]:
+    """Yield the paths of photos. Linked folders are followed, each real folder once."""
+    if root.is_file():
+        yield str(root)
+        return
+    seen = {os.path.realpath(root)}
+    waiting = [(str(root), iter(_names(str(root))))]
+    while waiting:
+        folder, names = waiting[-1]
+        name = next(names, None)
+        if name is None:
+            waiting.pop()
+        elif name.endswith("/"):
+            below = os.path.join(folder, name[:-1])
+            if (real := os.path.realpath(below)) not in seen:
+                seen.add(real)
+                waiting.append((below, iter(_names(below))))
+        elif is_photo(name):
+            yield os.path.join(folder, name)
+        else:
+            skipped.add(name)
+
+
+def _names(folder: str) -> list[str]:
+    """Return the names in a folder, those of folders with a slash, in the order of what they hold.
+
+    Names alone: of a folder with millions of files their entries would take a GB.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name + "/" * entry.is_dir() for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise SourceError(f"cannot list {folder}: {error.strerror}") from error
+    names.sort(key=_spelt_out)
+    return names
+
+
+def _sort_key(path: str) -> str:
+    """Return the path by which a file, or what a folder holds, is in order: "a b/1.jpg" comes before "a/1.jpg"."""
+    return _spelt_out(path) + "/" * os.path.isdir(path)
+
+
+def _spelt_out(path: str) -> str:
+    """Return a path as tables hold it: bytes that are no UTF-8 cannot be in their strings."""
+    spelt_out = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return path if spelt_out == path else spelt_out  # the same object: no copies of a million names
+
+
+def _local_entry(path: str) -> Entry:
+    try:
+        status = os.stat(path)
+        # Whole milliseconds, as Hadoop's file status has them.
+        modified_us, length = status.st_mtime_ns // 1_000_000 * 1000, status.st_size
+    except OSError:  # a dangling link: the worker will say so in `rejected`
+        modified_us, length = 0, 0
+    path = _spelt_out(path)  # where that is another name the photo ends in `rejected`, and is not lost
+    return Entry(path, f"file:{path}", modified_us, length)
+
+
+def _walk_objects(place: ObjectPath, is_photo: IsPhoto, skipped: Skipped) -> Iterator[Entry]:
+    pattern = place.key.split("/")
+    n_plain = next((i for i, part in enumerate(pattern) if glob.has_magic(part)), len(pattern))
+    base = ObjectPath(place.root, "/".join(pattern[:n_plain]))
+    n_found = 0
+    for found in [base.find()] if base.is_file() else base.walk():
+        n_found += 1
+        parts = found.key.split("/")
+        is_asked_for = len(parts) >= len(pattern) and all(map(fnmatch.fnmatchcase, parts, pattern))
+        if not (is_asked_for or not place.key) or any(part.startswith(".") for part in parts[n_plain:]):
+            continue
+        if is_photo(parts[-1]):
+            uri = f"{place.root}/{found.key}"
+            yield Entry(uri, uri, found.modified_us, found.length)
+        else:
+            skipped.add(parts[-1])
+    if not n_found:
+        raise SourceError(f"{place}: there are no objects below {base}/")

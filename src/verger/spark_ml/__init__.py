@@ -1,0 +1,1 @@
+"""pyspark.ml stages: ImageFeaturizer, PCA and PCAModel, and images as DataFrames."""

@@ -1,0 +1,54 @@
+"""The featurizer as a function of DataFrames, for `ImageFeaturizer`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pyspark.sql import DataFrame
+from pyspark.sql.functions import lit
+from pyspark.sql.types import StructType
+
+from verger.engine.spark.compat import share
+from verger.kernel.networks.device import CUDA, gpu_of
+from verger.kernel.networks.inference import extractor_for
+from verger.kernel.networks.network import Network
+from verger.storage import schemas
+from verger.tasks.featurize_batches import WorkerOptions, featurize_batches
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def featurize(images: DataFrame, network: Network, options: WorkerOptions) -> DataFrame:
+    """Return `images` without their content, with schema.OUTCOME: features, or the reason why there are none.
+
+    Lazy. The weights travel once (`context.share`), and are compiled once in each worker process; on GPUs once for
+    each that the process meets. There a task decodes in as many threads as Spark gives it cores (spark.task.cpus).
+    """
+    shared = share(images.sparkSession, network.for_workers())
+    key, is_on_gpu = network.key, network.device == CUDA
+
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        from pyspark import TaskContext
+
+        task = TaskContext.get()
+        assert task is not None
+        extractor = extractor_for(key, lambda: shared.value, gpu_of(task) if is_on_gpu else 0)
+        n_threads = task.cpus() if is_on_gpu else 1
+        # A photo may have ended the first attempt, process and all.
+        here = replace(options, n_threads=n_threads, decodes_apart=task.attemptNumber() > 0)
+        return featurize_batches(batches, extractor, here)
+
+    return images.mapInArrow(run, _output_schema(images, options))
+
+
+def _output_schema(images: DataFrame, options: WorkerOptions) -> StructType:
+    nulls = [
+        lit(None)
+        .cast(schemas.spark_type(field.type))
+        .alias(options.output_column if field.name == "features" else field.name)
+        for field in schemas.OUTCOME
+    ]
+    return images.drop(options.content_column).select("*", *nulls).schema

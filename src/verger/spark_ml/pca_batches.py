@@ -1,0 +1,88 @@
+"""What a Spark worker does with Arrow batches of vectors."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from verger.kernel.moments import Array, Moments
+from verger.kernel.pca import Projection
+from verger.kernel.sketch import product_part
+from verger.storage.arrow import binaries, integers
+from verger.tasks.vectors import matrix_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PART = "number int, part binary"
+
+# Matrix products are slow on few rows: batches are gathered until they fill so much (float64).
+_BLOCK_BYTES = 32 << 20
+
+
+def moments_of_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield one row (partition number, Moments), or nothing for an empty partition."""
+    total: Moments | None = None
+    for block in _blocks(batches):
+        moments = Moments.of(block)
+        total = moments if total is None else total.merge(moments)
+    if total is not None:
+        yield _part(total.to_bytes())
+
+
+def product_of_batches(
+    batches: Iterable[pa.RecordBatch], mean: Array, scale: Array, basis: Array
+) -> Iterator[pa.RecordBatch]:
+    """Yield one row (partition number, the partition's part of sketch.Product)."""
+    total = np.zeros(basis.shape)
+    for block in _blocks(batches):
+        total += product_part(block, mean, scale, basis)
+    yield _part(total.tobytes())
+
+
+def components_of(vectors: pd.Series, projection: Projection) -> pd.Series:
+    """Return the components of a series of vectors, None where there is none."""
+    import pandas as pd
+
+    is_there = vectors.notna().to_numpy()
+    found = pd.Series([None] * len(vectors), dtype=object)
+    if is_there.any():
+        rows = projection(np.stack(vectors[is_there].to_list()))
+        found[is_there] = pd.Series(list(rows), index=found.index[is_there])
+    return found
+
+
+def merged_groups(
+    batches: Iterable[pa.RecordBatch], fan_in: int, merge: Callable[[list[bytes]], bytes]
+) -> Iterator[pa.RecordBatch]:
+    """Yield one row (group, merged part) for the rows of each group: the numbers that `fan_in` divides alike."""
+    rows = sorted(tuple(row.values()) for batch in batches for row in batch.to_pylist())
+    for group, parts in itertools.groupby(rows, lambda row: row[0] // fan_in):
+        yield _part(merge([part for _, part in parts]), group)
+
+
+def _part(data: bytes, number: int | None = None) -> pa.RecordBatch:
+    if number is None:
+        from pyspark import TaskContext
+
+        context = TaskContext.get()
+        number = context.partitionId() if context else 0
+    return pa.RecordBatch.from_arrays([integers([number]), binaries([data])], ["number", "part"])
+
+
+def _blocks(batches: Iterable[pa.RecordBatch]) -> Iterator[npt.NDArray[np.floating]]:
+    """Yield (n, d) blocks of the vectors in one-column batches."""
+    held: list[npt.NDArray[np.floating]] = []
+    for batch in batches:
+        if len(vectors := batch.column(0).drop_null()):
+            held.append(matrix_of(vectors))
+        if sum(block.size for block in held) * 8 >= _BLOCK_BYTES:
+            yield np.concatenate(held)
+            held = []
+    if held:
+        yield np.concatenate(held)

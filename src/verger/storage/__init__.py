@@ -1,0 +1,1 @@
+"""Files and object stores: paths, tables, manifests, commits, locks, the cache."""

@@ -1,0 +1,106 @@
+"""What is at the place of a result already, and in the staging folder beside it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from verger.errors import ResultError, SourceError
+from verger.storage.objects import ObjectPath
+from verger.storage.uri import AnyPath, any_path, glob_base, is_hadoop, is_within, remove_tree
+
+MANIFEST = "manifest.json"
+
+# In the staging folder: a folder for each run, and the lock.
+RUN, LOCK = "run-", "lock"
+# Intermediate files of the running one.
+SCRATCH = "scratch"
+_PARTS = "features"
+
+# Commands whose results a run may continue.
+_RESUMED = ("run", "features")
+
+
+P = TypeVar("P", Path, ObjectPath)
+
+
+def new_run(staging: P) -> P:
+    """Return the folder of a new run; their names sort by time."""
+    return staging / f"{RUN}{time.time_ns() // 1_000_000:013d}-{secrets.token_hex(3)}"
+
+
+def has_parts(run: AnyPath) -> bool:
+    """Return whether a run has finished parts of the features: a later run may resume from them."""
+    folder = run / _PARTS
+    return folder.is_dir() and any(folder.glob("*.parquet"))
+
+
+def clear(staging: AnyPath, *, keep_runs: bool) -> None:
+    """Remove what is in a staging folder; where `keep_runs`, not the runs that have finished parts."""
+    entries: list[AnyPath] = list(staging.iterdir())
+    for entry in entries:
+        if entry.name == LOCK or (keep_runs and entry.name.startswith(RUN) and has_parts(entry)):
+            continue
+        if isinstance(entry, Path) and (entry.is_symlink() or not entry.is_dir()):
+            entry.unlink()
+        elif entry.is_dir():
+            remove_tree(entry)
+        else:
+            entry.unlink()
+
+
+def in_place_already(out: AnyPath) -> ResultError:
+    """Return the error for an interrupt that comes after the switch: it is too late to change nothing."""
+    return ResultError(f"interrupted when {out} was in place already: it is the new result")
+
+
+def read_manifest(result: AnyPath) -> dict[str, Any]:
+    """Return the manifest of a result; an empty one where there is none, or something else of that name."""
+    try:
+        manifest = json.loads((result / MANIFEST).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return manifest if isinstance(manifest, dict) else {}
+
+
+def check_apart(out: AnyPath, sources: Iterable[str]) -> None:
+    """Raise ResultError where `out` is, or holds, what is read (paths, URIs, globs): it would be replaced."""
+    for source in sources:
+        if not is_hadoop(source) and is_within(glob_base(any_path(source)), out):
+            raise ResultError(f"{source} is read, and {out} would replace it: choose another folder for the result")
+
+
+def check_free(out: AnyPath, *, overwrite: bool, resume: bool = False) -> None:
+    """Raise ResultError where `out` may not be written.
+
+    `overwrite` allows any result to be replaced, `resume` one of `verger run` or `verger features`.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / MANIFEST).is_file():
+        raise ResultError(f"{out} exists and is not a result of verger: choose another folder")
+    if overwrite:
+        return
+    if not resume:
+        raise ResultError(f"{out} holds a result: add --overwrite to replace it, or choose another folder")
+    command = read_manifest(out).get("command")
+    if command not in _RESUMED:
+        made_by = f"a result of `verger {command}`" if command else "a result of an unknown command"
+        raise ResultError(
+            f"{out} holds {made_by}, which --resume cannot continue: add --overwrite to replace it, or choose "
+            "another folder"
+        )
+
+
+def table_folder(result: AnyPath, name: str) -> AnyPath:
+    """Return where a table lies: in a result of verger, or in the folder itself; raises SourceError."""
+    for folder in (result / name, result):
+        if folder.is_dir() and any(folder.glob("*.parquet")):
+            return folder
+    raise SourceError(
+        f"{result} holds no {name}: expected a result of `verger run` or `verger features`, or its {name}/"
+    )

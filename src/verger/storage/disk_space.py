@@ -1,0 +1,42 @@
+"""What is said where a disk is full: which of those that a run writes to, and what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.filesize import decimal
+
+from verger.errors import SpaceError
+from verger.storage.cache import cache_dir
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def minding_space(folders: Iterable[Path]) -> Iterator[None]:
+    """Make the OSError of a full disk a SpaceError that says how much is free in `folders`, and beside them."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        where = [*folders, Path(tempfile.gettempdir()), cache_dir()]
+        raise SpaceError(
+            f"a disk is full; free: {', '.join(_free(where))}. Make room, or choose other folders (OUT, "
+            "--conf spark.local.dir=FOLDER, TMPDIR, VERGER_CACHE), and run again: nothing was changed"
+        ) from error
+
+
+def _free(folders: Iterable[Path]) -> list[str]:
+    """Say how much is free on each disk, by the first of the folders that is on it."""
+    first: dict[int, Path] = {}
+    for folder in folders:
+        if folder.exists():
+            first.setdefault(os.stat(folder).st_dev, folder)
+    return [f"{decimal(shutil.disk_usage(folder).free)} in {folder}" for folder in first.values()]

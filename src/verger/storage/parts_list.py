@@ -1,0 +1,63 @@
+"""The parts of a table of features or components, in the order of their photos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from verger.errors import SourceError
+from verger.storage.uri import AnyPath
+
+_AT_A_TIME = 16
+
+
+@dataclass(frozen=True, order=True)
+class TablePart:
+    """A file, the first of its paths as its footer has it (empty where it has none), and its number of rows."""
+
+    first_path: str
+    file: str
+    n_rows: int
+    path: AnyPath
+
+
+def list_parts(files: Iterable[AnyPath], column: str) -> list[TablePart]:
+    """Return the files that have rows, in the order of their first paths.
+
+    Files are numbered and named by the run that wrote them, and PCA is to be the same to the bit however they came
+    about. Raises SourceError where a file lacks path, label or the array column `column`.
+    """
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        parts = list(pool.map(lambda file: _part(file, column), files))
+    return sorted(part for part in parts if part.n_rows)
+
+
+def _part(file: AnyPath, column: str) -> TablePart:
+    with file.open("rb") as opened:
+        about = pq.read_metadata(opened)
+    schema = about.schema.to_arrow_schema()
+    missing = {"path", "label", column} - set(schema.names)
+    if missing:
+        raise SourceError(f"{file} has no column {', '.join(sorted(missing))}: expected {column} of verger's")
+    if not pa.types.is_list(schema.field(column).type):
+        kind = schema.field(column).type
+        raise SourceError(f"{file}: {column} are {kind}; expected arrays of float or double")
+    return TablePart(_first_path(about), str(file), about.num_rows, file)
+
+
+def _first_path(about: pq.FileMetaData) -> str:
+    if not about.num_row_groups:
+        return ""
+    statistics = about.row_group(0).column(about.schema.names.index("path")).statistics
+    return str(statistics.min) if statistics is not None and statistics.has_min_max else ""
+
+
+def vector_width(part: TablePart, column: str) -> int:
+    """Return the length of the vectors, as the first row has it; 0 where that is null."""
+    with part.path.open("rb") as opened, pq.ParquetFile(opened) as file:
+        batch = next(file.iter_batches(1, columns=[column]))
+    return len(batch.column(0)[0].as_py() or ())

@@ -1,0 +1,220 @@
+"""Photos in Arrow batches to outcomes: features, or the reason why there are none. Imports no pyspark."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from verger.errors import DecodeError, Reason
+from verger.kernel.decode import check_file_size, decode_image
+from verger.kernel.networks.inference import (
+    DecodeMode,
+    Extractor,
+    PhotoFeatures,
+    PreparedPhoto,
+    infer_photos,
+    needed_size_px,
+    prepare_photo,
+)
+from verger.sources.content import Content, read_photos
+from verger.storage.arrow import integers, strings, vectors
+from verger.storage.schemas import OUTCOME
+from verger.tasks.decode_apart import Decoder
+from verger.tasks.finished_features import EARLIER, Known, KnownFeatures
+
+# Rows handed on at a time; wide vectors go in smaller batches.
+_MAX_ROWS_OUT = 64
+_MAX_BYTES_OUT = 4 << 20
+
+CONTENT = "content"
+PATH = "path"
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """How a worker reads photos: from `content_column`, or where that is absent by `path_column`.
+
+    n_threads: threads that decode the photos of a batch.
+    decodes_apart: photos are decoded and resized one by one in a child process, which a photo may kill; it is given
+    `decode_limit_s` seconds for each.
+    decode: whether large JPEGs are decoded at a reduced scale.
+    """
+
+    max_pixels: int
+    content_column: str = CONTENT
+    path_column: str = PATH
+    output_column: str = "features"
+    n_threads: int = 1
+    decodes_apart: bool = False
+    decode_limit_s: float | None = None
+    decode: DecodeMode = "exact"
+
+
+@dataclass
+class Spent:
+    """Seconds of a worker for decoding and resizing photos, and for inference."""
+
+    preparing_s: float = 0.0
+    inferring_s: float = 0.0
+
+
+Outcome = PhotoFeatures | DecodeError
+Map = Callable[..., Iterable[Any]]
+Prepare = Callable[[bytes], PreparedPhoto]
+PrepareAll = Callable[[list[Content]], Iterable[PreparedPhoto | Outcome]]
+
+
+def featurize_batches(
+    batches: Iterable[pa.RecordBatch], extractor: Extractor, options: WorkerOptions
+) -> Iterator[pa.RecordBatch]:
+    """Yield the incoming columns without the content, with those of schema.OUTCOME."""
+    for rows, outcomes in outcomes_of_batches(batches, extractor, options):
+        yield _append(rows, outcomes, extractor.n_features, options)
+
+
+def outcomes_of_batches(
+    batches: Iterable[pa.RecordBatch],
+    extractor: Extractor,
+    options: WorkerOptions,
+    known: Known | None = None,
+    on_photo: Callable[[], None] = lambda: None,
+    spent: Spent | None = None,
+) -> Iterator[tuple[pa.RecordBatch, list[Outcome]]]:
+    """Yield rows and the outcome of each, in the order of the rows.
+
+    known: features of earlier runs, which are not computed again. on_photo: called as each photo's turn comes.
+    spent: takes the times.
+    """
+    spent = spent or Spent()
+    n_rows_out = max(1, min(_MAX_ROWS_OUT, _MAX_BYTES_OUT // (4 * extractor.n_features)))
+    n_rows_out = max(1, n_rows_out // extractor.batch_size) * extractor.batch_size
+    with _preparing(options, extractor) as (prepare, mapped):
+        prepare_one = partial(_prepared, prepare=prepare, known=known, on_photo=on_photo)
+        for batch in batches:
+            found = _found(batch, options, known)
+            contents = _contents(batch, found, options)
+            for start in range(0, batch.num_rows, n_rows_out):
+                rows = batch.slice(start, n_rows_out)
+                found_here = found[start : start + n_rows_out]
+                here = itertools.islice(contents, found_here.count(None))
+                others = iter(_outcomes(here, extractor, partial(mapped, prepare_one), spent))
+                yield rows, [next(others) if one is None else one for one in found_here]
+
+
+def _found(batch: pa.RecordBatch, options: WorkerOptions, known: Known | None) -> list[KnownFeatures | None]:
+    """Return what is known of each photo by its place in an earlier run's tables."""
+    if known is None or EARLIER not in batch.schema.names:
+        return [None] * batch.num_rows
+    paths = batch[options.path_column].to_pylist()
+    places = batch[EARLIER].to_pylist()
+    return [None if place is None else known.at(place, path) for place, path in zip(places, paths, strict=True)]
+
+
+@contextmanager
+def _preparing(options: WorkerOptions, extractor: Extractor) -> Iterator[tuple[Prepare, Map]]:
+    """Yield how to prepare a photo, and `map` to do it by: in threads, as Pillow lets go of Python's lock."""
+    min_size_px = needed_size_px(extractor, options.decode)
+    decode = partial(decode_image, max_pixels=options.max_pixels, min_size_px=min_size_px)
+    if options.decodes_apart:
+        with Decoder(options.max_pixels, min_size_px, options.decode_limit_s) as decoder:
+            yield partial(decoder.run, partial(prepare_photo, extractor=extractor.resizer, decode=decode)), map
+        return
+    prepare = partial(prepare_photo, extractor=extractor, decode=decode)
+    if options.n_threads == 1:
+        yield prepare, map
+        return
+    with ThreadPoolExecutor(options.n_threads, thread_name_prefix="verger-decode") as threads:
+        yield prepare, threads.map
+
+
+def _outcomes(
+    contents: Iterator[Content], extractor: Extractor, prepare_all: PrepareAll, spent: Spent
+) -> list[Outcome]:
+    """Return the outcome of each photo, in their order: photos wait for their batch, broken ones for nothing."""
+    outcomes: list[Outcome] = []
+    while chosen := list(itertools.islice(contents, extractor.batch_size)):
+        started = time.perf_counter()
+        prepared = list(prepare_all(chosen))
+        decoded = time.perf_counter()
+        done = iter(infer_photos([p for p in prepared if isinstance(p, PreparedPhoto)], extractor))
+        spent.preparing_s += decoded - started
+        spent.inferring_s += time.perf_counter() - decoded
+        outcomes += [next(done) if isinstance(p, PreparedPhoto) else p for p in prepared]
+    return outcomes
+
+
+def _prepared(
+    content: Content, *, prepare: Prepare, known: Known | None, on_photo: Callable[[], None]
+) -> PreparedPhoto | Outcome:
+    on_photo()
+    if isinstance(content, DecodeError):
+        return content
+    if known is not None and (same := known.of_content(hashlib.sha256(content).hexdigest())) is not None:
+        return same
+    try:
+        return prepare(content)
+    except DecodeError as error:
+        return error
+
+
+def _contents(
+    batch: pa.RecordBatch, found: Sequence[KnownFeatures | None], options: WorkerOptions
+) -> Iterator[Content]:
+    """Yield the bytes of the photos that are not found, or why they cannot be had."""
+    if options.content_column in batch.schema.names:
+        for value in itertools.compress(batch[options.content_column], (one is None for one in found)):
+            yield _content_of(value, options.max_pixels)
+        return
+    paths = batch[options.path_column].to_pylist()
+    yield from read_photos(
+        [path for path, one in zip(paths, found, strict=True) if one is None], options.max_pixels
+    )
+
+
+def _content_of(value: pa.BinaryScalar, max_pixels: int) -> Content:
+    """Return the bytes in a cell of a table; those of a file that is too large are not copied."""
+    if not value.is_valid:
+        return DecodeError(Reason.EMPTY, "the content is null")
+    try:
+        check_file_size(value.as_buffer().size, max_pixels)
+        content: bytes = value.as_py()
+    except DecodeError as error:
+        return error
+    except MemoryError:
+        return DecodeError(Reason.POISON, "reading it takes more memory than there is")
+    return content
+
+
+def _append(
+    rows: pa.RecordBatch, outcomes: Sequence[Outcome], n_features: int, options: WorkerOptions
+) -> pa.RecordBatch:
+    kept = {name: rows[name] for name in rows.schema.names if name != options.content_column}
+    added = outcome_columns(outcomes, n_features)
+    added[options.output_column] = added.pop("features")
+    names = [options.output_column if name == "features" else name for name in OUTCOME.names]
+    columns = kept | {name: added[name] for name in names}
+    return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+
+
+def outcome_columns(outcomes: Sequence[Outcome], n_features: int) -> dict[str, pa.Array]:
+    """Return the columns of schema.OUTCOME."""
+    done = [o if isinstance(o, PhotoFeatures) else None for o in outcomes]
+    failed = [o if isinstance(o, DecodeError) else None for o in outcomes]
+    arrays = (
+        strings([o.sha256 if o else None for o in done]),
+        integers([o.width if o else None for o in done]),
+        integers([o.height if o else None for o in done]),
+        vectors([o.features if o else None for o in done], n_features),
+        strings([o.reason if o else None for o in failed]),
+        strings([o.detail if o else None for o in failed]),
+    )
+    return dict(zip(OUTCOME.names, arrays, strict=True))
