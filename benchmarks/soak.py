@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from tests import victims
-from tests.chain import files, manifest_of, same_tables, start_verger, verger
+from tests.support import victims
+from tests.support.chain import files, manifest_of, same_tables, start_verger, verger
 
 from benchmarks.measure import cpu_name
 from verger.engine.spark.standalone.control import ClusterOptions, down, up

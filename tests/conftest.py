@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from pyspark.sql import SparkSession
 
-from tests.networks import save_tiny_onnx
+from tests.support.networks import save_tiny_onnx
 from verger.engine.local.pool import LocalOptions, keep_workers
 from verger.engine.spark.session import open_session
 from verger.storage.cache import cache_dir

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chain import beside_progress, manifest_of, verger
+from tests.support.chain import beside_progress, manifest_of, verger
 
 LOCK = Path(__file__).parents[1] / "requirements" / "run.lock"
 

@@ -17,7 +17,7 @@ from benchmarks.scale import multiply
 from benchmarks.simulate import chart, hours_table, stages_table, usd
 from PIL import Image
 
-from tests.photos import encode, paint
+from tests.support.photos import encode, paint
 from verger.cloud.pricing.duration import Job, hours, stages_s
 from verger.kernel.decode import DEFAULT_MAX_PIXELS, decode_rgb
 from verger.sources.partitions import Selection, write_listing

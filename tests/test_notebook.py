@@ -13,7 +13,7 @@ import pytest
 from notebooks.execute import NOTEBOOK, clean, execute
 from pyspark.sql import SparkSession
 
-from tests.chain import manifest_here, table
+from tests.support.chain import manifest_here, table
 from verger.sample import SampleOptions, render_sample
 
 # Somebody's machine: a home, a scratch folder, Spark's own way to write a path.

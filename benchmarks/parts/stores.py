@@ -16,7 +16,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from tests import s3proxy
+from tests.support import s3proxy
 
 from benchmarks.measure import Line, Seconds, against, alternate, time_verger
 from benchmarks.parts.chain import MODEL

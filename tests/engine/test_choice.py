@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
-from tests.chain import verger
 
+from tests.support.chain import verger
 from verger.engine import choice
 from verger.engine.choice import choose_engine
 from verger.errors import SettingsError, SetupError

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests import s3
-from tests.chain import contents, manifest_here, manifest_of, table
-from tests.events import ENGINES
 from typer.testing import CliRunner
 
+from tests.support import s3
+from tests.support.chain import contents, manifest_here, manifest_of, table
+from tests.support.events import ENGINES
 from verger.cli import app
 from verger.errors import ReductionError
 from verger.storage.uri import any_path

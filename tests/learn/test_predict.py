@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.chain import verger
+from verger.kernel.classifier.classifier import Classifier, load_classifier
+from verger.kernel.classifier.taxonomy import read_taxonomy
+from verger.kernel.networks.catalog import NetworkSpec
+from verger.kernel.networks.network import prepare_network
+from verger.learn.predict import predict
+from verger.sample import SampleOptions, render_sample
+
+KINDS = ("Apple", "Banana", "Lemon", "Strawberry", "Orange", "Pear")
+
+
+@pytest.fixture(scope="module")
+def renders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("renders")
+    render_sample(folder, SampleOptions(per_kind=2, seed=5))
+    return folder
+
+
+def test_the_bundled_classifier_names_fruit_without_java_or_weights(renders: Path, tmp_path: Path) -> None:
+    photos = [renders / kind / "0_100.jpg" for kind in KINDS]
+    nothing = {"JAVA_HOME": "/nowhere", "KERAS_HOME": str(tmp_path), "PATH": ""}
+    done = verger("predict", *photos, "--json", cwd=tmp_path, **nothing)
+    assert done.returncode == 0, done.stderr
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    right = [kind == photo["taxon"]["english"] for kind, photo in zip(KINDS, told, strict=True)]
+    assert sum(right) >= len(KINDS) - 1, [photo["best"] for photo in told]
+    assert all(1 >= photo["best"][0][1] >= photo["best"][1][1] >= 0 for photo in told)
+
+
+def test_bundled_is_small_whole_and_named_by_the_taxonomy() -> None:
+    network, classifier = prepare_network(NetworkSpec("fruitnet")), load_classifier()
+    assert sum(len(graph.xml) + len(graph.weights) for graph in network.graphs) < 6_000_000
+    assert classifier.coef.shape == (len(classifier.labels), network.n_features)
+    assert set(classifier.labels) == {taxon.name for taxon in read_taxonomy().values()}
+
+
+def test_what_cannot_be_read_is_said_and_the_rest_is_named(renders: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff not a photo")
+    photo = renders / "Banana" / "1_100.jpg"
+    done = verger("predict", tmp_path / "broken.jpg", photo, tmp_path / "absent.jpg", cwd=tmp_path, COLUMNS="250")
+    assert done.returncode == 0 and "Traceback" not in done.stderr
+    assert "truncated" in done.stdout or "corrupt" in done.stdout
+    assert "No such file" in done.stdout and "Banana" in done.stdout
+    alone = verger("predict", tmp_path / "absent.jpg", cwd=tmp_path)
+    assert alone.returncode == 1
+
+
+def test_below_its_threshold_it_is_not_sure(renders: Path, tmp_path: Path) -> None:
+    bundled = load_classifier()
+    shy = Classifier(**{**vars(bundled), "threshold": 1.1})
+    shy.save(tmp_path / "classifier.npz")
+    done = verger("predict", renders / "Banana" / "0_100.jpg", "--classifier", ".", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["name"] == "not sure"
+
+
+def test_more_views_are_looked_at_where_they_are_asked_for(renders: Path) -> None:
+    photos = [renders / kind / "1_100.jpg" for kind in KINDS]
+    once, again, five = (list(predict(photos, load_classifier(), views=views)) for views in (None, 1, 5))
+    assert once == again != five
+    assert sum(kind == (photo.taxon and photo.taxon.english) for kind, photo in zip(KINDS, five, strict=True)) >= 4
+
+
+def test_a_classifier_of_other_features_says_so(renders: Path, tmp_path: Path) -> None:
+    spec = {"model": "fruitnet", "weights": None, "pooling": "avg", "precision": "f32", "preprocessing": None}
+    narrow = Classifier(("a", "b"), np.zeros((2, 7), np.float32), np.zeros(2, np.float32), 1.0, 0.0, spec, {})
+    narrow.save(tmp_path / "classifier.npz")
+    done = verger("predict", renders / "Banana" / "0_100.jpg", "--classifier", ".", cwd=tmp_path)
+    assert done.returncode == 1 and "7 features" in done.stderr
+
+
+def test_naming_a_photo_imports_nothing_of_spark_or_arrow() -> None:
+    """They would cost half of the two seconds an answer may take."""
+    heavy = "('pyspark', 'pyarrow', 'pandas')"
+    check = f"import sys, verger.learn.predict; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

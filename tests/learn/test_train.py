@@ -1,0 +1,386 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+
+from tests.support.chain import manifest_here, verger
+from verger.engine.choice import LOCAL, SPARK
+from verger.errors import ClassifierError, ResultError, SetupError
+from verger.kernel.classifier.classifier import Classifier, Floats, load_classifier
+from verger.kernel.moments import Moments
+from verger.kernel.pca import Criterion, Projection, fit_exact
+from verger.learn.classifier_jobs import evaluate_result, train_result
+from verger.learn.fit_local import read_examples
+from verger.learn.train import MAX_CROSS_VALIDATED, Scheme
+from verger.learn.training_options import TrainOptions
+from verger.pipeline.pca_folder import write_pca_model
+from verger.process.progress import Silent
+from verger.settings import load_settings
+from verger.storage.manifest import Manifest
+
+N_FEATURES = 12
+KINDS = ("Apple", "Pear", "Plum")
+SPEC = {"model": "MobileNetV2", "weights": "random:0", "pooling": "avg", "precision": "f32", "preprocessing": None}
+
+
+def make_result(
+    folder: Path,
+    *,
+    noise: float = 0.4,
+    kinds: tuple[str, ...] = KINDS,
+    seed: int = 0,
+    width: int = N_FEATURES,
+    n_photos: int = 10,
+) -> Path:
+    """A result of `verger features` whose vectors cluster by label, each label in four films."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(9).normal(0, 1, (len(kinds), width))
+    rows: list[dict[str, Any]] = [
+        {
+            "path": f"file:/photos/{kind}/{axis}{n}_100.jpg",
+            "label": kind,
+            "features": (centres[k] * 3 + 5 + rng.normal(0, noise, width)).astype(np.float32),
+        }
+        for k, kind in enumerate(kinds)
+        for axis in ("", "r_", "r2_", "r3_")
+        for n in range(n_photos + n_photos * k // 2)
+    ]
+    rows.insert(3, {"path": "file:/photos/x.jpg", "label": None, "features": np.zeros(width, np.float32)})
+    rows.insert(70, {"path": "file:/photos/Pear/y.jpg", "label": "Pear", "features": None})
+    write_vectors(folder / "features", rows, "features")
+    (folder / "manifest.json").write_text(json.dumps({"network": {"spec": SPEC}}))
+    return folder
+
+
+def write_vectors(folder: Path, rows: Sequence[dict[str, Any]], column: str) -> None:
+    """A table in two files."""
+    folder.mkdir(parents=True)
+    schema = pa.schema([("path", pa.string()), ("label", pa.string()), (column, pa.list_(pa.float32()))])
+    for number, part in enumerate((rows[:50], rows[50:])):
+        pq.write_table(pa.Table.from_pylist(list(part), schema), folder / f"part-{number}.parquet")
+
+
+def labelled(result: Path, column: str = "features") -> tuple[Floats, list[str]]:
+    rows = pq.read_table(result / column).to_pylist()
+    rows = [row for row in rows if row["label"] is not None and row[column] is not None]
+    return np.array([row[column] for row in rows], np.float32), [row["label"] for row in rows]
+
+
+def trained(result: Path, out: Path, *regularisations: float, engine: str = LOCAL, **options: Any) -> Classifier:
+    train_manifest(result, out, *regularisations, engine=engine, **options)
+    return load_classifier(out)
+
+
+def train_manifest(
+    result: Path, out: Path, *regularisations: float, engine: str = LOCAL, on: str = "features", **options: Any
+) -> Manifest:
+    chosen = TrainOptions(regularisations=regularisations or (0.01,), **{"n_folds": 2, **options})
+    return train_result(result, out, load_settings(engine=engine), Silent(), chosen, on)
+
+
+def uncalibrated(classifier: Classifier, vectors: Floats) -> npt.NDArray[np.floating]:
+    logits = classifier.logits(vectors)
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+
+
+def accuracy(classifier: Classifier, vectors: Floats, labels: list[str]) -> float:
+    named = [classifier.labels[i] for i in classifier.probabilities(vectors).argmax(axis=1)]
+    return float(np.mean([name == label for name, label in zip(named, labels, strict=True)]))
+
+
+def test_a_classifier_trained_locally_names_the_fruit_and_reports_on_itself(tmp_path: Path) -> None:
+    make_result(tmp_path / "result")
+    manifest = train_manifest(tmp_path / "result", tmp_path / "out", n_folds=3)
+    assert manifest.evaluation is not None
+    assert manifest.evaluation["accuracy"] > 0.97 and manifest.evaluation["n_photos"] == 180
+    found = load_classifier(tmp_path / "out")
+    assert found.labels == KINDS and found.network == SPEC
+    assert accuracy(found, *labelled(tmp_path / "result")) > 0.97
+    evaluation = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert {row["label"] for row in evaluation["per_class"]} == set(KINDS)
+    assert (tmp_path / "out" / "report.html").is_file()
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["network"] == {"model": "MobileNetV2"}
+
+
+@pytest.mark.parametrize("kinds", [KINDS, KINDS[:2]], ids=["three labels", "two labels"])
+def test_training_minimises_the_documented_objective(tmp_path: Path, kinds: tuple[str, ...]) -> None:
+    """Weighted mean loss + regularisation / 2 * |coef|^2, minimised here by plain gradient descent."""
+    make_result(tmp_path / "result", noise=3.0, kinds=kinds)
+    found = trained(tmp_path / "result", tmp_path / "out", 0.1)
+    vectors, labels = labelled(tmp_path / "result")
+    scaled = (vectors - vectors.mean(axis=0)) / vectors.std(axis=0, ddof=1)
+    truth = np.array([[label == kind for kind in kinds] for label in labels], float)
+    weights = (1 / truth.sum(axis=0))[truth.argmax(axis=1), None] / len(kinds)
+    coef, intercept = np.zeros((len(kinds), N_FEATURES)), np.zeros(len(kinds))
+    for _ in range(3000):
+        logits = scaled @ coef.T + intercept
+        chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        wrong = weights * (chances - truth)
+        coef -= 0.3 * (wrong.T @ scaled + 0.1 * coef)
+        intercept -= 0.3 * wrong.sum(axis=0)
+    assert np.abs(uncalibrated(found, vectors) - chances).max() < 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("spark")
+@pytest.mark.parametrize(("kinds", "regularisation"), [(KINDS, 0.003), (KINDS[:2], 0.1)], ids=["three", "two"])
+def test_both_engines_give_the_same_probabilities(
+    tmp_path: Path, kinds: tuple[str, ...], regularisation: float
+) -> None:
+    make_result(tmp_path / "result", noise=4.0, kinds=kinds)
+    vectors, _ = labelled(tmp_path / "result")
+    local = trained(tmp_path / "result", tmp_path / "local", regularisation)
+    spark = trained(tmp_path / "result", tmp_path / "spark", regularisation, engine=SPARK)
+    assert np.abs(uncalibrated(local, vectors) - uncalibrated(spark, vectors)).max() < 0.01
+    assert local.temperature == pytest.approx(spark.temperature, rel=0.05)
+    assert local.labels == spark.labels and local.network == spark.network and local.about == spark.about
+
+
+def test_both_engines_cross_validate_the_same_photos(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pyspark.sql import functions as sql
+
+    paths = [f"file:/photos/é {n}_100.jpg" for n in range(2000)]
+    monkeypatch.setattr("verger.learn.train.MAX_CROSS_VALIDATED", 500)
+    scheme = Scheme({"Apple": 1500, "Pear": 500}, None, {}, 5)
+    here = [path for path in paths if scheme.is_sampled(path)]
+    table = spark.createDataFrame([(path,) for path in paths], "path string")
+    there = table.where(sql.sha2("path", 256) < scheme.sample_end).collect()
+    assert sorted(row["path"] for row in there) == sorted(here)
+    assert 420 < len(here) < 580
+
+
+def test_few_photos_are_all_cross_validated() -> None:
+    scheme = Scheme({"Apple": 10, "Pear": MAX_CROSS_VALIDATED - 10}, None, {}, 5)
+    assert all(scheme.is_sampled(f"{n}.jpg") for n in range(5000))
+
+
+LOCAL_TRAINING = """
+import sys
+from importlib.abc import MetaPathFinder
+from pathlib import Path
+
+class Hidden(MetaPathFinder):
+    # scikit-learn imports pandas wherever that is installed.
+    def find_spec(self, name, path, target=None):
+        if name in ("pandas", "pyspark"):
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Hidden())
+from verger.learn.training_options import TrainOptions
+from verger.learn.classifier_jobs import train_result
+from verger.process.progress import Silent
+from verger.settings import load_settings
+
+options = TrainOptions(n_folds=2, regularisations=(0.01,))
+train_result(Path("result"), Path("out"), load_settings(engine="local"), Silent(), options)
+print([name for name in sys.modules if name.startswith(("pyspark", "py4j", "pandas"))])
+"""
+
+
+def test_training_locally_needs_neither_pyspark_nor_pandas(tmp_path: Path) -> None:
+    make_result(tmp_path / "result")
+    command = [sys.executable, "-c", LOCAL_TRAINING]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+    assert load_classifier(tmp_path / "out").labels == KINDS
+
+
+def test_verger_itself_imports_neither_pandas_nor_scikit_learn_to_prepare_a_training(tmp_path: Path) -> None:
+    make_result(tmp_path / "result")
+    script = """
+import sys
+from pathlib import Path
+from verger.learn import classifier_jobs
+from verger.learn.fit_local import read_examples
+from verger.learn.training_options import TrainOptions
+from verger.learn.train import plan_training
+
+examples, options = read_examples(Path("result"), "features"), TrainOptions()
+with examples.prepared(plan_training(examples, options), options):
+    print([name for name in ("pyspark", "pandas", "sklearn") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+def test_without_scikit_learn_the_error_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_result(tmp_path / "result")
+    monkeypatch.setattr("verger.learn.fit_local.find_spec", lambda name: None)
+    with pytest.raises(SetupError, match=r"pip install 'verger\[learn\]'"):
+        trained(tmp_path / "result", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["result"]
+
+
+def fitted_pca(vectors: Floats) -> tuple[Projection, Moments]:
+    moments = Moments.of(vectors)
+    return fit_exact(moments, Criterion(k=6), standardize=True), moments
+
+
+def make_components(result: Path) -> None:
+    vectors, labels = labelled(result)
+    projection, moments = fitted_pca(vectors)
+    write_pca_model(result / "model" / "pca", projection, moments)
+    paths = [
+        row["path"] for row in pq.read_table(result / "features").to_pylist() if row["label"] and row["features"]
+    ]
+    rows = [
+        {"path": path, "label": label, "components": components}
+        for path, label, components in zip(paths, labels, projection(vectors), strict=True)
+    ]
+    write_vectors(result / "components", rows, "components")
+
+
+def test_a_classifier_trained_on_components_takes_features(tmp_path: Path) -> None:
+    make_components(make_result(tmp_path / "result"))
+    found = trained(tmp_path / "result", tmp_path / "out", on="components")
+    assert found.coef.shape == (3, N_FEATURES) and found.about["on"] == "components"
+    assert accuracy(found, *labelled(tmp_path / "result")) > 0.97
+
+
+def check_wide_vectors(folder: Path, engine: str) -> None:
+    """Train on more photos than the sketch has columns: a share of the variance could not be promised."""
+    make_result(folder / "result", width=8200, noise=2.0, n_photos=32)
+    vectors, labels = labelled(folder / "result")
+    assert len(labels) > 540
+    found = trained(folder / "result", folder / "out", 0.1, engine=engine, n_directions=16)
+    assert found.coef.shape == (3, 8200) and accuracy(found, vectors, labels) > 0.97
+
+
+def test_wide_vectors_are_sketched(tmp_path: Path) -> None:
+    check_wide_vectors(tmp_path, LOCAL)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("spark")
+def test_wide_vectors_are_sketched_on_spark(tmp_path: Path) -> None:
+    check_wide_vectors(tmp_path, SPARK)
+
+
+def test_groups_are_held_out_whole(tmp_path: Path) -> None:
+    """A photo that has its twin in the training is named by heart; by groups of twins it cannot be."""
+    rng = np.random.default_rng(0)
+    rows: list[dict[str, Any]] = []
+    for n in range(120):
+        vector = rng.normal(0, 1, 80).astype(np.float32)
+        for view in range(4):
+            name = f"file:/photos/{n}__{view}.jpg"
+            rows.append({"path": name, "label": ("Apple", "Pear")[n % 2], "features": vector})
+    write_vectors(tmp_path / "result" / "features", rows, "features")
+    (tmp_path / "result" / "manifest.json").write_text(json.dumps({"network": {"spec": SPEC}}))
+
+    def held_out_accuracy(group: str) -> float:
+        manifest = train_manifest(tmp_path / "result", tmp_path / group, 0.00003, group=group, n_folds=5)
+        assert manifest.evaluation is not None and manifest.evaluation["n_photos"] == 480
+        return float(manifest.evaluation["accuracy"])
+
+    assert held_out_accuracy("none") > 0.95
+    assert held_out_accuracy("photo") < 0.7
+
+
+def test_the_regularisation_that_generalises_is_chosen(tmp_path: Path) -> None:
+    make_result(tmp_path / "result", noise=9.0)
+    found = trained(tmp_path / "result", tmp_path / "out", 0.00003, 0.3, group="none", n_folds=5)
+    tried = json.loads((tmp_path / "out" / "evaluation.json").read_text())["cross_validation"]["tried"]
+    best = max(tried, key=lambda score: (round(score["accuracy"], 4), -score["log_loss"]))
+    assert [score["regularisation"] for score in tried] == [0.00003, 0.3]
+    assert found.about["regularisation"] == best["regularisation"]
+
+
+def test_a_label_missing_from_a_fold_gets_no_chance_there(tmp_path: Path) -> None:
+    """Plum has one photo on its own: whoever holds it out has not seen the label, and names it wrongly."""
+    make_result(tmp_path / "result")
+    vectors, _ = labelled(tmp_path / "result")
+    kinds = ["Apple"] * 60 + ["Plum"] + ["Pear"] * (len(vectors) - 61)
+    rows = [
+        {"path": f"{n}.jpg", "label": kind, "features": vector}
+        for n, (kind, vector) in enumerate(zip(kinds, vectors, strict=True))
+    ]
+    write_vectors(tmp_path / "odd" / "features", rows, "features")
+    (tmp_path / "odd" / "manifest.json").write_text(json.dumps({"network": {"spec": SPEC}}))
+    train_manifest(tmp_path / "odd", tmp_path / "out", group="none", n_folds=3)
+    per_class = json.loads((tmp_path / "out" / "evaluation.json").read_text())["per_class"]
+    assert {row["label"]: row["recall"] for row in per_class}["Plum"] == 0
+
+
+def test_files_and_rows_are_read_in_order_without_the_unlabelled(tmp_path: Path) -> None:
+    make_result(tmp_path / "result")
+    examples = read_examples(tmp_path / "result", "features")
+    vectors, labels = labelled(tmp_path / "result")
+    assert examples.labels == labels and np.array_equal(np.concatenate(examples.blocks), vectors)
+    assert examples.count_labels() == {"Apple": 40, "Pear": 60, "Plum": 80}
+
+
+def test_evaluate_needs_no_spark_and_tells_the_same_of_other_photos(tmp_path: Path) -> None:
+    make_result(tmp_path / "result")
+    trained(tmp_path / "result", tmp_path / "out")
+    make_result(tmp_path / "other", seed=1)
+    rows = [row for row in pq.read_table(tmp_path / "other" / "features").to_pylist() if row["features"]]
+    (tmp_path / "other" / "features").rename(tmp_path / "old")
+    write_vectors(tmp_path / "other" / "features", rows, "features")
+    done = verger(
+        "evaluate", "other", "judged", "--classifier", "out", "--json", cwd=tmp_path, JAVA_HOME="/nowhere"
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)["evaluation"]
+    assert told["accuracy"] > 0.97 and told["n_photos"] == 180
+    assert (tmp_path / "judged" / "report.html").is_file()
+    again = verger("evaluate", "other", "judged", "--classifier", "out", cwd=tmp_path)
+    assert again.returncode == 1 and "--overwrite" in again.stderr
+
+
+@pytest.mark.parametrize("engine", [LOCAL, SPARK])
+def test_features_and_classifiers_are_not_replaced_by_what_is_made_of_them(tmp_path: Path, engine: str) -> None:
+    result = make_result(tmp_path / "result")
+    classifier = tmp_path / "classifier"
+    settings = load_settings(engine=engine, overwrite=True)
+    for source in (result, result / "features"):
+        with pytest.raises(ResultError, match="is read"):
+            train_result(source, result, settings, Silent(), TrainOptions())
+        with pytest.raises(ResultError, match="is read"):
+            evaluate_result(classifier, source, result, settings, Silent())
+    with pytest.raises(ResultError, match="is read"):
+        evaluate_result(classifier, result, classifier, settings, Silent())
+
+
+def test_what_cannot_be_trained_on_is_told(tmp_path: Path) -> None:
+    nothing = verger("train", "nowhere", "out", cwd=tmp_path)
+    assert nothing.returncode == 1 and "verger features" in nothing.stderr
+    make_result(tmp_path / "result", kinds=("Apple",))
+    for flags, words in (
+        (("--folds", "1"), "folds = 1"),
+        (("--regularisation", "much"), "regularisation = 'much'"),
+        (("--group", "films"), "film, photo, none, regex:PATTERN"),
+    ):
+        done = verger("train", "result", "out", *flags, cwd=tmp_path)
+        assert done.returncode == 2 and words in done.stderr, done.stderr
+    done = verger("train", "result", "out", "--engine", "dask", cwd=tmp_path)
+    assert done.returncode == 2 and "engine" in done.stderr and "'spark'" in done.stderr, done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_label_is_too_few(tmp_path: Path) -> None:
+    make_result(tmp_path / "result", kinds=("Apple",))
+    with pytest.raises(ClassifierError, match="two labels at least"):
+        trained(tmp_path / "result", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("spark")
+def test_the_command_trains(tmp_path: Path) -> None:
+    make_result(tmp_path / "result")
+    told = manifest_here("train", "result", "out", "--folds", "2", "--regularisation", "0.01", cwd=tmp_path)
+    assert told["evaluation"]["accuracy"] > 0.97

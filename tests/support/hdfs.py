@@ -1,0 +1,56 @@
+"""A Hadoop file system on loopback: a namenode and a datanode of Hadoop's own test cluster, in one JVM."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.maven import Jars, Module, obtain, spark_jars, version_of
+from verger.engine.spark.java import use_java
+
+_START_S = 180.0
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """Start it; yield its URI."""
+    with tempfile.TemporaryDirectory(prefix="verger-hdfs-") as folder:
+        port, ready = _free_port(), Path(folder) / "ready.xml"
+        with (Path(folder) / "log").open("wb") as log:
+            server = subprocess.Popen(_command(port, ready), cwd=folder, stdout=log, stderr=log)
+        try:
+            deadline = time.monotonic() + _START_S
+            while not ready.is_file():
+                assert server.poll() is None and time.monotonic() < deadline, (Path(folder) / "log").read_text()
+                time.sleep(0.2)
+            yield f"hdfs://localhost:{port}"
+        finally:
+            server.kill()
+            server.wait()
+
+
+def _command(port: int, ready: Path) -> list[str]:
+    classes = os.pathsep.join([*map(str, _jars()), f"{spark_jars()}/*"])
+    command = [str(use_java().home / "bin" / "java"), "-Xmx512m", "-XX:+UseSerialGC", "-cp", classes]
+    command += ["org.apache.hadoop.test.MiniDFSClusterManager", "-format", "-datanodes", "1"]
+    return [*command, "-nnport", str(port), "-writeConfig", str(ready)]
+
+
+def _jars() -> list[Path]:
+    """The version that fits the installed Spark's client; fetched from Maven the first time, 40 MB."""
+    hadoop = version_of("hadoop-client-api-([0-9.]+).jar")
+    cluster = Module("org.apache.hadoop", "hadoop-client-minicluster", hadoop, is_alone=True)
+    junit = Module("junit", "junit", "4.13.2", is_alone=True)
+    return obtain(Jars(f"minicluster-{hadoop}", (cluster, junit)))
+
+
+def _free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])

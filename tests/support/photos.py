@@ -1,0 +1,320 @@
+"""Pictures for tests: whole ones, headers that lie, bombs, and thousands of broken ones.
+
+Needs no pytest, so that other processes and benchmarks can use it.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+REAL = Path(__file__).parents[3] / "shared" / "data"
+WHY_NO_REAL = f"no real photos: {REAL} is absent"
+
+EXIF_TURNED = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+
+
+def paint(width: int, height: int, seed: int = 0) -> Image.Image:
+    """A smooth RGB picture without symmetry, the same for the same seed."""
+    shades = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    return Image.fromarray(shades).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
+    target = io.BytesIO()
+    image.save(target, kind, **options)
+    return target.getvalue()
+
+
+# Formats built by hand, for what Pillow's own writers refuse to write.
+
+
+def build_png(
+    size: tuple[int, int], depth: int, colour: int, rows: bytes, *, before: bytes = b"", after: bytes = b""
+) -> bytes:
+    """A PNG of unfiltered `rows` (each begins with a zero), with chunks before and after its pixels."""
+    header = struct.pack(">IIBBBBB", *size, depth, colour, 0, 0, 0)
+    body = before + png_chunk(b"IDAT", zlib.compress(rows)) + after
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + body + png_chunk(b"IEND", b"")
+
+
+def png_chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def build_gif(screen: tuple[int, int], frame: tuple[int, int], *, disposal: int) -> bytes:
+    """A GIF of one frame whose few bytes claim any size; disposal 2 makes readers clear the frame first."""
+    control = b"!\xf9\x04" + bytes([disposal << 2, 0, 0, 0, 0])
+    descriptor = b"," + struct.pack("<HHHHB", 0, 0, *frame, 0)
+    return b"GIF89a" + struct.pack("<HHBBB", *screen, 0x80, 0, 0) + bytes(6) + control + descriptor + b"\2\2D\1\0;"
+
+
+Tags = dict[int, int | list[int]]
+
+
+def build_tiff(tags: Tags, pixels: bytes) -> bytes:
+    """A little-endian TIFF of LONG tags with `pixels` at its end; -1 - n stands for where their byte n is."""
+    at_values = 8 + 2 + 12 * len(tags) + 4
+    at_pixels = at_values + sum(4 * len(value) for value in tags.values() if isinstance(value, list))
+    entries, values = b"", b""
+    for tag, value in sorted(tags.items()):
+        many = value if isinstance(value, list) else [value]
+        longs = struct.pack(f"<{len(many)}I", *(long if long >= 0 else at_pixels - 1 - long for long in many))
+        place = struct.pack("<I", at_values + len(values)) if isinstance(value, list) else longs
+        entries += struct.pack("<HHI", tag, 4, len(many)) + place
+        values += longs if isinstance(value, list) else b""
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + values + pixels
+
+
+def build_grey_tiff(size: tuple[int, int], pixels: bytes, tags: Tags) -> bytes:
+    """An uncompressed 8-bit TIFF, unless `tags` say otherwise."""
+    basic: Tags = {256: size[0], 257: size[1], 258: 8, 259: 1, 262: 1, 277: 1}
+    return build_tiff(basic | tags, pixels)
+
+
+def repeat_last_scan(progressive: bytes, n: int) -> bytes:
+    """A progressive JPEG whose last scan comes `n` times more."""
+    start = progressive.rindex(b"\xff\xda")
+    return progressive[:-2] + progressive[start:-2] * n + b"\xff\xd9"
+
+
+def claim_size(data: bytes, width: int, height: int) -> bytes:
+    """The same file with another size in its header."""
+    broken = bytearray(data)
+    if data.startswith(b"\xff\xd8"):
+        at = next(at for at in _jpeg_segments(data) if data[at + 1] in (0xC0, 0xC2))
+        struct.pack_into(">HH", broken, at + 5, height, width)
+    elif data.startswith(b"\x89PNG"):
+        struct.pack_into(">II", broken, 16, width, height)
+        struct.pack_into(">I", broken, 29, zlib.crc32(broken[12:29]))
+    elif data.startswith(b"RIFF"):
+        start, body = _webp_size(data[12:16], width, height)
+        broken[start : start + len(body)] = body
+    elif data.startswith(b"GIF8"):
+        struct.pack_into("<HH", broken, 6, width, height)
+    elif data.startswith(b"BM"):
+        struct.pack_into("<II", broken, 18, width, height)
+    elif data.startswith(b"II*\0"):
+        for at in _tiff_entries(data):
+            tag = struct.unpack_from("<H", data, at)[0]
+            if tag in (256, 257):
+                struct.pack_into("<HII", broken, at + 2, 4, 1, width if tag == 256 else height)
+    return bytes(broken)
+
+
+def _webp_size(chunk: bytes, width: int, height: int) -> tuple[int, bytes]:
+    """Where each kind of WebP holds its size, and how; 14 bits a side, but 24 in the extended kind."""
+    if chunk == b"VP8X":
+        return 24, (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    if chunk == b"VP8L":
+        return 21, struct.pack("<I", (width - 1) & 0x3FFF | ((height - 1) & 0x3FFF) << 14)
+    return 26, struct.pack("<HH", width & 0x3FFF, height & 0x3FFF)
+
+
+# Hostile photos.
+
+_MAGIC = {
+    "jpg": (b"\xff\xd8\xff\xe0", b"\xff\xd8\xff\xc0\0\x11\x08\0\x64\0\x64\3"),
+    "png": (b"\x89PNG\r\n\x1a\n", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x64\0\0\0\x64\x08"),
+    "webp": (b"RIFF\xff\xff\0\0WEBPVP8 ", b"RIFF\xff\0\0\0WEBPVP8X\x0a\0\0\0", b"RIFF\xff\0\0\0WEBPVP8L"),
+    "gif": (b"GIF87a", b"GIF89a\x64\0\x64\0"),
+    "tif": (b"II*\0", b"MM\0*\0\0\0\x08", b"II*\0\x08\0\0\0\x10\0"),
+    "bmp": (b"BM\xff\xff\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0", b"BM\xff\xff\0\0\0\0\0\0\x36\0\0\0\x0c\0\0\0"),
+}
+_LENGTHS = (0, 1, 2, 3, 7, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0xFFFFFFFF)
+_SIZES = (0, 1, 2, 99, 101, 128, 1000, 4000, 16383, 20000, 65535)
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A whole photo to break."""
+
+    suffix: str
+    data: bytes
+
+
+Mutation = Callable[[Photo, random.Random, list[Photo]], bytes]
+
+
+def hostile_photos(n: int, seed: int) -> Iterator[tuple[str, bytes]]:
+    """Yield `n` broken photos as (file name, content), the same for the same seed and base photos.
+
+    They are mutations of real photos (painted ones where those are absent) and of their encodings as PNG,
+    WebP, GIF, TIFF and BMP. Every one must decode or be a DecodeError.
+    """
+    rng, bases = random.Random(seed), base_photos()
+    for i in range(n):
+        photo = bases[rng.randrange(len(bases))]
+        mutation = rng.choice(MUTATIONS)
+        data = mutation(photo, rng, bases)
+        # A wrong checksum stops a PNG reader before it meets anything worse.
+        if rng.random() < 0.5:
+            data = mend_checksums(data)
+        if data == photo.data:
+            data = _flip_bits(photo, rng, bases)
+        yield f"{i:05d}-{mutation.__name__.strip('_')}.{photo.suffix}", data
+
+
+def base_photos() -> list[Photo]:
+    """Whole photos in every format the decoder knows: JPEG, PNG and WebP most of all."""
+    paths = sorted(REAL.glob("sample/*/*.jpg"))[::9]
+    jpegs = [path.read_bytes() for path in paths] or [encode(paint(100, 100, i), "JPEG") for i in range(12)]
+    photos = [Photo("jpg", jpeg) for jpeg in jpegs]
+    for i, jpeg in enumerate(jpegs):
+        image = Image.open(io.BytesIO(jpeg))
+        photos += [Photo("png", encode(image, "PNG")), Photo("webp", encode(image, "WEBP", exif=EXIF_TURNED))]
+        photos.append(_RARE[i % len(_RARE)](image))
+    return photos
+
+
+def _with_alpha(image: Image.Image) -> Image.Image:
+    clear = image.copy()
+    clear.putalpha(image.convert("L"))
+    return clear
+
+
+_RARE: list[Callable[[Image.Image], Photo]] = [
+    lambda image: Photo("jpg", encode(image, "JPEG", progressive=True, exif=EXIF_TURNED)),
+    lambda image: Photo("jpg", encode(image.convert("CMYK"), "JPEG", restart_marker_rows=1)),
+    lambda image: Photo("png", encode(image.quantize(64), "PNG", exif=EXIF_TURNED)),
+    lambda image: Photo("png", encode(_with_alpha(image), "PNG")),
+    lambda image: Photo("png", encode(image, "PNG", save_all=True, append_images=[image.rotate(90)])),
+    lambda image: Photo("webp", encode(_with_alpha(image), "WEBP", lossless=True)),
+    lambda image: Photo("webp", encode(image, "WEBP", save_all=True, append_images=[image.rotate(90)])),
+    lambda image: Photo("gif", encode(image, "GIF", save_all=True, append_images=[image.rotate(90)], disposal=2)),
+    lambda image: Photo("tif", encode(image, "TIFF")),
+    lambda image: Photo("tif", encode(image, "TIFF", compression="tiff_lzw")),
+    lambda image: Photo("tif", encode(image, "TIFF", compression="tiff_adobe_deflate", exif=EXIF_TURNED)),
+    lambda image: Photo("bmp", encode(image, "BMP")),
+]
+
+
+def _flip_bits(photo: Photo, rng: random.Random, bases: list[Photo]) -> bytes:
+    broken = bytearray(photo.data)
+    # Headers are short and matter most: half of the flips fall there.
+    end = len(broken) if rng.random() < 0.5 else min(len(broken), 400)
+    for _ in range(rng.choice((1, 2, 8, 64))):
+        broken[rng.randrange(end)] ^= 1 << rng.randrange(8)
+    return bytes(broken)
+
+
+def _overwrite_run(photo: Photo, rng: random.Random, bases: list[Photo]) -> bytes:
+    length = rng.choice((1, 4, 16, 256))
+    run = rng.choice((bytes(length), b"\xff" * length, rng.randbytes(length)))
+    start = rng.randrange(len(photo.data))
+    return photo.data[:start] + run + photo.data[start + length :]
+
+
+def _truncate(photo: Photo, rng: random.Random, bases: list[Photo]) -> bytes:
+    return photo.data[: rng.randrange(len(photo.data))]
+
+
+def _drop_segment(photo: Photo, rng: random.Random, bases: list[Photo]) -> bytes:
+    start, end = _choose_segment(photo.data, rng)
+    return photo.data[:start] + photo.data[end:]
+
+
+def _double_segment(photo: Photo, rng: random.Random, bases: list[Photo]) -> bytes:
+    start, end = _choose_segment(photo.data, rng)
+    return photo.data[:end] + photo.data[start:end] * rng.choice((1, 1, 30)) + photo.data[end:]
+
+
+def _change_length(photo: Photo, rng: random.Random, bases: list[Photo]) -> bytes:
+    start, _ = _choose_segment(photo.data, rng)
+    offset, form = {"jpg": (2, ">H"), "png": (0, ">I"), "webp": (4, "<I"), "tif": (4, "<I")}.get(
+        photo.suffix, (0, "<H")
+    )
+    broken = bytearray(photo.data)
+    if start + offset + 4 <= len(broken):
+        struct.pack_into(form, broken, start + offset, rng.choice(_LENGTHS) & (1 << 8 * struct.calcsize(form)) - 1)
+    return bytes(broken)
+
+
+def _change_size(photo: Photo, rng: random.Random, bases: list[Photo]) -> bytes:
+    return claim_size(photo.data, rng.choice(_SIZES) or 1, rng.choice(_SIZES) or 1)
+
+
+def _splice(photo: Photo, rng: random.Random, bases: list[Photo]) -> bytes:
+    other = rng.choice(bases).data
+    return photo.data[: rng.randrange(len(photo.data))] + other[rng.randrange(len(other)) :]
+
+
+def _fill_after_magic(photo: Photo, rng: random.Random, bases: list[Photo]) -> bytes:
+    return rng.choice(_MAGIC[photo.suffix]) + rng.randbytes(rng.choice((0, 1, 10, 100, 5000)))
+
+
+MUTATIONS: tuple[Mutation, ...] = (
+    _flip_bits,
+    _overwrite_run,
+    _truncate,
+    _drop_segment,
+    _double_segment,
+    _change_length,
+    _change_size,
+    _splice,
+    _fill_after_magic,
+)
+
+
+def mend_checksums(data: bytes) -> bytes:
+    """The same PNG with right checksums as far as its chunks can be followed; other files unchanged."""
+    if not data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return data
+    mended = bytearray(data)
+    for at in _png_chunks(data):
+        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
+        if end + 4 <= len(data):
+            struct.pack_into(">I", mended, end, zlib.crc32(data[at + 4 : end]))
+    return bytes(mended)
+
+
+def _choose_segment(data: bytes, rng: random.Random) -> tuple[int, int]:
+    """Start and end of one of the pieces the file is made of; 16 bytes anywhere where pieces are unknown."""
+    walk = {b"\xff\xd8": _jpeg_segments, b"\x89P": _png_chunks, b"RI": _riff_chunks, b"II": _tiff_entries}.get(
+        data[:2]
+    )
+    starts = [at for at in walk(data) if at < len(data)] if walk else []
+    if not starts:
+        start = rng.randrange(len(data))
+        return start, start + 16
+    i = rng.randrange(len(starts))
+    return starts[i], starts[i + 1] if i + 1 < len(starts) else len(data)
+
+
+def _jpeg_segments(data: bytes) -> Iterator[int]:
+    """Where the segments before the first scan begin, and that scan."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        yield at
+        if data[at + 1] == 0xDA:
+            return
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+
+
+def _png_chunks(data: bytes) -> Iterator[int]:
+    at = 8
+    while at + 12 <= len(data):
+        yield at
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+
+
+def _riff_chunks(data: bytes) -> Iterator[int]:
+    at = 12
+    while at + 8 <= len(data):
+        yield at
+        at += 8 + int.from_bytes(data[at + 4 : at + 8], "little") + 1 & ~1
+
+
+def _tiff_entries(data: bytes) -> Iterator[int]:
+    start = int.from_bytes(data[4:8], "little")
+    n_entries = int.from_bytes(data[start : start + 2], "little")
+    yield from range(start + 2, min(start + 2 + 12 * n_entries, len(data) - 11), 12)

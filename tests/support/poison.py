@@ -1,0 +1,45 @@
+"""Photos that kill or hang whoever decodes them: for bugs in a decoder's C code, and a lack of memory."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+# What the photos end in; decoders pay no heed to it, but for the one below.
+DEADLY = {sent: b"ends by signal %d" % sent for sent in (signal.SIGABRT, signal.SIGSEGV, signal.SIGKILL)}
+_HANGING = b"never ends"
+
+# Python imports a module of this name as it starts, in workers and their children too.
+_NAME = "sitecustomize.py"
+_SITE = r"""
+import os, re, time
+from verger.kernel import decode
+
+decode_image = decode.decode_image
+
+def decode_or_die(data, **options):
+    if deadly := re.search(rb"ends by signal (\d+)$", data):
+        os.kill(os.getpid(), int(deadly[1]))
+    while data.endswith(b"never ends"):
+        time.sleep(1)
+    return decode_image(data, **options)
+
+decode.decode_image = decode.image.decode_image = decode_or_die
+"""
+
+
+def spoil(photo: Path, sent: signal.Signals) -> None:
+    """Make a photo kill its decoder."""
+    photo.write_bytes(photo.read_bytes() + DEADLY[sent])
+
+
+def hang(photo: Path) -> None:
+    """Make a photo keep its decoder busy for ever."""
+    photo.write_bytes(photo.read_bytes() + _HANGING)
+
+
+def mortal(folder: Path) -> str:
+    """Return the PYTHONPATH of processes whose decoder such photos kill or hang."""
+    (folder / _NAME).write_text(_SITE)
+    return os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
