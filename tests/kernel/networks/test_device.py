@@ -52,7 +52,11 @@ def photos() -> list[Image.Image]:
 
 @pytest.mark.parametrize(
     ("model", "weights", "views"),
-    [("fruitnet", None, 1), ("MobileNetV2", "random:3", 1), ("fruitnet+TINY", None, 5)],
+    [
+        ("fruitnet", None, 1),
+        pytest.param("MobileNetV2", "random:3", 1, marks=pytest.mark.slow),
+        ("fruitnet+TINY", None, 5),
+    ],
 )
 def test_onnx_runtime_gives_openvinos_vectors(
     model: str, weights: str | None, views: int, photos: list[Image.Image], tiny_model: str

@@ -30,7 +30,7 @@ def cosines(ours: Vectors, theirs: Vectors) -> npt.NDArray[np.float64]:
 
 
 @pytest.mark.core
-@pytest.mark.parametrize("travels", ["path", "content"])
+@pytest.mark.parametrize("travels", [pytest.param("path", marks=pytest.mark.slow), "content"])
 def test_the_reference_vectors_come_out_of_spark(spark: SparkSession, shared: Path, travels: str) -> None:
     """100 real photos: TensorFlow's vectors equal ours, read by the workers or through the JVM."""
     reference = np.load(shared / "reference" / "sample_mobilenetv2_imagenet_avg.npz")

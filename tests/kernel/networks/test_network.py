@@ -79,6 +79,7 @@ def test_a_converted_network_is_kept_and_known_by_its_content(
     assert prepare_network(NetworkSpec(model=str(model))).size_px == (16, 16)
 
 
+@pytest.mark.slow
 def test_seeded_weights_are_the_same_each_time_and_others_with_another_seed() -> None:
     def hash_of(seed: int) -> str:
         return prepare_network(NetworkSpec("MobileNetV2", f"random:{seed}")).weights_sha256
