@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from verger.cloud.pricing.duration import MEASURED, Job, hours, stages_s
+from verger.cloud.pricing.duration import MEASURED, Workload, hours, stages_s
 
 PHOTOS = (10**4, 10**5, 10**6, 10**7, 10**8)
 CORES = (8, 64, 512, 2_000)
@@ -23,7 +23,7 @@ USD_PER_1000_GETS = 0.00042
 USD_PER_CORE_HOUR = 0.05  # assumed
 
 
-def usd(job: Job) -> dict[str, float]:
+def usd(job: Workload) -> dict[str, float]:
     """Return what the run costs, by what is paid for."""
     return {
         "GET": job.all_gets / 1000 * USD_PER_1000_GETS,
@@ -50,7 +50,7 @@ def hours_table() -> str:
     head = ["photos", *(f"{n:,} cores" for n in CORES), "tasks at 2,000 cores", "a task"]
     rows = []
     for n in PHOTOS:
-        jobs = [Job(n, cores) for cores in CORES]
+        jobs = [Workload(n, cores) for cores in CORES]
         last = jobs[-1]
         times = [say_time(3600 * hours(job)) for job in jobs]
         rows.append([f"{n:,}", *times, f"{last.n_tasks:,}", say_time(last.task_s)])
@@ -60,13 +60,13 @@ def hours_table() -> str:
 def stages_table(n_photos: int = 10**8) -> str:
     """The stages of the largest run."""
     jobs = {
-        "fruitnet, 64 cores": Job(n_photos, 64),
-        "fruitnet, 2,000 cores": Job(n_photos, 2_000),
-        "the same, packed": Job(n_photos, 2_000, is_packed=True),
-        "MobileNetV2, 2,000, packed": Job(n_photos, 2_000, MEASURED.mobilenet_ms, is_packed=True),
+        "fruitnet, 64 cores": Workload(n_photos, 64),
+        "fruitnet, 2,000 cores": Workload(n_photos, 2_000),
+        "the same, packed": Workload(n_photos, 2_000, is_packed=True),
+        "MobileNetV2, 2,000, packed": Workload(n_photos, 2_000, MEASURED.mobilenet_ms, is_packed=True),
     }
     stages = {name: stages_s(job) for name, job in jobs.items()}
-    rows = [[stage, *(say_time(spent[stage]) for spent in stages.values())] for stage in stages_s(Job(1, 1))]
+    rows = [[stage, *(say_time(spent[stage]) for spent in stages.values())] for stage in stages_s(Workload(1, 1))]
     rows += [["**all**", *(f"**{say_time(sum(spent.values()))}**" for spent in stages.values())]]
     costs = [usd(job) for job in jobs.values()]
     rows += [[f"USD: {what}", *(f"{cost[what]:,.2f}" for cost in costs)] for what in costs[0]]
@@ -85,9 +85,9 @@ def chart() -> str:
         lines += [_path([left, right], "#ddd"), _text(28, left[1] + 4, words)]
     for n, colour in zip(PHOTOS[1:], ("#2a9d8f", "#e9a23b", "#d1495b", "#5b4b8a"), strict=True):
         for is_packed in (False, True):
-            jobs = [Job(n, count, is_packed=is_packed) for count in cores]
+            jobs = [Workload(n, count, is_packed=is_packed) for count in cores]
             lines.append(_path([_point(job.n_cores, hours(job)) for job in jobs], colour, is_dashed=is_packed))
-        x, y = _point(cores[0], hours(Job(n, cores[0])))
+        x, y = _point(cores[0], hours(Workload(n, cores[0])))
         lines.append(_text(x + 45, y - 6, f"{n:,}", colour))
     frame = f'xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}"'
     style = 'font-family="sans-serif" font-size="11" text-anchor="middle"'

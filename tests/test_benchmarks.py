@@ -18,7 +18,7 @@ from benchmarks.simulate import chart, hours_table, stages_table, usd
 from PIL import Image
 
 from tests.support.photos import encode, paint
-from verger.cloud.pricing.duration import Job, hours, stages_s
+from verger.cloud.pricing.duration import Workload, hours, stages_s
 from verger.kernel.decode import DEFAULT_MAX_PIXELS, decode_rgb
 from verger.sources.partitions import Selection, write_listing
 from verger.tasks.partitioning import tree_depth
@@ -46,7 +46,7 @@ def test_the_simulated_tasks_are_those_of_a_listing(tmp_path: Path) -> None:
         Image.new("RGB", (4, 4)).save(tmp_path / f"{number}.jpg")
     n_bytes = (tmp_path / "0.jpg").stat().st_size
     listing = write_listing(str(tmp_path), Selection(), tmp_path / "listing", n_cores=2)
-    assert listing.n_tasks == Job(30, 2, photo_bytes=n_bytes).n_tasks == 8
+    assert listing.n_tasks == Workload(30, 2, photo_bytes=n_bytes).n_tasks == 8
 
 
 def test_moments_are_merged_by_eights_until_the_driver_takes_the_last() -> None:
@@ -54,7 +54,7 @@ def test_moments_are_merged_by_eights_until_the_driver_takes_the_last() -> None:
 
 
 def test_cores_help_until_the_driver_is_what_is_left() -> None:
-    few, many = Job(10**8, 64), Job(10**8, 2_000)
+    few, many = Workload(10**8, 64), Workload(10**8, 2_000)
     assert hours(few) > hours(many)
     assert stages_s(few)["list"] == pytest.approx(stages_s(many)["list"], rel=0.01), "the driver lists alone"
     packed = replace(many, is_packed=True)

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from verger.cli import app
 from verger.cloud.aws import Aws
 from verger.cloud.deploy import deployments
-from verger.cloud.deploy.provider import Deployment, Shape
+from verger.cloud.deploy.provider import DeploymentSpec, Shape
 from verger.cloud.deploy.terraform import infra_folder
 from verger.cloud.regions import EU_REGIONS
 from verger.errors import CloudError, SettingsError, SetupError
@@ -43,15 +43,15 @@ def refused(*words: str) -> str:
     return str(done.exception)
 
 
-def orchard() -> Deployment:
-    return Deployment("orchard", "aws", "eu-west-3", "emr", Shape(2, "m5.xlarge", "m5.xlarge"))
+def orchard() -> DeploymentSpec:
+    return DeploymentSpec("orchard", "aws", "eu-west-3", "emr", Shape(2, "m5.xlarge", "m5.xlarge"))
 
 
 def test_a_plan_needs_no_account_and_says_where_what_and_how_much() -> None:
     told = cloud("plan", "--shape", "2..4xm5.xlarge", "--photos", "22688").output
     for words in ("eu-west-3 (Paris)", "EMR cluster", "S3 bucket", "budget", "spot", "EUR an hour", "22,688"):
         assert words in told, words
-    assert not deployments.is_known(), "a plan is not remembered"
+    assert not deployments.has_deployment(), "a plan is not remembered"
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_what_is_not_in_the_union_is_refused_with_the_list(command: str, provide
 def test_what_costs_more_than_allowed_is_refused(command: str) -> None:
     assert "more than --max-eur 1" in refused(command, "--max-eur", "1", "--shape", "9xm5.xlarge")
     assert "1.00 EUR are allowed" in refused(command, "--max-eur", "1", "--photos", "1e8")
-    assert not deployments.is_known()
+    assert not deployments.has_deployment()
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_serverless_needs_an_image_and_says_how_one_is_made(tmp_path: Path) -> N
     image = "ACCOUNT.dkr.ecr.eu-west-1.amazonaws.com/verger:"
     steps = ("--image", "verger cloud package", "serverless/Dockerfile", f"-t {image}", f"docker push {image}")
     assert all(step in told for step in steps), told
-    assert not deployments.is_known()
+    assert not deployments.has_deployment()
 
     named = ("--image", "orchard/verger:1")
     assert "orchard/verger:1" in cloud("plan", "--engine", "serverless", *named).output
@@ -180,17 +180,17 @@ def test_a_package_is_made_for_machines_that_install_it(monkeypatch: pytest.Monk
 
 def test_without_a_terminal_nothing_is_made_removed_or_started_unasked() -> None:
     assert "say --yes" in refused("up")
-    assert not deployments.is_known()
-    deployments.remember(orchard())
+    assert not deployments.has_deployment()
+    deployments.save_deployment(orchard())
     assert "say --yes" in refused("down")
     assert "say --yes" in refused("submit", "raw/", "results/a")
-    assert deployments.recall() == orchard()
+    assert deployments.load_deployment() == orchard()
 
 
 def test_missing_credentials_are_said_before_anything_is_noted(tmp_path: Path) -> None:
     assert "there are no credentials for AWS: `aws configure sso`" in refused("up", "--yes")
-    assert not deployments.is_known()
-    deployments.remember(orchard())
+    assert not deployments.has_deployment()
+    deployments.save_deployment(orchard())
     for words in (("status",), ("logs", "s-1"), ("fetch", "results/a", "out"), ("guard",), ("down", "--yes")):
         assert "there are no credentials for AWS" in refused(*words)
 
@@ -214,10 +214,10 @@ def test_a_deployment_is_not_forgotten_for_one_elsewhere(
     region, engine = {"gcp": ("europe-west9", "dataproc"), "databricks": ("eu-west-3", "job")}[provider]
     place: dict[str, Any] = {"provider": provider, "region": region, "engine": engine, flag: value}
     there = replace(orchard(), **place)
-    deployments.remember(there)
+    deployments.save_deployment(there)
     asked = ("up", "--name", "orchard", "--provider", provider, "--yes")
     assert f"--{flag} {value}): give this one another --name" in refused(*asked, f"--{flag}", other)
-    assert deployments.recall("orchard") == there
+    assert deployments.load_deployment("orchard") == there
 
     monkeypatch.setenv("DATABRICKS_HOST", "https://a.cloud.databricks.com/")
     if flag == "workspace":
@@ -232,11 +232,11 @@ def test_an_interrupted_up_can_be_seen_and_removed(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Aws, "up", interrupted)
     done = cloud("up", "--yes", "--package", ".", "--name", "orchard")
     assert done.exit_code == 130 and "`verger cloud down --name orchard` removes it" in done.output
-    assert deployments.recall().name == "orchard"
+    assert deployments.load_deployment().name == "orchard"
 
 
 def test_a_typo_is_refused_here_and_not_on_the_cluster() -> None:
-    deployments.remember(orchard())
+    deployments.save_deployment(orchard())
     assert "model = 'MobilNet'" in refused("submit", "raw/", "results/a", "--model", "MobilNet", "--yes")
     assert "components = 'many'" in refused("submit", "raw/", "results/a", "--components", "many", "--yes")
     assert cloud("submit", "raw/", "results/a", "--componets", "3", "--yes").exit_code == 2
@@ -248,7 +248,7 @@ def test_a_second_down_says_that_there_is_nothing() -> None:
 
 
 def test_one_name_is_not_made_twice_in_two_places() -> None:
-    deployments.remember(orchard())
+    deployments.save_deployment(orchard())
     assert "another --name" in refused("up", "--name", "orchard", "--region", "eu-west-1", "--yes")
     assert json.loads((deployments.folder_of("orchard") / deployments.FILE).read_text())["region"] == "eu-west-3"
 
@@ -257,10 +257,10 @@ def test_a_known_deployment_stays_as_it_is_but_for_what_is_said(monkeypatch: pyt
     monkeypatch.setattr(Aws, "check", lambda *_: None)
     monkeypatch.setattr(Aws, "up", lambda *_: None)
 
-    def up(*words: str) -> Deployment:
+    def up(*words: str) -> DeploymentSpec:
         done = cloud("up", "--name", "orchard", "--package", ".", "--yes", *words)
         assert done.exit_code == 0, done.output
-        return deployments.recall("orchard")
+        return deployments.load_deployment("orchard")
 
     first = up("--shape", "4..8xm5.2xlarge", "--no-spot", "--email", "me@example.org", "--notebook")
     assert up() == first

@@ -15,8 +15,8 @@ from verger.cli.consent import Asked, ask, say, show_plan, tell, tell_hourly, te
 from verger.cli.flags import GROUPS, with_settings
 from verger.cli.wanted import Name, with_deployment
 from verger.cloud.deploy import deployments
-from verger.cloud.deploy.command_line import carried_files, flags_of, is_there, with_weights
-from verger.cloud.deploy.provider import Deployment, Job, Provider
+from verger.cloud.deploy.command_line import files_to_upload, job_flags, uses_cloud_files, with_weights_file
+from verger.cloud.deploy.provider import DeploymentSpec, JobSpec, Provider
 from verger.cloud.deploy.targets import installs_package, target_of
 from verger.cloud.registry import load_provider
 from verger.errors import CloudError
@@ -41,7 +41,7 @@ OF_JOBS = (PHOTOS, NETWORK, REDUCTION, EXPORT, RESULT, RESUME)
 @commands.command()
 @with_deployment
 def plan(
-    wanted: Deployment,
+    wanted: DeploymentSpec,
     photos: Photos = None,
     mean_kb: MeanKb = None,
     megapixels: Megapixels = None,
@@ -60,7 +60,7 @@ def plan(
 @commands.command()
 @with_deployment
 def up(
-    wanted: Deployment,
+    wanted: DeploymentSpec,
     photos: Photos = None,
     mean_kb: MeanKb = None,
     megapixels: Megapixels = None,
@@ -82,8 +82,8 @@ def up(
     show_plan(provider, wanted, Asked(photos, mean_kb, max_eur, megapixels))
     ask("make this?", is_agreed=yes)
     provider.check(wanted)
-    with deployments.alone(wanted.name), telling_what_to_do_next(wanted.name):
-        folder = deployments.remember(wanted)
+    with deployments.deployment_lock(wanted.name), telling_what_to_do_next(wanted.name):
+        folder = deployments.save_deployment(wanted)
         provider.up(wanted, package or _packed(wanted, folder / "package"), say)
     console.print(f"{wanted.name} is up; next: verger cloud submit raw/ results/first", highlight=False)
 
@@ -110,20 +110,20 @@ def submit(
     """
     from verger.pipeline.context import network_spec  # it imports what no other command of these needs
 
-    here = deployments.recall(name)
+    here = deployments.load_deployment(name)
     settings, told_by = load_settings(**given), origins(**given)
     if NETWORK in GROUPS[command]:
-        if not is_there(settings, here.provider):
+        if not uses_cloud_files(settings, here.provider):
             network_spec(settings)  # a name that is not known is better refused here
-        settings = with_weights(settings)
+        settings = with_weights_file(settings)
         told_by |= {"weights": "flag"} if settings.weights else {}
-    words, files = flags_of(settings, told_by, GROUPS[command]), carried_files(settings, here.provider)
+    words, files = job_flags(settings, told_by, GROUPS[command]), files_to_upload(settings, here.provider)
     provider = _provider(here)
     tell(deployment_tables.deployment_line(here))
     tell(" ".join(["verger", command, src, out, *words]))
     tell_hourly(here)
     ask("start this?", is_agreed=yes)
-    job = provider.submit(here, Job(command, src, out, words, files))
+    job = provider.submit(here, JobSpec(command, src, out, words, files))
     console.print(f"job {job}; next: verger cloud status, verger cloud logs {job}", highlight=False, soft_wrap=True)
 
 
@@ -135,7 +135,7 @@ def status(name: Name = None, as_json: AsJson = False) -> None:
     verger cloud status
     verger cloud status --json
     """
-    here = deployments.recall(name)
+    here = deployments.load_deployment(name)
     found = _provider(here).status(here)
     if as_json:
         print(json.dumps({"deployment": asdict(here)} | asdict(found)))
@@ -154,7 +154,7 @@ def logs(
     verger cloud logs
     verger cloud logs s-2TAFL5CQQWLYN
     """
-    here = deployments.recall(name)
+    here = deployments.load_deployment(name)
     provider = _provider(here)
     for line in provider.logs(here, job or _newest(provider, here)):
         print(line)
@@ -171,7 +171,7 @@ def fetch(
     \b
     verger cloud fetch results/first out/
     """
-    here = deployments.recall(name)
+    here = deployments.load_deployment(name)
     _provider(here).fetch(here, out, folder, say)
     console.print(f"{out} is in {folder}", highlight=False, soft_wrap=True)
 
@@ -188,15 +188,15 @@ def down(
     verger cloud fetch results/first out/ && verger cloud down
     verger cloud down --keep-data
     """
-    if not deployments.is_known(name):
-        console.print(f"nothing to remove: {deployments.those_known()}")
+    if not deployments.has_deployment(name):
+        console.print(f"nothing to remove: {deployments.describe_deployments()}")
         return
-    here = deployments.recall(name)
+    here = deployments.load_deployment(name)
     provider = _provider(here)
     tell(deployment_tables.deployment_line(here))
     kept = "but its bucket" if keep_data else "with its bucket, and all photos and results in it"
     ask(f"remove it, {kept}?", is_agreed=yes)
-    with deployments.alone(here.name), telling_what_to_do_next(here.name):
+    with deployments.deployment_lock(here.name), telling_what_to_do_next(here.name):
         left = provider.down(here, say, keep_data=keep_data)
         if left:
             console.print(deployment_tables.leftover_table(left))
@@ -204,7 +204,7 @@ def down(
                 f"this still costs: `verger cloud down --name {here.name}` tries again, and looks again"
             )
         if not keep_data:
-            deployments.forget(here.name)
+            deployments.delete_deployment(here.name)
     console.print(f"{here.name} is gone: nothing that costs is left{', but its bucket and key' * keep_data}")
 
 
@@ -215,7 +215,7 @@ def guard(name: Name = None, as_json: AsJson = False) -> None:
     \b
     verger cloud guard
     """
-    here = deployments.recall(name)
+    here = deployments.load_deployment(name)
     found = _provider(here).guard(here)
     if as_json:
         print(json.dumps([asdict(finding) for finding in found]))
@@ -244,15 +244,15 @@ def package_command(
     build(folder, Target(python, arch, spark, glibc), say)
 
 
-def _provider(here: Deployment) -> Provider:
+def _provider(here: DeploymentSpec) -> Provider:
     return load_provider(here.provider)
 
 
-def _check_same_place(wanted: Deployment) -> None:
+def _check_same_place(wanted: DeploymentSpec) -> None:
     """Raise CloudError where a deployment of this name lies elsewhere: what exists there would be forgotten."""
-    if not deployments.is_known(wanted.name):
+    if not deployments.has_deployment(wanted.name):
         return
-    known = deployments.recall(wanted.name)
+    known = deployments.load_deployment(wanted.name)
     if _place_of(known) != _place_of(wanted):
         place = " ".join(f"--{flag} {value}" for flag, value in _place_of(known).items() if value)
         raise CloudError(
@@ -261,11 +261,11 @@ def _check_same_place(wanted: Deployment) -> None:
         )
 
 
-def _place_of(here: Deployment) -> dict[str, str | None]:
+def _place_of(here: DeploymentSpec) -> dict[str, str | None]:
     return {flag: getattr(here, flag) for flag in ("provider", "region", "project", "workspace", "catalog")}
 
 
-def _packed(wanted: Deployment, folder: Path) -> Path:
+def _packed(wanted: DeploymentSpec, folder: Path) -> Path:
     """Return where the package for a deployment's machines is; one that is there already is only looked over."""
     from verger.cloud.deploy.package import build
 
@@ -274,7 +274,7 @@ def _packed(wanted: Deployment, folder: Path) -> Path:
     return folder
 
 
-def _newest(provider: Provider, here: Deployment) -> str:
+def _newest(provider: Provider, here: DeploymentSpec) -> str:
     jobs = provider.status(here).jobs
     if not jobs:
         raise CloudError("there are no jobs yet: verger cloud submit")

@@ -12,7 +12,7 @@ import typer
 
 from verger.cli import deployment_tables
 from verger.cli.app import EXIT_ERROR, console, messages
-from verger.cloud.deploy.provider import Deployment, Provider
+from verger.cloud.deploy.provider import DeploymentSpec, Provider
 from verger.errors import CloudError
 
 
@@ -36,7 +36,7 @@ class Asked:
     megapixels: float | None = None
 
 
-def show_plan(provider: Provider, wanted: Deployment, asked: Asked) -> None:
+def show_plan(provider: Provider, wanted: DeploymentSpec, asked: Asked) -> None:
     """Print what would exist and what it costs; raises CloudError where that is more than is allowed."""
     tell(deployment_tables.deployment_line(wanted))
     console.print(deployment_tables.resource_table(provider.plan(wanted)))
@@ -47,7 +47,7 @@ def show_plan(provider: Provider, wanted: Deployment, asked: Asked) -> None:
         _check_hours(wanted, dearest_eur, asked.max_eur)
 
 
-def _check_hours(wanted: Deployment, dearest_eur: float | None, max_eur: float) -> None:
+def _check_hours(wanted: DeploymentSpec, dearest_eur: float | None, max_eur: float) -> None:
     if dearest_eur is None:
         raise CloudError(f"nobody knows whether it stays under --max-eur {max_eur:g}: leave that out to go on")
     most_eur = dearest_eur * wanted.max_hours
@@ -58,18 +58,24 @@ def _check_hours(wanted: Deployment, dearest_eur: float | None, max_eur: float) 
         )
 
 
-def _show_estimate(wanted: Deployment, asked: Asked) -> None:
+def _show_estimate(wanted: DeploymentSpec, asked: Asked) -> None:
     from verger.cli.cost_tables import cost_table
     from verger.cloud.pricing.calibration import load_calibration
-    from verger.cloud.pricing.estimate import ENDING, Photos, check_budget, count_of, estimate
+    from verger.cloud.pricing.estimate import (
+        TIME_LIMITED_ENGINES,
+        PhotoSet,
+        check_budget,
+        estimate,
+        parse_photo_count,
+    )
     from verger.cloud.pricing.prices import load_prices
 
     calibration, prices = load_calibration(), load_prices()
-    photos = Photos.described(count_of(asked.photos), calibration, asked.mean_kb, asked.megapixels)
+    photos = PhotoSet.from_sizes(parse_photo_count(asked.photos), calibration, asked.mean_kb, asked.megapixels)
     estimated = estimate(wanted, photos, calibration, prices)
     console.print(cost_table(estimated, calibration, prices))
     longest_h = math.ceil(estimated.hours.high)
-    if wanted.engine in ENDING and longest_h > wanted.max_hours:
+    if wanted.engine in TIME_LIMITED_ENGINES and longest_h > wanted.max_hours:
         tell(
             f"it may take {longest_h} hours, and would be ended after {wanted.max_hours}, paid for and not done: "
             f"say --max-hours {longest_h}"
@@ -78,14 +84,20 @@ def _show_estimate(wanted: Deployment, asked: Asked) -> None:
         check_budget(estimated, asked.max_eur)
 
 
-def tell_hourly(here: Deployment) -> float | None:
+def tell_hourly(here: DeploymentSpec) -> float | None:
     """Print what a deployment costs, and return what an hour costs at most, in EUR; None where prices lack."""
-    from verger.cloud.pricing.estimate import LINGERING, dearest_hour, eur_a_month_until_down, eur_of, hourly
+    from verger.cloud.pricing.estimate import (
+        IDLING_ENGINES,
+        busiest_hour,
+        eur_a_month_until_down,
+        eur_of,
+        idle_hour,
+    )
     from verger.cloud.pricing.prices import load_prices
 
     prices = load_prices()
     try:
-        idle_eur, dearest_eur = (eur_of(hour(here, prices), prices) for hour in (hourly, dearest_hour))
+        idle_eur, dearest_eur = (eur_of(hour(here, prices), prices) for hour in (idle_hour, busiest_hour))
         stays = eur_a_month_until_down(here, prices)
     except CloudError as error:
         tell(f"what an hour costs is not known: {error}")
@@ -93,7 +105,7 @@ def tell_hourly(here: Deployment) -> float | None:
     tell(
         f"{idle_eur:.2f} EUR an hour while nothing runs, up to {dearest_eur:.2f} with all workers, in {here.region}"
     )
-    ends = f"after {here.idle_minutes} idle minutes" if here.engine in LINGERING else "with each job"
+    ends = f"after {here.idle_minutes} idle minutes" if here.engine in IDLING_ENGINES else "with each job"
     until_down = (
         f"; the network's endpoint costs {stays:.2f} EUR a month until `verger cloud down`" if stays else ""
     )

@@ -13,12 +13,12 @@ import typer
 from rich.console import Console
 
 from verger.cli.app import app, console, messages
-from verger.cloud.deploy.targets import check_engine, cloud_of
+from verger.cloud.deploy.targets import check_engine, provider_info
 from verger.errors import SettingsError
 from verger.settings import DECODE_MODES
 
 if TYPE_CHECKING:
-    from verger.cloud.deploy.provider import Deployment, Shape
+    from verger.cloud.deploy.provider import DeploymentSpec, Shape
     from verger.cloud.pricing.calibration import Calibration
     from verger.cloud.pricing.estimate import Estimate
     from verger.cloud.pricing.prices import Prices
@@ -82,20 +82,20 @@ def cost(
     from verger.cli import cost_tables
     from verger.cloud.pricing.chart import chart
     from verger.cloud.pricing.comparison import compare as side_by_side
-    from verger.cloud.pricing.estimate import Photos, count_of, estimate
+    from verger.cloud.pricing.estimate import PhotoSet, estimate, parse_photo_count
 
     table = _load_prices(prices)
     if show_prices:
         console.print(cost_tables.prices_table(table))
         return
-    count = count_of(photos)
+    count = parse_photo_count(photos)
     wanted = _deployment(provider, region, engine, _shape(provider, shape, primary, spot=spot), idle_minutes)
     measured = _calibration(calibrate, model, limit, calibration, quiet=as_json)
     if decode not in DECODE_MODES:
         raise SettingsError("decode", decode, DECODE_MODES)
-    asked = replace(Photos.described(count, measured, mean_kb, megapixels), is_packed=packed, decode=decode)
+    asked = replace(PhotoSet.from_sizes(count, measured, mean_kb, megapixels), is_packed=packed, decode=decode)
 
-    def estimating(other: Deployment, n_photos: int = count) -> Estimate:
+    def estimating(other: DeploymentSpec, n_photos: int = count) -> Estimate:
         return estimate(other, replace(asked, count=n_photos), measured, table, standing_h)
 
     compare = compare or plot is not None
@@ -132,22 +132,22 @@ def refresh(
     verger cost refresh ec2.json emr.json s3.json --region eu-west-3 > prices.json
     verger cost --photos 1e6 --prices prices.json
     """
-    from verger.cloud.pricing.aws_price_list import refreshed
+    from verger.cloud.pricing.aws_price_list import update_prices
     from verger.cloud.pricing.prices import load_prices
 
-    print(refreshed(load_prices(prices), region, offer, _today()).model_dump_json(indent=1))
+    print(update_prices(load_prices(prices), region, offer, _today()).model_dump_json(indent=1))
 
 
-def _check(wanted: Deployment, max_eur: float, table: Prices, estimating: Callable[..., Estimate]) -> None:
+def _check(wanted: DeploymentSpec, max_eur: float, table: Prices, estimating: Callable[..., Estimate]) -> None:
     """Raise CloudError where it may cost more, and say what would not."""
-    from verger.cloud.pricing.comparison import compare, what_fits
+    from verger.cloud.pricing.comparison import compare, describe_affordable
     from verger.cloud.pricing.estimate import check_budget
 
     found = estimating(wanted)
     fitting = ""
     if found.eur.high > max_eur:
         others = compare(wanted, table, estimating)
-        fitting = what_fits(max_eur, others, lambda n_photos: estimating(wanted, n_photos))
+        fitting = describe_affordable(max_eur, others, lambda n_photos: estimating(wanted, n_photos))
     check_budget(found, max_eur, fitting)
 
 
@@ -172,18 +172,18 @@ def _today() -> date:
 
 def _deployment(
     provider: str, region: str | None, engine: str | None, shape: Shape, idle_minutes: int
-) -> Deployment:
-    from verger.cloud.deploy.provider import Deployment
+) -> DeploymentSpec:
+    from verger.cloud.deploy.provider import DeploymentSpec
     from verger.cloud.regions import DEFAULT_REGIONS
 
     name = region or DEFAULT_REGIONS[provider]
-    return Deployment("cost", provider, name, check_engine(provider, engine), shape, idle_minutes=idle_minutes)
+    return DeploymentSpec("cost", provider, name, check_engine(provider, engine), shape, idle_minutes=idle_minutes)
 
 
 def _shape(provider: str, text: str | None, primary: str | None, *, spot: bool) -> Shape:
     from verger.cloud.pricing.shapes import parse_shape
 
-    return parse_shape(text or cloud_of(provider).shape, primary, spot=spot)
+    return parse_shape(text or provider_info(provider).shape, primary, spot=spot)
 
 
 def _calibration(src: str | None, model: str, limit: int | None, file: Path | None, *, quiet: bool) -> Calibration:

@@ -6,9 +6,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from verger.cloud.deploy.provider import Deployment
+from verger.cloud.deploy.provider import DeploymentSpec
 from verger.cloud.pricing.calibration import Calibration
-from verger.cloud.pricing.estimate import LINGERING, REDONE, SLOWNESS, START_MINUTES, Estimate
+from verger.cloud.pricing.estimate import IDLING_ENGINES, REDONE, SLOWNESS, START_MINUTES, Estimate
 from verger.cloud.pricing.prices import RATES, Prices, Range
 from verger.cloud.pricing.shapes import shape_text
 
@@ -41,7 +41,7 @@ def cost_table(estimate: Estimate, calibration: Calibration, prices: Prices) -> 
     return Group(table, *told, *(Text(f"- {word}", style="dim") for word in words))
 
 
-def comparison_table(estimates: list[Estimate], asked: Deployment) -> RenderableType:
+def comparison_table(estimates: list[Estimate], asked: DeploymentSpec) -> RenderableType:
     """Return engines and machines side by side, as they come; the one asked for stands out."""
     places = dict.fromkeys(f"{made.provider} {made.region}" for made in (each.deployment for each in estimates))
     table = Table("engine", "machines", "hours", "EUR", "likely", title=", ".join(places), title_justify="left")
@@ -80,7 +80,7 @@ def prices_table(prices: Prices) -> RenderableType:
     return Group(head, *tables.values(), Text(), *sources)
 
 
-def assumptions(deployment: Deployment, calibration: Calibration, prices: Prices) -> list[str]:
+def assumptions(deployment: DeploymentSpec, calibration: Calibration, prices: Prices) -> list[str]:
     """Return in words what makes the ranges."""
     cloud, _ = prices.below(deployment.provider, deployment.region)
     arch = prices.machine(deployment.shape.machine).arch
@@ -93,7 +93,7 @@ def assumptions(deployment: Deployment, calibration: Calibration, prices: Prices
     ]
     if deployment.provider == "aws" and arch == "aarch64":
         said.append("verger has no package for EMR on Graviton: OpenVINO's wheels ask for a newer Linux")
-    if deployment.engine in LINGERING:
+    if deployment.engine in IDLING_ENGINES:
         said.append(f"{deployment.idle_minutes} minutes without work before they end are in it")
     if deployment.has_spot:
         share = _range(prices.spot_of(cloud), 2)
@@ -101,7 +101,7 @@ def assumptions(deployment: Deployment, calibration: Calibration, prices: Prices
     return said
 
 
-def certainty(deployment: Deployment, prices: Prices) -> str:
+def certainty(deployment: DeploymentSpec, prices: Prices) -> str:
     """Return in words how sure the prices of this place are."""
     place = f"{deployment.provider} {deployment.region}"
     sure = [prices.sources[price.source].sure for where, _, price in prices.every() if where == place]
@@ -109,11 +109,11 @@ def certainty(deployment: Deployment, prices: Prices) -> str:
     return f"prices read {prices.read}: {counts} (--show-prices); without tax"
 
 
-def _place(made: Deployment) -> str:
+def _place(made: DeploymentSpec) -> str:
     return f"{made.provider} {made.region}, {made.engine}, {_machines(made)}"
 
 
-def _machines(made: Deployment) -> str:
+def _machines(made: DeploymentSpec) -> str:
     return shape_text(made.shape) + " (spot)" * made.has_spot
 
 

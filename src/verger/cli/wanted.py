@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from verger.cloud.deploy.deployments import check_name, is_known, recall
-from verger.cloud.deploy.provider import Deployment
-from verger.cloud.deploy.targets import check_engine, check_processor, cloud_of
+from verger.cloud.deploy.deployments import check_name, has_deployment, load_deployment
+from verger.cloud.deploy.provider import DeploymentSpec
+from verger.cloud.deploy.targets import check_engine, check_processor, provider_info
 from verger.cloud.pricing.shapes import parse_shape, shape_text
 from verger.cloud.regions import DEFAULT_REGIONS, check_region
 from verger.errors import SettingsError
@@ -52,9 +52,9 @@ def wanted_deployment(
     catalog: Annotated[
         str | None, typer.Option(help="for the volume; the workspace's by default (databricks)")
     ] = None,
-) -> Deployment:
+) -> DeploymentSpec:
     """Return what the flags describe. The region is looked at first: nothing outside the EU goes any further."""
-    cloud = cloud_of(provider)
+    cloud = provider_info(provider)
     checked = check_region(provider, region or DEFAULT_REGIONS[provider])
     for key, value in (("idle_minutes", idle_minutes), ("max_hours", max_hours), ("budget_eur", budget_eur)):
         if value <= 0:
@@ -65,7 +65,7 @@ def wanted_deployment(
     checked_engine = check_engine(provider, engine)
     if image is not None and checked_engine != "serverless":
         raise SettingsError("image", image, f"none with the engine {checked_engine}: serverless alone has one")
-    return Deployment(
+    return DeploymentSpec(
         name=check_name(name),
         provider=provider,
         region=checked,
@@ -110,9 +110,9 @@ def _is_given(context: typer.Context, name: str) -> bool:
 
 def _remembered(said: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
     """Return the flags that would describe the deployment of this name as it is, less those that are given."""
-    if not is_known(said["name"]):
+    if not has_deployment(said["name"]):
         return {}
-    known = recall(said["name"])
+    known = load_deployment(said["name"])
     if any(name in given and said[name] != getattr(known, name) for name in ("provider", "region")):
         return {}  # nothing of the one elsewhere holds here
     shape = known.shape

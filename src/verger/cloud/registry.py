@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from verger.cloud.deploy.provider import Provider
-from verger.cloud.deploy.targets import CLOUDS
+from verger.cloud.deploy.targets import PROVIDERS
 from verger.errors import SettingsError
 
 
@@ -21,4 +21,4 @@ def load_provider(name: str) -> Provider:
         from verger.cloud.databricks import Databricks
 
         return Databricks()
-    raise SettingsError("provider", name, CLOUDS)
+    raise SettingsError("provider", name, PROVIDERS)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 from tests.cloud.aws.iam_simulate import ACCOUNT
-from verger.cloud.deploy.provider import Deployment
+from verger.cloud.deploy.provider import DeploymentSpec
 from verger.cloud.deploy.terraform import terraform_of
 
 
-def note_outputs(here: Deployment, bucket: str, **engine: str) -> None:
+def note_outputs(here: DeploymentSpec, bucket: str, **engine: str) -> None:
     """Write a state whose outputs are those of infra/aws; `engine`: the id of a cluster or an application."""
     told = {
         "bucket": bucket,

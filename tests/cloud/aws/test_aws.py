@@ -159,7 +159,7 @@ def test_a_deployment_from_up_to_down(photos: Path, package: Path, tmp_path: Pat
     here = status(tmp_path)
     assert here["is_billable"] and cluster().id in here["state"] and here["jobs"] == []
     bucket = client("s3").list_buckets()["Buckets"][0]["Name"]
-    assert here["place"] == f"s3://{bucket}" and "6.91 EUR a month" in here["standing"]
+    assert here["data_uri"] == f"s3://{bucket}" and "6.91 EUR a month" in here["standing_cost"]
     assert f"its place: s3://{bucket}" in cloud("status", cwd=tmp_path)
 
     for file in sorted(photos.rglob("*")):

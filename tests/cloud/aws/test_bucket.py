@@ -10,10 +10,10 @@ import pytest
 from tests.support import s3
 from verger.cloud.aws.bucket import carry, resolve, resolve_out
 from verger.cloud.aws.clients import client
-from verger.cloud.deploy.provider import Deployment, Shape
+from verger.cloud.deploy.provider import DeploymentSpec, Shape
 from verger.errors import CloudError
 
-HERE = Deployment("orchard", "aws", "eu-west-3", "emr", Shape(2, "m5.xlarge", "m5.xlarge"))
+HERE = DeploymentSpec("orchard", "aws", "eu-west-3", "emr", Shape(2, "m5.xlarge", "m5.xlarge"))
 
 
 @pytest.fixture(scope="module", autouse=True)

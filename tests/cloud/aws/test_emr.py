@@ -15,7 +15,7 @@ from tests.cloud.aws.moto_server import serving
 from tests.cloud.aws.states import note_outputs
 from verger.cloud.aws import Aws
 from verger.cloud.aws.clients import client
-from verger.cloud.deploy.provider import Deployment, Job, Shape
+from verger.cloud.deploy.provider import DeploymentSpec, JobSpec, Shape
 from verger.cloud.deploy.terraform import Terraform
 from verger.errors import CloudError
 
@@ -25,7 +25,7 @@ pytestmark = [
 ]
 
 REGION = "eu-west-3"
-HERE = Deployment("orchard", "aws", REGION, "emr", Shape(8, "m5.xlarge", "m5.xlarge"))
+HERE = DeploymentSpec("orchard", "aws", REGION, "emr", Shape(8, "m5.xlarge", "m5.xlarge"))
 SMALLER = replace(HERE, shape=replace(HERE.shape, workers=1))
 
 
@@ -72,7 +72,7 @@ def test_another_number_of_workers_is_asked_for_where_nothing_scales(
 
 
 def test_machines_that_a_job_runs_on_stay(service: Any, cluster: str, tmp_path: Path) -> None:
-    job = Aws().submit(HERE, Job("run", "raw/", "results/first"))
+    job = Aws().submit(HERE, JobSpec("run", "raw/", "results/first"))
     changes = ({"engine": "serverless", "image": "verger:1"}, {"notebook": True}, {"shape": SMALLER.shape})
     for change in changes:
         with pytest.raises(CloudError, match=f"job {job} is under way on machines that this may change"):
@@ -94,13 +94,13 @@ def test_an_up_that_did_not_get_through_says_nothing_of_the_machines_there_are(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    def up(wanted: Deployment) -> None:
+    def up(wanted: DeploymentSpec) -> None:
         Aws().up(wanted, tmp_path, lambda line: None)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Terraform, "_init", interrupted)
         up(SMALLER)
-    job = Aws().submit(HERE, Job("run", "raw/", "results/first"))
+    job = Aws().submit(HERE, JobSpec("run", "raw/", "results/first"))
     with pytest.raises(CloudError, match=f"job {job} is under way"):
         up(SMALLER)
     up(HERE)

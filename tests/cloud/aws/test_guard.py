@@ -11,15 +11,15 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from verger.cloud.aws.guard import guard
 from verger.cloud.aws.stack import Stack
-from verger.cloud.deploy.provider import Deployment, Finding, Shape
+from verger.cloud.deploy.provider import DeploymentSpec, GuardFinding, Shape
 from verger.errors import CloudError
 
-HERE = Deployment("orchard", "aws", "eu-west-3", "emr", Shape(2, "m5.xlarge", "m5.xlarge"))
+HERE = DeploymentSpec("orchard", "aws", "eu-west-3", "emr", Shape(2, "m5.xlarge", "m5.xlarge"))
 LOUD = replace(HERE, email="me@example.org")
 STACK = Stack("orchard-1", "key", "role", "s3://orchard-1/logs/", "s3://orchard-1/packages", "vpc-1")
 
 
-def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> list[Finding]:
+def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> list[GuardFinding]:
     def fail(site: object) -> tuple[bool, str]:
         raise error
 
@@ -31,7 +31,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> list[Finding]:
 def test_a_check_that_is_refused_is_a_bad_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     refused = ClientError({"Error": {"Code": "AccessDenied"}}, "GetBucketEncryption")
     (found,) = failing(monkeypatch, refused)
-    assert not found.is_ok and "AccessDenied" in found.told
+    assert not found.is_ok and "AccessDenied" in found.detail
 
 
 def test_a_network_that_fails_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,6 +63,6 @@ def test_alarms_reach_who_has_followed_the_link(
     )
     monkeypatch.setattr(module, "client", lambda service, region: aws)
     monkeypatch.setattr(module, "_DATA", [check for check in module._DATA if check[0] == "alarms"])
-    assert guard(LOUD, STACK) == [Finding("alarms", is_ok, told)]
+    assert guard(LOUD, STACK) == [GuardFinding("alarms", is_ok, told)]
     (silent,) = guard(HERE, STACK)
-    assert silent.is_ok and "nobody" in silent.told
+    assert silent.is_ok and "nobody" in silent.detail

@@ -18,7 +18,7 @@ from tests.cloud.aws.states import note_outputs
 from verger.cloud.aws import Aws, serverless
 from verger.cloud.aws.clients import client
 from verger.cloud.aws.stack import Stack
-from verger.cloud.deploy.provider import Deployment, Job, Shape
+from verger.cloud.deploy.provider import DeploymentSpec, JobSpec, Shape
 from verger.cloud.deploy.terraform import Terraform, terraform_of
 from verger.errors import CloudError
 
@@ -29,8 +29,8 @@ pytestmark = [
 
 REGION = "eu-west-3"
 BUCKET = "orchard-1"
-HERE = Deployment("orchard", "aws", REGION, "serverless", Shape(2, "m5.xlarge", "m5.xlarge"))
-JOB = Job("run", "raw/", "results/first", ("--components", "2"))
+HERE = DeploymentSpec("orchard", "aws", REGION, "serverless", Shape(2, "m5.xlarge", "m5.xlarge"))
+JOB = JobSpec("run", "raw/", "results/first", ("--components", "2"))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -79,7 +79,7 @@ def test_a_job_runs_the_image_s_verger_with_the_image_s_python(service: Any, app
 
 def test_status_and_logs_follow_a_job(application: str) -> None:
     before = Aws().status(HERE)
-    assert before.jobs == () and before.place == f"s3://{BUCKET}" and "6.91 EUR a month" in before.standing
+    assert before.jobs == () and before.data_uri == f"s3://{BUCKET}" and "6.91 EUR a month" in before.standing_cost
     job = Aws().submit(HERE, JOB)
     for state, told, is_billable in (("SCHEDULED", "waiting", True), ("RUNNING", "running", True)):
         run_of(application, job).state = state

@@ -17,7 +17,7 @@ from tests.cloud.aws import iam_simulate, moto_server
 from tests.cloud.aws.iam_simulate import ACCOUNT, Request
 from verger.cloud.aws import Aws
 from verger.cloud.aws.clients import client
-from verger.cloud.deploy.provider import Deployment, Job, Shape
+from verger.cloud.deploy.provider import DeploymentSpec, JobSpec, Shape
 from verger.cloud.deploy.terraform import Terraform, infra_folder, terraform_of
 
 pytestmark = [
@@ -54,7 +54,7 @@ def test_what_is_made_stays_and_goes(endpoint: str, tmp_path: Path, monkeypatch:
     monkeypatch.setenv("VERGER_STATE", str(tmp_path))
     shape = Shape(1, "m5.xlarge", "m5.xlarge", max_workers=4)
     emr, serverless = (
-        Deployment(f"orchard-{engine}", "aws", REGION, engine, shape) for engine in ("emr", "serverless")
+        DeploymentSpec(f"orchard-{engine}", "aws", REGION, engine, shape) for engine in ("emr", "serverless")
     )
     with ThreadPoolExecutor() as pool:
         cluster = pool.submit(_live, emr, _prepared(emr, tmp_path, endpoint))
@@ -71,7 +71,7 @@ def test_what_is_made_stays_and_goes(endpoint: str, tmp_path: Path, monkeypatch:
     _check_nothing_is_left()
 
 
-def _prepared(here: Deployment, tmp_path: Path, endpoint: str) -> Terraform:
+def _prepared(here: DeploymentSpec, tmp_path: Path, endpoint: str) -> Terraform:
     package = tmp_path / f"package-{here.engine}"
     (package / "wheels").mkdir(parents=True)
     for name in ("bootstrap.sh", "main.py", "verger.ipynb", "wheels/verger.whl"):
@@ -91,7 +91,7 @@ def _prepared(here: Deployment, tmp_path: Path, endpoint: str) -> Terraform:
     return terraform
 
 
-def _live(here: Deployment, terraform: Terraform) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
+def _live(here: DeploymentSpec, terraform: Terraform) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
     """Make it, ask whether it would change, use and remove it; return its outputs, and what its roles may do."""
     terraform.apply(lambda line: None)
     made = terraform.output()
@@ -102,7 +102,7 @@ def _live(here: Deployment, terraform: Terraform) -> tuple[dict[str, Any], dict[
     _check_bucket(made["bucket"], has_notebook=here.engine == "emr")
     roles = {name: _policies(made[f"{name}_role_arn"]) for name in ("job", "submitter")}
     boto3.client("s3").put_object(Bucket=made["bucket"], Key="raw/apple.jpg", Body=b"a photo")
-    job = Aws().submit(here, Job("run", "raw/", "results/first"))
+    job = Aws().submit(here, JobSpec("run", "raw/", "results/first"))
     assert [told.id for told in Aws().status(here).jobs] == [job]
     shutil.rmtree(terraform.variables()["package_dir"])  # nobody keeps it until `down`
     assert Aws().down(here, lambda line: None, keep_data=False) == [], "a job has been there, and nothing is left"
@@ -110,7 +110,7 @@ def _live(here: Deployment, terraform: Terraform) -> tuple[dict[str, Any], dict[
     return made, roles
 
 
-def _check_tags(plan: dict[str, Any], here: Deployment) -> None:
+def _check_tags(plan: dict[str, Any], here: DeploymentSpec) -> None:
     """Everything that can carry tags says whose it is: costs and `down` go by them."""
     resources = plan["prior_state"]["values"]["root_module"]["resources"]
     tags = {each["address"]: each["values"].get("tags_all") for each in resources if "tags_all" in each["values"]}

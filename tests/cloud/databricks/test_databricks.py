@@ -17,7 +17,7 @@ from tests.cloud.databricks.databricks_server import Workspace
 from tests.cloud.stub import Stub, serving
 from verger.cli import app
 from verger.cloud.databricks import Databricks
-from verger.cloud.deploy.provider import Deployment, Job, Shape
+from verger.cloud.deploy.provider import DeploymentSpec, JobSpec, Shape
 from verger.errors import CloudError, SettingsError, SetupError
 
 pytestmark = pytest.mark.cloud
@@ -41,8 +41,10 @@ def server(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 @pytest.fixture
-def wanted(server: Stub) -> Deployment:
-    return Deployment("late-apples", "databricks", "eu-west-3", "job", SHAPE, email="a@b.eu", workspace=server.url)
+def wanted(server: Stub) -> DeploymentSpec:
+    return DeploymentSpec(
+        "late-apples", "databricks", "eu-west-3", "job", SHAPE, email="a@b.eu", workspace=server.url
+    )
 
 
 @pytest.fixture
@@ -57,15 +59,17 @@ def package(tmp_path: Path) -> Path:
     return folder
 
 
-def test_from_up_to_nothing_left(wanted: Deployment, workspace: Workspace, package: Path, tmp_path: Path) -> None:
+def test_from_up_to_nothing_left(
+    wanted: DeploymentSpec, workspace: Workspace, package: Path, tmp_path: Path
+) -> None:
     cloud, said = Databricks(), list[str]()
     cloud.up(wanted, package, said.append)
     assert workspace.files[f"{VOLUME}/packages/wheels/verger-0.1.0-py3-none-any.whl"].startswith(b"content of")
     assert cloud.status(wanted).is_billable is False, "between jobs nothing costs"
-    assert cloud.status(wanted).place == VOLUME
+    assert cloud.status(wanted).data_uri == VOLUME
 
     run = cloud.submit(
-        wanted, Job("run", "/Volumes/orchard/photos/files/raw/", "results/out", ("--components", "50"))
+        wanted, JobSpec("run", "/Volumes/orchard/photos/files/raw/", "results/out", ("--components", "50"))
     )
     parameters = workspace.runs[int(run)]["overriding_parameters"]["python_params"]
     assert parameters == ["run", "/Volumes/orchard/photos/files/raw", OUT, "--components", "50"]
@@ -85,7 +89,7 @@ def test_from_up_to_nothing_left(wanted: Deployment, workspace: Workspace, packa
     assert not any(nothing)
 
 
-def test_up_again_brings_it_to_what_is_wanted(wanted: Deployment, workspace: Workspace, package: Path) -> None:
+def test_up_again_brings_it_to_what_is_wanted(wanted: DeploymentSpec, workspace: Workspace, package: Path) -> None:
     Databricks().up(wanted, package, lambda _: None)
     Databricks().up(replace(wanted, idle_minutes=30, max_hours=1), package, lambda _: None)
     (settings,), (policy,) = workspace.jobs.values(), workspace.policies.values()
@@ -93,22 +97,22 @@ def test_up_again_brings_it_to_what_is_wanted(wanted: Deployment, workspace: Wor
     assert json.loads(policy["definition"])["autotermination_minutes"]["value"] == 30
 
 
-def test_a_failed_run_says_why(wanted: Deployment, workspace: Workspace, package: Path) -> None:
+def test_a_failed_run_says_why(wanted: DeploymentSpec, workspace: Workspace, package: Path) -> None:
     cloud = Databricks()
     cloud.up(wanted, package, lambda _: None)
-    run = int(cloud.submit(wanted, Job("run", "raw", "out")))
+    run = int(cloud.submit(wanted, JobSpec("run", "raw", "out")))
     workspace.finish(run, "RUN_EXECUTION_ERROR", error="SourceError: raw: no photos", error_trace="Traceback")
     (job,) = cloud.status(wanted).jobs
-    assert (job.state, job.told) == ("failed", "RUN_EXECUTION_ERROR")
+    assert (job.state, job.detail) == ("failed", "RUN_EXECUTION_ERROR")
     assert "SourceError: raw: no photos" in list(cloud.logs(wanted, str(run)))
 
 
 def test_down_stops_what_runs_and_keeps_the_data_where_asked(
-    wanted: Deployment, workspace: Workspace, package: Path
+    wanted: DeploymentSpec, workspace: Workspace, package: Path
 ) -> None:
     cloud = Databricks()
     cloud.up(wanted, package, lambda _: None)
-    run = int(cloud.submit(wanted, Job("run", "raw", "out")))
+    run = int(cloud.submit(wanted, JobSpec("run", "raw", "out")))
     tags = {"project": "verger", "deployment": "late-apples"}
     workspace.clusters = {
         "mine": {"cluster_id": "mine", "state": "RUNNING", "custom_tags": tags},
@@ -122,20 +126,20 @@ def test_down_stops_what_runs_and_keeps_the_data_where_asked(
 
 
 def test_down_goes_on_where_a_stopped_run_ends_in_an_error(
-    wanted: Deployment, workspace: Workspace, package: Path
+    wanted: DeploymentSpec, workspace: Workspace, package: Path
 ) -> None:
     Databricks().up(wanted, package, lambda _: None)
-    Databricks().submit(wanted, Job("run", "raw", "out"))
+    Databricks().submit(wanted, JobSpec("run", "raw", "out"))
     workspace.ending = "INTERNAL_ERROR"
     assert Databricks().down(wanted, lambda _: None, keep_data=False) == []
     assert not workspace.policies and not workspace.volumes
 
 
 def test_down_removes_nothing_under_a_run_that_does_not_stop(
-    wanted: Deployment, workspace: Workspace, package: Path, monkeypatch: pytest.MonkeyPatch
+    wanted: DeploymentSpec, workspace: Workspace, package: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Databricks().up(wanted, package, lambda _: None)
-    run = Databricks().submit(wanted, Job("run", "raw", "out"))
+    run = Databricks().submit(wanted, JobSpec("run", "raw", "out"))
     workspace.ending = "TERMINATING"
     monkeypatch.setattr("verger.cloud.databricks.workspace._STOPPING", timedelta(seconds=0.1))
     with pytest.raises(CloudError, match=f"run {run} still stops .*`verger cloud down` tries again"):
@@ -145,11 +149,11 @@ def test_down_removes_nothing_under_a_run_that_does_not_stop(
 
 @pytest.mark.parametrize("place", ["s3://far/raw", "s3a://far/raw", "gs://far/raw", "dbfs:/raw", "/home/me/raw"])
 def test_photos_and_results_are_in_volumes_alone(
-    place: str, wanted: Deployment, workspace: Workspace, package: Path, tmp_path: Path
+    place: str, wanted: DeploymentSpec, workspace: Workspace, package: Path, tmp_path: Path
 ) -> None:
     cloud = Databricks()
     cloud.up(wanted, package, lambda _: None)
-    for job in (Job("run", place, "out"), Job("run", "raw", place)):
+    for job in (JobSpec("run", place, "out"), JobSpec("run", "raw", place)):
         with pytest.raises(CloudError, match=f"{place}: .*volume.*databricks fs cp"):
             cloud.submit(wanted, job)
     with pytest.raises(CloudError, match="databricks fs cp"):
@@ -157,7 +161,9 @@ def test_photos_and_results_are_in_volumes_alone(
     assert not workspace.runs
 
 
-def test_two_results_are_not_mixed_in_a_folder(wanted: Deployment, workspace: Workspace, tmp_path: Path) -> None:
+def test_two_results_are_not_mixed_in_a_folder(
+    wanted: DeploymentSpec, workspace: Workspace, tmp_path: Path
+) -> None:
     for result, name in (("first", "part-0.parquet"), ("second", "part-1.parquet")):
         files = (f"photos/{name}", "manifest.json")
         workspace.files |= {f"{VOLUME}/results/{result}/{file}": b"PAR1" for file in files}
@@ -170,7 +176,7 @@ def test_two_results_are_not_mixed_in_a_folder(wanted: Deployment, workspace: Wo
 
 
 def test_half_a_result_is_not_fetched_and_a_broken_fetch_leaves_no_cut_file(
-    wanted: Deployment, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wanted: DeploymentSpec, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace.files[f"{OUT}/features/part-0.parquet"] = b"PAR1 and more"
     with pytest.raises(CloudError, match=r"no whole result, as it has no manifest\.json"):
@@ -189,7 +195,7 @@ def test_half_a_result_is_not_fetched_and_a_broken_fetch_leaves_no_cut_file(
 
 
 def test_the_volume_is_in_the_catalog_that_is_named(
-    wanted: Deployment, workspace: Workspace, package: Path
+    wanted: DeploymentSpec, workspace: Workspace, package: Path
 ) -> None:
     workspace.catalogs, here = ("orchard", "fruit"), replace(wanted, catalog="fruit")
     cloud = Databricks()
@@ -200,7 +206,9 @@ def test_the_volume_is_in_the_catalog_that_is_named(
     assert cloud.down(here, lambda _: None, keep_data=False) == [] and not workspace.schemas
 
 
-def test_a_catalog_without_volumes_is_never_taken(wanted: Deployment, workspace: Workspace, package: Path) -> None:
+def test_a_catalog_without_volumes_is_never_taken(
+    wanted: DeploymentSpec, workspace: Workspace, package: Path
+) -> None:
     workspace.default_catalog = "hive_metastore"
     for make in (Databricks().check, lambda here: Databricks().up(here, package, lambda _: None)):
         with pytest.raises(
@@ -215,13 +223,13 @@ def test_a_catalog_without_volumes_is_never_taken(wanted: Deployment, workspace:
     assert list(workspace.volumes) == ["main.verger_late_apples.files"]
 
 
-def test_a_workspace_that_does_not_answer_is_named(wanted: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_workspace_that_does_not_answer_is_named(wanted: DeploymentSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("verger.cloud.databricks.workspace._PATIENCE_S", 1)
     with pytest.raises(CloudError, match=r"http://127\.0\.0\.1:9 does not answer: is that its address"):
         Databricks().check(replace(wanted, workspace="http://127.0.0.1:9"))
 
 
-def test_guard_finds_what_was_changed_by_hand(wanted: Deployment, workspace: Workspace, package: Path) -> None:
+def test_guard_finds_what_was_changed_by_hand(wanted: DeploymentSpec, workspace: Workspace, package: Path) -> None:
     cloud = Databricks()
     assert not all(found.is_ok for found in cloud.guard(wanted)), "nothing is there yet"
     cloud.up(wanted, package, lambda _: None)
@@ -233,7 +241,7 @@ def test_guard_finds_what_was_changed_by_hand(wanted: Deployment, workspace: Wor
     assert settings.tasks
     settings.tasks[0].timeout_seconds = 0
     workspace.region = "us-east-1"
-    wrong = {found.check: found.told for found in cloud.guard(wanted) if not found.is_ok}
+    wrong = {found.check: found.detail for found in cloud.guard(wanted) if not found.is_ok}
     assert set(wrong) == {"region in the EU", "idle clusters end", "a run ends in time"}
     assert wrong["region in the EU"] == "us-east-1"
 
@@ -264,7 +272,9 @@ def told(*words: str) -> str:
     return done.stdout
 
 
-def test_without_the_extra_a_plan_is_made_and_no_more(wanted: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_a_plan_is_made_and_no_more(
+    wanted: DeploymentSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("databricks.sdk", "databricks.sdk.errors.base"):
         monkeypatch.setitem(sys.modules, name, None)
     assert "verger-late-apples" in [thing.name for thing in Databricks().plan(wanted)]
@@ -273,7 +283,9 @@ def test_without_the_extra_a_plan_is_made_and_no_more(wanted: Deployment, monkey
             ask(wanted)
 
 
-def test_a_workspace_outside_the_eu_gets_nothing(wanted: Deployment, workspace: Workspace, package: Path) -> None:
+def test_a_workspace_outside_the_eu_gets_nothing(
+    wanted: DeploymentSpec, workspace: Workspace, package: Path
+) -> None:
     workspace.region = "eu-west-2"
     with pytest.raises(CloudError, match=r"eu-west-2.*London.*not in the European Union"):
         Databricks().up(wanted, package, lambda _: None)
@@ -284,10 +296,10 @@ def test_a_workspace_outside_the_eu_gets_nothing(wanted: Deployment, workspace: 
 
 
 def test_refusals_and_missing_credentials_are_said_in_words(
-    wanted: Deployment, monkeypatch: pytest.MonkeyPatch
+    wanted: DeploymentSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(CloudError, match="no job verger-late-apples: verger cloud up --name late-apples"):
-        Databricks().submit(wanted, Job("run", "raw", "out"))
+        Databricks().submit(wanted, JobSpec("run", "raw", "out"))
     with pytest.raises(CloudError, match=r"output of run 7: Run 7 does not exist"):
         list(Databricks().logs(wanted, "7"))
     monkeypatch.delenv("DATABRICKS_TOKEN")

@@ -11,15 +11,15 @@ import pytest
 import yaml
 from databricks.sdk.service import catalog, jobs
 
-from verger.cloud.databricks import job as ask
-from verger.cloud.deploy.provider import Deployment, Shape
+from verger.cloud.databricks import requests
+from verger.cloud.deploy.provider import DeploymentSpec, Shape
 from verger.cloud.deploy.terraform import infra_folder
 from verger.cloud.pricing.bill import DISK_GB
 
 pytestmark = pytest.mark.cloud
 
 FOLDER = infra_folder("databricks")
-HERE = Deployment(
+HERE = DeploymentSpec(
     "orchard",
     "databricks",
     "eu-west-3",
@@ -70,19 +70,21 @@ def put_in(told: Any, values: dict[str, Any]) -> Any:
 
 
 def test_the_job_is_the_one_that_verger_makes(resources: dict[str, Any]) -> None:
-    assert resources["jobs"]["verger"] == ask.job_settings(HERE, "${resources.cluster_policies.verger.id}", VOLUME)
+    assert resources["jobs"]["verger"] == requests.job_settings(
+        HERE, "${resources.cluster_policies.verger.id}", VOLUME
+    )
 
 
 def test_the_paths_of_the_job_follow_a_schema_that_development_mode_renames(bundle: dict[str, Any]) -> None:
     found = resolved(bundle, "dev_ada_verger_orchard")
     volume = VOLUME.replace("verger_orchard", found["volumes"]["files"]["schema_name"])
     assert "dev_ada_" in volume
-    assert found["jobs"]["verger"] == ask.job_settings(HERE, "${resources.cluster_policies.verger.id}", volume)
+    assert found["jobs"]["verger"] == requests.job_settings(HERE, "${resources.cluster_policies.verger.id}", volume)
 
 
 def test_the_policy_is_the_one_that_verger_makes(resources: dict[str, Any]) -> None:
     policy = resources["cluster_policies"]["verger"]
-    assert policy == {"name": ask.title(HERE.name), "definition": ask.policy_definition(HERE)}
+    assert policy == {"name": requests.title(HERE.name), "definition": requests.policy_definition(HERE)}
 
 
 def test_every_key_is_one_of_databricks(bundle: dict[str, Any], resources: dict[str, Any]) -> None:
@@ -104,7 +106,7 @@ def test_no_variable_is_unknown_or_unused(bundle: dict[str, Any]) -> None:
 @pytest.mark.parametrize("spot", [True, False])
 def test_on_aws_every_machine_has_a_disk_which_m5_has_not_of_its_own(spot: bool) -> None:
     here = replace(HERE, shape=replace(HERE.shape, spot=spot))
-    (told,) = jobs.JobSettings.from_dict(ask.job_settings(here, "p", VOLUME)).as_dict()["job_clusters"]
+    (told,) = jobs.JobSettings.from_dict(requests.job_settings(here, "p", VOLUME)).as_dict()["job_clusters"]
     attributes = told["new_cluster"]["aws_attributes"]
     assert attributes["ebs_volume_count"] == 1 and attributes["ebs_volume_type"]
     assert attributes["ebs_volume_size"] == DISK_GB, "as the bill has it"
@@ -112,7 +114,7 @@ def test_on_aws_every_machine_has_a_disk_which_m5_has_not_of_its_own(spot: bool)
 
 @pytest.mark.parametrize("region", ["eu-west-3", "europe-west9", "francecentral"])
 def test_the_job_suits_the_cloud_below_the_workspace(region: str) -> None:
-    here = Deployment("orchard", "databricks", region, "job", Shape(2, "m", "m"))
-    (told,) = jobs.JobSettings.from_dict(ask.job_settings(here, "p", VOLUME)).as_dict()["job_clusters"]
+    here = DeploymentSpec("orchard", "databricks", region, "job", Shape(2, "m", "m"))
+    (told,) = jobs.JobSettings.from_dict(requests.job_settings(here, "p", VOLUME)).as_dict()["job_clusters"]
     clouds = {key for key in told["new_cluster"] if key.endswith("_attributes")}
-    assert clouds == {f"{ask.cloud_of(region)}_attributes"}
+    assert clouds == {f"{requests.cloud_of(region)}_attributes"}

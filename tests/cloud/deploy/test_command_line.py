@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 from verger.cli.flags import GROUPS
-from verger.cloud.deploy.command_line import carried_files, flags_of, is_there, with_uris, with_weights
+from verger.cloud.deploy.command_line import (
+    files_to_upload,
+    job_flags,
+    replace_files,
+    uses_cloud_files,
+    with_weights_file,
+)
 from verger.errors import CloudError, SettingsError
 from verger.kernel.networks.network import imagenet_file
 from verger.settings import load_settings, origins
@@ -20,7 +26,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def flags(command: str = "run", **given: Any) -> tuple[str, ...]:
-    return flags_of(load_settings(**given), origins(**given), GROUPS[command])
+    return job_flags(load_settings(**given), origins(**given), GROUPS[command])
 
 
 def test_flags_give_the_same_settings_again() -> None:
@@ -49,11 +55,13 @@ def test_labels_in_a_file_of_this_machine_are_refused() -> None:
 
 
 def test_a_network_of_files_is_carried_and_that_of_a_store_is_not() -> None:
-    assert carried_files(load_settings(model="own.onnx+fruitnet"), "aws") == ("own.onnx",)
-    assert carried_files(load_settings(model="VGG16", weights="w.h5"), "aws") == ("w.h5",)
-    assert carried_files(load_settings(model="VGG16", weights="/Volumes/usb/w.h5"), "aws") == ("/Volumes/usb/w.h5",)
-    assert carried_files(load_settings(model="VGG16", weights="s3://bucket/w.h5"), "aws") == ()
-    assert carried_files(load_settings(), "aws") == ()
+    assert files_to_upload(load_settings(model="own.onnx+fruitnet"), "aws") == ("own.onnx",)
+    assert files_to_upload(load_settings(model="VGG16", weights="w.h5"), "aws") == ("w.h5",)
+    assert files_to_upload(load_settings(model="VGG16", weights="/Volumes/usb/w.h5"), "aws") == (
+        "/Volumes/usb/w.h5",
+    )
+    assert files_to_upload(load_settings(model="VGG16", weights="s3://bucket/w.h5"), "aws") == ()
+    assert files_to_upload(load_settings(), "aws") == ()
 
 
 @pytest.mark.parametrize(
@@ -62,14 +70,18 @@ def test_a_network_of_files_is_carried_and_that_of_a_store_is_not() -> None:
 def test_where_no_file_is_carried_it_is_named_as_the_machines_see_it(provider: str, place: str) -> None:
     here, there = (load_settings(model="VGG16", weights=weights) for weights in ("w.h5", place))
     with pytest.raises(CloudError, match=f"bring w.h5 there.*{place.split('/')[1]}"):
-        carried_files(here, provider)
-    assert carried_files(there, provider) == () and is_there(there, provider) and not is_there(here, provider)
+        files_to_upload(here, provider)
+    assert (
+        files_to_upload(there, provider) == ()
+        and uses_cloud_files(there, provider)
+        and not uses_cloud_files(here, provider)
+    )
 
 
 def test_files_are_called_by_where_they_are_now_whole_and_as_parts_of_a_network() -> None:
     uris = {name: f"s3://b/{name}" for name in ("net.keras", "fruitnet.keras", "a+b.h5")}
     asked = ("--model", "net.keras+fruitnet.keras+fruitnet", "--weights", "a+b.h5", "--prefix", "my-net.keras")
-    assert with_uris(asked, uris) == (
+    assert replace_files(asked, uris) == (
         *("--model", "s3://b/net.keras+s3://b/fruitnet.keras+fruitnet"),
         *("--weights", "s3://b/a+b.h5", "--prefix", "my-net.keras"),
     )
@@ -79,9 +91,9 @@ def test_imagenet_weights_go_along_where_they_are_at_hand(tmp_path: Path, monkey
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     for model in ("MobileNetV2", "VGG16", "MobileNetV2+fruitnet"):
         with pytest.raises(CloudError, match=r"ImageNet weights of \w+: name them by --weights"):
-            with_weights(load_settings(model=model))
+            with_weights_file(load_settings(model=model))
     imagenet_file().parent.mkdir()
     imagenet_file().touch()
-    assert with_weights(load_settings(model="MobileNetV2")).weights == str(imagenet_file())
+    assert with_weights_file(load_settings(model="MobileNetV2")).weights == str(imagenet_file())
     for given in ({"model": "fruitnet"}, {"model": "VGG16", "weights": "w.h5"}, {}):
-        assert with_weights(load_settings(**given)) == load_settings(**given)
+        assert with_weights_file(load_settings(**given)) == load_settings(**given)

@@ -27,7 +27,7 @@ from tests.cloud.stub import Stub
 from tests.support.chain import store_at
 from verger.cli import app
 from verger.cloud.deploy import terraform
-from verger.cloud.deploy.provider import Deployment, Job, Shape
+from verger.cloud.deploy.provider import DeploymentSpec, JobSpec, Shape
 from verger.cloud.gcp import Gcp, stack
 from verger.cloud.gcp.upload import pack_site
 from verger.errors import CloudError, SettingsError, SetupError
@@ -38,7 +38,7 @@ pytestmark = [
 ]
 
 PROJECT = "orchard-eu"
-HERE = Deployment(
+HERE = DeploymentSpec(
     name="apples",
     provider="gcp",
     region="europe-west9",
@@ -117,9 +117,9 @@ def test_a_cluster_from_up_to_nothing_left(dataproc_: Dataproc, store: Store, tm
     cloud.up(HERE, package(tmp_path / "package", "3.11", "3.5"), said)
     assert "packages/wheels/verger-0.1.0-py3-none-any.whl" in store.keys(BUCKET)
     assert cloud.status(HERE).is_billable, "a cluster costs while it is there"
-    assert cloud.status(HERE).place == f"gs://{BUCKET}"
+    assert cloud.status(HERE).data_uri == f"gs://{BUCKET}"
 
-    job = cloud.submit(HERE, Job("run", "raw/", "results/first", ("--components", "50")))
+    job = cloud.submit(HERE, JobSpec("run", "raw/", "results/first", ("--components", "50")))
     asked = dataproc_.jobs[job].pyspark_job
     assert asked.main_python_file_uri == f"gs://{BUCKET}/packages/main.py"
     assert list(asked.args) == ["run", f"gs://{BUCKET}/raw", f"gs://{BUCKET}/results/first", "--components", "50"]
@@ -172,9 +172,9 @@ def test_an_ended_cluster_is_no_error_and_comes_back_with_up(dataproc_: Dataproc
     dataproc_.clusters.clear()  # as Google does with an idle one
     assert not cloud.status(HERE).is_billable
     with pytest.raises(CloudError, match=r"verger-apples is not there.*`verger cloud up --name apples` starts it"):
-        cloud.submit(HERE, Job("run", "raw/", "results/first"))
+        cloud.submit(HERE, JobSpec("run", "raw/", "results/first"))
     cloud.up(HERE, made, said)
-    assert cloud.submit(HERE, Job("run", "raw/", "results/first"))
+    assert cloud.submit(HERE, JobSpec("run", "raw/", "results/first"))
 
 
 def test_a_cluster_that_failed_is_made_anew(dataproc_: Dataproc, tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_batches_bring_their_machines(dataproc_: Dataproc, store: Store, tmp_pat
     here, cloud = replace(HERE, engine="batch"), Gcp()
     cloud.up(here, package(tmp_path / "package", "3.12", "4.0"), said)
     assert not dataproc_.clusters and not cloud.status(here).is_billable
-    job = cloud.submit(here, Job("run", "raw/", "results/first"))
+    job = cloud.submit(here, JobSpec("run", "raw/", "results/first"))
     batch = dataproc_.batches[job]
     (archive,) = batch.pyspark_batch.archive_uris
     assert archive.partition("#")[0].removeprefix(f"gs://{BUCKET}/") in store.keys(BUCKET)
@@ -240,7 +240,7 @@ def test_down_waits_for_a_batch_that_stops(
 ) -> None:
     here, cloud, lines = replace(HERE, engine="batch"), Gcp(), list[str]()
     cloud.up(here, package(tmp_path / "package", "3.12", "4.0"), said)
-    job = cloud.submit(here, Job("run", "raw/", "results/first"))
+    job = cloud.submit(here, JobSpec("run", "raw/", "results/first"))
     monkeypatch.setattr("verger.cloud.gcp.machines._LOOK_S", 0.01)
     monkeypatch.setattr("verger.cloud.gcp.machines._STOP_S", 0.1)
     dataproc_.looks = 1_000_000
@@ -277,7 +277,7 @@ def test_guard_finds_what_was_changed_by_hand(dataproc_: Dataproc, store: Store,
     (cluster,) = dataproc_.clusters.values()
     cluster.config.gce_cluster_config.internal_ip_only = False
     cluster.config.lifecycle_config = dataproc.LifecycleConfig()
-    wrong = {found.check: found.told for found in cloud.guard(HERE) if not found.is_ok}
+    wrong = {found.check: found.detail for found in cloud.guard(HERE) if not found.is_ok}
     assert set(wrong) == {
         "region in the EU",
         "no public access",
@@ -301,7 +301,7 @@ def test_refusals_are_said_in_words(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     with pytest.raises(CloudError, match="--project"):
         Gcp().status(replace(HERE, project=None))
     with pytest.raises(CloudError, match="gcloud storage rsync"):
-        Gcp().submit(HERE, Job("run", "/home/me/photos", "results/x"))
+        Gcp().submit(HERE, JobSpec("run", "/home/me/photos", "results/x"))
     monkeypatch.delenv("STORAGE_EMULATOR_HOST")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
     with pytest.raises(SetupError, match="gcloud auth application-default login"):
@@ -314,9 +314,9 @@ def test_photos_outside_the_eu_are_not_touched(dataproc_: Dataproc, store: Store
         store.make(bucket, location=place)
     for bucket in ("far", "near"):
         with pytest.raises(CloudError, match=f"the bucket {bucket} lies in .* not in the European Union"):
-            Gcp().submit(HERE, Job("run", f"gs://{bucket}/raw", "results/x"))
+            Gcp().submit(HERE, JobSpec("run", f"gs://{bucket}/raw", "results/x"))
     assert not dataproc_.jobs
-    assert Gcp().submit(HERE, Job("run", "gs://home/raw", "results/x"))
+    assert Gcp().submit(HERE, JobSpec("run", "gs://home/raw", "results/x"))
 
 
 def test_a_shape_that_dataproc_has_not_becomes_the_next(dataproc_: Dataproc, tmp_path: Path) -> None:

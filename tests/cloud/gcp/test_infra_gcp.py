@@ -14,7 +14,7 @@ import pytest
 
 from tests.cloud.gcp.google_schema import VERSION, Schema, read_schema
 from tests.cloud.hcl import Block, read_blocks
-from verger.cloud.deploy.provider import Deployment, Shape
+from verger.cloud.deploy.provider import DeploymentSpec, Shape
 from verger.cloud.deploy.terraform import infra_folder
 from verger.cloud.gcp.names import Names
 from verger.cloud.gcp.stack import variables
@@ -22,7 +22,7 @@ from verger.cloud.regions import EU_REGIONS
 
 FOLDER = infra_folder("gcp")
 META = {"count", "for_each", "depends_on", "provider"}
-HERE = Deployment(
+HERE = DeploymentSpec(
     "apples", "gcp", "europe-west9", "dataproc", Shape(2, "n2-standard-4", "n2-standard-4"), project="orchard-eu"
 )
 

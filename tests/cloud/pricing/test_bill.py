@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 
 from tests.cloud.pricing.round_prices import PRICES
-from verger.cloud.deploy.provider import Deployment, Shape
-from verger.cloud.pricing.bill import BILLS, Spent
+from verger.cloud.deploy.provider import DeploymentSpec, Shape
+from verger.cloud.pricing.bill import BILLS, BilledHours
 from verger.errors import CloudError
 
 # A quarter of an hour to start, one hour of work, three quarters idle: up for two.
-SPENT = Spent(start=0.25, run=1.0, idle=0.75, spot=0.5)
+SPENT = BilledHours(start=0.25, run=1.0, idle=0.75, spot=0.5)
 ONE_BIG_LEADS_TWO = Shape(2, "big", "small")
 
 
-def bill(provider: str, region: str, engine: str, shape: Shape, spent: Spent = SPENT) -> dict[str, float]:
-    wanted = Deployment("demo", provider, region, engine, shape)
+def bill(provider: str, region: str, engine: str, shape: Shape, spent: BilledHours = SPENT) -> dict[str, float]:
+    wanted = DeploymentSpec("demo", provider, region, engine, shape)
     return {line.what: round(line.usd, 6) for line in BILLS[engine](wanted, spent, PRICES) if line.quantity}
 
 
@@ -86,8 +86,8 @@ def test_databricks_takes_its_units_beside_the_machines_of_the_cloud_below() -> 
 
 @pytest.mark.parametrize("engine", ["emr", "serverless"])
 def test_less_than_a_minute_is_billed_as_one(engine: str) -> None:
-    a_second = Spent(start=0, run=1 / 3600, idle=0, spot=1)
-    a_minute = Spent(start=0, run=1 / 60, idle=0, spot=1)
+    a_second = BilledHours(start=0, run=1 / 3600, idle=0, spot=1)
+    a_minute = BilledHours(start=0, run=1 / 60, idle=0, spot=1)
     shape = Shape(2, "big", "big")
     found = bill("aws", "eu-west-3", engine, shape, a_second)
     assert found == bill("aws", "eu-west-3", engine, shape, a_minute)

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from tests.cloud.pricing.round_prices import TABLE
 from verger.cli import app
-from verger.cloud.pricing.aws_price_list import refreshed
+from verger.cloud.pricing.aws_price_list import update_prices
 from verger.cloud.pricing.prices import BUNDLED, RATES, Price, Region, load_prices
 from verger.errors import CloudError, SettingsError
 
@@ -101,7 +101,7 @@ def test_amazons_own_list_takes_the_place_of_what_we_knew(tmp_path: Path) -> Non
             ({"usagetype": "EUW3-EMR-SERVERLESS-ARM-vCPUHours"}, "Hours", ["0.05"]),
         )
     )
-    found = refreshed(PRICES, "eu-west-3", [ec2, emr], TODAY)
+    found = update_prices(PRICES, "eu-west-3", [ec2, emr], TODAY)
     paris = found.region("aws", "eu-west-3")
     assert paris.machine["m7g.xlarge"].usd == 0.2
     assert paris.emr["m7g.xlarge"].usd == 0.04
@@ -143,7 +143,7 @@ def test_a_price_in_tiers_is_that_of_the_first_that_is_not_free_and_requests_are
             ({"usagetype": "EUW3-Tables-Requests-Tier1"}, "Requests", ["0.0000059"]),
         )
     )
-    rates = refreshed(PRICES, "eu-west-3", [path], TODAY).region("aws", "eu-west-3").rate
+    rates = update_prices(PRICES, "eu-west-3", [path], TODAY).region("aws", "eu-west-3").rate
     assert rates["store-gb-month"].usd == 0.024
     assert rates["store-rare-gb-month"].usd == 0.0131
     assert rates["put-1000"].usd == pytest.approx(0.0053)
@@ -159,7 +159,7 @@ def test_a_usage_type_begins_with_the_region_by_its_name_or_by_amazons_word_for_
             ({"usagetype": "eu-west-3-KMS-Requests-Asymmetric"}, "Requests", ["0.000015"]),
         )
     )
-    rates = refreshed(PRICES, "eu-west-3", [path], TODAY).region("aws", "eu-west-3").rate
+    rates = update_prices(PRICES, "eu-west-3", [path], TODAY).region("aws", "eu-west-3").rate
     assert rates["key-month"].usd == 2
     assert rates["key-10000"].usd == pytest.approx(0.04)
 
@@ -170,8 +170,8 @@ def test_a_table_of_which_all_is_replaced_is_of_today_however_seldom_amazon_publ
     alone = Region(rate={"key-month": Price(usd=1, source="emr")})
     two = PRICES.model_copy(update={"regions": {"aws": {"eu-west-3": alone, "eu-west-1": alone}}})
     one = PRICES.model_copy(update={"regions": {"aws": {"eu-west-3": alone}}})
-    assert refreshed(one, "eu-west-3", [path], TODAY).read == TODAY
-    assert refreshed(two, "eu-west-3", [path], TODAY).read == PRICES.read
+    assert update_prices(one, "eu-west-3", [path], TODAY).read == TODAY
+    assert update_prices(two, "eu-west-3", [path], TODAY).read == PRICES.read
 
 
 def test_a_list_that_says_nothing_of_the_region_is_refused(tmp_path: Path) -> None:
@@ -180,10 +180,10 @@ def test_a_list_that_says_nothing_of_the_region_is_refused(tmp_path: Path) -> No
         _offer("AmazonS3", ({"usagetype": "USE1-Requests-Tier1", "regionCode": "us-east-1"}, "R", ["1"]))
     )
     with pytest.raises(CloudError, match="AmazonS3 has no price that we use for eu-west-3"):
-        refreshed(PRICES, "eu-west-3", [path], TODAY)
+        update_prices(PRICES, "eu-west-3", [path], TODAY)
     path.write_text("{}")
     with pytest.raises(SettingsError, match="a file of AWS's price list"):
-        refreshed(PRICES, "eu-west-3", [path], TODAY)
+        update_prices(PRICES, "eu-west-3", [path], TODAY)
 
 
 def test_every_rate_has_a_unit_and_is_asked_somewhere() -> None:

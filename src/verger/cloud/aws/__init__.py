@@ -18,18 +18,26 @@ from verger.cloud.aws.bucket import carry, resolve, resolve_out, store_in
 from verger.cloud.aws.clients import check_credentials
 from verger.cloud.aws.guard import guard
 from verger.cloud.aws.leftovers import find_leftovers
-from verger.cloud.aws.resources import planned
+from verger.cloud.aws.resources import planned_resources
 from verger.cloud.aws.stack import (
-    briefly,
     change,
     changing_machines,
     has_other_machines,
+    important_lines,
     prepare,
     read_outputs,
     read_stack,
 )
-from verger.cloud.deploy.command_line import with_uris
-from verger.cloud.deploy.provider import Deployment, Finding, Job, Leftover, Resource, Say, Status
+from verger.cloud.deploy.command_line import replace_files
+from verger.cloud.deploy.provider import (
+    DeploymentSpec,
+    DeploymentStatus,
+    GuardFinding,
+    JobSpec,
+    Leftover,
+    PlannedResource,
+    Say,
+)
 from verger.cloud.deploy.terraform import find_program, terraform_of
 from verger.cloud.deploy.transfer import fetch_tree
 from verger.cloud.pricing.estimate import eur_a_month_until_down
@@ -48,125 +56,127 @@ _NO_LOGS = (
 class Aws:
     """See `provider.Provider`."""
 
-    def plan(self, wanted: Deployment) -> list[Resource]:
+    def plan(self, spec: DeploymentSpec) -> list[PlannedResource]:
         """Return what Terraform would make."""
-        return planned(wanted)
+        return planned_resources(spec)
 
-    def check(self, wanted: Deployment) -> None:
+    def check(self, spec: DeploymentSpec) -> None:
         """Look for Serverless' image, for Terraform, for credentials, and whether a job is in the way."""
-        if wanted.engine == "serverless":
-            serverless.check_image(wanted)
+        if spec.engine == "serverless":
+            serverless.check_image(spec)
         find_program()
-        check_credentials(wanted.region)
-        _check_jobs(wanted, read_outputs(wanted))
+        check_credentials(spec.region)
+        _check_jobs(spec, read_outputs(spec))
 
-    def up(self, wanted: Deployment, package: Path, say: Say) -> None:
+    def up(self, spec: DeploymentSpec, package: Path, say: Say) -> None:
         """Apply infra/aws; a cluster that has ended is made anew."""
-        made = read_outputs(wanted)
-        jobs, application_id = _check_jobs(wanted, made), made.get("application_id")
+        made = read_outputs(spec)
+        jobs, application_id = _check_jobs(spec, made), made.get("application_id")
         if application_id and not jobs:
             # AWS changes and removes none that is started; the next job starts it again.
-            serverless.stop(wanted, application_id, say)
-        budget_usd = wanted.budget_eur / load_prices().eur_per_usd
-        terraform = prepare(wanted, package, budget_usd)
-        with changing_machines(wanted):
-            terraform.apply(briefly(say))
-            cluster_id = read_outputs(wanted).get("cluster_id")
-            if cluster_id and wanted.shape.max_workers is None:
-                emr.resize(wanted, cluster_id, say)
+            serverless.stop(spec, application_id, say)
+        budget_usd = spec.budget_eur / load_prices().eur_per_usd
+        terraform = prepare(spec, package, budget_usd)
+        with changing_machines(spec):
+            terraform.apply(important_lines(say))
+            cluster_id = read_outputs(spec).get("cluster_id")
+            if cluster_id and spec.shape.max_workers is None:
+                emr.resize(spec, cluster_id, say)
 
-    def submit(self, here: Deployment, job: Job) -> str:
+    def submit(self, spec: DeploymentSpec, job: JobSpec) -> str:
         """Start a step, or a job of the application."""
-        check_credentials(here.region)
-        stack = read_stack(here)
-        src, out = resolve(here, stack.bucket, job.src), resolve_out(stack.bucket, job.out)
-        flags = with_uris(job.flags, {file: carry(here, stack.bucket, Path(file)) for file in job.files})
-        submitted: str = _engine(here).submit(here, stack, replace(job, src=src, out=out, flags=flags))
+        check_credentials(spec.region)
+        stack = read_stack(spec)
+        src, out = resolve(spec, stack.bucket, job.src), resolve_out(stack.bucket, job.out)
+        flags = replace_files(job.flags, {file: carry(spec, stack.bucket, Path(file)) for file in job.files})
+        submitted: str = _engine(spec).submit(spec, stack, replace(job, src=src, out=out, flags=flags))
         return submitted
 
-    def status(self, here: Deployment) -> Status:
+    def status(self, spec: DeploymentSpec) -> DeploymentStatus:
         """Ask EMR. What is not whole yet, or was interrupted, is told as that."""
-        check_credentials(here.region)
+        check_credentials(spec.region)
         try:
-            stack = read_stack(here)
+            stack = read_stack(spec)
         except CloudError as error:
-            n_made = len(terraform_of(here).addresses())
-            return Status(f"{error} (of it {n_made} things exist)", is_billable=n_made > 0)
-        found: Status = _engine(here).status(here, stack)
+            n_made = len(terraform_of(spec).addresses())
+            return DeploymentStatus(f"{error} (of it {n_made} things exist)", is_billable=n_made > 0)
+        found: DeploymentStatus = _engine(spec).status(spec, stack)
         is_computing = stack.cluster_id is not None or stack.application_id is not None
-        return replace(found, place=f"s3://{stack.bucket}", standing=_standing(here) if is_computing else "")
+        return replace(
+            found, data_uri=f"s3://{stack.bucket}", standing_cost=_standing_cost(spec) if is_computing else ""
+        )
 
-    def logs(self, here: Deployment, job_id: str) -> Iterator[str]:
+    def logs(self, spec: DeploymentSpec, job_id: str) -> Iterator[str]:
         """Yield what the job's driver has written, as far as it has been copied to the bucket."""
-        check_credentials(here.region)
-        stack = read_stack(here)
-        with store_in(here.region):
-            for folder in _engine(here).log_folders(stack, job_id):
+        check_credentials(spec.region)
+        stack = read_stack(spec)
+        with store_in(spec.region):
+            for folder in _engine(spec).log_folders(stack, job_id):
                 lines = list(_read_logs(folder))
                 if lines:
                     yield from lines
                     return
         raise CloudError(_NO_LOGS.format(job=job_id))
 
-    def fetch(self, here: Deployment, out: str, folder: Path, say: Say) -> None:
+    def fetch(self, spec: DeploymentSpec, out: str, folder: Path, say: Say) -> None:
         """Copy a result from the bucket."""
-        check_credentials(here.region)
-        source = object_path(resolve(here, read_stack(here).bucket, out))
+        check_credentials(spec.region)
+        source = object_path(resolve(spec, read_stack(spec).bucket, out))
         assert source is not None
-        with store_in(here.region):
+        with store_in(spec.region):
             fetch_tree(source, folder, say)
 
-    def down(self, here: Deployment, say: Say, *, keep_data: bool) -> list[Leftover]:
+    def down(self, spec: DeploymentSpec, say: Say, *, keep_data: bool) -> list[Leftover]:
         """Let Terraform remove what it made; then ask AWS itself what is left."""
         find_program()
-        check_credentials(here.region)
-        terraform = terraform_of(here)
+        check_credentials(spec.region)
+        terraform = terraform_of(spec)
         made = terraform.addresses()
-        if application_id := read_outputs(here).get("application_id") if made else None:
-            serverless.stop(here, application_id, say)
+        if application_id := read_outputs(spec).get("application_id") if made else None:
+            serverless.stop(spec, application_id, say)
         if keep_data and made:
-            change(here, engine="none").apply(briefly(say))
+            change(spec, engine="none").apply(important_lines(say))
         elif made:
-            terraform = change(here, force_destroy=True)
+            terraform = change(spec, force_destroy=True)
             if _BUCKET in made:  # it may go with what is in it: so it is asked, before it is asked to go
-                terraform.apply(briefly(say), only=_BUCKET)
-            terraform.destroy(briefly(say))
-            if here.image is not None:
-                say(f"the image {here.image} stays, and costs: its repository is not verger's to remove")
-        return [found for found in find_leftovers(here) if not (keep_data and found.kind in ("bucket", "key"))]
+                terraform.apply(important_lines(say), only=_BUCKET)
+            terraform.destroy(important_lines(say))
+            if spec.image is not None:
+                say(f"the image {spec.image} stays, and costs: its repository is not verger's to remove")
+        return [found for found in find_leftovers(spec) if not (keep_data and found.kind in ("bucket", "key"))]
 
-    def guard(self, here: Deployment) -> list[Finding]:
+    def guard(self, spec: DeploymentSpec) -> list[GuardFinding]:
         """Ask AWS how bucket, key, machines, network and budget are set."""
-        check_credentials(here.region)
-        return guard(here, read_stack(here))
+        check_credentials(spec.region)
+        return guard(spec, read_stack(spec))
 
 
-def _check_jobs(wanted: Deployment, made: Mapping[str, Any]) -> list[str]:
+def _check_jobs(spec: DeploymentSpec, made: Mapping[str, Any]) -> list[str]:
     """Return the jobs under way; raises CloudError where they would not outlive the change to what is wanted."""
     jobs = list[str]()
     if cluster_id := made.get("cluster_id"):
-        jobs += emr.under_way(wanted, cluster_id)
+        jobs += emr.active_jobs(spec, cluster_id)
     if application_id := made.get("application_id"):
-        jobs += serverless.under_way(wanted, application_id)
-    if jobs and has_other_machines(wanted):
+        jobs += serverless.active_jobs(spec, application_id)
+    if jobs and has_other_machines(spec):
         raise CloudError(
             f"job {jobs[0]} is under way on machines that this may change: wait until it is done "
-            f"(verger cloud status --name {wanted.name}), or take another --name"
+            f"(verger cloud status --name {spec.name}), or take another --name"
         )
     return jobs
 
 
-def _standing(here: Deployment) -> str:
+def _standing_cost(spec: DeploymentSpec) -> str:
     try:
-        eur = f"{eur_a_month_until_down(here, load_prices()):.2f} EUR"
+        eur = f"{eur_a_month_until_down(spec, load_prices()):.2f} EUR"
     except CloudError:  # no price is known for the region
         eur = "some euros"
     return f"the network's endpoint costs {eur} a month, machines or not, until `verger cloud down`"
 
 
-def _engine(here: Deployment) -> Any:
+def _engine(spec: DeploymentSpec) -> Any:
     engines: dict[str, ModuleType] = {"emr": emr, "serverless": serverless}
-    return engines[here.engine]
+    return engines[spec.engine]
 
 
 def _read_logs(folder: str) -> Iterator[str]:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from verger.cloud.aws.clients import client, in_words
-from verger.cloud.deploy.provider import Deployment
+from verger.cloud.aws.clients import client, translated_errors
+from verger.cloud.deploy.provider import DeploymentSpec
 from verger.cloud.regions import check_region
 from verger.errors import CloudError
 from verger.storage.cache import file_sha256
@@ -32,7 +32,7 @@ def resolve_out(bucket: str, place: str) -> str:
     return f"s3://{bucket}/{found.key}"
 
 
-def resolve(here: Deployment, bucket: str, place: str) -> str:
+def resolve(spec: DeploymentSpec, bucket: str, place: str) -> str:
     """Return the s3:// URI of a place: a relative one is of the deployment's bucket.
 
     Raises CloudError for a place that the machines would not see, and for a bucket outside the EU.
@@ -44,7 +44,7 @@ def resolve(here: Deployment, bucket: str, place: str) -> str:
         raise CloudError(f"{place}: jobs on AWS read s3://")
     named = found.root.removeprefix("s3a://")
     if named != bucket:
-        _check_bucket(here, named)
+        _check_bucket(spec, named)
         raise CloudError(
             f"{place}: neither the jobs' role nor their network leads to other buckets. Bring the photos over: "
             f"aws s3 sync s3://{named}/{found.key} s3://{bucket}/raw/"
@@ -62,22 +62,22 @@ def _relative(bucket: str, place: str) -> str:
     return place.removeprefix("./").strip("/")
 
 
-def carry(here: Deployment, bucket: str, file: Path) -> str:
+def carry(spec: DeploymentSpec, bucket: str, file: Path) -> str:
     """Bring a file of this machine to the bucket, where it is not there yet, and return its URI."""
     if not file.is_file():
         raise CloudError(f"{file}: there is no such file")
     key = f"packages/files/{file_sha256(file)[:16]}/{file.name}"
-    s3 = client("s3", here.region)
-    with in_words():
+    s3 = client("s3", spec.region)
+    with translated_errors():
         if s3.list_objects_v2(Bucket=bucket, Prefix=key)["KeyCount"] == 0:
             s3.put_object(Bucket=bucket, Key=key, Body=file.read_bytes())
     return f"s3://{bucket}/{key}"
 
 
-def _check_bucket(here: Deployment, bucket: str) -> None:
+def _check_bucket(spec: DeploymentSpec, bucket: str) -> None:
     """Raise CloudError where a bucket is not in the EU, or cannot be asked where it is."""
-    s3 = client("s3", here.region)
-    with in_words():
+    s3 = client("s3", spec.region)
+    with translated_errors():
         answer = s3.head_bucket(Bucket=bucket)
     headers = answer["ResponseMetadata"]["HTTPHeaders"]
     region = answer.get("BucketRegion") or headers.get("x-amz-bucket-region") or "unknown"

@@ -31,19 +31,19 @@ def client(service: str, region: str) -> Any:
         read_timeout=_SILENCE_S * 3,
         user_agent_appid="verger",
     )
-    with in_words():
+    with translated_errors():
         return boto3.session.Session().client(service, region_name=region, config=config)
 
 
 def check_credentials(region: str) -> str:
     """Return the account that is asked; raises SetupError where there are no credentials, or stale ones."""
     sts = client("sts", region)
-    with in_words():
+    with translated_errors():
         return str(sts.get_caller_identity()["Account"])
 
 
 @contextmanager
-def in_words() -> Iterator[None]:
+def translated_errors() -> Iterator[None]:
     """Turn boto3's exceptions into SetupError (credentials) and CloudError (all else)."""
     from botocore import exceptions
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from verger.cloud.aws.clients import client, in_words
+from verger.cloud.aws.clients import client, translated_errors
 from verger.cloud.aws.stack import Stack
-from verger.cloud.deploy.provider import UNDER_WAY, Deployment, Job, JobStatus, Say, Status
+from verger.cloud.deploy.provider import ACTIVE_STATES, DeploymentSpec, DeploymentStatus, JobSpec, JobStatus, Say
 from verger.errors import CloudError
 
 _NO_CLUSTER = "there is no cluster, only the bucket and its key"
@@ -24,55 +24,55 @@ _JOB_STATES = {
 }
 
 
-def submit(here: Deployment, stack: Stack, job: Job) -> str:
+def submit(spec: DeploymentSpec, stack: Stack, job: JobSpec) -> str:
     """Add a step to the cluster; where it fails, the next ones run all the same."""
-    emr = client("emr", here.region)
-    with in_words():
+    emr = client("emr", spec.region)
+    with translated_errors():
         state, told = _state(emr, stack)
         if state not in LIVING:
-            raise CloudError(f"{told}: `verger cloud up --name {here.name}` starts it anew, on the same bucket")
+            raise CloudError(f"{told}: `verger cloud up --name {spec.name}` starts it anew, on the same bucket")
         step = {
             "Name": f"verger {job.command}",
             "ActionOnFailure": "CONTINUE",
-            "HadoopJarStep": {"Jar": "command-runner.jar", "Args": _words(here, stack, job)},
+            "HadoopJarStep": {"Jar": "command-runner.jar", "Args": _words(spec, stack, job)},
         }
         return str(emr.add_job_flow_steps(JobFlowId=stack.cluster_id, Steps=[step])["StepIds"][0])
 
 
-def status(here: Deployment, stack: Stack) -> Status:
+def status(spec: DeploymentSpec, stack: Stack) -> DeploymentStatus:
     """Return the cluster's state and its steps; one that has ended by itself, idle, is nothing to worry about."""
     if stack.cluster_id is None:
-        return Status(_NO_CLUSTER, is_billable=False)
-    emr = client("emr", here.region)
-    with in_words():
+        return DeploymentStatus(_NO_CLUSTER, is_billable=False)
+    emr = client("emr", spec.region)
+    with translated_errors():
         state, told = _state(emr, stack)
         pages = emr.get_paginator("list_steps").paginate(ClusterId=stack.cluster_id)
         steps = [step for page in pages for step in page["Steps"]]
-    return Status(told, state in (*LIVING, "TERMINATING"), tuple(map(_job, steps)))
+    return DeploymentStatus(told, state in (*LIVING, "TERMINATING"), tuple(map(_job, steps)))
 
 
-def under_way(here: Deployment, cluster_id: str) -> list[str]:
+def active_jobs(spec: DeploymentSpec, cluster_id: str) -> list[str]:
     """Return the steps that wait or run; none where the cluster has ended."""
-    emr = client("emr", here.region)
-    with in_words():
+    emr = client("emr", spec.region)
+    with translated_errors():
         living = emr.get_paginator("list_clusters").paginate(ClusterStates=list(LIVING))
         if cluster_id not in {found["Id"] for page in living for found in page["Clusters"]}:
             return []
         pages = emr.get_paginator("list_steps").paginate(ClusterId=cluster_id)
         steps = [_job(step) for page in pages for step in page["Steps"]]
-    return [step.id for step in steps if step.state in UNDER_WAY]
+    return [step.id for step in steps if step.state in ACTIVE_STATES]
 
 
-def resize(here: Deployment, cluster_id: str, say: Say) -> None:
+def resize(spec: DeploymentSpec, cluster_id: str, say: Say) -> None:
     """Bring a cluster to the workers that are wanted: Terraform leaves their number to managed scaling."""
-    emr = client("emr", here.region)
-    with in_words():
+    emr = client("emr", spec.region)
+    with translated_errors():
         pages = emr.get_paginator("list_instance_fleets").paginate(ClusterId=cluster_id)
         fleets = [fleet for page in pages for fleet in page["InstanceFleets"]]
         core = next(fleet for fleet in fleets if fleet["InstanceFleetType"] == "CORE")
-        if core["TargetOnDemandCapacity"] != here.shape.workers:
-            say(f"{here.shape.workers} workers in the place of {core['TargetOnDemandCapacity']}")
-            changed = {"InstanceFleetId": core["Id"], "TargetOnDemandCapacity": here.shape.workers}
+        if core["TargetOnDemandCapacity"] != spec.shape.workers:
+            say(f"{spec.shape.workers} workers in the place of {core['TargetOnDemandCapacity']}")
+            changed = {"InstanceFleetId": core["Id"], "TargetOnDemandCapacity": spec.shape.workers}
             emr.modify_instance_fleet(ClusterId=cluster_id, InstanceFleet=changed)
 
 
@@ -88,10 +88,10 @@ def log_folders(stack: Stack, job_id: str) -> Iterator[str]:
             yield f"{cluster}/steps/{job_id}"
 
 
-def _words(here: Deployment, stack: Stack, job: Job) -> list[str]:
+def _words(spec: DeploymentSpec, stack: Stack, job: JobSpec) -> list[str]:
     main = f"{stack.package_uri.rstrip('/')}/main.py"
     # Python asks the bucket beside Spark, and no machine's environment says where that is.
-    conf = ["--conf", f"spark.executorEnv.AWS_REGION={here.region}"]
+    conf = ["--conf", f"spark.executorEnv.AWS_REGION={spec.region}"]
     return ["spark-submit", "--deploy-mode", "client", *conf, main, job.command, job.src, job.out, *job.flags]
 
 

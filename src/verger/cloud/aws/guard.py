@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from verger.cloud.aws.clients import client, code_of, in_words
+from verger.cloud.aws.clients import client, code_of, translated_errors
 from verger.cloud.aws.emr import LIVING
 from verger.cloud.aws.leftovers import PROJECT
 from verger.cloud.aws.stack import Stack
-from verger.cloud.deploy.provider import Deployment, Finding
+from verger.cloud.deploy.provider import DeploymentSpec, GuardFinding
 from verger.cloud.regions import EU_REGIONS
 
 # Those that verger's package is made for: Spark 3.5 and 4.0.
@@ -25,27 +25,27 @@ _Checks = list[tuple[str, Callable[["_Site"], Told]]]
 class _Site:
     """What the checks ask: clients of the deployment's region, and what Terraform made there."""
 
-    here: Deployment
+    spec: DeploymentSpec
     stack: Stack
 
     def ask(self, service: str) -> Any:
         """Return the client of a service."""
-        return client(service, self.here.region)
+        return client(service, self.spec.region)
 
 
-def guard(here: Deployment, stack: Stack) -> list[Finding]:
+def guard(spec: DeploymentSpec, stack: Stack) -> list[GuardFinding]:
     """Return a finding for each check; one that AWS does not answer is a bad one."""
-    site = _Site(here, stack)
+    site = _Site(spec, stack)
     checks = [*_DATA]
     if stack.cluster_id is not None:
         checks += _CLUSTER if _is_living(site) else [("cluster", _ended)]
     if stack.application_id is not None:
         checks += _APPLICATION
-    with in_words():
+    with translated_errors():
         return list(_findings(site, checks))
 
 
-def _findings(site: _Site, checks: _Checks) -> Iterator[Finding]:
+def _findings(site: _Site, checks: _Checks) -> Iterator[GuardFinding]:
     from botocore.exceptions import ClientError
 
     for name, check in checks:
@@ -53,7 +53,7 @@ def _findings(site: _Site, checks: _Checks) -> Iterator[Finding]:
             is_ok, told = check(site)
         except ClientError as error:
             is_ok, told = False, f"not set, or not to be seen ({code_of(error)})"
-        yield Finding(name, is_ok, told)
+        yield GuardFinding(name, is_ok, told)
 
 
 def _region(site: _Site) -> Told:
@@ -61,7 +61,7 @@ def _region(site: _Site) -> Told:
     region = {"EU": "eu-west-1"}.get(place, place)  # what the oldest buckets of Dublin say
     asked = site.ask("ec2").meta.region_name
     city = EU_REGIONS["aws"].get(region)
-    return city is not None and region == site.here.region == asked, f"{region} ({city or 'not in the EU'})"
+    return city is not None and region == site.spec.region == asked, f"{region} ({city or 'not in the EU'})"
 
 
 def _encryption(site: _Site) -> Told:
@@ -100,26 +100,26 @@ def _versioning(site: _Site) -> Told:
 def _budget(site: _Site) -> Told:
     account = site.ask("sts").get_caller_identity()["Account"]
     found = site.ask("budgets").describe_budgets(AccountId=account).get("Budgets", [])
-    ours = [budget["BudgetLimit"] for budget in found if budget["BudgetName"] == f"verger-{site.here.name}"]
+    ours = [budget["BudgetLimit"] for budget in found if budget["BudgetName"] == f"verger-{site.spec.name}"]
     told = ", ".join(f"{limit['Amount']} {limit['Unit']} a month" for limit in ours)
     return bool(ours), told or "there is none"
 
 
 def _alerts(site: _Site) -> Told:
     """AWS asks an address once whether it wants the alarms: the link in that mail must have been followed."""
-    if site.here.email is None:
+    if site.spec.email is None:
         return True, "go to nobody (up --email)"
     account = site.ask("sts").get_caller_identity()["Account"]
-    topic = f"arn:aws:sns:{site.here.region}:{account}:verger-{site.here.name}"
+    topic = f"arn:aws:sns:{site.spec.region}:{account}:verger-{site.spec.name}"
     found = site.ask("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
-    states = [each["SubscriptionArn"] for each in found if each["Endpoint"] == site.here.email]
+    states = [each["SubscriptionArn"] for each in found if each["Endpoint"] == site.spec.email]
     if any(state.startswith("arn:") for state in states):
-        return True, f"go to {site.here.email}"
-    return False, f"{site.here.email} has not followed the link in AWS's mail" if states else "go to nobody"
+        return True, f"go to {site.spec.email}"
+    return False, f"{site.spec.email} has not followed the link in AWS's mail" if states else "go to nobody"
 
 
 def _is_living(site: _Site) -> bool:
-    with in_words():
+    with translated_errors():
         return _cluster(site)["Status"]["State"] in LIVING
 
 
@@ -130,7 +130,7 @@ def _ended(site: _Site) -> Told:
 def _idle_stop(site: _Site) -> Told:
     policy = site.ask("emr").get_auto_termination_policy(ClusterId=site.stack.cluster_id)["AutoTerminationPolicy"]
     minutes = int(policy["IdleTimeout"]) // 60
-    return minutes <= site.here.idle_minutes, f"after {minutes} minutes without work"
+    return minutes <= site.spec.idle_minutes, f"after {minutes} minutes without work"
 
 
 def _release(site: _Site) -> Told:
@@ -158,11 +158,11 @@ def _metadata(site: _Site) -> Told:
 
 
 def _network(site: _Site) -> Told:
-    ec2, here = site.ask("ec2"), [site.stack.vpc_id]
-    attached = [{"Name": "attachment.vpc-id", "Values": here}]
+    ec2, vpc_ids = site.ask("ec2"), [site.stack.vpc_id]
+    attached = [{"Name": "attachment.vpc-id", "Values": vpc_ids}]
     gateways = ec2.describe_internet_gateways(Filters=attached)["InternetGateways"]
-    gateways += ec2.describe_nat_gateways(Filters=[{"Name": "vpc-id", "Values": here}])["NatGateways"]
-    subnets = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": here}])["Subnets"]
+    gateways += ec2.describe_nat_gateways(Filters=[{"Name": "vpc-id", "Values": vpc_ids}])["NatGateways"]
+    subnets = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": vpc_ids}])["Subnets"]
     public = [subnet["SubnetId"] for subnet in subnets if subnet.get("MapPublicIpOnLaunch")]
     ways_out = public + [gateway.get("InternetGatewayId") or gateway["NatGatewayId"] for gateway in gateways]
     told = f"to the internet: {', '.join(ways_out)}" if ways_out else f"{len(subnets)} private subnets"
@@ -191,8 +191,8 @@ def _tags(site: _Site) -> Told:
 
 
 def _tell_tags(site: _Site, tags: dict[str, str]) -> Told:
-    wanted = {"project": PROJECT, "deployment": site.here.name}
-    return wanted.items() <= tags.items(), ", ".join(f"{key}={tags.get(key, '')}" for key in wanted)
+    spec = {"project": PROJECT, "deployment": site.spec.name}
+    return spec.items() <= tags.items(), ", ".join(f"{key}={tags.get(key, '')}" for key in spec)
 
 
 def _cluster(site: _Site) -> dict[str, Any]:
@@ -209,7 +209,7 @@ def _application(site: _Site) -> dict[str, Any]:
 def _auto_stop(site: _Site) -> Told:
     settings = _application(site).get("autoStopConfiguration", {})
     minutes = settings.get("idleTimeoutMinutes", 0)
-    is_on = bool(settings.get("enabled")) and minutes <= site.here.idle_minutes
+    is_on = bool(settings.get("enabled")) and minutes <= site.spec.idle_minutes
     return is_on, f"after {minutes} minutes without work" if settings.get("enabled") else "off"
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from verger.cloud.aws.clients import client, code_of, in_words
+from verger.cloud.aws.clients import client, code_of, translated_errors
 from verger.cloud.aws.emr import LIVING
-from verger.cloud.deploy.provider import Deployment, Leftover
+from verger.cloud.deploy.provider import DeploymentSpec, Leftover
 
 PROJECT = "verger"
 
@@ -21,67 +21,67 @@ _PASSED_OVER = ("budgets", "ec2", "elasticmapreduce", "emr-serverless", "events"
 _GONE = ("deleted", "deleting", "failed")
 
 
-def find_leftovers(here: Deployment) -> list[Leftover]:
+def find_leftovers(spec: DeploymentSpec) -> list[Leftover]:
     """Return what is tagged as this deployment's and costs something."""
-    with in_words():
-        listed = [leftover for look in _LOOKS for leftover in look(here)]
+    with translated_errors():
+        listed = [leftover for look in _LOOKS for leftover in look(spec)]
         known = {leftover.id for leftover in listed}
-        return listed + [found for found in _tagged(here) if not any(id in found.id for id in known)]
+        return listed + [found for found in _tagged(spec) if not any(id in found.id for id in known)]
 
 
-def _instances(here: Deployment) -> Iterator[Leftover]:
+def _instances(spec: DeploymentSpec) -> Iterator[Leftover]:
     states = {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]}
-    for page in _pages(here, "ec2", "describe_instances", Filters=[*_filters(here), states]):
+    for page in _pages(spec, "ec2", "describe_instances", Filters=[*_filters(spec), states]):
         for reservation in page["Reservations"]:
             yield from (Leftover("machine", found["InstanceId"]) for found in reservation["Instances"])
 
 
-def _volumes(here: Deployment) -> Iterator[Leftover]:
-    for page in _pages(here, "ec2", "describe_volumes", Filters=_filters(here)):
+def _volumes(spec: DeploymentSpec) -> Iterator[Leftover]:
+    for page in _pages(spec, "ec2", "describe_volumes", Filters=_filters(spec)):
         yield from (
             Leftover("disk", found["VolumeId"]) for found in page["Volumes"] if found["State"] != "deleting"
         )
 
 
-def _endpoints(here: Deployment) -> Iterator[Leftover]:
-    for page in _pages(here, "ec2", "describe_vpc_endpoints", Filters=_filters(here)):
+def _endpoints(spec: DeploymentSpec) -> Iterator[Leftover]:
+    for page in _pages(spec, "ec2", "describe_vpc_endpoints", Filters=_filters(spec)):
         for found in page["VpcEndpoints"]:
             if found.get("VpcEndpointType") == "Interface" and found.get("State", "").lower() not in _GONE:
                 yield Leftover("interface endpoint", found["VpcEndpointId"])
 
 
-def _gateways(here: Deployment) -> Iterator[Leftover]:
-    for page in _pages(here, "ec2", "describe_nat_gateways", Filters=_filters(here)):
+def _gateways(spec: DeploymentSpec) -> Iterator[Leftover]:
+    for page in _pages(spec, "ec2", "describe_nat_gateways", Filters=_filters(spec)):
         for found in page["NatGateways"]:
             if found["State"] not in _GONE:
                 yield Leftover("NAT gateway", found["NatGatewayId"])
 
 
-def _addresses(here: Deployment) -> Iterator[Leftover]:
-    ec2 = client("ec2", here.region)
-    for found in ec2.describe_addresses(Filters=_filters(here))["Addresses"]:
+def _addresses(spec: DeploymentSpec) -> Iterator[Leftover]:
+    ec2 = client("ec2", spec.region)
+    for found in ec2.describe_addresses(Filters=_filters(spec))["Addresses"]:
         yield Leftover("public address", found["AllocationId"])
 
 
-def _clusters(here: Deployment) -> Iterator[Leftover]:
-    emr = client("emr", here.region)
+def _clusters(spec: DeploymentSpec) -> Iterator[Leftover]:
+    emr = client("emr", spec.region)
     for page in emr.get_paginator("list_clusters").paginate(ClusterStates=list(LIVING)):
         for found in page["Clusters"]:
             tags = emr.describe_cluster(ClusterId=found["Id"])["Cluster"].get("Tags", [])
-            if _is_ours(here, {tag["Key"]: tag["Value"] for tag in tags}):
+            if _is_ours(spec, {tag["Key"]: tag["Value"] for tag in tags}):
                 yield Leftover("EMR cluster", found["Id"])
 
 
-def _applications(here: Deployment) -> Iterator[Leftover]:
-    serverless = client("emr-serverless", here.region)
+def _applications(spec: DeploymentSpec) -> Iterator[Leftover]:
+    serverless = client("emr-serverless", spec.region)
     for page in serverless.get_paginator("list_applications").paginate():
         for found in page["applications"]:
             about = serverless.get_application(applicationId=found["id"])["application"]
-            if found["state"] != "TERMINATED" and _is_ours(here, about.get("tags", {})):
+            if found["state"] != "TERMINATED" and _is_ours(spec, about.get("tags", {})):
                 yield Leftover("EMR Serverless application", found["id"])
 
 
-_LOOKS: tuple[Callable[[Deployment], Iterator[Leftover]], ...] = (
+_LOOKS: tuple[Callable[[DeploymentSpec], Iterator[Leftover]], ...] = (
     _instances,
     _volumes,
     _endpoints,
@@ -92,39 +92,39 @@ _LOOKS: tuple[Callable[[Deployment], Iterator[Leftover]], ...] = (
 )
 
 
-def _tagged(here: Deployment) -> Iterator[Leftover]:
+def _tagged(spec: DeploymentSpec) -> Iterator[Leftover]:
     """Yield what else the list of tags shows, less what is gone already and only still listed."""
-    tags = [{"Key": tag["Name"].removeprefix("tag:"), "Values": tag["Values"]} for tag in _filters(here)]
-    for page in _pages(here, "resourcegroupstaggingapi", "get_resources", TagFilters=tags):
+    tags = [{"Key": tag["Name"].removeprefix("tag:"), "Values": tag["Values"]} for tag in _filters(spec)]
+    for page in _pages(spec, "resourcegroupstaggingapi", "get_resources", TagFilters=tags):
         for found in page["ResourceTagMappingList"]:
             arn = found["ResourceARN"]
             service = arn.split(":")[2]
-            if service not in _PASSED_OVER and not _is_gone(here, service, arn):
+            if service not in _PASSED_OVER and not _is_gone(spec, service, arn):
                 yield Leftover({"s3": "bucket", "kms": "key"}.get(service, service), arn)
 
 
-def _is_gone(here: Deployment, service: str, arn: str) -> bool:
+def _is_gone(spec: DeploymentSpec, service: str, arn: str) -> bool:
     """Tell whether a tagged bucket or key costs no more: a key that waits for its deletion is free."""
     name = arn.rpartition(":")[2]
     try:
         if service == "s3":
-            client("s3", here.region).head_bucket(Bucket=name)
+            client("s3", spec.region).head_bucket(Bucket=name)
         elif service == "kms":
-            found = client("kms", here.region).describe_key(KeyId=arn)["KeyMetadata"]
+            found = client("kms", spec.region).describe_key(KeyId=arn)["KeyMetadata"]
             return bool(found["KeyState"] == "PendingDeletion")
-    except client(service, here.region).exceptions.ClientError as error:
+    except client(service, spec.region).exceptions.ClientError as error:
         return code_of(error) in ("404", "NoSuchBucket", "NotFound", "NotFoundException")
     return False
 
 
-def _is_ours(here: Deployment, tags: dict[str, str]) -> bool:
-    return tags.get("project") == PROJECT and tags.get("deployment") == here.name
+def _is_ours(spec: DeploymentSpec, tags: dict[str, str]) -> bool:
+    return tags.get("project") == PROJECT and tags.get("deployment") == spec.name
 
 
-def _filters(here: Deployment) -> list[dict[str, Any]]:
-    tags = {"project": PROJECT, "deployment": here.name}
+def _filters(spec: DeploymentSpec) -> list[dict[str, Any]]:
+    tags = {"project": PROJECT, "deployment": spec.name}
     return [{"Name": f"tag:{key}", "Values": [value]} for key, value in tags.items()]
 
 
-def _pages(here: Deployment, service: str, operation: str, **asked: Any) -> Iterator[dict[str, Any]]:
-    yield from client(service, here.region).get_paginator(operation).paginate(**asked)
+def _pages(spec: DeploymentSpec, service: str, operation: str, **asked: Any) -> Iterator[dict[str, Any]]:
+    yield from client(service, spec.region).get_paginator(operation).paginate(**asked)

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from typing import Any
 
-from verger.cloud.aws.clients import client, in_words
+from verger.cloud.aws.clients import client, translated_errors
 from verger.cloud.aws.stack import Stack
-from verger.cloud.deploy.provider import UNDER_WAY, Deployment, Job, JobStatus, Say, Status
+from verger.cloud.deploy.provider import ACTIVE_STATES, DeploymentSpec, DeploymentStatus, JobSpec, JobStatus, Say
 from verger.cloud.deploy.terraform import infra_folder
 from verger.errors import CloudError
 
@@ -44,60 +44,60 @@ _AT_WORK = (*_STARTED, "STOPPING")
 _PATIENCE_S, _PAUSE_S = 600, 5
 
 
-def check_image(wanted: Deployment) -> None:
+def check_image(spec: DeploymentSpec) -> None:
     """Raise CloudError where no image is named: without, no worker could import verger."""
-    if wanted.image is None:
-        image = f"ACCOUNT.dkr.ecr.{wanted.region}.amazonaws.com/verger:{version('verger')}"
+    if spec.image is None:
+        image = f"ACCOUNT.dkr.ecr.{spec.region}.amazonaws.com/verger:{version('verger')}"
         dockerfile = infra_folder("aws") / "serverless" / "Dockerfile"
         raise CloudError(_NO_IMAGE.format(dockerfile=dockerfile, image=image))
 
 
-def submit(here: Deployment, stack: Stack, job: Job) -> str:
+def submit(spec: DeploymentSpec, stack: Stack, job: JobSpec) -> str:
     """Start a job, which starts the application too; it is ended after the deployment's `max_hours`."""
     if stack.application_id is None:
-        raise CloudError(f"{_NO_APPLICATION}: `verger cloud up --name {here.name}` makes one")
-    serverless = client("emr-serverless", here.region)
+        raise CloudError(f"{_NO_APPLICATION}: `verger cloud up --name {spec.name}` makes one")
+    serverless = client("emr-serverless", spec.region)
     logs = {"logUri": stack.log_uri, "encryptionKeyArn": stack.kms_key_arn}
-    with in_words():
+    with translated_errors():
         started = serverless.start_job_run(
             applicationId=stack.application_id,
             executionRoleArn=stack.job_role_arn,
             name=f"verger {job.command}",
-            executionTimeoutMinutes=here.max_hours * 60,
+            executionTimeoutMinutes=spec.max_hours * 60,
             jobDriver={
                 "sparkSubmit": {
                     "entryPoint": _MAIN,
                     "entryPointArguments": [job.command, job.src, job.out, *job.flags],
-                    "sparkSubmitParameters": _parameters(here.region),
+                    "sparkSubmitParameters": _parameters(spec.region),
                 }
             },
             configurationOverrides={"monitoringConfiguration": {"s3MonitoringConfiguration": logs}},
-            tags={"project": "verger", "deployment": here.name},
+            tags={"project": "verger", "deployment": spec.name},
         )
     return str(started["jobRunId"])
 
 
-def status(here: Deployment, stack: Stack) -> Status:
+def status(spec: DeploymentSpec, stack: Stack) -> DeploymentStatus:
     """Return the application's state and its jobs, newest first; it costs where a job is on its way."""
     if stack.application_id is None:
-        return Status(_NO_APPLICATION, is_billable=False)
-    serverless = client("emr-serverless", here.region)
-    with in_words():
+        return DeploymentStatus(_NO_APPLICATION, is_billable=False)
+    serverless = client("emr-serverless", spec.region)
+    with translated_errors():
         found = serverless.get_application(applicationId=stack.application_id)["application"]
         jobs = _jobs(serverless, stack.application_id)
-    is_billable = found["state"] in _AT_WORK and any(job.state in UNDER_WAY for job in jobs)
-    return Status(f"application {stack.application_id} is {found['state']}", is_billable, jobs)
+    is_billable = found["state"] in _AT_WORK and any(job.state in ACTIVE_STATES for job in jobs)
+    return DeploymentStatus(f"application {stack.application_id} is {found['state']}", is_billable, jobs)
 
 
-def under_way(here: Deployment, application_id: str) -> list[str]:
+def active_jobs(spec: DeploymentSpec, application_id: str) -> list[str]:
     """Return the jobs that wait or run; none where there is no such application any more."""
-    serverless = client("emr-serverless", here.region)
-    with in_words():
+    serverless = client("emr-serverless", spec.region)
+    with translated_errors():
         try:
             jobs = _jobs(serverless, application_id)
         except serverless.exceptions.ResourceNotFoundException:
             return []
-    return [job.id for job in jobs if job.state in UNDER_WAY]
+    return [job.id for job in jobs if job.state in ACTIVE_STATES]
 
 
 def log_folders(stack: Stack, job_id: str) -> Iterator[str]:
@@ -105,9 +105,9 @@ def log_folders(stack: Stack, job_id: str) -> Iterator[str]:
     yield f"{stack.log_uri.rstrip('/')}/applications/{stack.application_id}/jobs/{job_id}/SPARK_DRIVER"
 
 
-def stop(here: Deployment, application_id: str, say: Say) -> None:
+def stop(spec: DeploymentSpec, application_id: str, say: Say) -> None:
     """Cancel an application's jobs, and stop it: AWS removes none that is started, and Terraform stops none."""
-    serverless = client("emr-serverless", here.region)
+    serverless = client("emr-serverless", spec.region)
 
     def state() -> str:
         try:
@@ -115,12 +115,12 @@ def stop(here: Deployment, application_id: str, say: Say) -> None:
         except serverless.exceptions.ResourceNotFoundException:
             return "TERMINATED"
 
-    with in_words():
+    with translated_errors():
         if state() not in _AT_WORK:
             return
         say(f"stopping application {application_id}")
         for job in _jobs(serverless, application_id):
-            if job.state in UNDER_WAY:
+            if job.state in ACTIVE_STATES:
                 serverless.cancel_job_run(applicationId=application_id, jobRunId=job.id)
         _wait(lambda: not _is_busy(serverless, application_id), f"the jobs of application {application_id}")
         if state() in _STARTED:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from verger.cloud.deploy.deployments import folder_of
-from verger.cloud.deploy.provider import Deployment, Say
+from verger.cloud.deploy.provider import DeploymentSpec, Say
 from verger.cloud.deploy.targets import installs_package
 from verger.cloud.deploy.terraform import Terraform, infra_folder, terraform_of
 from verger.errors import CloudError
@@ -40,58 +40,58 @@ class Stack:
     application_id: str | None = None
 
 
-def read_stack(here: Deployment) -> Stack:
+def read_stack(spec: DeploymentSpec) -> Stack:
     """Return what has been made. Raises CloudError where nothing has, or not all."""
-    told = read_outputs(here)
+    told = read_outputs(spec)
     try:
         return Stack(**{field.name: told[field.name] for field in fields(Stack) if field.name in told})
     except TypeError:  # Terraform notes the outputs last, and none that is null
         raise CloudError(
-            f"the deployment {here.name!r} is not whole: `verger cloud up --name {here.name}` goes on, "
-            f"`verger cloud down --name {here.name}` removes it"
+            f"the deployment {spec.name!r} is not whole: `verger cloud up --name {spec.name}` goes on, "
+            f"`verger cloud down --name {spec.name}` removes it"
         ) from None
 
 
-def read_outputs(here: Deployment) -> dict[str, Any]:
+def read_outputs(spec: DeploymentSpec) -> dict[str, Any]:
     """Return Terraform's outputs, as far as there are some."""
-    terraform = terraform_of(here)
+    terraform = terraform_of(spec)
     return terraform.output() if terraform.has_state else {}
 
 
 @contextmanager
-def changing_machines(wanted: Deployment) -> Iterator[None]:
+def changing_machines(spec: DeploymentSpec) -> Iterator[None]:
     """Note the machines once the block has made them; where it does not end well, nobody knows which there are."""
-    note = folder_of(wanted.name) / _NOTE
+    note = folder_of(spec.name) / _NOTE
     note.unlink(missing_ok=True)
     yield
-    note.write_text(json.dumps(_machines(wanted) | {"idle_minutes": wanted.idle_minutes}))
+    note.write_text(json.dumps(_machines(spec) | {"idle_minutes": spec.idle_minutes}))
 
 
-def has_other_machines(wanted: Deployment) -> bool:
+def has_other_machines(spec: DeploymentSpec) -> bool:
     """Tell whether its machines are not those that it has, or may be others: no job would outlive the change.
 
     An application takes no other idle time either while it is started; a cluster does.
     """
     try:
-        before = json.loads((folder_of(wanted.name) / _NOTE).read_text())
+        before = json.loads((folder_of(spec.name) / _NOTE).read_text())
     except (FileNotFoundError, ValueError):
         return True
-    after = _machines(wanted)
-    if "serverless" in (before["engine"], wanted.engine):
-        after["idle_minutes"] = wanted.idle_minutes
+    after = _machines(spec)
+    if "serverless" in (before["engine"], spec.engine):
+        after["idle_minutes"] = spec.idle_minutes
     return any(before.get(name) != value for name, value in after.items())
 
 
-def prepare(wanted: Deployment, package: Path, budget_usd: float) -> Terraform:
+def prepare(spec: DeploymentSpec, package: Path, budget_usd: float) -> Terraform:
     """Bring the module and the variables into the deployment's folder."""
-    terraform = terraform_of(wanted)
-    terraform.prepare(infra_folder("aws"), _variables(wanted, package, budget_usd), _override())
+    terraform = terraform_of(spec)
+    terraform.prepare(infra_folder("aws"), _variables(spec, package, budget_usd), _override())
     return terraform
 
 
-def change(here: Deployment, **changed: object) -> Terraform:
+def change(spec: DeploymentSpec, **changed: object) -> Terraform:
     """Prepare it anew, as it was but for these variables."""
-    terraform = terraform_of(here)
+    terraform = terraform_of(spec)
     variables = terraform.variables() | changed
     if not Path(variables.get("package_dir") or "").is_dir():
         variables["package_dir"] = None
@@ -99,36 +99,36 @@ def change(here: Deployment, **changed: object) -> Terraform:
     return terraform
 
 
-def _variables(wanted: Deployment, package: Path, budget_usd: float) -> dict[str, Any]:
+def _variables(spec: DeploymentSpec, package: Path, budget_usd: float) -> dict[str, Any]:
     """Return Terraform's variables. A bucket with photos in it is not let go: `down` says so when it is asked."""
-    return _machines(wanted) | {
-        "name": wanted.name,
-        "region": wanted.region,
-        "idle_minutes": wanted.idle_minutes,
-        "max_hours": wanted.max_hours,
+    return _machines(spec) | {
+        "name": spec.name,
+        "region": spec.region,
+        "idle_minutes": spec.idle_minutes,
+        "max_hours": spec.max_hours,
         "budget": round(budget_usd, 2),
-        "email": wanted.email,
-        "package_dir": str(package.absolute()) if installs_package(wanted) else None,
+        "email": spec.email,
+        "package_dir": str(package.absolute()) if installs_package(spec) else None,
         "force_destroy": False,
     }
 
 
-def _machines(wanted: Deployment) -> dict[str, Any]:
+def _machines(spec: DeploymentSpec) -> dict[str, Any]:
     """Return the variables that say what runs jobs."""
-    shape = wanted.shape
+    shape = spec.shape
     return {
-        "engine": wanted.engine,
+        "engine": spec.engine,
         "primary_machine": shape.primary,
         "machine": shape.machine,
         "workers": shape.workers,
-        "max_workers": shape.most_workers,
+        "max_workers": shape.peak_workers,
         "spot": shape.spot,
-        "notebook": wanted.notebook,
-        "image": wanted.image,
+        "notebook": spec.notebook,
+        "image": spec.image,
     }
 
 
-def briefly(say: Say) -> Say:
+def important_lines(say: Say) -> Say:
     """Return what says of all that is made and removed only the things that are known by name, or wait."""
     return lambda line: say(line) if _TOLD.search(line) else None
 

@@ -11,20 +11,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from verger.cloud.databricks import job as ask
+from verger.cloud.databricks import requests
 from verger.cloud.databricks.guard import findings
 from verger.cloud.databricks.workspace import VOLUME, asking, open_workspace
 from verger.cloud.deploy.package import check_package
 from verger.cloud.deploy.provider import (
-    UNDER_WAY,
-    Deployment,
-    Finding,
-    Job,
+    ACTIVE_STATES,
+    DeploymentSpec,
+    DeploymentStatus,
+    GuardFinding,
+    JobSpec,
     JobStatus,
     Leftover,
-    Resource,
+    PlannedResource,
     Say,
-    Status,
 )
 from verger.cloud.deploy.targets import target_of
 from verger.cloud.regions import check_region
@@ -49,98 +49,98 @@ _STATES = {
 class Databricks:
     """A workspace in the EU, whichever cloud it lies on."""
 
-    def plan(self, wanted: Deployment) -> list[Resource]:
+    def plan(self, spec: DeploymentSpec) -> list[PlannedResource]:
         """Return what `up` would make."""
-        check_region("databricks", wanted.region)
-        title, schema = ask.title(wanted.name), ask.schema_name(wanted.name)
-        if wanted.catalog:
-            schema = f"{wanted.catalog}.{schema}"
-        most = wanted.shape.most_workers
+        check_region("databricks", spec.region)
+        title, schema = requests.title(spec.name), requests.schema_name(spec.name)
+        if spec.catalog:
+            schema = f"{spec.catalog}.{schema}"
+        most = spec.shape.peak_workers
         return [
-            Resource("schema", schema, "holds the volume"),
-            Resource("volume", f"{schema}.{VOLUME}", "verger's package, results and logs"),
-            Resource("cluster policy", title, f"idle clusters end after {wanted.idle_minutes} minutes; tags"),
-            Resource("job", title, f"a cluster of {wanted.shape.workers} to {most} workers for each run"),
+            PlannedResource("schema", schema, "holds the volume"),
+            PlannedResource("volume", f"{schema}.{VOLUME}", "verger's package, results and logs"),
+            PlannedResource("cluster policy", title, f"idle clusters end after {spec.idle_minutes} minutes; tags"),
+            PlannedResource("job", title, f"a cluster of {spec.shape.workers} to {most} workers for each run"),
         ]
 
-    def check(self, wanted: Deployment) -> None:
+    def check(self, spec: DeploymentSpec) -> None:
         """Ask the workspace where it lies, and for the catalog."""
-        with asking("say where the workspace lies", wanted):
-            workspace = open_workspace(wanted)
-            _check_workspace(workspace.client, wanted)
+        with asking("say where the workspace lies", spec):
+            workspace = open_workspace(spec)
+            _check_workspace(workspace.client, spec)
             workspace.check_catalog()
 
-    def up(self, wanted: Deployment, package: Path, say: Say) -> None:
+    def up(self, spec: DeploymentSpec, package: Path, say: Say) -> None:
         """Upload the package; make the policy and the job, or bring them to what is wanted."""
-        check_package(package, target_of(wanted))
-        with asking("make the deployment", wanted):
-            workspace = open_workspace(wanted)
-            _check_workspace(workspace.client, wanted)
+        check_package(package, target_of(spec))
+        with asking("make the deployment", spec):
+            workspace = open_workspace(spec)
+            _check_workspace(workspace.client, spec)
             workspace.make_volume()
             workspace.upload(package, say)
-            policy = workspace.make_policy(wanted)
-            say(f"cluster policy {ask.title(wanted.name)}")
-            workspace.make_job(wanted, policy)
-            say(f"job {ask.title(wanted.name)}")
+            policy = workspace.make_policy(spec)
+            say(f"cluster policy {requests.title(spec.name)}")
+            workspace.make_job(spec, policy)
+            say(f"job {requests.title(spec.name)}")
 
-    def submit(self, here: Deployment, job: Job) -> str:
+    def submit(self, spec: DeploymentSpec, job: JobSpec) -> str:
         """Start a run of the job with the words of `verger`."""
-        with asking("start a run", here):
-            workspace = open_workspace(here)
+        with asking("start a run", spec):
+            workspace = open_workspace(spec)
             words = [job.command, workspace.resolve(job.src), workspace.resolve(job.out), *job.flags]
             started = workspace.client.jobs.run_now(workspace.job_id(), python_params=words)
             return str(started.run_id)
 
-    def status(self, here: Deployment) -> Status:
+    def status(self, spec: DeploymentSpec) -> DeploymentStatus:
         """Return the runs, newest first; a cluster costs while one is not over."""
-        with asking("list runs", here):
-            workspace = open_workspace(here)
+        with asking("list runs", spec):
+            workspace = open_workspace(spec)
             job = workspace.find_job()
             if job is None:
-                return Status(
-                    f"there is no such job: verger cloud up --name {here.name} makes it", is_billable=False
+                return DeploymentStatus(
+                    f"there is no such job: verger cloud up --name {spec.name} makes it", is_billable=False
                 )
             listed = workspace.client.jobs.list_runs(job_id=job, limit=_RUNS_SHOWN)
             runs = [run for run, _ in zip(listed, range(_RUNS_SHOWN), strict=False)]
             clusters = workspace.clusters()
         jobs = tuple(_job_status(run) for run in runs)
-        is_busy = any(job.state in UNDER_WAY for job in jobs)
+        is_busy = any(job.state in ACTIVE_STATES for job in jobs)
         state = f"clusters: {len(clusters)}" if is_busy or clusters else "ready: machines come with a run"
-        return Status(state, is_busy or bool(clusters), jobs, place=workspace.volume)
+        return DeploymentStatus(state, is_busy or bool(clusters), jobs, data_uri=workspace.volume)
 
-    def logs(self, here: Deployment, job_id: str) -> Iterator[str]:
+    def logs(self, spec: DeploymentSpec, job_id: str) -> Iterator[str]:
         """Yield what a run has written (Databricks keeps the last 5 MB), and its error."""
-        with asking(f"read the output of run {job_id}", here):
-            jobs = open_workspace(here).client.jobs
+        with asking(f"read the output of run {job_id}", spec):
+            jobs = open_workspace(spec).client.jobs
             for task in jobs.get_run(int(job_id)).tasks or ():
                 assert task.run_id is not None
                 output = jobs.get_run_output(task.run_id)
                 for text in (output.logs, output.error, output.error_trace):
                     yield from (text or "").splitlines()
 
-    def fetch(self, here: Deployment, out: str, folder: Path, say: Say) -> None:
+    def fetch(self, spec: DeploymentSpec, out: str, folder: Path, say: Say) -> None:
         """Copy a result here, out of a volume."""
-        with asking(f"read {out}", here):
-            workspace = open_workspace(here)
+        with asking(f"read {out}", spec):
+            workspace = open_workspace(spec)
             workspace.download(workspace.resolve(out), folder, say)
 
-    def down(self, here: Deployment, say: Say, *, keep_data: bool) -> list[Leftover]:
+    def down(self, spec: DeploymentSpec, say: Say, *, keep_data: bool) -> list[Leftover]:
         """Stop the runs, remove job, policy and files; return what the workspace still lists."""
-        with asking("take the deployment down", here):
-            workspace = open_workspace(here)
+        with asking("take the deployment down", spec):
+            workspace = open_workspace(spec)
             workspace.remove_job(say)
             workspace.remove_policy(say)
             workspace.remove_files(say, keep_data=keep_data)
             return workspace.leftovers(keep_data=keep_data)
 
-    def guard(self, here: Deployment) -> list[Finding]:
+    def guard(self, spec: DeploymentSpec) -> list[GuardFinding]:
         """Check the workspace's region, the policy's rules and the job's cluster."""
-        with asking("look at the deployment", here):
-            workspace = open_workspace(here)
+        with asking("look at the deployment", spec):
+            workspace = open_workspace(spec)
             job = workspace.find_job()
             settings = workspace.client.jobs.get(job).settings if job is not None else None
             return findings(
-                here,
+                spec,
                 region=workspace.client.metastores.summary().region or "unknown",
                 policy=workspace.policy_definition(),
                 job=settings,
@@ -148,13 +148,13 @@ class Databricks:
             )
 
 
-def _check_workspace(client: WorkspaceClient, wanted: Deployment) -> None:
+def _check_workspace(client: WorkspaceClient, spec: DeploymentSpec) -> None:
     """Raise CloudError unless the workspace lies in the region that is asked for, and that in the EU."""
-    check_region("databricks", wanted.region)
+    check_region("databricks", spec.region)
     found = client.metastores.summary().region or "unknown"
     check_region("databricks", found)
-    if found != wanted.region:
-        raise CloudError(f"the workspace lies in {found}, not in {wanted.region}: say --region {found}")
+    if found != spec.region:
+        raise CloudError(f"the workspace lies in {found}, not in {spec.region}: say --region {found}")
 
 
 def _job_status(run: BaseRun) -> JobStatus:

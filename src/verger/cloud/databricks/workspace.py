@@ -11,8 +11,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from verger.cloud.databricks import job as ask
-from verger.cloud.deploy.provider import Deployment, Leftover, Say
+from verger.cloud.databricks import requests
+from verger.cloud.deploy.provider import DeploymentSpec, Leftover, Say
 from verger.cloud.deploy.transfer import make_room
 from verger.errors import CloudError, SettingsError, SetupError
 from verger.storage.cache import switching
@@ -30,7 +30,7 @@ _MISSING = "Databricks needs its SDK: pip install 'verger[databricks]'"
 
 
 @contextlib.contextmanager
-def asking(what: str, here: Deployment) -> Iterator[None]:
+def asking(what: str, spec: DeploymentSpec) -> Iterator[None]:
     """Say in words what Databricks refuses, and which workspace does not answer."""
     try:
         from databricks.sdk.errors.base import DatabricksError
@@ -41,11 +41,11 @@ def asking(what: str, here: Deployment) -> Iterator[None]:
     except DatabricksError as error:
         raise CloudError(f"Databricks does not {what}: {_first_line(error)}") from None
     except TimeoutError as error:
-        where = here.workspace or "the workspace that DATABRICKS_HOST or a profile names"
+        where = spec.workspace or "the workspace that DATABRICKS_HOST or a profile names"
         raise CloudError(f"{where} does not answer: is that its address? ({_first_line(error)})") from None
 
 
-def open_workspace(here: Deployment) -> Workspace:
+def open_workspace(spec: DeploymentSpec) -> Workspace:
     """Log in as Databricks' own tools do; raises SetupError where nothing says as whom."""
     try:
         from databricks.sdk import WorkspaceClient
@@ -53,14 +53,14 @@ def open_workspace(here: Deployment) -> Workspace:
     except ImportError as error:
         raise SetupError(_MISSING) from error
     try:
-        config = Config(host=here.workspace, product="verger", retry_timeout_seconds=_PATIENCE_S)
+        config = Config(host=spec.workspace, product="verger", retry_timeout_seconds=_PATIENCE_S)
         client = WorkspaceClient(config=config)
     except ValueError as error:
         raise SetupError(
             "no credentials for Databricks: set DATABRICKS_HOST and DATABRICKS_TOKEN, or run "
-            f"`databricks auth login --host {here.workspace or 'https://WORKSPACE'}` ({_first_line(error)})"
+            f"`databricks auth login --host {spec.workspace or 'https://WORKSPACE'}` ({_first_line(error)})"
         ) from None
-    return Workspace(client, here.name, here.catalog or _default_catalog(client))
+    return Workspace(client, spec.name, spec.catalog or _default_catalog(client))
 
 
 def _default_catalog(client: WorkspaceClient) -> str:
@@ -97,7 +97,7 @@ class Workspace:
     @property
     def schema(self) -> str:
         """The schema's full name, CATALOG.SCHEMA."""
-        return f"{self.catalog}.{ask.schema_name(self.name)}"
+        return f"{self.catalog}.{requests.schema_name(self.name)}"
 
     @property
     def volume(self) -> str:
@@ -130,7 +130,7 @@ class Workspace:
         """Make the schema and the volume, where they are not there."""
         from databricks.sdk.service.catalog import VolumeType
 
-        schema = ask.schema_name(self.name)
+        schema = requests.schema_name(self.name)
         with _needing(self.catalog):
             if self.schema not in self._schemas():
                 self.client.schemas.create(schema, self.catalog, comment="verger")
@@ -166,7 +166,7 @@ class Workspace:
 
     def find_policy(self) -> str | None:
         """Return the id of the cluster policy; None where there is none."""
-        title = ask.title(self.name)
+        title = requests.title(self.name)
         found = (policy.policy_id for policy in self.client.cluster_policies.list() if policy.name == title)
         return next(found, None)
 
@@ -175,10 +175,10 @@ class Workspace:
         policy = self.find_policy()
         return self.client.cluster_policies.get(policy).definition if policy else None
 
-    def make_policy(self, wanted: Deployment) -> str:
+    def make_policy(self, spec: DeploymentSpec) -> str:
         """Make the policy, or bring it to what is wanted; return its id."""
-        definition = json.dumps(ask.policy_definition(wanted), indent=2)
-        policies, title = self.client.cluster_policies, ask.title(self.name)
+        definition = json.dumps(requests.policy_definition(spec), indent=2)
+        policies, title = self.client.cluster_policies, requests.title(self.name)
         policy = self.find_policy()
         if policy is not None:
             policies.edit(policy, name=title, definition=definition)
@@ -189,20 +189,22 @@ class Workspace:
 
     def find_job(self) -> int | None:
         """Return the id of the job; None where there is none."""
-        return next((job.job_id for job in self.client.jobs.list(name=ask.title(self.name))), None)
+        return next((job.job_id for job in self.client.jobs.list(name=requests.title(self.name))), None)
 
     def job_id(self) -> int:
         """Return the id of the job; raises CloudError where there is none."""
         job = self.find_job()
         if job is None:
-            raise CloudError(f"there is no job {ask.title(self.name)}: verger cloud up --name {self.name} makes it")
+            raise CloudError(
+                f"there is no job {requests.title(self.name)}: verger cloud up --name {self.name} makes it"
+            )
         return job
 
-    def make_job(self, wanted: Deployment, policy: str) -> None:
+    def make_job(self, spec: DeploymentSpec, policy: str) -> None:
         """Make the job, or bring it to what is wanted."""
         from databricks.sdk.service.jobs import JobSettings
 
-        settings = JobSettings.from_dict(ask.job_settings(wanted, policy, self.volume))
+        settings = JobSettings.from_dict(requests.job_settings(spec, policy, self.volume))
         job = self.find_job()
         if job is None:
             # The client's own `create` takes every field as an argument; those that are not set are empty.
@@ -212,7 +214,7 @@ class Workspace:
 
     def clusters(self) -> list[str]:
         """Return the clusters that are not over and carry this deployment's tags."""
-        marks = ask.tags(self.name).items()
+        marks = requests.tags(self.name).items()
         found = self.client.clusters.list()
         return [
             str(cluster.cluster_id)
@@ -229,7 +231,7 @@ class Workspace:
                 self._stop(run.run_id)
                 say(f"stopped run {run.run_id}")
             self.client.jobs.delete(job)
-            say(f"removed job {ask.title(self.name)}")
+            say(f"removed job {requests.title(self.name)}")
         for cluster in self.clusters():
             self.client.clusters.permanent_delete(cluster)
             say(f"removed cluster {cluster}")
@@ -251,7 +253,7 @@ class Workspace:
         policy = self.find_policy()
         if policy is not None:
             self.client.cluster_policies.delete(policy)
-            say(f"removed cluster policy {ask.title(self.name)}")
+            say(f"removed cluster policy {requests.title(self.name)}")
 
     def remove_files(self, say: Say, *, keep_data: bool) -> None:
         """Remove the volume and its schema; what lies in a managed volume goes with it."""

@@ -14,7 +14,7 @@ _FILE_ENDINGS = (".h5", ".keras", ".onnx")
 _WHERE = {"gcp": "gs://BUCKET/files/FILE", "databricks": "/Volumes/CATALOG/SCHEMA/VOLUME/FILE"}
 
 
-def flags_of(settings: Settings, told_by: Mapping[str, str], groups: Collection[str]) -> tuple[str, ...]:
+def job_flags(settings: Settings, told_by: Mapping[str, str], groups: Collection[str]) -> tuple[str, ...]:
     """Return the flags that give a job these settings: all that are not defaults, wherever they come from.
 
     told_by: for each setting flag, environment, verger.toml or default (`settings.origins`).
@@ -49,15 +49,15 @@ def _words(flag: str, value: object) -> list[str]:
     return [f"--{flag}", ",".join(value) if isinstance(value, tuple) else str(value)]
 
 
-def is_there(settings: Settings, provider: str) -> bool:
+def uses_cloud_files(settings: Settings, provider: str) -> bool:
     """Tell whether a part of the network lies where the machines will look for it, and not this one."""
-    return any(_is_there(name, provider) for name in _network(settings))
+    return any(_is_in_cloud(name, provider) for name in _network(settings))
 
 
-def carried_files(settings: Settings, provider: str) -> tuple[str, ...]:
+def files_to_upload(settings: Settings, provider: str) -> tuple[str, ...]:
     """Return the files of this machine that the network is made of. Raises CloudError where none can go along."""
     files = [name for name in _network(settings) if name.endswith(_FILE_ENDINGS)]
-    carried = tuple(name for name in files if not _is_there(name, provider))
+    carried = tuple(name for name in files if not _is_in_cloud(name, provider))
     if carried and provider in _WHERE:
         raise CloudError(
             f"files of this machine go along on aws alone: bring {', '.join(carried)} there, and name it as the "
@@ -70,17 +70,17 @@ def _network(settings: Settings) -> list[str]:
     return [*settings.model.split(JOIN), settings.weights or ""]
 
 
-def _is_there(name: str, provider: str) -> bool:
+def _is_in_cloud(name: str, provider: str) -> bool:
     """Tell whether it is in an object store, or in a volume of Databricks."""
     return object_path(name) is not None or (provider == "databricks" and name.startswith("/Volumes/"))
 
 
-def with_uris(flags: Collection[str], uris: Mapping[str, str]) -> tuple[str, ...]:
+def replace_files(flags: Collection[str], uris: Mapping[str, str]) -> tuple[str, ...]:
     """Return the flags with the files in them called by where they are now; a network may be joined of several."""
     return tuple(uris.get(flag) or JOIN.join(uris.get(part, part) for part in flag.split(JOIN)) for flag in flags)
 
 
-def with_weights(settings: Settings) -> Settings:
+def with_weights_file(settings: Settings) -> Settings:
     """Return the settings with MobileNetV2's ImageNet weights as a file: machines have no way to Keras' server.
 
     Raises CloudError where the network's weights are of ImageNet and not at hand.

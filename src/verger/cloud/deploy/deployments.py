@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from verger.cloud.deploy.provider import Deployment, Shape
+from verger.cloud.deploy.provider import DeploymentSpec, Shape
 from verger.errors import CloudError, SettingsError
 from verger.storage.cache import state_dir
 
@@ -38,26 +38,26 @@ def folder_of(name: str) -> Path:
     return _home() / check_name(name)
 
 
-def known() -> list[str]:
+def deployment_names() -> list[str]:
     """Return the names of all deployments."""
     return sorted(file.parent.name for file in _home().glob(f"*/{FILE}"))
 
 
-def is_known(name: str | None = None) -> bool:
+def has_deployment(name: str | None = None) -> bool:
     """Tell whether there is a deployment of this name; or any at all, where none is named."""
-    return bool(known()) if name is None else (folder_of(name) / FILE).is_file()
+    return bool(deployment_names()) if name is None else (folder_of(name) / FILE).is_file()
 
 
-def recall(name: str | None = None) -> Deployment:
+def load_deployment(name: str | None = None) -> DeploymentSpec:
     """Return the deployment of this name, or the only one. Raises CloudError where there is none such."""
     if name is None:
         name = _only_one()
     file = folder_of(name) / FILE
     try:
         told = json.loads(file.read_text())
-        return Deployment(**told | {"shape": Shape(**told["shape"])})
+        return DeploymentSpec(**told | {"shape": Shape(**told["shape"])})
     except FileNotFoundError:
-        raise CloudError(f"no deployment is called {name!r}: {those_known()}") from None
+        raise CloudError(f"no deployment is called {name!r}: {describe_deployments()}") from None
     except (ValueError, TypeError, KeyError) as error:
         raise CloudError(
             f"{file} cannot be read. What Terraform made is noted beside it: mend the file (another deployment's "
@@ -65,7 +65,7 @@ def recall(name: str | None = None) -> Deployment:
         ) from error
 
 
-def remember(deployment: Deployment) -> Path:
+def save_deployment(deployment: DeploymentSpec) -> Path:
     """Write down a deployment, and return its folder."""
     folder = folder_of(deployment.name)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -75,13 +75,13 @@ def remember(deployment: Deployment) -> Path:
     return folder
 
 
-def forget(name: str) -> None:
+def delete_deployment(name: str) -> None:
     """Remove what is remembered of a deployment that is gone."""
     shutil.rmtree(folder_of(name), ignore_errors=True)
 
 
 @contextmanager
-def alone(name: str) -> Iterator[None]:
+def deployment_lock(name: str) -> Iterator[None]:
     """Go on while no other command makes or removes this deployment."""
     home = _home()
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -99,13 +99,13 @@ def _home() -> Path:
 
 
 def _only_one() -> str:
-    names = known()
+    names = deployment_names()
     if len(names) != 1:
-        raise CloudError(f"which deployment? {those_known()}" if names else those_known())
+        raise CloudError(f"which deployment? {describe_deployments()}" if names else describe_deployments())
     return names[0]
 
 
-def those_known() -> str:
+def describe_deployments() -> str:
     """Return what to say of the deployments there are."""
-    names = known()
+    names = deployment_names()
     return f"--name {' or '.join(names)}" if names else "there is no deployment; `verger cloud up` makes one"

@@ -117,9 +117,9 @@ def check_package(folder: Path, target: Target) -> None:
     made_for = _made_for(folder) or {}
     found = (made_for.get("python"), made_for.get("arch"), LOCKS.get(str(made_for.get("spark"))))
     if found != (target.python, target.arch, LOCKS[target.spark]):
-        wanted = f"--python {target.python} --spark {target.spark} --arch {target.arch}"
+        flags = f"--python {target.python} --spark {target.spark} --arch {target.arch}"
         raise CloudError(
-            f"{folder} holds no package for these machines ({target}): verger cloud package {folder} {wanted}"
+            f"{folder} holds no package for these machines ({target}): verger cloud package {folder} {flags}"
         )
 
 

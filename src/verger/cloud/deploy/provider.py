@@ -14,7 +14,7 @@ from typing import Protocol
 Say = Callable[[str], None]
 
 # Dataproc has no cluster, and no batch, of fewer workers.
-LEAST_WORKERS = {"dataproc": 2, "batch": 2}
+MIN_WORKERS = {"dataproc": 2, "batch": 2}
 
 # Engines whose added machines may be spot machines: others have none to choose.
 _HAVE_SPOT = ("emr", "dataproc", "job")
@@ -35,19 +35,19 @@ class Shape:
     spot: bool = True
 
     @property
-    def most_workers(self) -> int:
+    def peak_workers(self) -> int:
         """How many there may be at a time."""
         return self.max_workers or self.workers
 
     def at_least(self, workers: int) -> Shape:
         """Return the shape with so many workers at least."""
         kept = max(workers, self.workers)
-        most = max(kept, self.most_workers)
+        most = max(kept, self.peak_workers)
         return replace(self, workers=kept, max_workers=most if most > kept else None)
 
 
 @dataclass(frozen=True)
-class Deployment:
+class DeploymentSpec:
     """What is asked of a cloud, and remembered on this machine under its name.
 
     name: begins the name of everything that is made.
@@ -75,7 +75,7 @@ class Deployment:
 
     def __post_init__(self) -> None:
         """Keep the shape that is made, so that it is also the one that is told and priced."""
-        object.__setattr__(self, "shape", self.shape.at_least(LEAST_WORKERS.get(self.engine, 1)))
+        object.__setattr__(self, "shape", self.shape.at_least(MIN_WORKERS.get(self.engine, 1)))
 
     @property
     def has_spot(self) -> bool:
@@ -84,16 +84,16 @@ class Deployment:
 
 
 @dataclass(frozen=True)
-class Resource:
+class PlannedResource:
     """One thing that would exist: its kind in the provider's words, name, and what it is for."""
 
     kind: str
     name: str
-    why: str
+    purpose: str
 
 
 @dataclass(frozen=True)
-class Job:
+class JobSpec:
     """`verger run` (or another command of the chain) with its source, result and flags.
 
     files: of this machine, that the flags name: the machines must be given them.
@@ -106,7 +106,7 @@ class Job:
     files: tuple[str, ...] = ()
 
 
-UNDER_WAY = ("waiting", "running")
+ACTIVE_STATES = ("waiting", "running")
 
 
 @dataclass(frozen=True)
@@ -115,13 +115,13 @@ class JobStatus:
 
     id: str
     state: str
-    told: str = ""
+    detail: str = ""
     began: str = ""
     ended: str = ""
 
 
 @dataclass(frozen=True)
-class Status:
+class DeploymentStatus:
     """What runs: machines in the cloud's words, whether they cost something now, and the jobs, newest first.
 
     place: where photos and results lie: s3://BUCKET, gs://BUCKET, /Volumes/...; empty where there is none yet.
@@ -131,8 +131,8 @@ class Status:
     state: str
     is_billable: bool
     jobs: tuple[JobStatus, ...] = ()
-    place: str = ""
-    standing: str = ""
+    data_uri: str = ""
+    standing_cost: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,49 +144,49 @@ class Leftover:
 
 
 @dataclass(frozen=True)
-class Finding:
+class GuardFinding:
     """One check of `guard`: what was looked at, whether it is as it should be, what was found."""
 
     check: str
     is_ok: bool
-    told: str
+    detail: str
 
 
 class Provider(Protocol):
     """A cloud. Methods raise CloudError, or SetupError where a program, an extra or credentials lack."""
 
-    def plan(self, wanted: Deployment) -> list[Resource]:
+    def plan(self, spec: DeploymentSpec) -> list[PlannedResource]:
         """Return what `up` would make, without asking the cloud for anything."""
         ...
 
-    def check(self, wanted: Deployment) -> None:
+    def check(self, spec: DeploymentSpec) -> None:
         """Raise SetupError where a program, an extra or credentials lack: before anything long is begun."""
         ...
 
-    def up(self, wanted: Deployment, package: Path, say: Say) -> None:
+    def up(self, spec: DeploymentSpec, package: Path, say: Say) -> None:
         """Make it, or bring what is there to what is wanted; `package`: the folder of `verger cloud package`."""
         ...
 
-    def submit(self, here: Deployment, job: Job) -> str:
+    def submit(self, spec: DeploymentSpec, job: JobSpec) -> str:
         """Start a job, and return its id."""
         ...
 
-    def status(self, here: Deployment) -> Status:
+    def status(self, spec: DeploymentSpec) -> DeploymentStatus:
         """Return what runs now."""
         ...
 
-    def logs(self, here: Deployment, job_id: str) -> Iterator[str]:
+    def logs(self, spec: DeploymentSpec, job_id: str) -> Iterator[str]:
         """Yield the lines that a job has written."""
         ...
 
-    def fetch(self, here: Deployment, out: str, folder: Path, say: Say) -> None:
+    def fetch(self, spec: DeploymentSpec, out: str, folder: Path, say: Say) -> None:
         """Copy a result here."""
         ...
 
-    def down(self, here: Deployment, say: Say, *, keep_data: bool) -> list[Leftover]:
+    def down(self, spec: DeploymentSpec, say: Say, *, keep_data: bool) -> list[Leftover]:
         """Remove everything (with keep_data all but the bucket), and return what is still there and costs."""
         ...
 
-    def guard(self, here: Deployment) -> list[Finding]:
+    def guard(self, spec: DeploymentSpec) -> list[GuardFinding]:
         """Check region, encryption, public access, idle stop and tags of what exists."""
         ...

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from verger.cloud.deploy.package import Target
-from verger.cloud.deploy.provider import Deployment
+from verger.cloud.deploy.provider import DeploymentSpec
 from verger.errors import CloudError, SettingsError
 
 # Amazon: a g after the generation, and the old a1; Google: Axion's and Ampere's.
@@ -14,17 +14,17 @@ _ARM = re.compile(r"[a-z]+\d+g[a-z0-9-]*\.|a1\.|(c4a|n4a|t2a)-")
 
 
 @dataclass(frozen=True)
-class Cloud:
+class ProviderInfo:
     """A provider, its engines (the first is the default), and machines for a demonstration that costs cents."""
 
     engines: tuple[str, ...]
     shape: str
 
 
-CLOUDS: dict[str, Cloud] = {
-    "aws": Cloud(("emr", "serverless"), "2xm5.xlarge"),
-    "gcp": Cloud(("dataproc", "batch"), "2xn2-standard-4"),
-    "databricks": Cloud(("job",), "2xm5.xlarge"),
+PROVIDERS: dict[str, ProviderInfo] = {
+    "aws": ProviderInfo(("emr", "serverless"), "2xm5.xlarge"),
+    "gcp": ProviderInfo(("dataproc", "batch"), "2xn2-standard-4"),
+    "databricks": ProviderInfo(("job",), "2xm5.xlarge"),
 }
 
 # Python and Spark of the machines, where they are not those of EMR 7 and of Dataproc's images.
@@ -34,23 +34,23 @@ _NODES = {"batch": ("3.12", "4.0"), "job": ("3.12", "4.0")}
 _GLIBC = {"gcp": "2.36"}
 
 
-def installs_package(wanted: Deployment) -> bool:
+def installs_package(spec: DeploymentSpec) -> bool:
     """Tell whether its machines install verger's package: those of EMR Serverless have it in their image."""
-    return wanted.engine != "serverless"
+    return spec.engine != "serverless"
 
 
-def target_of(wanted: Deployment) -> Target:
+def target_of(spec: DeploymentSpec) -> Target:
     """Return the machines that a deployment's package is for."""
-    arch = arch_of(wanted.shape.machine)
-    python, spark = _NODES.get(wanted.engine, ("3.11", "3.5"))
-    return Target(python, arch, spark, _GLIBC.get(wanted.provider, Target.glibc))
+    arch = arch_of(spec.shape.machine)
+    python, spark = _NODES.get(spec.engine, ("3.11", "3.5"))
+    return Target(python, arch, spark, _GLIBC.get(spec.provider, Target.glibc))
 
 
-def cloud_of(provider: str) -> Cloud:
+def provider_info(provider: str) -> ProviderInfo:
     """Return a cloud; raises SettingsError for an unknown one."""
-    if provider not in CLOUDS:
-        raise SettingsError("provider", provider, CLOUDS)
-    return CLOUDS[provider]
+    if provider not in PROVIDERS:
+        raise SettingsError("provider", provider, PROVIDERS)
+    return PROVIDERS[provider]
 
 
 def arch_of(machine: str) -> str:
@@ -70,7 +70,7 @@ def check_processor(provider: str, machine: str) -> str:
 
 def check_engine(provider: str, engine: str | None) -> str:
     """Return the engine, the provider's first where none is named; raises SettingsError for one it has not."""
-    engines = cloud_of(provider).engines
+    engines = provider_info(provider).engines
     if engine is not None and engine not in engines:
         raise SettingsError("engine", engine, engines)
     return engine or engines[0]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from verger.cloud.deploy.deployments import folder_of
-from verger.cloud.deploy.provider import Deployment
+from verger.cloud.deploy.provider import DeploymentSpec
 from verger.errors import CloudError, SetupError
 from verger.process.signals import uninterrupted
 
@@ -56,9 +56,9 @@ def find_program() -> str:
     return program
 
 
-def terraform_of(here: Deployment) -> Terraform:
+def terraform_of(spec: DeploymentSpec) -> Terraform:
     """Return Terraform in the deployment's folder."""
-    return Terraform(folder_of(here.name) / "terraform")
+    return Terraform(folder_of(spec.name) / "terraform")
 
 
 @dataclass(frozen=True)

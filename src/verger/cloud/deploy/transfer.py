@@ -22,21 +22,21 @@ def fetch_tree(source: ObjectPath, folder: Path, say: Say) -> None:
 
     Raises CloudError where there is nothing, and as `make_room` does.
     """
-    wanted = {_name(found, source): found for found in source.walk()}
-    if not wanted:
+    objects = {_name(found, source): found for found in source.walk()}
+    if not objects:
         raise CloudError(f"{source}: there is nothing there; see `verger cloud status`, and the job's OUT")
-    make_room(str(source), folder, wanted.keys())
-    todo = [name for name, found in wanted.items() if not _is_here(folder / name, found)]
-    size = sum(wanted[name].length for name in todo)
-    if len(todo) < len(wanted):
-        say(f"{len(wanted) - len(todo):,} of {len(wanted):,} files are here already")
+    make_room(str(source), folder, objects.keys())
+    todo = [name for name, found in objects.items() if not _is_here(folder / name, found)]
+    size = sum(objects[name].length for name in todo)
+    if len(todo) < len(objects):
+        say(f"{len(objects) - len(todo):,} of {len(objects):,} files are here already")
     if todo:
         say(f"fetching {len(todo):,} files, {size / 1e6:,.1f} MB")
     told = _Tenths(len(todo), say)
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         try:
             for names in ([name for name in todo if name != MANIFEST], [name for name in todo if name == MANIFEST]):
-                for done in [pool.submit(_fetch, source, name, wanted[name], folder / name) for name in names]:
+                for done in [pool.submit(_fetch, source, name, objects[name], folder / name) for name in names]:
                     done.result()
                     told.one_more()
         except BaseException:  # Ctrl-C too: leaving the pool would fetch all that is left first
@@ -63,9 +63,9 @@ def make_room(source: str, folder: Path, names: Set[str]) -> None:
             f"{source} is no whole result, as it has no {MANIFEST}: a job is just putting it there, or died over "
             "that and the next one with this OUT finishes it (see `verger cloud status`); or this is no job's OUT"
         )
-    here = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
-    parts = {name for name in here if name.endswith(PART)}
-    strangers = sorted(here.keys() - parts - names)
+    existing = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    parts = {name for name in existing if name.endswith(PART)}
+    strangers = sorted(existing.keys() - parts - names)
     if strangers:
         more = ", ..." * (len(strangers) > _TOLD_AT_MOST)
         raise CloudError(
@@ -73,15 +73,15 @@ def make_room(source: str, folder: Path, names: Set[str]) -> None:
             "name another folder, or remove it"
         )
     for name in parts:
-        here[name].unlink(missing_ok=True)
+        existing[name].unlink(missing_ok=True)
 
 
 def _is_here(file: Path, found: Found) -> bool:
     try:
-        here = file.stat()
+        stat = file.stat()
     except FileNotFoundError:
         return False
-    return here.st_size == found.length and here.st_mtime_ns == found.modified_us * 1000
+    return stat.st_size == found.length and stat.st_mtime_ns == found.modified_us * 1000
 
 
 def _fetch(source: ObjectPath, name: str, found: Found, file: Path) -> None:

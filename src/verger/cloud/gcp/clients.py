@@ -105,7 +105,7 @@ def open_clients(project: str, region: str) -> Clients:
 
 
 @contextlib.contextmanager
-def in_words() -> Iterator[None]:
+def translated_errors() -> Iterator[None]:
     """Turn Google's exceptions into SetupError (credentials) and CloudError (all else)."""
     try:
         from google.api_core.exceptions import GoogleAPIError

@@ -9,7 +9,15 @@ from typing import Any
 from google.api_core.exceptions import GoogleAPIError, NotFound
 from google.cloud import dataproc_v1 as dataproc
 
-from verger.cloud.deploy.provider import UNDER_WAY, Deployment, Job, JobStatus, Leftover, Say, Status
+from verger.cloud.deploy.provider import (
+    ACTIVE_STATES,
+    DeploymentSpec,
+    DeploymentStatus,
+    JobSpec,
+    JobStatus,
+    Leftover,
+    Say,
+)
 from verger.cloud.gcp import requests
 from verger.cloud.gcp.clients import Clients
 from verger.cloud.gcp.names import Names
@@ -48,7 +56,7 @@ _BATCH_STATES = {
 }
 
 
-def start(clients: Clients, wanted: Deployment, names: Names, say: Say) -> None:
+def start(clients: Clients, spec: DeploymentSpec, names: Names, say: Say) -> None:
     """Make the cluster and wait until it runs; one that is there stays as it is, unless it failed."""
     there = find(clients, names)
     if there is not None and there.status.state == _CLUSTER.ERROR:
@@ -58,14 +66,14 @@ def start(clients: Clients, wanted: Deployment, names: Names, say: Say) -> None:
         say(f"cluster {names.title} is {there.status.state.name}: it stays as it is")
         return
     say(f"cluster {names.title} starts: some three minutes")
-    asked = {"project_id": names.project, "region": names.region, "cluster": requests.cluster(wanted, names)}
+    asked = {"project_id": names.project, "region": names.region, "cluster": requests.cluster(spec, names)}
     starting = clients.clusters.create_cluster(request=asked)
     try:
         _wait(starting)
     except (GoogleAPIError, TimeoutError):
         say(
             f"cluster {names.title} did not start. It may be there, and cost: `verger cloud down --name "
-            f"{wanted.name}` removes it, `verger cloud up --name {wanted.name}` tries anew"
+            f"{spec.name}` removes it, `verger cloud up --name {spec.name}` tries anew"
         )
         raise
     say(f"cluster {names.title} runs")
@@ -89,17 +97,17 @@ def find(clients: Clients, names: Names) -> dataproc.Cluster | None:
         return None
 
 
-def submit(clients: Clients, here: Deployment, names: Names, job: Job) -> str:
+def submit(clients: Clients, spec: DeploymentSpec, names: Names, job: JobSpec) -> str:
     """Start a job, or a batch; return its id."""
-    if here.engine == "batch":
-        asked = {"parent": names.location, "batch": requests.batch(here, names, job)}
+    if spec.engine == "batch":
+        asked = {"parent": names.location, "batch": requests.batch(spec, names, job)}
         operation = clients.batches.create_batch(request=asked)
         return str(operation.metadata.batch).rpartition("/")[2]
     there = find(clients, names)
     if there is None or there.status.state != _CLUSTER.RUNNING:
         told = there.status.state.name if there else "not there: Google ends it when it is idle"
         raise CloudError(
-            f"the cluster {names.title} is {told}; `verger cloud up --name {here.name}` starts it, with "
+            f"the cluster {names.title} is {told}; `verger cloud up --name {spec.name}` starts it, with "
             "the same bucket"
         )
     started = clients.jobs.submit_job(
@@ -108,7 +116,7 @@ def submit(clients: Clients, here: Deployment, names: Names, job: Job) -> str:
     return started.reference.job_id
 
 
-def check_buckets(clients: Clients, names: Names, job: Job) -> None:
+def check_buckets(clients: Clients, names: Names, job: JobSpec) -> None:
     """Raise CloudError where a bucket that is not the deployment's own lies outside the EU."""
     for uri in (job.src, job.out):
         bucket = uri.removeprefix("gs://").partition("/")[0]
@@ -118,23 +126,25 @@ def check_buckets(clients: Clients, names: Names, job: Job) -> None:
                 raise CloudError(f"the bucket {bucket} lies in {place}, which is not in the European Union alone")
 
 
-def status(clients: Clients, here: Deployment, names: Names) -> Status:
+def status(clients: Clients, spec: DeploymentSpec, names: Names) -> DeploymentStatus:
     """Return what runs: a cluster costs while it is there, a batch until it is over."""
-    if here.engine == "batch":
+    if spec.engine == "batch":
         batches = tuple(map(_batch_status, _batches(clients, names)))
-        is_busy = any(batch.state in UNDER_WAY for batch in batches)
-        return Status("batches run" if is_busy else "ready: machines come with a job", is_busy, batches[:_SHOWN])
+        is_busy = any(batch.state in ACTIVE_STATES for batch in batches)
+        return DeploymentStatus(
+            "batches run" if is_busy else "ready: machines come with a job", is_busy, batches[:_SHOWN]
+        )
     there = find(clients, names)
     jobs = tuple(map(_job_status, _jobs(clients, names)))[:_SHOWN]
     if there is None:
-        return Status("there is no cluster: it was idle, or is not up", is_billable=False, jobs=jobs)
+        return DeploymentStatus("there is no cluster: it was idle, or is not up", is_billable=False, jobs=jobs)
     why = f": {there.status.detail}" if there.status.detail else ""
-    return Status(f"cluster {names.title} is {there.status.state.name}{why}", is_billable=True, jobs=jobs)
+    return DeploymentStatus(f"cluster {names.title} is {there.status.state.name}{why}", is_billable=True, jobs=jobs)
 
 
-def output_of(clients: Clients, here: Deployment, names: Names, job_id: str) -> str:
+def output_of(clients: Clients, spec: DeploymentSpec, names: Names, job_id: str) -> str:
     """Return what the names of a driver's output begin with; raises CloudError where there is none yet."""
-    if here.engine == "batch":
+    if spec.engine == "batch":
         batch = clients.batches.get_batch(request={"name": f"{names.location}/batches/{job_id}"})
         uri = batch.runtime_info.output_uri
     else:
@@ -197,7 +207,7 @@ def _await_end(clients: Clients, batches: Sequence[dataproc.Batch], say: Say) ->
 
 
 def _is_on(batch: dataproc.Batch) -> bool:
-    return _batch_status(batch).state in UNDER_WAY
+    return _batch_status(batch).state in ACTIVE_STATES
 
 
 def _wait(operation: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from verger.cloud.deploy.provider import Deployment
+from verger.cloud.deploy.provider import DeploymentSpec
 from verger.errors import CloudError
 from verger.storage.objects import object_path
 from verger.storage.uri import scheme_of
@@ -19,11 +19,11 @@ class Names:
     region: str
 
     @classmethod
-    def of(cls, here: Deployment) -> Names:
+    def of(cls, spec: DeploymentSpec) -> Names:
         """Return those of a deployment."""
-        if not here.project:
+        if not spec.project:
             raise CloudError("which project of Google's cloud? Name it: --project my-project-123456")
-        return cls(here.name, here.project, here.region)
+        return cls(spec.name, spec.project, spec.region)
 
     @property
     def title(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from google.cloud import dataproc_v1 as dataproc
 from google.protobuf.duration_pb2 import Duration
 
-from verger.cloud.deploy.provider import Deployment, Job, Shape
+from verger.cloud.deploy.provider import DeploymentSpec, JobSpec, Shape
 from verger.cloud.gcp.names import Names
 from verger.cloud.pricing.bill import SERVERLESS_GB, SERVERLESS_VCPUS
 
@@ -25,9 +25,9 @@ _HOUR_S = 3600
 _INSTALL_S = 600
 
 
-def cluster(wanted: Deployment, names: Names) -> dataproc.Cluster:
+def cluster(spec: DeploymentSpec, names: Names) -> dataproc.Cluster:
     """Return the cluster: private, marked, and ended by Google when idle or old."""
-    shape = wanted.shape
+    shape = spec.shape
     config = dataproc.ClusterConfig(
         config_bucket=names.bucket,
         temp_bucket=names.bucket,
@@ -41,12 +41,12 @@ def cluster(wanted: Deployment, names: Names) -> dataproc.Cluster:
             )
         ],
         lifecycle_config=dataproc.LifecycleConfig(
-            idle_delete_ttl=Duration(seconds=wanted.idle_minutes * _MINUTE_S),
-            auto_delete_ttl=Duration(seconds=wanted.max_hours * _HOUR_S),
+            idle_delete_ttl=Duration(seconds=spec.idle_minutes * _MINUTE_S),
+            auto_delete_ttl=Duration(seconds=spec.max_hours * _HOUR_S),
         ),
         endpoint_config=dataproc.EndpointConfig(enable_http_port_access=True),
     )
-    if wanted.notebook:
+    if spec.notebook:
         config.software_config.optional_components.append(dataproc.Component(dataproc.Component.JUPYTER))
     if shape.max_workers:
         config.autoscaling_config = dataproc.AutoscalingConfig(policy_uri=names.autoscaling)
@@ -54,7 +54,7 @@ def cluster(wanted: Deployment, names: Names) -> dataproc.Cluster:
     return dataproc.Cluster(project_id=names.project, cluster_name=names.title, labels=names.labels, config=config)
 
 
-def job(names: Names, asked: Job) -> dataproc.Job:
+def job(names: Names, asked: JobSpec) -> dataproc.Job:
     """Return the job: main.py of the package on the cluster."""
     return dataproc.Job(
         placement=dataproc.JobPlacement(cluster_name=names.title),
@@ -63,7 +63,7 @@ def job(names: Names, asked: Job) -> dataproc.Job:
     )
 
 
-def batch(here: Deployment, names: Names, asked: Job) -> dataproc.Batch:
+def batch(spec: DeploymentSpec, names: Names, asked: JobSpec) -> dataproc.Batch:
     """Return the batch: it brings its machines, and they go with it.
 
     There is no initialization action: verger comes as an archive that Spark unpacks beside every worker.
@@ -71,7 +71,7 @@ def batch(here: Deployment, names: Names, asked: Job) -> dataproc.Batch:
     properties = {
         "spark.executorEnv.PYTHONPATH": "./site",
         "spark.dataproc.driverEnv.PYTHONPATH": "./site",
-        "spark.dynamicAllocation.maxExecutors": str(here.shape.most_workers),
+        "spark.dynamicAllocation.maxExecutors": str(spec.shape.peak_workers),
     }
     for side in ("driver", "executor"):
         properties |= {
@@ -93,13 +93,13 @@ def batch(here: Deployment, names: Names, asked: Job) -> dataproc.Batch:
                 subnetwork_uri=names.subnetwork,
                 network_tags=[names.title],
                 staging_bucket=names.bucket,
-                ttl=Duration(seconds=here.max_hours * _HOUR_S),
+                ttl=Duration(seconds=spec.max_hours * _HOUR_S),
             )
         ),
     )
 
 
-def _words(asked: Job) -> list[str]:
+def _words(asked: JobSpec) -> list[str]:
     return [asked.command, asked.src, asked.out, *asked.flags]
 
 

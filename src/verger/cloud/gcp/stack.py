@@ -8,32 +8,32 @@ from __future__ import annotations
 
 from typing import Any
 
-from verger.cloud.deploy.provider import Deployment
+from verger.cloud.deploy.provider import DeploymentSpec
 from verger.cloud.deploy.terraform import Terraform, infra_folder, terraform_of
 from verger.cloud.gcp.names import Names
 
 NOTHING = "none"  # the engine of a deployment that keeps its data alone
 
 
-def prepare(wanted: Deployment, *, engine: str | None = None, force_destroy: bool = False) -> Terraform:
+def prepare(spec: DeploymentSpec, *, engine: str | None = None, force_destroy: bool = False) -> Terraform:
     """Bring the module and the variables into the deployment's folder."""
-    terraform = terraform_of(wanted)
-    told = variables(wanted) | {"engine": engine or wanted.engine, "force_destroy": force_destroy}
+    terraform = terraform_of(spec)
+    told = variables(spec) | {"engine": engine or spec.engine, "force_destroy": force_destroy}
     terraform.prepare(infra_folder("gcp"), told)
     return terraform
 
 
-def variables(wanted: Deployment) -> dict[str, Any]:
+def variables(spec: DeploymentSpec) -> dict[str, Any]:
     """Return Terraform's variables. The bucket is not let go with photos in it, but where `down` is told to."""
-    shape = wanted.shape
+    shape = spec.shape
     return {
-        "name": wanted.name,
-        "project": Names.of(wanted).project,
-        "region": wanted.region,
-        "engine": wanted.engine,
+        "name": spec.name,
+        "project": Names.of(spec).project,
+        "region": spec.region,
+        "engine": spec.engine,
         "workers": shape.workers,
-        "max_workers": shape.most_workers,
-        "budget": wanted.budget_eur,
-        "email": wanted.email,
+        "max_workers": shape.peak_workers,
+        "budget": spec.budget_eur,
+        "email": spec.email,
         "force_destroy": False,
     }

@@ -12,7 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from verger.cloud.pricing.prices import Price, Prices, Region, Source
+from verger.cloud.pricing.prices import Price, Prices, PriceSource, Region
 from verger.cloud.regions import check_region
 from verger.errors import CloudError, SettingsError
 
@@ -43,14 +43,14 @@ _LINUX = {"operatingSystem": "Linux", "tenancy": "Shared", "preInstalledSw": "NA
 _EMR = {"softwareType": "EMR"}
 
 
-def refreshed(prices: Prices, region: str, files: Sequence[Path], today: date) -> Prices:
+def update_prices(prices: Prices, region: str, files: Sequence[Path], today: date) -> Prices:
     """Return the table with what the files say of a region; raises CloudError where one says nothing of it.
 
     The table was read `today` where they replace all that is in it; else it is as old as what they leave.
     """
     check_region("aws", region)
     found: dict[str, dict[str, Price]] = {"machine": {}, "emr": {}, "rate": {}}
-    sources: dict[str, Source] = {}
+    sources: dict[str, PriceSource] = {}
     for path in files:
         offer = _read(path)
         name = f"aws-price-list-{offer['offerCode']}-{region}"
@@ -61,7 +61,7 @@ def refreshed(prices: Prices, region: str, files: Sequence[Path], today: date) -
             raise CloudError(f"{path}: {offer['offerCode']} has no price that we use for {region}; we use {known}")
         for group, what, usd in taken:
             found[group][what] = Price(usd=usd, source=name)
-        sources[name] = Source(page=f"AWS's price list, {offer['offerCode']}, of {published}", sure="verified")
+        sources[name] = PriceSource(page=f"AWS's price list, {offer['offerCode']}, of {published}", sure="verified")
     regions = {provider: dict(table) for provider, table in prices.regions.items()}
     before = regions.setdefault("aws", {}).get(region, Region())
     regions["aws"][region] = Region(**{group: getattr(before, group) | found[group] for group in found})

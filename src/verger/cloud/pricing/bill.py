@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from verger.cloud.deploy.provider import Deployment, Shape
+from verger.cloud.deploy.provider import DeploymentSpec, Shape
 from verger.cloud.pricing.prices import Machine, Prices, Region, price_of
 
 HOURS_A_MONTH = 730
@@ -43,7 +43,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Spent:
+class BilledHours:
     """Hours until the first task, of the run, and after it; `spot`: what a spot machine costs of its price."""
 
     start: float
@@ -62,15 +62,15 @@ class Spent:
         return max(self.start + self.run, MINIMUM_H) if self.run else 0.0
 
 
-def emr(wanted: Deployment, spent: Spent, prices: Prices) -> list[Line]:
+def emr(spec: DeploymentSpec, spent: BilledHours, prices: Prices) -> list[Line]:
     """EMR on EC2: machines, EMR's part of each, disks, the endpoint."""
-    region = prices.region(wanted.provider, wanted.region)
-    billed = _machine_hours(wanted.shape, spent.up, spent.run)
+    region = prices.region(spec.provider, spec.region)
+    billed = _machine_hours(spec.shape, spent.up, spent.run)
     disk_gb_h = sum(
         billed[name] * (EMR_ROOT_GB + EMR_DISK_GB_A_VCPU * prices.machine(name).vcpus) for name in billed
     )
     return [
-        *_machine_lines(wanted.shape, region, spent.up, spent),
+        *_machine_lines(spec.shape, region, spent.up, spent),
         *(
             Line(f"EMR for {name}", billed[name], "hour", price_of(region.emr, name, "EMR on machine"))
             for name in billed
@@ -80,11 +80,11 @@ def emr(wanted: Deployment, spent: Spent, prices: Prices) -> list[Line]:
     ]
 
 
-def serverless(wanted: Deployment, spent: Spent, prices: Prices) -> list[Line]:
+def serverless(spec: DeploymentSpec, spent: BilledHours, prices: Prices) -> list[Line]:
     """EMR Serverless: vCPUs and GB of driver and workers, all of one size; the machine tells the processor."""
-    region = prices.region(wanted.provider, wanted.region)
-    worker_h = _worker_hours(wanted.shape, spent)
-    arch = prices.machine(wanted.shape.machine).arch
+    region = prices.region(spec.provider, spec.region)
+    worker_h = _worker_hours(spec.shape, spent)
+    arch = prices.machine(spec.shape.machine).arch
 
     def line(what: str, quantity: float, unit: str, rate: str) -> Line:
         return Line(what, quantity, unit, price_of(region.rate, f"{rate}-{arch}", "rate"))
@@ -96,22 +96,22 @@ def serverless(wanted: Deployment, spent: Spent, prices: Prices) -> list[Line]:
     ]
 
 
-def dataproc(wanted: Deployment, spent: Spent, prices: Prices) -> list[Line]:
+def dataproc(spec: DeploymentSpec, spent: BilledHours, prices: Prices) -> list[Line]:
     """Dataproc on Compute Engine: machines, a fee for each vCPU, disks."""
-    region = prices.region(wanted.provider, wanted.region)
-    billed = _machine_hours(wanted.shape, spent.up, spent.run)
+    region = prices.region(spec.provider, spec.region)
+    billed = _machine_hours(spec.shape, spent.up, spent.run)
     vcpu_h = sum(billed[name] * prices.machine(name).vcpus for name in billed)
     return [
-        *_machine_lines(wanted.shape, region, spent.up, spent),
+        *_machine_lines(spec.shape, region, spent.up, spent),
         Line("Dataproc", vcpu_h, "vCPU and hour", price_of(region.rate, "dataproc-vcpu", "rate")),
         _disk_line(sum(billed.values()) * DISK_GB, region),
     ]
 
 
-def batch(wanted: Deployment, spent: Spent, prices: Prices) -> list[Line]:
+def batch(spec: DeploymentSpec, spent: BilledHours, prices: Prices) -> list[Line]:
     """Dataproc Serverless: data compute units of driver and workers, all of one size, and their disks."""
-    region = prices.region(wanted.provider, wanted.region)
-    worker_h = _worker_hours(wanted.shape, spent)
+    region = prices.region(spec.provider, spec.region)
+    worker_h = _worker_hours(spec.shape, spent)
     shuffled = worker_h * SERVERLESS_VCPUS * SHUFFLE_GB_A_VCPU / HOURS_A_MONTH
     dcu_h = worker_h * (DCU_A_VCPU * SERVERLESS_VCPUS + DCU_A_GB * SERVERLESS_GB)
     return [
@@ -120,20 +120,20 @@ def batch(wanted: Deployment, spent: Spent, prices: Prices) -> list[Line]:
     ]
 
 
-def databricks_job(wanted: Deployment, spent: Spent, prices: Prices) -> list[Line]:
+def databricks_job(spec: DeploymentSpec, spent: BilledHours, prices: Prices) -> list[Line]:
     """A Databricks job: machines of the cloud below, which end with it, units for each, and disks."""
-    _, region = prices.below(wanted.provider, wanted.region)
-    own = prices.region(wanted.provider, wanted.region)
-    billed = _machine_hours(wanted.shape, spent.working, spent.run)
+    _, region = prices.below(spec.provider, spec.region)
+    own = prices.region(spec.provider, spec.region)
+    billed = _machine_hours(spec.shape, spent.working, spent.run)
     units = sum(billed[name] * _dbu(prices.machine(name)) for name in billed)
     return [
-        *_machine_lines(wanted.shape, region, spent.working, spent),
+        *_machine_lines(spec.shape, region, spent.working, spent),
         Line("Databricks", units, "DBU", price_of(own.rate, "dbu", "rate")),
         _disk_line(sum(billed.values()) * DISK_GB, region),
     ]
 
 
-BILLS: dict[str, Callable[[Deployment, Spent, Prices], list[Line]]] = {
+BILLS: dict[str, Callable[[DeploymentSpec, BilledHours, Prices], list[Line]]] = {
     "emr": emr,
     "serverless": serverless,
     "dataproc": dataproc,
@@ -142,11 +142,11 @@ BILLS: dict[str, Callable[[Deployment, Spent, Prices], list[Line]]] = {
 }
 
 
-def standing(wanted: Deployment, hours: float, prices: Prices) -> list[Line]:
+def standing(spec: DeploymentSpec, hours: float, prices: Prices) -> list[Line]:
     """Return what is paid from `up` to `down`, also while there is no machine: on AWS the endpoint."""
-    if wanted.provider != "aws":
+    if spec.provider != "aws":
         return []
-    return [_endpoint_line(hours, prices.region(wanted.provider, wanted.region))]
+    return [_endpoint_line(hours, prices.region(spec.provider, spec.region))]
 
 
 def _machine_hours(shape: Shape, up: float, run: float) -> dict[str, float]:
@@ -156,7 +156,7 @@ def _machine_hours(shape: Shape, up: float, run: float) -> dict[str, float]:
     return billed
 
 
-def _machine_lines(shape: Shape, region: Region, up: float, spent: Spent) -> list[Line]:
+def _machine_lines(shape: Shape, region: Region, up: float, spent: BilledHours) -> list[Line]:
     share = spent.spot if shape.spot else 1.0
     usd = price_of(region.machine, shape.machine, "machine")
     primary_usd = price_of(region.machine, shape.primary, "machine")
@@ -173,13 +173,13 @@ def cores_a_worker(engine: str, machine: Machine) -> int:
     return SERVERLESS_VCPUS if engine in ("serverless", "batch") else machine.vcpus
 
 
-def _worker_hours(shape: Shape, spent: Spent) -> float:
+def _worker_hours(shape: Shape, spent: BilledHours) -> float:
     """Hours of a driver and all workers, that are there only while the job is."""
-    return (1 + shape.most_workers) * spent.working
+    return (1 + shape.peak_workers) * spent.working
 
 
 def _added(shape: Shape) -> int:
-    return shape.most_workers - shape.workers
+    return shape.peak_workers - shape.workers
 
 
 def _dbu(machine: Machine) -> float:

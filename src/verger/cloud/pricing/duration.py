@@ -55,7 +55,7 @@ _N_FEATURES = 1280
 
 
 @dataclass(frozen=True)
-class Job:
+class Workload:
     """Photos of 5 kB in an object store, loose or packed, on so many cores."""
 
     n_photos: int
@@ -101,7 +101,7 @@ class Job:
         return self.n_tasks * (1 + 2) + self.n_sums + 2 * self.n_projecting + lists
 
 
-def stages_s(job: Job) -> dict[str, float]:
+def stages_s(job: Workload) -> dict[str, float]:
     """Return the seconds of each stage of `verger run`; only `featurize` and `reduce` use more than the driver."""
     return {
         "start": MEASURED.start_s,
@@ -114,12 +114,12 @@ def stages_s(job: Job) -> dict[str, float]:
     }
 
 
-def hours(job: Job) -> float:
+def hours(job: Workload) -> float:
     """Return the whole run's."""
     return sum(stages_s(job).values()) / 3600
 
 
-def _listing_s(job: Job) -> float:
+def _listing_s(job: Workload) -> float:
     if job.is_packed:
         return ASSUMED.list_page_ms / 1000
     pages = job.n_photos / 1000 * ASSUMED.list_page_ms / 1000 / ASSUMED.lists_at_a_time
@@ -127,7 +127,7 @@ def _listing_s(job: Job) -> float:
     return max(pages, job.n_photos * MEASURED.list_us / 1e6) + writing
 
 
-def _computing_s(job: Job) -> float:
+def _computing_s(job: Workload) -> float:
     rounds = math.ceil(job.n_tasks / job.n_cores)
     return rounds * job.task_s + _broadcast_s(job.n_cores)
 
@@ -138,28 +138,28 @@ def _broadcast_s(n_cores: int) -> float:
     return math.ceil(math.log2(n_executors + 1)) * MEASURED.network_bytes / ASSUMED.network_bytes_per_s
 
 
-def _dispatching_s(job: Job, n_jobs: int) -> float:
+def _dispatching_s(job: Workload, n_jobs: int) -> float:
     return n_jobs * job.n_tasks * MEASURED.dispatch_ms / 1000
 
 
-def _reading_s(job: Job) -> float:
+def _reading_s(job: Workload) -> float:
     """The store's own limit on requests."""
     return job.gets / (ASSUMED.gets_per_s_and_prefix * ASSUMED.n_prefixes)
 
 
-def _opening_s(job: Job) -> float:
+def _opening_s(job: Workload) -> float:
     """A table's files, footer and column, by the driver, which waits for some at a time."""
     return job.n_tasks * max(MEASURED.open_ms, 2 * ASSUMED.request_ms / ASSUMED.files_ahead) / 1000
 
 
-def _reducing_s(job: Job) -> float:
+def _reducing_s(job: Workload) -> float:
     each_us = MEASURED.moments_us + MEASURED.project_us
     computing = job.n_photos * each_us / 1e6 / min(job.n_cores, job.n_projecting)
     dispatching = (job.n_projecting + job.n_sums) * MEASURED.dispatch_ms / 1000
     return _opening_s(job) + max(computing, dispatching) + _merging_s(job) + MEASURED.fit_s
 
 
-def _merging_s(job: Job) -> float:
+def _merging_s(job: Workload) -> float:
     """At every level each task fetches eight moments and merges them; the driver does as much at the end."""
     each_s = FAN_IN * (MEASURED.merge_ms / 1000 + MEASURED.moments_bytes / ASSUMED.network_bytes_per_s)
     spent_s, n_sums = each_s, job.n_sums

@@ -9,16 +9,16 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from verger.cloud.deploy.provider import Deployment
+from verger.cloud.deploy.provider import DeploymentSpec
 from verger.cloud.deploy.targets import check_engine
-from verger.cloud.pricing.bill import BILLS, HOURS_A_MONTH, Line, Spent, cores_a_worker, standing
+from verger.cloud.pricing.bill import BILLS, HOURS_A_MONTH, BilledHours, Line, cores_a_worker, standing
 from verger.cloud.pricing.calibration import Calibration
-from verger.cloud.pricing.duration import MEASURED, Job, hours
+from verger.cloud.pricing.duration import MEASURED, Workload, hours
 from verger.cloud.pricing.prices import Prices, Range, price_of
 from verger.errors import CloudError, SettingsError
 
-MOST_PHOTOS = 10**10  # a search for how many are paid by a sum ends there
-MOST_PHOTO_KB = 10**6
+MAX_PHOTOS = 10**10  # a search for how many are paid by a sum ends there
+MAX_PHOTO_KB = 10**6
 
 # How many times as long as a core of the calibration one of theirs takes for a photo: the processor's own speed,
 # two threads on one core, a cluster (benchmarks/results.md: 0.93 of the speed), photos from a store (0.61, with the
@@ -38,10 +38,10 @@ START_MINUTES = {
 REDONE = Range(0, 0.05, 0.25)
 
 # Engines whose machines stay when the work is done, until they have idled long enough.
-LINGERING = ("emr", "dataproc")
+IDLING_ENGINES = ("emr", "dataproc")
 
 # Engines that end a job after `max_hours`, or its cluster; EMR's is told of by an alarm.
-ENDING = ("serverless", "dataproc", "batch", "job")
+TIME_LIMITED_ENGINES = ("serverless", "dataproc", "batch", "job")
 
 # infra/aws alone makes a key for the bucket, and an alarm.
 HAS_KEY = ("aws",)
@@ -57,7 +57,7 @@ CASES = ("low", "typical", "high")
 
 
 @dataclass(frozen=True)
-class Photos:
+class PhotoSet:
     """Photos to be priced: how many, their mean bytes and megapixels.
 
     megapixels: None where only the bytes are known. is_packed: they take a request a shard instead of one each.
@@ -71,9 +71,9 @@ class Photos:
     decode: str = "exact"
 
     @classmethod
-    def described(
+    def from_sizes(
         cls, count: int, calibration: Calibration, mean_kb: float | None = None, megapixels: float | None = None
-    ) -> Photos:
+    ) -> PhotoSet:
         """Return photos by what is known of their size: that of the calibration's where nothing is."""
         if mean_kb is not None:
             mean_bytes = mean_kb * 1000
@@ -91,8 +91,8 @@ class Estimate:
     eur_once: the requests that bring the photos there.
     """
 
-    deployment: Deployment
-    photos: Photos
+    deployment: DeploymentSpec
+    photos: PhotoSet
     hours: Range
     eur: Range
     lines: tuple[Line, ...]
@@ -102,8 +102,8 @@ class Estimate:
 
 
 def estimate(
-    deployment: Deployment,
-    photos: Photos,
+    deployment: DeploymentSpec,
+    photos: PhotoSet,
     calibration: Calibration,
     prices: Prices,
     standing_h: float = 0.0,
@@ -122,21 +122,21 @@ def estimate(
     return Estimate(deployment, photos, Range(*waited), Range(*eur), typical, month, until_down, once)
 
 
-def hourly(deployment: Deployment, prices: Prices) -> tuple[Line, ...]:
+def idle_hour(deployment: DeploymentSpec, prices: Prices) -> tuple[Line, ...]:
     """Return what an hour costs in which it is up, at its smallest, and nothing runs."""
     _check(deployment)
-    idle = Spent(start=0, run=0, idle=1, spot=1)
+    idle = BilledHours(start=0, run=0, idle=1, spot=1)
     return tuple(line for line in BILLS[deployment.engine](deployment, idle, prices) if line.quantity)
 
 
-def dearest_hour(deployment: Deployment, prices: Prices) -> tuple[Line, ...]:
+def busiest_hour(deployment: DeploymentSpec, prices: Prices) -> tuple[Line, ...]:
     """Return what an hour costs at most: all workers at work, spot machines as dear as they may be."""
     _check(deployment)
-    busy = Spent(start=0, run=1, idle=0, spot=_spot(deployment, prices).high)
+    busy = BilledHours(start=0, run=1, idle=0, spot=_spot(deployment, prices).high)
     return tuple(line for line in BILLS[deployment.engine](deployment, busy, prices) if line.quantity)
 
 
-def eur_a_month_until_down(deployment: Deployment, prices: Prices) -> float:
+def eur_a_month_until_down(deployment: DeploymentSpec, prices: Prices) -> float:
     """Return what a month costs from `up` to `down`, whether there are machines or not: on AWS the endpoint."""
     return eur_of(standing(deployment, HOURS_A_MONTH, prices), prices)
 
@@ -146,7 +146,7 @@ def eur_of(lines: Iterable[Line], prices: Prices) -> float:
     return prices.eur_per_usd * sum(line.usd for line in lines)
 
 
-def usd_a_month(deployment: Deployment, photos: Photos, calibration: Calibration, prices: Prices) -> float:
+def usd_a_month(deployment: DeploymentSpec, photos: PhotoSet, calibration: Calibration, prices: Prices) -> float:
     """Return what photos and results cost a month, with their key and the alarm where there is one."""
     _, region = prices.below(deployment.provider, deployment.region)
     stored_gb = photos.count * (photos.mean_bytes + result_bytes(calibration)) / 1e9
@@ -156,7 +156,7 @@ def usd_a_month(deployment: Deployment, photos: Photos, calibration: Calibration
     return usd
 
 
-def _usd_once(deployment: Deployment, photos: Photos, prices: Prices) -> float:
+def _usd_once(deployment: DeploymentSpec, photos: PhotoSet, prices: Prices) -> float:
     """A request for each photo, or shard, that is brought into the bucket; the bytes are free."""
     _, region = prices.below(deployment.provider, deployment.region)
     n_shards = math.ceil(photos.count * photos.mean_bytes / SHARD_BYTES)
@@ -180,48 +180,48 @@ def check_budget(estimated: Estimate, max_eur: float, fitting: str = "") -> None
         )
 
 
-def count_of(photos: str | float | None) -> int:
+def parse_photo_count(photos: str | float | None) -> int:
     """Return how many photos a number, or the word for one (1e6), says. Raises SettingsError."""
     try:
         count = float(photos or 0)
     except ValueError:
         count = 0
-    if not 1 <= count <= MOST_PHOTOS:
+    if not 1 <= count <= MAX_PHOTOS:
         raise SettingsError("photos", photos, "how many: 22688 or 1e6")
     return round(count)
 
 
-def _check(deployment: Deployment, photos: Photos | None = None) -> None:
+def _check(deployment: DeploymentSpec, photos: PhotoSet | None = None) -> None:
     check_engine(deployment.provider, deployment.engine)
     if photos is not None and photos.count < 1:
         raise SettingsError("photos", photos.count, "one at least")
-    if photos is not None and not 0 <= photos.mean_bytes <= 1000 * MOST_PHOTO_KB:
-        raise SettingsError("mean_kb", photos.mean_bytes / 1000, f"0 to {MOST_PHOTO_KB:,} kB a photo")
+    if photos is not None and not 0 <= photos.mean_bytes <= 1000 * MAX_PHOTO_KB:
+        raise SettingsError("mean_kb", photos.mean_bytes / 1000, f"0 to {MAX_PHOTO_KB:,} kB a photo")
 
 
-def _job(deployment: Deployment, photos: Photos, calibration: Calibration, prices: Prices) -> Job:
+def _job(deployment: DeploymentSpec, photos: PhotoSet, calibration: Calibration, prices: Prices) -> Workload:
     shape = deployment.shape
     each = cores_a_worker(deployment.engine, prices.machine(shape.machine))
-    n_cores = shape.most_workers * each
+    n_cores = shape.peak_workers * each
     if photos.megapixels is None:
         photo_ms = calibration.photo_ms(photos.mean_bytes)
     else:
         photo_ms = calibration.photo_ms_by_pixels(photos.megapixels, photos.decode)
-    return Job(photos.count, n_cores, photo_ms, round(photos.mean_bytes), photos.is_packed)
+    return Workload(photos.count, n_cores, photo_ms, round(photos.mean_bytes), photos.is_packed)
 
 
-def _spent(deployment: Deployment, job: Job, prices: Prices, standing_h: float, case: str) -> Spent:
+def _spent(deployment: DeploymentSpec, job: Workload, prices: Prices, standing_h: float, case: str) -> BilledHours:
     """How long each phase takes in the best, the likely and the worst case."""
     slowness = getattr(SLOWNESS[prices.machine(deployment.shape.machine).arch], case)
-    run = hours(Job(job.n_photos, job.n_cores, job.photo_ms * slowness, job.photo_bytes, job.is_packed))
+    run = hours(Workload(job.n_photos, job.n_cores, job.photo_ms * slowness, job.photo_bytes, job.is_packed))
     spot = getattr(_spot(deployment, prices), case)
     if deployment.has_spot:
         run *= 1 + getattr(REDONE, case)
-    idle = deployment.idle_minutes / 60 + standing_h if deployment.engine in LINGERING else 0.0
-    return Spent(getattr(START_MINUTES[deployment.engine], case) / 60, run, idle, spot)
+    idle = deployment.idle_minutes / 60 + standing_h if deployment.engine in IDLING_ENGINES else 0.0
+    return BilledHours(getattr(START_MINUTES[deployment.engine], case) / 60, run, idle, spot)
 
 
-def _spot(deployment: Deployment, prices: Prices) -> Range:
+def _spot(deployment: DeploymentSpec, prices: Prices) -> Range:
     """What a machine that is added costs of its price on demand."""
     if not deployment.has_spot:
         return Range(1, 1, 1)
@@ -229,7 +229,9 @@ def _spot(deployment: Deployment, prices: Prices) -> Range:
     return prices.spot_of(cloud)
 
 
-def _lines(deployment: Deployment, job: Job, calibration: Calibration, prices: Prices, spent: Spent) -> list[Line]:
+def _lines(
+    deployment: DeploymentSpec, job: Workload, calibration: Calibration, prices: Prices, spent: BilledHours
+) -> list[Line]:
     """What the machines cost, then what the store does."""
     _, region = prices.below(deployment.provider, deployment.region)
     results_gb = job.n_photos * result_bytes(calibration) / 1e9

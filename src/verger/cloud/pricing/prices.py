@@ -62,7 +62,7 @@ class _Form(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Source(_Form):
+class PriceSource(_Form):
     """The page a price is from, and how sure it is (see prices.toml)."""
 
     page: str
@@ -106,7 +106,7 @@ class Prices(_Form):
     read: date
     eur_per_usd: float = Field(gt=0)
     eur_read: date
-    sources: dict[str, Source]
+    sources: dict[str, PriceSource]
     machines: dict[str, Machine]
     spot: dict[str, Range]
     regions: dict[str, dict[str, Region]]

@@ -6,7 +6,7 @@ the two.
 
 from __future__ import annotations
 
-from verger.cloud.deploy.provider import Deployment
+from verger.cloud.deploy.provider import DeploymentSpec
 from verger.cloud.regions import EU_REGIONS
 
 # Databricks' release notes: 17.3 LTS is Spark 4.0.0 with Scala 2.13 alone, supported until October 2028. 16.4 LTS,
@@ -47,25 +47,25 @@ def tags(name: str) -> dict[str, str]:
     return {"project": "verger", "deployment": name}
 
 
-def policy_definition(wanted: Deployment) -> Json:
+def policy_definition(spec: DeploymentSpec) -> Json:
     """Return the rules of every cluster: it ends when idle, is marked, and is no larger than asked for."""
-    shape = wanted.shape
+    shape = spec.shape
     rules: Json = {
-        "autotermination_minutes": {"type": "fixed", "value": wanted.idle_minutes, "hidden": True},
+        "autotermination_minutes": {"type": "fixed", "value": spec.idle_minutes, "hidden": True},
         "data_security_mode": {"type": "fixed", "value": SECURITY_MODE},
         "spark_version": {"type": "fixed", "value": RUNTIME},
         "node_type_id": {"type": "allowlist", "values": [shape.machine, shape.primary]},
         "driver_node_type_id": {"type": "allowlist", "values": [shape.machine, shape.primary]},
     }
-    most = shape.most_workers
+    most = shape.peak_workers
     size = "autoscale.max_workers" if shape.max_workers else "num_workers"
     rules[size] = {"type": "range", "maxValue": most}
     return rules | {
-        f"custom_tags.{key}": {"type": "fixed", "value": value} for key, value in tags(wanted.name).items()
+        f"custom_tags.{key}": {"type": "fixed", "value": value} for key, value in tags(spec.name).items()
     }
 
 
-def job_settings(wanted: Deployment, policy_id: str, volume: str) -> Json:
+def job_settings(spec: DeploymentSpec, policy_id: str, volume: str) -> Json:
     """Return the job: main.py of the package on a cluster that lives as long as a run.
 
     volume: the folder of the deployment's files, /Volumes/CATALOG/SCHEMA/files.
@@ -74,27 +74,27 @@ def job_settings(wanted: Deployment, policy_id: str, volume: str) -> Json:
         "task_key": _KEY,
         "job_cluster_key": _KEY,
         "spark_python_task": {"python_file": f"{volume}/packages/main.py", "source": "WORKSPACE"},
-        "timeout_seconds": wanted.max_hours * 3600,
+        "timeout_seconds": spec.max_hours * 3600,
     }
     settings: Json = {
-        "name": title(wanted.name),
-        "tags": tags(wanted.name),
+        "name": title(spec.name),
+        "tags": tags(spec.name),
         "max_concurrent_runs": 1,
         "queue": {"enabled": True},
         "tasks": [task],
-        "job_clusters": [{"job_cluster_key": _KEY, "new_cluster": _cluster(wanted, policy_id, volume)}],
+        "job_clusters": [{"job_cluster_key": _KEY, "new_cluster": _cluster(spec, policy_id, volume)}],
     }
-    if wanted.email:
-        settings["email_notifications"] = {"on_failure": [wanted.email]}
+    if spec.email:
+        settings["email_notifications"] = {"on_failure": [spec.email]}
     return settings
 
 
-def _cluster(wanted: Deployment, policy_id: str, volume: str) -> Json:
-    shape = wanted.shape
+def _cluster(spec: DeploymentSpec, policy_id: str, volume: str) -> Json:
+    shape = spec.shape
     size: Json = {"num_workers": shape.workers}
     if shape.max_workers:
         size = {"autoscale": {"min_workers": shape.workers, "max_workers": shape.max_workers}}
-    attributes = f"{cloud_of(wanted.region)}_attributes"
+    attributes = f"{cloud_of(spec.region)}_attributes"
     return {
         **size,
         "spark_version": RUNTIME,
@@ -103,7 +103,7 @@ def _cluster(wanted: Deployment, policy_id: str, volume: str) -> Json:
         "data_security_mode": SECURITY_MODE,
         "policy_id": policy_id,
         attributes: (_SPOT if shape.spot else _STEADY)[attributes],
-        "custom_tags": tags(wanted.name),
+        "custom_tags": tags(spec.name),
         "init_scripts": [{"volumes": {"destination": f"{volume}/packages/init.sh"}}],
         "spark_env_vars": {"VERGER_PACKAGE": f"{volume}/packages"},
         "cluster_log_conf": {"volumes": {"destination": f"{volume}/logs"}},
