@@ -46,7 +46,7 @@ def test_the_simulated_tasks_are_those_of_a_listing(tmp_path: Path) -> None:
         Image.new("RGB", (4, 4)).save(tmp_path / f"{number}.jpg")
     n_bytes = (tmp_path / "0.jpg").stat().st_size
     listing = write_listing(str(tmp_path), Selection(), tmp_path / "listing", n_cores=2)
-    assert listing.n_tasks == Workload(30, 2, photo_bytes=n_bytes).n_tasks == 8
+    assert listing.n_partitions == Workload(30, 2, photo_bytes=n_bytes).n_tasks == 8
 
 
 def test_moments_are_merged_by_eights_until_the_driver_takes_the_last() -> None:

@@ -12,7 +12,7 @@ from pyspark.sql import Row, SparkSession
 
 from verger.engine.spark.compat import is_local
 from verger.errors import SourceError
-from verger.sources.partitions import TASK_WEIGHT, Cut, Listing, Selection, write_listing
+from verger.sources.partitions import MAX_WEIGHT, Listing, PartitionRule, Selection, write_listing
 from verger.sources.walk import Skipped, walk_source
 from verger.spark_ml.images import images, read_images, sent_along, with_content
 from verger.storage.schemas import IMAGES
@@ -162,7 +162,7 @@ def test_a_file_too_large_for_a_photo_weighs_no_more_than_the_largest(tmp_path: 
     os.truncate(folder / "0000.jpg", 4 << 40)
     listing = write_listing(str(folder), Selection(), tmp_path / "listing", n_cores=2)
     assert listing.max_bytes == listing.n_bytes == 500_000_000
-    assert listing.n_tasks <= 8
+    assert listing.n_partitions <= 8
 
 
 def test_tasks_are_cut_by_bytes_and_count(tmp_path: Path) -> None:
@@ -178,21 +178,21 @@ def test_tasks_are_cut_by_bytes_and_count(tmp_path: Path) -> None:
     weights = []
     for file in sorted(listing.folder.iterdir()):
         weights.append(sum(1 + n / 250_000 for n in pq.read_table(file)["length"].to_pylist()))
-    assert listing.n_tasks == len(weights) == 8
-    assert max(weights) <= TASK_WEIGHT
+    assert listing.n_partitions == len(weights) == 8
+    assert max(weights) <= MAX_WEIGHT
     assert max(weights) - min(weights) <= 2 * 21
     small = write_listing(str(folder), Selection(limit=3), tmp_path / "small", n_cores=2)
-    assert small.n_tasks == 3
+    assert small.n_partitions == 3
 
 
 def test_of_millions_of_photos_the_tasks_grow_and_not_their_number(tmp_path: Path) -> None:
-    assert Cut().n_tasks(10**8, 5_000 * 10**8, n_cores=2_000) == 20_000
-    assert Cut().n_tasks(10**6, 5_000 * 10**6, n_cores=16) == 1_344, "still by weight, in whole rounds"
-    assert Cut().n_tasks(10**8, 5_000 * 10**8, n_cores=8_000) == 32_000, "four a core all the same"
+    assert PartitionRule().n_partitions(10**8, 5_000 * 10**8, n_cores=2_000) == 20_000
+    assert PartitionRule().n_partitions(10**6, 5_000 * 10**6, n_cores=16) == 1_344, "by weight, in whole rounds"
+    assert PartitionRule().n_partitions(10**8, 5_000 * 10**8, n_cores=8_000) == 32_000, "four a core all the same"
     for i in range(50):
         (tmp_path / f"{i:02d}.jpg").write_bytes(b"x")
-    cut = Cut(task_weight=1, tasks_per_core=1, max_tasks=10)
-    listing = write_listing(str(tmp_path), Selection(), tmp_path / "listing", n_cores=2, cut=cut)
+    rule = PartitionRule(max_weight=1, min_per_core=1, max_partitions=10)
+    listing = write_listing(str(tmp_path), Selection(), tmp_path / "listing", n_cores=2, rule=rule)
     assert [pq.read_table(file).num_rows for file in sorted(listing.folder.iterdir())] == [5] * 10
 
 
@@ -216,7 +216,7 @@ def test_a_cluster_that_sees_no_folder_of_ours_gets_the_listing_sent(spark: Spar
     listing = write_listing(str(tree), Selection(), folder)
     here, sent = images(spark, listing), sent_along(spark, listing)
     shutil.rmtree(folder)
-    assert sent.rdd.getNumPartitions() == listing.n_tasks
+    assert sent.rdd.getNumPartitions() == listing.n_partitions
     assert sorted(sent.collect()) == sorted(read_images(spark, str(tree)).collect())
     assert is_local(spark) and here.columns == sent.columns
 

@@ -107,7 +107,7 @@ def test_a_shard_is_cut_into_row_groups_and_a_task_has_whole_ones(
     assert n_groups >= 3
     packed = find_packed(str(tmp_path / "packed"))
     assert packed is not None
-    assert write_packed_listing(packed, Selection(), tmp_path / "listing").n_tasks == n_groups
+    assert write_packed_listing(packed, Selection(), tmp_path / "listing").n_partitions == n_groups
 
 
 def test_parity_is_checked_on_the_bytes_that_were_read(tmp_path: Path) -> None:

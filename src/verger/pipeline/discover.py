@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, cast
 from verger.engine.spark.hadoop import HadoopFolder, find_hadoop, hadoop_images
 from verger.errors import SettingsError
 from verger.pipeline.context import LISTING, Workplace
-from verger.sources.packed import SHARDS, find_packed, write_packed_listing
-from verger.sources.partitions import Cut, Listing, Selection, task_file, write_listing
+from verger.sources.packed import SHARD_RULE, find_packed, write_packed_listing
+from verger.sources.partitions import Listing, PartitionRule, Selection, partition_file, write_listing
 from verger.storage.uri import AnyPath
 from verger.tasks.featurize import Partition
 
@@ -28,7 +28,7 @@ def find_photos(place: Workplace, src: str) -> Photos:
 
 
 def list_photos(place: Workplace, src: str) -> Listing:
-    """List loose or packed photos, cut into tasks."""
+    """List loose or packed photos, split into partitions."""
     packed = find_packed(src)
     if packed is None:
         return _listed(place, lambda folder: _write_loose(place, src, folder))
@@ -36,14 +36,14 @@ def list_photos(place: Workplace, src: str) -> Listing:
 
 
 def list_shards(place: Workplace, src: str) -> Listing:
-    """List loose photos, cut into shards to pack."""
+    """List loose photos, split into shards to pack."""
     if find_packed(src) is not None:
         raise SettingsError("source", src, "loose photos: these are packed already")
-    return _listed(place, lambda folder: _write_loose(place, src, folder, SHARDS))
+    return _listed(place, lambda folder: _write_loose(place, src, folder, SHARD_RULE))
 
 
-def _write_loose(place: Workplace, src: str, folder: AnyPath, cut: Cut | None = None) -> Listing:
-    return write_listing(src, selection(place), folder, place.engine.n_slots, cut)
+def _write_loose(place: Workplace, src: str, folder: AnyPath, rule: PartitionRule | None = None) -> Listing:
+    return write_listing(src, selection(place), folder, place.engine.n_slots, rule)
 
 
 def _listed(place: Workplace, write: Callable[[AnyPath], Listing]) -> Listing:
@@ -63,7 +63,9 @@ def selection(place: Workplace) -> Selection:
 
 def partitions_of(listing: Listing) -> list[Partition]:
     """Return the tasks of a listing."""
-    return [Partition(number, str(task_file(listing.folder, number))) for number in range(listing.n_tasks)]
+    return [
+        Partition(number, str(partition_file(listing.folder, number))) for number in range(listing.n_partitions)
+    ]
 
 
 def hadoop_frame(place: Workplace, photos: HadoopFolder) -> DataFrame:

@@ -29,7 +29,7 @@ _N_PARITY_PHOTOS = 16
 def pack(place: Workplace, listing: Listing) -> None:
     """Write the photos with their bytes into shards: without their metadata, unless these are asked for."""
     counts, settings = place.manifest.counts, place.settings
-    counts |= {"bytes": listing.n_bytes, "max_bytes": listing.max_bytes, "shards": listing.n_tasks}
+    counts |= {"bytes": listing.n_bytes, "max_bytes": listing.max_bytes, "shards": listing.n_partitions}
     group_bytes = row_group_bytes(listing.n_photos, listing.n_bytes)
     folder = place.stage / IMAGES
     job = PackJob(

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from verger.errors import ResultError
 from verger.kernel.networks.network import Network
 from verger.pipeline.context import FEATURES, LISTING
-from verger.sources.partitions import Cut, Listing, task_file, write_task
+from verger.sources.partitions import Listing, PartitionRule, partition_file, write_partition
 from verger.storage.arrow import booleans, longs
 from verger.storage.commit import read_manifest
 from verger.storage.manifest import Manifest
@@ -264,20 +264,20 @@ def make_plan(listing: Listing, earlier: Earlier, folder: AnyPath, *, prune: boo
     matches = [_Match.of(rows, earlier) for rows in _tasks(listing)]
     gone = _gone(earlier, np.concatenate([match.paths for match in matches]))
     for rows in _cut([gone], _GONE_ROWS_A_TASK) if not prune else ():
-        write_task(rows, task_file(listing.folder, listing.n_tasks))
-        listing = replace(listing, n_photos=listing.n_photos + rows.num_rows, n_tasks=listing.n_tasks + 1)
+        write_partition(rows, partition_file(listing.folder, listing.n_partitions))
+        listing = replace(listing, n_photos=listing.n_photos + rows.num_rows, n_partitions=listing.n_partitions + 1)
         matches.append(_Match.of(rows, earlier))
     is_kept = _kept(listing, matches, earlier)
     n_todo = listing.n_photos - int(earlier.n_rows[is_kept].sum())
     n_bytes = listing.n_bytes * n_todo // listing.n_photos  # about
-    todo = replace(listing, folder=folder, n_photos=n_todo, n_bytes=n_bytes, n_tasks=0)
+    todo = replace(listing, folder=folder, n_photos=n_todo, n_bytes=n_bytes, n_partitions=0)
     marked = partial(_marked, listing, matches, earlier, is_kept)
     is_increment = bool(is_kept[: earlier.n_published_tables].any())
     n_unchanged = 0
     if is_increment:  # small tables of the result in place are joined, apart from what is new
         rows_a_task = _rows_a_task(todo, n_cores)
         todo = _write_todo(todo, marked(is_unchanged=True), rows_a_task)
-        n_unchanged = todo.n_tasks
+        n_unchanged = todo.n_partitions
         todo = _write_todo(todo, marked(is_unchanged=False), rows_a_task)
     else:  # the tasks stay as they are: a result does not depend on what was known
         todo = _write_todo(todo, marked(is_unchanged=None), None)
@@ -296,11 +296,11 @@ def make_plan(listing: Listing, earlier: Earlier, folder: AnyPath, *, prune: boo
 
 def _write_todo(todo: Listing, marked: Iterable[pa.Table], rows_each: int | None) -> Listing:
     """Write rows as further tasks of `todo`; return it with them."""
-    n_tasks = todo.n_tasks
+    n_partitions = todo.n_partitions
     for rows in _cut(marked, rows_each):
-        write_task(rows, task_file(todo.folder, n_tasks))
-        n_tasks += 1
-    return replace(todo, n_tasks=n_tasks)
+        write_partition(rows, partition_file(todo.folder, n_partitions))
+        n_partitions += 1
+    return replace(todo, n_partitions=n_partitions)
 
 
 def _n_published_rows(matches: list[_Match], earlier: Earlier) -> int:
@@ -367,15 +367,15 @@ def _kept(listing: Listing, matches: list[_Match], earlier: Earlier) -> Bools:
     n_found = np.zeros(len(earlier.n_rows), np.int64)
     for match in matches:
         n_found += np.bincount(match.by_row[match.by_row != NOWHERE] >> ROW_BITS, minlength=len(n_found))
-    is_small = earlier.n_rows * _SMALL < listing.n_photos / listing.n_tasks
+    is_small = earlier.n_rows * _SMALL < listing.n_photos / listing.n_partitions
     is_kept: Bools = (n_found == earlier.n_rows) & ~is_small
     return is_kept
 
 
 def _rows_a_task(todo: Listing, n_cores: int) -> int:
-    """Return how many photos a task has where they are cut anew, by the rule of the listing."""
-    n_tasks = Cut().n_tasks(todo.n_photos, todo.n_bytes, n_cores)
-    return max(1, -(-todo.n_photos // n_tasks))
+    """Return how many photos a task has where they are split again, by the rule of the listing."""
+    n_partitions = PartitionRule().n_partitions(todo.n_photos, todo.n_bytes, n_cores)
+    return max(1, -(-todo.n_photos // n_partitions))
 
 
 def _cut(tables: Iterable[pa.Table], rows_each: int | None) -> Iterator[pa.Table]:

@@ -1,1 +1,1 @@
-"""Photos to read: find, label and partition them, and read their bytes."""
+"""Sources of photos: find, label and partition them, and read their bytes."""

@@ -1,4 +1,4 @@
-"""The bytes of photos, from files and object stores."""
+"""Reading photos' bytes from files and object stores."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from verger.storage.uri import is_local, to_local
 
 Content = bytes | DecodeError
 
-# Photos asked of an object store at a time: an answer takes ten times as long as a photo's features.
+# Photos requested from an object store at a time: a request takes ten times as long as a photo's features.
 _AHEAD = 16
 
 
 def read_photo(uri: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
-    """Return the bytes of a file or object, or raise DecodeError saying why they cannot be had.
+    """Return the bytes of a file or object.
 
-    Nothing is read of one that has too many bytes for a photo of `max_pixels`. A store that fails, and not the
-    photo, is a StorageError: asked again later it may well have it.
+    Raises DecodeError where this photo cannot be read, or is too large for a photo of `max_pixels` (then nothing is
+    read); StorageError where the store itself fails, so that a later attempt may succeed.
     """
     try:
         remote = object_path(uri)
         if remote is not None:
             return remote.read_bytes(partial(check_file_size, max_pixels=max_pixels))
         if not is_local(uri):
-            raise ValueError("neither a file nor in a store that verger knows")
+            raise ValueError("neither a local file nor in a supported object store")
         return _read_file(to_local(uri), max_pixels)
     except MemoryError as error:
         raise DecodeError(Reason.POISON, "reading it takes more memory than there is") from error
     except (OSError, ValueError) as error:
-        words = getattr(error, "strerror", None) or error
-        raise DecodeError(Reason.UNREADABLE, f"{type(error).__name__}: {words}"[:500]) from error
+        cause = getattr(error, "strerror", None) or error
+        raise DecodeError(Reason.UNREADABLE, f"{type(error).__name__}: {cause}"[:500]) from error
     except StorageError as error:
         if not error.is_refusal:
             raise
@@ -46,27 +46,27 @@ def read_photo(uri: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
 
 
 def _read_file(path: str, max_pixels: int) -> bytes:
-    """Return the bytes of a file; a pipe or a device has no end that is known."""
+    """Return the bytes of a regular file; reading a pipe or a device might never end."""
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
-        raise ValueError("it is no regular file")
+        raise ValueError("not a regular file")
     check_file_size(status.st_size, max_pixels)
     with open(path, "rb") as file:
         return file.read()
 
 
 def read_photos(uris: Sequence[str | None], max_pixels: int = DEFAULT_MAX_PIXELS) -> Iterator[Content]:
-    """Yield the bytes of each photo, or why they cannot be had, in order; see `read_photo`.
+    """Yield each photo's bytes, or the DecodeError of `read_photo`, in order.
 
-    Of an object store some are asked for ahead, since it takes its time to answer.
+    Photos in an object store are requested ahead, several at a time, because each request is slow.
     """
     if all(uri is None or is_local(uri) for uri in uris):
         for uri in uris:
-            yield _read_or_say(uri, max_pixels)
+            yield _read_or_error(uri, max_pixels)
         return
     reading: deque[Future[Content]] = deque()
     for uri in uris:
-        reading.append(_readers().submit(_read_or_say, uri, max_pixels))
+        reading.append(_thread_pool().submit(_read_or_error, uri, max_pixels))
         if len(reading) >= _AHEAD:
             yield reading.popleft().result()
     while reading:
@@ -74,11 +74,11 @@ def read_photos(uris: Sequence[str | None], max_pixels: int = DEFAULT_MAX_PIXELS
 
 
 @functools.cache
-def _readers() -> ThreadPoolExecutor:
+def _thread_pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(_AHEAD, thread_name_prefix="verger-read")
 
 
-def _read_or_say(uri: str | None, max_pixels: int) -> Content:
+def _read_or_error(uri: str | None, max_pixels: int) -> Content:
     try:
         if uri is None:
             raise DecodeError(Reason.UNREADABLE, "the path is null")

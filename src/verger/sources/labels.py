@@ -1,4 +1,4 @@
-"""Labels of photos: by folder, by pattern, by table."""
+"""Labels of photos: from the folder's name, a regular expression, or a CSV table."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from verger.storage.uri import AnyPath, any_path, is_local, to_local
 Labeller = Callable[[str], str | None]
 
 
-def labeller(rule: str, src: str) -> Labeller:
-    """Return what tells a photo's label by its path (a local one without file:); see Settings.label."""
+def make_labeller(rule: str, src: str) -> Labeller:
+    """Return the function from a photo's path (local ones without file:) to its label; see Settings.label."""
     kind, _, rest = rule.partition(":")
     if kind == "parent":
         return lambda path: os.path.basename(os.path.dirname(path))
@@ -29,7 +29,7 @@ def labeller(rule: str, src: str) -> Labeller:
 
 
 def _csv_labels(file: str, src: str) -> dict[str, str]:
-    """Read path,label rows; a relative path is relative to the source, else to the file's folder."""
+    """Return labels by path from a CSV; its relative paths start at the source or at the CSV's folder."""
     labels: dict[str, str] = {}
     table = any_path(file)
     try:
@@ -38,7 +38,7 @@ def _csv_labels(file: str, src: str) -> dict[str, str]:
             raise KeyError("path,label")
         for row in reader:
             for base in (table.parent, any_path(src)):
-                labels[_joined(base, row["path"])] = row["label"]
+                labels[_absolute_path(base, row["path"])] = row["label"]
     except (OSError, KeyError, StorageError) as error:
         raise SourceError(
             f"label = 'csv:{file}': expected a CSV with the columns path,label ({error!r})"
@@ -46,7 +46,7 @@ def _csv_labels(file: str, src: str) -> dict[str, str]:
     return labels
 
 
-def _joined(base: AnyPath, path: str) -> str:
+def _absolute_path(base: AnyPath, path: str) -> str:
     if not is_local(path):
         return str(any_path(path))
     if isinstance(base, ObjectPath):

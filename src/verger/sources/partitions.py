@@ -1,12 +1,11 @@
-"""List the photos and cut them into tasks: a folder -> the `listing` table.
+"""The `listing` table: find the photos of a source and split them into partitions, one Parquet file each.
 
-The listing goes to Parquet files, one a task, as it is walked. What the driver holds of it are the names in one
-folder, and those on the way there: 110 bytes a file, a GB for a flat folder of 10 million. Contents are read by the
-workers themselves.
+A partition is the input of one task. The driver holds the names of one folder at a time, and of its parent folders
+(110 bytes a file: 1 GB for a flat folder of 10 million photos). The workers read the photos' contents.
 
-The rule of the cut: a photo weighs 1 + bytes / 250,000 (inference, then decoding); a task weighs at most
-768, which is a few seconds of MobileNetV2, and there are at least four a core. Of millions of photos the tasks grow
-instead of their number, which stays at 20,000: each is a file of the listing and one of every table.
+A photo weighs 1 (inference) + bytes / 250,000 (decoding). A partition weighs at most 768, which takes MobileNetV2 a
+few seconds, and there are at least four partitions a core. With millions of photos the partitions grow, while their
+number stays at 20,000, because each partition is one file of every table.
 """
 
 from __future__ import annotations
@@ -26,50 +25,53 @@ import pyarrow.parquet as pq
 from verger.errors import SourceError
 from verger.kernel.decode import max_file_bytes
 from verger.settings import PHOTO_GLOBS
-from verger.sources.labels import Labeller, labeller
+from verger.sources.labels import Labeller, make_labeller
 from verger.sources.walk import Entry, Skipped, walk_source
 from verger.storage.arrow import longs, strings
 from verger.storage.schemas import LISTING
 from verger.storage.uri import AnyPath
 
 BYTES_PER_WEIGHT = 250_000
-TASK_WEIGHT = 768
-TASKS_PER_CORE = 4
-MAX_TASKS = 20_000
+MAX_WEIGHT = 768
+PARTITIONS_PER_CORE = 4
+MAX_PARTITIONS = 20_000
 
-# A file weighs no more than the largest photo: what is larger is not read.
+# A larger file is rejected without being read, so it weighs no more than this.
 _MAX_BYTES = max_file_bytes()
 
 _ROWS_A_BATCH = 16_384
 
 
 @dataclass(frozen=True)
-class Cut:
-    """The rule: a photo weighs per_photo + bytes / bytes_per_weight, a task at most task_weight."""
+class PartitionRule:
+    """How many partitions: a photo weighs photo_weight + bytes / bytes_per_weight, a partition at most max_weight.
 
-    per_photo: float = 1
+    min_per_core: the least number of partitions a core; 0 ignores the number of cores.
+    """
+
+    photo_weight: float = 1
     bytes_per_weight: float = BYTES_PER_WEIGHT
-    task_weight: float = TASK_WEIGHT
-    tasks_per_core: int = TASKS_PER_CORE
-    max_tasks: int = MAX_TASKS
+    max_weight: float = MAX_WEIGHT
+    min_per_core: int = PARTITIONS_PER_CORE
+    max_partitions: int = MAX_PARTITIONS
 
     def weight(self, n_photos: int, n_bytes: int) -> float:
-        """Return what photos weigh together."""
-        return self.per_photo * n_photos + n_bytes / self.bytes_per_weight
+        """Return the total weight of n_photos with n_bytes in all."""
+        return self.photo_weight * n_photos + n_bytes / self.bytes_per_weight
 
-    def n_tasks(self, n_photos: int, n_bytes: int, n_cores: int) -> int:
-        """Return into how many tasks photos are cut, if there are as many as that."""
-        by_weight = math.ceil(self.weight(n_photos, n_bytes) / self.task_weight)
-        n_tasks = min(max(by_weight, 1), self.max_tasks)
-        if not self.tasks_per_core:
-            return n_tasks
-        # Whole rounds: no core idles in the last one.
-        return math.ceil(max(n_tasks, self.tasks_per_core * n_cores) / n_cores) * n_cores
+    def n_partitions(self, n_photos: int, n_bytes: int, n_cores: int) -> int:
+        """Return the number of partitions for n_photos with n_bytes in all; may exceed n_photos."""
+        by_weight = math.ceil(self.weight(n_photos, n_bytes) / self.max_weight)
+        n_partitions = min(max(by_weight, 1), self.max_partitions)
+        if not self.min_per_core:
+            return n_partitions
+        # A multiple of the number of cores: no core idles in the last round.
+        return math.ceil(max(n_partitions, self.min_per_core * n_cores) / n_cores) * n_cores
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which photos of a source, and how they are labelled (see Settings)."""
+    """Which photos of a source to list, and how to label them (see Settings)."""
 
     glob: tuple[str, ...] = PHOTO_GLOBS
     label: str = "parent"
@@ -79,34 +81,34 @@ class Selection:
 
 @dataclass(frozen=True)
 class Listing:
-    """A written listing: `folder` holds one Parquet file a task.
+    """A written listing: `folder` holds one Parquet file a partition.
 
-    n_bytes, max_bytes: of what may be photos; a file that is too large for one counts as the largest photo.
+    n_bytes is the total size of the photos, max_bytes the largest; a file above the size limit counts as the limit.
     """
 
     folder: AnyPath
     n_photos: int
     n_bytes: int
     max_bytes: int
-    n_tasks: int
+    n_partitions: int
 
 
 def write_listing(
-    src: str, selection: Selection, folder: AnyPath, n_cores: int | None = None, cut: Cut | None = None
+    src: str, selection: Selection, folder: AnyPath, n_cores: int | None = None, rule: PartitionRule | None = None
 ) -> Listing:
-    """Walk `src` and write its listing into `folder`, one file a task. Raises SourceError."""
-    cut = cut or Cut()
+    """Write the listing of the photos in `src` to `folder`, one file a partition; raises SourceError."""
+    rule = rule or PartitionRule()
     skipped = Skipped()
     entries = _selected(walk_source(src, selection.glob, skipped), selection)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="verger-") as scratch:
         spool = Path(scratch) / "spool"
-        n_photos, n_bytes, max_bytes = _spool(entries, labeller(selection.label, src), spool)
+        n_photos, n_bytes, max_bytes = _spool(entries, make_labeller(selection.label, src), spool)
         if n_photos == 0:
             raise SourceError(f"no photos in {src} that match {', '.join(selection.glob)}{skipped}")
-        n_tasks = cut.n_tasks(n_photos, n_bytes, n_cores or os.cpu_count() or 1)
-        n_tasks = _cut(spool, folder, cut.weight(n_photos, n_bytes) / n_tasks, cut)
-    return Listing(folder, n_photos, n_bytes, max_bytes, n_tasks)
+        n_partitions = rule.n_partitions(n_photos, n_bytes, n_cores or os.cpu_count() or 1)
+        n_partitions = _split_rows(spool, folder, rule.weight(n_photos, n_bytes) / n_partitions, rule)
+    return Listing(folder, n_photos, n_bytes, max_bytes, n_partitions)
 
 
 def _selected(entries: Iterator[Entry], selection: Selection) -> Iterator[Entry]:
@@ -115,7 +117,7 @@ def _selected(entries: Iterator[Entry], selection: Selection) -> Iterator[Entry]
 
 
 def is_sampled(path: str, share: float | None) -> bool:
-    """Return whether a photo is in a sample of this share: by a hash of its path, the same in every run."""
+    """Return whether a photo belongs to a sample of this share, by a hash of its path: the same in every run."""
     return share is None or _hash64(path) < int(share * 2**64)
 
 
@@ -124,6 +126,7 @@ def _hash64(text: str) -> int:
 
 
 def _spool(entries: Iterator[Entry], label: Labeller, spool: Path) -> tuple[int, int, int]:
+    """Write the listing's rows to one temporary file; return n_photos, n_bytes and max_bytes."""
     n_photos = n_bytes = max_bytes = 0
     with pa.OSFile(str(spool), "wb") as sink, pa.ipc.new_file(sink, LISTING) as writer:
         while chunk := list(itertools.islice(entries, _ROWS_A_BATCH)):
@@ -139,40 +142,40 @@ def _spool(entries: Iterator[Entry], label: Labeller, spool: Path) -> tuple[int,
 def listing_batch(
     paths: Sequence[str], times_us: Sequence[int], lengths: Sequence[int], labels: Sequence[str | None]
 ) -> pa.RecordBatch:
-    """Return rows of schema.LISTING; times in microseconds since 1970."""
+    """Return rows of schemas.LISTING; times in microseconds since 1970."""
     times = longs(times_us, LISTING.field("modificationTime").type)
     return pa.RecordBatch.from_arrays([strings(paths), times, longs(lengths), strings(labels)], schema=LISTING)
 
 
-def _cut(spool: Path, folder: AnyPath, task_weight: float, cut: Cut) -> int:
-    """Cut the spooled rows into files of about `task_weight`; return how many."""
-    n_tasks, weight, held = 0, 0.0, list[pa.RecordBatch]()
+def _split_rows(spool: Path, folder: AnyPath, weight_each: float, rule: PartitionRule) -> int:
+    """Split the spooled rows into partitions of about `weight_each`; return the number of partitions."""
+    n_partitions, weight, held = 0, 0.0, list[pa.RecordBatch]()
     with pa.memory_map(str(spool)) as source:
         reader = pa.ipc.open_file(source)
         for number in range(reader.num_record_batches):
             batch = reader.get_batch(number)
             start = 0
             for row, length in enumerate(batch["length"].to_pylist()):
-                weight += cut.per_photo + min(length, _MAX_BYTES) / cut.bytes_per_weight
-                if weight >= task_weight * (n_tasks + 1) - 1e-6:
+                weight += rule.photo_weight + min(length, _MAX_BYTES) / rule.bytes_per_weight
+                if weight >= weight_each * (n_partitions + 1) - 1e-6:
                     held.append(batch.slice(start, row + 1 - start))
-                    write_task(pa.Table.from_batches(held, LISTING), task_file(folder, n_tasks))
-                    n_tasks, start, held = n_tasks + 1, row + 1, []
+                    write_partition(pa.Table.from_batches(held, LISTING), partition_file(folder, n_partitions))
+                    n_partitions, start, held = n_partitions + 1, row + 1, []
             if start < batch.num_rows:
                 held.append(batch.slice(start))
         if held:
-            write_task(pa.Table.from_batches(held, LISTING), task_file(folder, n_tasks))
-            n_tasks += 1
-    return n_tasks
+            write_partition(pa.Table.from_batches(held, LISTING), partition_file(folder, n_partitions))
+            n_partitions += 1
+    return n_partitions
 
 
-def task_file(folder: AnyPath, number: int) -> AnyPath:
-    """Return the file of a task."""
+def partition_file(folder: AnyPath, number: int) -> AnyPath:
+    """Return the path of a partition's file in a listing's folder."""
     return folder / f"task-{number:06d}.parquet"
 
 
-def write_task(rows: pa.Table, file: AnyPath) -> None:
-    """Write the rows of a task."""
+def write_partition(rows: pa.Table, file: AnyPath) -> None:
+    """Write the rows of a partition."""
     sink = pa.BufferOutputStream()
     pq.write_table(rows, sink)
     file.write_bytes(sink.getvalue().to_pybytes())

@@ -1,4 +1,4 @@
-"""Find the photos of a source: a folder, a glob, or a place in an object store."""
+"""Finding the photos of a source: a folder, a glob, or a prefix in an object store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IsPhoto = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Entry:
-    """A photo: `path` as labels and samples see it, the URI that goes into the tables, and what is known of it."""
+    """A photo that was found: its path (for labels and samples), its URI (for the tables), its time and size."""
 
     path: str
     uri: str
@@ -30,13 +30,13 @@ class Entry:
 
 @dataclass
 class Skipped:
-    """What was there and is no photo, by suffix."""
+    """Counts of the files that are not photos, by suffix."""
 
     suffixes: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
-        seen = ", ".join(f"{n} {suffix or 'without suffix'}" for suffix, n in self.suffixes.most_common(5))
-        return f"; other files there: {seen}" if seen else "; there are no files at all"
+        counts = ", ".join(f"{n} {suffix or 'without suffix'}" for suffix, n in self.suffixes.most_common(5))
+        return f"; other files there: {counts}" if counts else "; there are no files at all"
 
     def add(self, name: str) -> None:
         """Count a file."""
@@ -44,17 +44,19 @@ class Skipped:
 
 
 def walk_source(src: str, patterns: tuple[str, ...], skipped: Skipped) -> Iterator[Entry]:
-    """Yield the photos of `src` whose names match, in the order of their paths, as `list_parts` has parts.
+    """Yield the photos of `src` whose names match one of the patterns, in the order of their paths.
 
-    Hidden files (.name) are passed over. Raises SourceError.
+    Hidden files (.name) are ignored. Raises SourceError.
     """
     is_photo = re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns), re.IGNORECASE).match
-    if (place := object_path(src)) is not None:
-        yield from _walk_objects(place, is_photo, skipped)
+    if (location := object_path(src)) is not None:
+        yield from _walk_objects(location, is_photo, skipped)
         return
     if not is_local(src):
-        known = ", ".join(SCHEMES)
-        raise SourceError(f"{src}: expected a folder, a file: URI, or one of {known}; more can be read by `run`")
+        schemes = ", ".join(SCHEMES)
+        raise SourceError(
+            f"{src}: expected a folder, a file: URI, or one of {schemes}; `run` on Spark reads others"
+        )
     local = os.path.abspath(os.path.expanduser(to_local(src)))
     roots = (
         [Path(local)]
@@ -68,7 +70,7 @@ def walk_source(src: str, patterns: tuple[str, ...], skipped: Skipped) -> Iterat
 
 
 def _walk_folder(root: Path, is_photo: IsPhoto, skipped: Skipped) -> Iterator[str]:
-    """Yield the paths of photos. Linked folders are followed, each real folder once."""
+    """Yield the paths of photos. Symbolic links to folders are followed, each real folder once."""
     if root.is_file():
         yield str(root)
         return
@@ -91,56 +93,56 @@ def _walk_folder(root: Path, is_photo: IsPhoto, skipped: Skipped) -> Iterator[st
 
 
 def _names(folder: str) -> list[str]:
-    """Return the names in a folder, those of folders with a slash, in the order of what they hold.
+    """Return the sorted names in a folder; the names of folders end with a slash.
 
-    Names alone: of a folder with millions of files their entries would take a GB.
+    Only names are kept: the directory entries of millions of files would take 1 GB.
     """
     try:
         with os.scandir(folder) as entries:
             names = [entry.name + "/" * entry.is_dir() for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
         raise SourceError(f"cannot list {folder}: {error.strerror}") from error
-    names.sort(key=_spelt_out)
+    names.sort(key=_escape_path)
     return names
 
 
 def _sort_key(path: str) -> str:
-    """Return the path by which a file, or what a folder holds, is in order: "a b/1.jpg" comes before "a/1.jpg"."""
-    return _spelt_out(path) + "/" * os.path.isdir(path)
+    """Return the path to sort by, with a slash behind a folder: "a b/1.jpg" comes before "a/1.jpg"."""
+    return _escape_path(path) + "/" * os.path.isdir(path)
 
 
-def _spelt_out(path: str) -> str:
-    """Return a path as tables hold it: bytes that are no UTF-8 cannot be in their strings."""
-    spelt_out = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return path if spelt_out == path else spelt_out  # the same object: no copies of a million names
+def _escape_path(path: str) -> str:
+    """Return a path as the tables store it: bytes that are not UTF-8 become backslash escapes."""
+    escaped = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return path if escaped == path else escaped  # the same object: no copies of a million names
 
 
 def _local_entry(path: str) -> Entry:
     try:
         status = os.stat(path)
-        # Whole milliseconds, as Hadoop's file status has them.
+        # Whole milliseconds, as in Hadoop's file status.
         modified_us, length = status.st_mtime_ns // 1_000_000 * 1000, status.st_size
-    except OSError:  # a dangling link: the worker will say so in `rejected`
+    except OSError:  # a dangling link: the worker puts it into `rejected`
         modified_us, length = 0, 0
-    path = _spelt_out(path)  # where that is another name the photo ends in `rejected`, and is not lost
+    path = _escape_path(path)  # if that changed the name, the photo ends in `rejected`
     return Entry(path, f"file:{path}", modified_us, length)
 
 
-def _walk_objects(place: ObjectPath, is_photo: IsPhoto, skipped: Skipped) -> Iterator[Entry]:
-    pattern = place.key.split("/")
+def _walk_objects(location: ObjectPath, is_photo: IsPhoto, skipped: Skipped) -> Iterator[Entry]:
+    pattern = location.key.split("/")
     n_plain = next((i for i, part in enumerate(pattern) if glob.has_magic(part)), len(pattern))
-    base = ObjectPath(place.root, "/".join(pattern[:n_plain]))
+    base = ObjectPath(location.root, "/".join(pattern[:n_plain]))
     n_found = 0
     for found in [base.find()] if base.is_file() else base.walk():
         n_found += 1
         parts = found.key.split("/")
-        is_asked_for = len(parts) >= len(pattern) and all(map(fnmatch.fnmatchcase, parts, pattern))
-        if not (is_asked_for or not place.key) or any(part.startswith(".") for part in parts[n_plain:]):
+        is_match = len(parts) >= len(pattern) and all(map(fnmatch.fnmatchcase, parts, pattern))
+        if not (is_match or not location.key) or any(part.startswith(".") for part in parts[n_plain:]):
             continue
         if is_photo(parts[-1]):
-            uri = f"{place.root}/{found.key}"
+            uri = f"{location.root}/{found.key}"
             yield Entry(uri, uri, found.modified_us, found.length)
         else:
             skipped.add(parts[-1])
     if not n_found:
-        raise SourceError(f"{place}: there are no objects below {base}/")
+        raise SourceError(f"{location}: there are no objects below {base}/")

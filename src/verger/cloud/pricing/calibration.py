@@ -18,7 +18,7 @@ from verger.sources.partitions import BYTES_PER_WEIGHT
 BUNDLED = Path(__file__).with_name("calibrations.json")
 DEFAULT_MODEL = "MobileNetV2"
 
-# The chain's own rule (`ingest.Cut`): so many bytes are decoded in the time of one inference of MobileNetV2.
+# As in `PartitionRule`: the bytes that are decoded in the time of one inference of MobileNetV2.
 _MS_A_BYTE = 9.0 / BYTES_PER_WEIGHT
 
 

@@ -1,7 +1,7 @@
 """How long a run takes, stage by stage: arithmetic on what was measured on one machine, and assumed of a cluster.
 
 `MEASURED` holds the figures of this project's machine (docs/scaling.md), `ASSUMED` what no machine of ours could
-tell. Tasks are cut by the chain's own rule (`ingest.Cut`).
+tell. Photos are split into tasks by `PartitionRule`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from verger.sources.partitions import Cut
+from verger.sources.partitions import PartitionRule
 from verger.tasks.partitioning import FAN_IN, rows_of_a_part, rows_of_a_sum, tree_depth
 
 
@@ -67,7 +67,10 @@ class Workload:
     @property
     def n_tasks(self) -> int:
         """Into how many tasks the chain cuts the photos."""
-        return min(self.n_photos, Cut().n_tasks(self.n_photos, self.n_photos * self.photo_bytes, self.n_cores))
+        return min(
+            self.n_photos,
+            PartitionRule().n_partitions(self.n_photos, self.n_photos * self.photo_bytes, self.n_cores),
+        )
 
     @property
     def task_s(self) -> float:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from verger.engine.spark.compat import n_slots
 from verger.errors import SettingsError, SourceError
-from verger.sources.labels import labeller
-from verger.sources.partitions import Cut, Selection
+from verger.sources.labels import make_labeller
+from verger.sources.partitions import PartitionRule, Selection
 from verger.storage.uri import is_hadoop
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def hadoop_images(spark: SparkSession, folder: HadoopFolder, selection: Selectio
     from pyspark.sql.functions import col, count, element_at, lit, split
     from pyspark.sql.functions import max as greatest
 
-    _set_cut(spark, Cut())
+    _set_partition_rule(spark, PartitionRule())
     files = spark.read.format("binaryFile").options(
         recursiveFileLookup="true", pathGlobFilter=any_case(selection.glob)
     )
@@ -76,15 +76,15 @@ def choose(table: DataFrame, selection: Selection) -> DataFrame:
         return table
     if selection.label.startswith("csv:"):
         raise SettingsError("label", selection.label, "parent, none or regex:PATTERN for photos on Hadoop")
-    return table.withColumn("label", udf(labeller(selection.label, ""), "string")(col("path")))
+    return table.withColumn("label", udf(make_labeller(selection.label, ""), "string")(col("path")))
 
 
-def _set_cut(spark: SparkSession, cut: Cut) -> None:
+def _set_partition_rule(spark: SparkSession, rule: PartitionRule) -> None:
     """Tell Spark the rule: opening a file costs as many bytes as weigh what a photo weighs besides its own."""
     settings = {
-        "openCostInBytes": cut.per_photo * cut.bytes_per_weight,
-        "maxPartitionBytes": cut.task_weight * cut.bytes_per_weight,
-        "minPartitionNum": cut.tasks_per_core * n_slots(spark),
+        "openCostInBytes": rule.photo_weight * rule.bytes_per_weight,
+        "maxPartitionBytes": rule.max_weight * rule.bytes_per_weight,
+        "minPartitionNum": rule.min_per_core * n_slots(spark),
     }
     for key, value in settings.items():
         spark.conf.set(f"spark.sql.files.{key}", str(int(value)))
