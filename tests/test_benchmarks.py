@@ -21,7 +21,7 @@ from tests.support.photos import encode, paint
 from verger.cloud.pricing.duration import Workload, hours, stages_s
 from verger.kernel.decode import DEFAULT_MAX_PIXELS, decode_rgb
 from verger.sources.partitions import Selection, write_listing
-from verger.tasks.partitioning import tree_depth
+from verger.tasks.reduction_sizes import tree_depth
 
 DOCS = Path(__file__).parents[1] / "docs"
 MAKEFILE = DOCS.parent / "Makefile"

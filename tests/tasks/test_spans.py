@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verger.tasks.spans import Span, cut_spans, read_spans
+from verger.tasks.spans import Span, read_spans, split_into_spans
 
 
 @given(st.lists(st.integers(0, 50), max_size=8), st.integers(1, 30))
 def test_groups_hold_every_row_once_in_order_and_are_equally_long(lengths: list[int], n_rows_each: int) -> None:
     files = [(f"file-{number}", n_rows) for number, n_rows in enumerate(lengths)]
-    groups = cut_spans(files, n_rows_each)
+    groups = split_into_spans(files, n_rows_each)
     rows = [(span.file, row) for group in groups for span in group for row in range(span.start, span.stop)]
     assert rows == [(file, row) for file, n_rows in files for row in range(n_rows)]
     assert all(sum(span.n_rows for span in group) == n_rows_each for group in groups[:-1])
@@ -43,7 +43,7 @@ def test_spans_are_read_in_order_in_batches_of_one_size(
     table: list[tuple[str, int]], n_rows_each: int, batch: int
 ) -> None:
     read = []
-    for spans in cut_spans(table, n_rows_each):
+    for spans in split_into_spans(table, n_rows_each):
         batches = [rows.column(0).to_pylist() for rows in read_spans(spans, ["number"], batch)]
         assert all(len(rows) == batch for rows in batches[:-1])
         read += list(itertools.chain.from_iterable(batches))

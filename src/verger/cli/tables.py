@@ -15,7 +15,7 @@ from verger.storage.uri import AnyPath
 
 if TYPE_CHECKING:
     from verger.cli.diagnosis import Finding
-    from verger.engine.spark.standalone.control import Status
+    from verger.engine.spark.standalone.control import ClusterStatus
     from verger.learn.finetune.driver import FinetuneResult
     from verger.learn.predict import Named
 
@@ -164,7 +164,7 @@ def doctor_table(findings: list[Finding]) -> Table:
     return table
 
 
-def cluster_table(status: Status) -> RenderableType:
+def cluster_table(status: ClusterStatus) -> RenderableType:
     """Return the cluster's workers and applications, and how much of it they use."""
     table = Table("", "where", "cores", "memory")
     for worker in status.workers:

@@ -1,4 +1,18 @@
-"""The protocol of an engine."""
+"""The protocol of an engine, and when an engine makes another attempt at a task.
+
+To write a new engine, implement `Engine` in a module or folder beside `local` and `spark`, add its name to
+`settings.ENGINES`, its rule to `choice.choose_engine`, and the code that opens it to `pipeline.context`. An
+engine must:
+
+- call `task(shared, item, attempt)` for every item in worker processes, and return the results in the order of
+  the items. Items are never regrouped, so that all engines give the same bits;
+- send `shared` to each worker once, not with every item;
+- make up to MAX_ATTEMPTS attempts where a worker dies or a task raises an error for which `is_lasting` is false,
+  and count them in `Attempt.number`. An attempt may run while an earlier one still writes: part files allow it;
+- raise the last error in the driver: errors of verger as they are, others as JobError.
+
+`tests/engine/test_equal.py` compares the results of the engines.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +21,17 @@ from typing import Protocol
 
 from verger.errors import ClassifierError, ReductionError, SettingsError, SourceError, WeightsError
 from verger.storage.disk_space import FULL
-from verger.tasks.base import R, S, T, Task, Watch, ignore_counts
+from verger.tasks.base import CountsCallback, R, S, T, Task, ignore_counts
 
-# Attempts at a task before a run fails: as on a cluster.
+# As Spark's default, `spark.task.maxFailures`.
 MAX_ATTEMPTS = 4
 
-# What settings, data and models cause, and no state of the machine.
+# Errors caused by settings, data or models, not by the state of the machine.
 _LASTING = (ClassifierError, ReductionError, SettingsError, SourceError, WeightsError)
 
 
 def is_lasting(error: Exception) -> bool:
-    """Return whether another attempt at a task would end in the same error; of a full disk it would."""
+    """Return whether another attempt would fail with the same error. A full disk counts as lasting."""
     return isinstance(error, _LASTING) or (isinstance(error, OSError) and error.errno in FULL)
 
 
@@ -32,17 +46,17 @@ class Engine(Protocol):
     def n_slots(self) -> int:
         """Number of tasks that run at the same time."""
 
-    def map(self, task: Task[S, T, R], items: Sequence[T], shared: S, watch: Watch = ignore_counts) -> list[R]:
+    def map(
+        self, task: Task[S, T, R], items: Sequence[T], shared: S, on_progress: CountsCallback = ignore_counts
+    ) -> list[R]:
         """Return task(shared, item, attempt) for every item, in the order of the items.
 
-        `task` is a function of a module that workers can import; `shared` travels to each worker once. `watch` is
-        called a few times a second with the photos done and rejected so far. A task whose
-        worker dies, or that raises an error which is not lasting, gets another attempt. The last attempt's error is
-        raised here.
+        `task` is a top-level function of a module that workers can import. `on_progress` is called a few times a
+        second with the total numbers of photos done and rejected so far. Raises the error of the last attempt.
         """
 
     def check_interrupt(self) -> None:
-        """Raise KeyboardInterrupt where a library has swallowed one."""
+        """Raise KeyboardInterrupt if Ctrl-C was pressed and a library swallowed the exception."""
 
     def release(self) -> None:
-        """Let the workers end: no further `map` follows."""
+        """Let the workers end in the background: there are no further calls of `map`."""

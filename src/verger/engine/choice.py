@@ -16,14 +16,14 @@ NO_SPARK = "the Spark engine needs pyspark: pip install 'verger[spark]'"
 
 
 @dataclass(frozen=True)
-class Choice:
+class EngineChoice:
     """The name of an engine, and the reason in words for the user."""
 
     name: str
     reason: str
 
 
-def choose_engine(settings: Settings, src: str = "") -> Choice:
+def choose_engine(settings: Settings, src: str = "") -> EngineChoice:
     """Return the engine for a run on the source `src`.
 
     `--engine` decides. Without it Spark is chosen where `--master` is given, where Spark runs already in this
@@ -36,23 +36,23 @@ def choose_engine(settings: Settings, src: str = "") -> Choice:
     return choice
 
 
-def _choose(settings: Settings, src: str) -> Choice:
+def _choose(settings: Settings, src: str) -> EngineChoice:
     if settings.engine == LOCAL:
         if is_hadoop(src):
             raise SettingsError("engine", LOCAL, f"{SPARK}: no other reads {src}")
         if settings.master is not None:
             raise SettingsError("master", settings.master, f"none with engine = {LOCAL!r}")
-        return Choice(LOCAL, "--engine")
+        return EngineChoice(LOCAL, "--engine")
     master = settings.master or DEFAULT_MASTER
     if is_spark_running():
-        return Choice(SPARK, "Spark runs in this process already")
+        return EngineChoice(SPARK, "Spark runs in this process already")
     if settings.engine == SPARK:
-        return Choice(SPARK, f"--engine; master {master}")
+        return EngineChoice(SPARK, f"--engine; master {master}")
     if settings.master is not None:
-        return Choice(SPARK, f"--master {master}")
+        return EngineChoice(SPARK, f"--master {master}")
     if is_hadoop(src):
-        return Choice(SPARK, f"only Spark reads {src}; master {master}")
-    return Choice(LOCAL, f"processes of this machine; --engine {SPARK} or --master for Spark")
+        return EngineChoice(SPARK, f"only Spark reads {src}; master {master}")
+    return EngineChoice(LOCAL, f"processes of this machine; --engine {SPARK} or --master for Spark")
 
 
 def is_spark_running() -> bool:

@@ -28,7 +28,7 @@ from verger.learn.train import TOLERANCE, HeldOut, Ints, Regression, Scheme, cri
 from verger.learn.training_options import TrainOptions
 from verger.storage.commit import table_folder
 from verger.storage.uri import AnyPath, parquet_files
-from verger.tasks.vectors import matrix_of
+from verger.tasks.vector_columns import matrix_of
 
 _ROWS_A_BATCH = 4096
 # Vectors are computed with in slices of so many values: 32 MB as float64, enough for fast matrix products.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from verger.engine.base import Engine
-from verger.engine.choice import SPARK, Choice, choose_engine
+from verger.engine.choice import SPARK, EngineChoice, choose_engine
 from verger.engine.local.pool import LocalOptions, available_cores, local_engine
 from verger.errors import WeightsError
 from verger.kernel.networks.catalog import AUTO, FRUITNET, JOIN, OWN_GRAPH_SUFFIXES, NetworkSpec
@@ -109,15 +109,15 @@ def _spark_engine(options: SessionOptions, manifest: Manifest, progress: Progres
     """Start Spark, or borrow the one that runs; stop it when the block ends."""
     from verger.engine.spark.compat import pyspark_version
     from verger.engine.spark.engine import SparkEngine
-    from verger.engine.spark.session import session
+    from verger.engine.spark.session import managed_session
 
-    with session(options) as starting:
+    with managed_session(options) as starting:
         manifest.settings["master"] = starting.options.master  # a borrowed Spark has one of its own
         manifest.versions["pyspark"] = pyspark_version()
         yield SparkEngine(starting, progress.note, uses_gpus=options.uses_gpus)
 
 
-def _folders(out: AnyPath, settings: Settings, choice: Choice) -> list[Path]:
+def _folders(out: AnyPath, settings: Settings, choice: EngineChoice) -> list[Path]:
     """Return the folders of this machine that a run fills."""
     scratch = session_options(settings).scratch_folders if choice.name == SPARK else []
     return [*([out.parent] if isinstance(out, Path) else []), *scratch]

@@ -13,8 +13,8 @@ from verger.storage import schemas
 from verger.storage.parts_list import TablePart, vector_width
 from verger.storage.uri import AnyPath, parquet_files, read_parquet
 from verger.tasks.export import WRITERS, ExportItem, ExportJob, export_partition
-from verger.tasks.parts import part_file
-from verger.tasks.spans import cut_spans
+from verger.tasks.part_files import part_file
+from verger.tasks.spans import split_into_spans
 
 # Rows of one CSV or JSON file where there may be several.
 _ROWS_A_FILE = 65_536
@@ -44,7 +44,7 @@ def write_copies(
             raise SettingsError("export", name, list(WRITERS))
         target = folder / f"{column}.{name}"
         n_rows = sum(part.n_rows for part in parts)
-        groups = cut_spans(
+        groups = split_into_spans(
             [(part.file, part.n_rows) for part in parts], n_rows if options.single_file else _ROWS_A_FILE
         ) or [()]
         files = [target] if options.single_file else [target / f"part-{i:06d}.{name}" for i in range(len(groups))]

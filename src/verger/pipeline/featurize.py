@@ -84,12 +84,12 @@ def featurize(place: Workplace, photos: Photos, network: Network) -> list[AnyPat
 
 
 def _run(place: Workplace, photos: Photos, job: FeaturizeJob) -> list[FeaturizeSummary]:
-    watch = place.progress.advance
+    on_progress = place.progress.advance
     if isinstance(photos, Listing):
         partitions = partitions_of(photos) if photos.n_photos else []
-        return place.engine.map(featurize_partition, partitions, job, watch)
+        return place.engine.map(featurize_partition, partitions, job, on_progress)
     frame = hadoop_frame(place, photos)
-    return cast("SparkEngine", place.engine).map_frame(featurize_rows, frame, job, watch)
+    return cast("SparkEngine", place.engine).map_frame(featurize_rows, frame, job, on_progress)
 
 
 def _make_plan(place: Workplace, photos: Photos, key: str) -> Plan | None:
@@ -142,8 +142,8 @@ def _additions(place: Workplace, plan: Plan, done: list[FeaturizeSummary]) -> li
 
 def _decoding_advice(place: Workplace, done: list[FeaturizeSummary]) -> str | None:
     """Return what to do where decoding large photos took most of the time; None where it did not."""
-    preparing_s = sum(summary.spent.preparing_s for summary in done)
-    inferring_s = sum(summary.spent.inferring_s for summary in done)
+    preparing_s = sum(summary.times.preparing_s for summary in done)
+    inferring_s = sum(summary.times.inferring_s for summary in done)
     n_computed = sum(summary.n_computed for summary in done)
     megapixels = sum(summary.n_pixels for summary in done) / 1e6 / max(n_computed, 1)
     if place.settings.decode == "scaled" or megapixels < _LARGE_MEGAPIXELS or preparing_s < inferring_s:

@@ -29,9 +29,9 @@ from verger.tasks.moments import (
     moments_partition,
     product_partition,
 )
-from verger.tasks.partitioning import FAN_IN, block_rows, rows_of_a_part, rows_of_a_sum
 from verger.tasks.project import ProjectItem, ProjectJob, project_partition
-from verger.tasks.spans import cut_spans
+from verger.tasks.reduction_sizes import FAN_IN, rows_per_block, rows_per_part, rows_per_sum
+from verger.tasks.spans import split_into_spans
 
 STATE = "state.npz"
 SPECTRUM = "spectrum.csv"
@@ -114,7 +114,7 @@ class _Summing:
         self._n_rows = sum(part.n_rows for part in parts)
         self._parts = parts
         self._width = vector_width(parts[0], FEATURES) if parts else 1
-        self._block_rows = block_rows(self._width)
+        self._block_rows = rows_per_block(self._width)
 
     def moments(self) -> Moments | None:
         """Return the moments of all vectors; None where there are none."""
@@ -131,8 +131,8 @@ class _Summing:
     def _sum(self, task: Task[Any, PartialSum, bool], job: object, merge: Task[None, Merge, bool]) -> list[bytes]:
         """Return at most FAN_IN partial sums, in order."""
         self._n_passes += 1
-        rows_each = rows_of_a_sum(self._n_rows, self._width)
-        groups = cut_spans([(part.file, part.n_rows) for part in self._parts], rows_each)
+        rows_each = rows_per_sum(self._n_rows, self._width)
+        groups = split_into_spans([(part.file, part.n_rows) for part in self._parts], rows_each)
         items = [PartialSum(spans, self._file(0, number)) for number, spans in enumerate(groups)]
         written = self._engine.map(task, items, job)
         files = [item.target for item, is_written in zip(items, written, strict=True) if is_written]
@@ -153,8 +153,8 @@ class _Summing:
 
 def _project(place: Workplace, parts: Sequence[TablePart], projection: Projection) -> None:
     n_rows = sum(part.n_rows for part in parts)
-    rows_each = rows_of_a_part(n_rows)
-    groups = cut_spans(
+    rows_each = rows_per_part(n_rows)
+    groups = split_into_spans(
         [(part.file, part.n_rows) for part in parts], n_rows if place.settings.single_file else rows_each
     )
     items = [ProjectItem(number, spans) for number, spans in enumerate(groups)]

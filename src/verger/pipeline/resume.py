@@ -28,16 +28,16 @@ from verger.storage.arrow import booleans, longs
 from verger.storage.commit import read_manifest
 from verger.storage.manifest import Manifest
 from verger.storage.uri import AnyPath, parquet_files, read_parquet, remove_tree
-from verger.tasks.finished_features import (
+from verger.tasks.earlier_features import (
     EARLIER,
-    NOWHERE,
+    NO_ROW,
     ROW_BITS,
-    Index,
+    EarlierFeatures,
+    KeyIndex,
     Keys,
-    Known,
-    Places,
+    RowIds,
     content_key,
-    place_of,
+    row_id,
 )
 
 _STAT = ["path", "modificationTime", "length"]
@@ -59,10 +59,10 @@ class Earlier:
     listing: that of the result in place.
     """
 
-    known: Known
-    by_stat: Index
-    by_row: Index
-    n_rows: Places
+    known: EarlierFeatures
+    by_stat: KeyIndex
+    by_row: KeyIndex
+    n_rows: RowIds
     n_published_tables: int
     listing: AnyPath
 
@@ -86,7 +86,7 @@ class Plan:
 
     listing: Any
     todo: Any
-    known: Known
+    known: EarlierFeatures
     kept: tuple[str, ...] = ()
     n_kept_published: int = 0
     n_gone: int = 0
@@ -109,14 +109,14 @@ class _Entries:
     """What an index is built from, batch by batch."""
 
     keys: list[Keys] = field(default_factory=lambda: [np.empty(0, np.uint64)])
-    places: list[Places] = field(default_factory=lambda: [np.empty(0, np.int64)])
+    places: list[RowIds] = field(default_factory=lambda: [np.empty(0, np.int64)])
 
-    def add(self, keys: Keys, places: Places) -> None:
+    def add(self, keys: Keys, places: RowIds) -> None:
         self.keys.append(keys)
         self.places.append(places)
 
-    def index(self) -> Index:
-        return Index.build(np.concatenate(self.keys), np.concatenate(self.places))
+    def index(self) -> KeyIndex:
+        return KeyIndex.build(np.concatenate(self.keys), np.concatenate(self.places))
 
 
 @dataclass
@@ -125,7 +125,7 @@ class _Found:
     rows: _Entries = field(default_factory=_Entries)
     contents: _Entries = field(default_factory=_Entries)
 
-    def places(self) -> Places:
+    def places(self) -> RowIds:
         """Return the places of all rows."""
         return np.concatenate(self.contents.places)
 
@@ -196,7 +196,7 @@ def find_earlier(out: AnyPath, runs: list[AnyPath], fingerprint: str, mark: str)
         parts = [file for file in parquet_files(run / FEATURES) if mark in file.name]
         _read_tables(parts, run / LISTING, len(tables), found)
         tables += parts
-    known = Known(tuple(map(str, tables)), found.contents.index())
+    known = EarlierFeatures(tuple(map(str, tables)), found.contents.index())
     n_rows = np.bincount(found.places() >> ROW_BITS, minlength=len(tables))
     return Earlier(known, found.stats.index(), found.rows.index(), n_rows, len(published), out / LISTING)
 
@@ -214,22 +214,22 @@ def _read_tables(tables: list[AnyPath], listing: AnyPath, n_before: int, found: 
         by_row.add(paths, _row_keys(stats, rows["label"]).view(np.int64))
     stat_of, row_of = by_path.index(), by_row.index()
     for places, rows in _batches(tables, ["path", "sha256"]):
-        at = places + place_of(n_before, 0)
+        at = places + row_id(n_before, 0)
         paths = _keys(rows["path"].to_pylist())
         stat, row = stat_of.find(paths), row_of.find(paths)
-        is_listed = stat != NOWHERE
+        is_listed = stat != NO_ROW
         found.stats.add(stat[is_listed].view(np.uint64), at[is_listed])
         found.rows.add(row[is_listed].view(np.uint64), at[is_listed])
         found.contents.add(_content_keys(rows), at)
 
 
-def _batches(tables: list[AnyPath], columns: list[str]) -> Iterator[tuple[Places, pa.RecordBatch]]:
+def _batches(tables: list[AnyPath], columns: list[str]) -> Iterator[tuple[RowIds, pa.RecordBatch]]:
     """Yield the rows of the tables, with their places."""
     for number, table in enumerate(tables):
         row = 0
         with table.open("rb") as opened, pq.ParquetFile(opened) as file:
             for batch in file.iter_batches(columns=columns):
-                yield place_of(number, row) + np.arange(batch.num_rows), batch
+                yield row_id(number, row) + np.arange(batch.num_rows), batch
                 row += batch.num_rows
 
 
@@ -324,7 +324,7 @@ def _marked(
         is_todo = match.is_todo(is_kept)
         if is_unchanged is not None:
             is_todo &= match.is_published(earlier) == is_unchanged
-        places = longs([None if place == NOWHERE else place for place in match.by_stat.tolist()])
+        places = longs([None if place == NO_ROW else place for place in match.by_stat.tolist()])
         yield rows.append_column(EARLIER, places).filter(booleans(is_todo.tolist()))
 
 
@@ -338,8 +338,8 @@ class _Match:
     """The rows of a task: the keys of their paths, and their places by path, time and size, and by label too."""
 
     paths: Keys
-    by_stat: Places
-    by_row: Places
+    by_stat: RowIds
+    by_row: RowIds
 
     @classmethod
     def of(cls, rows: pa.Table, earlier: Earlier) -> _Match:
@@ -349,13 +349,13 @@ class _Match:
 
     def is_todo(self, is_kept: Bools) -> Bools:
         """Return which rows are in no kept table."""
-        is_new = self.by_row == NOWHERE
+        is_new = self.by_row == NO_ROW
         found: Bools = is_new | ~np.append(is_kept, False)[np.where(is_new, -1, self.by_row >> ROW_BITS)]
         return found
 
     def is_published(self, earlier: Earlier) -> Bools:
         """Return which rows the result in place has as they are."""
-        found: Bools = (self.by_row != NOWHERE) & (self.by_row >> ROW_BITS < earlier.n_published_tables)
+        found: Bools = (self.by_row != NO_ROW) & (self.by_row >> ROW_BITS < earlier.n_published_tables)
         return found
 
 
@@ -366,7 +366,7 @@ def _kept(listing: Listing, matches: list[_Match], earlier: Earlier) -> Bools:
     """
     n_found = np.zeros(len(earlier.n_rows), np.int64)
     for match in matches:
-        n_found += np.bincount(match.by_row[match.by_row != NOWHERE] >> ROW_BITS, minlength=len(n_found))
+        n_found += np.bincount(match.by_row[match.by_row != NO_ROW] >> ROW_BITS, minlength=len(n_found))
     is_small = earlier.n_rows * _SMALL < listing.n_photos / listing.n_partitions
     is_kept: Bools = (n_found == earlier.n_rows) & ~is_small
     return is_kept
@@ -406,6 +406,6 @@ def _gone(earlier: Earlier, listed: Keys) -> pa.Table:
     for _, rows in _batches(parquet_files(earlier.listing) if earlier.n_published else [], [*_STAT, "label"]):
         is_gone = ~np.isin(_keys(rows["path"].to_pylist()), listed)
         places = earlier.by_row.find(_row_keys(_stat_keys(rows), rows["label"]))
-        has_features = (places != NOWHERE) & (places >> ROW_BITS < earlier.n_published_tables)
+        has_features = (places != NO_ROW) & (places >> ROW_BITS < earlier.n_published_tables)
         found.append(pa.Table.from_batches([rows]).filter(booleans((is_gone & has_features).tolist())))
     return pa.concat_tables(found) if found else pa.table({})

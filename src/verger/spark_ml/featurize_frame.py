@@ -38,7 +38,7 @@ def featurize(images: DataFrame, network: Network, options: WorkerOptions) -> Da
         extractor = extractor_for(key, lambda: shared.value, gpu_of(task) if is_on_gpu else 0)
         n_threads = task.cpus() if is_on_gpu else 1
         # A photo may have ended the first attempt, process and all.
-        here = replace(options, n_threads=n_threads, decodes_apart=task.attemptNumber() > 0)
+        here = replace(options, n_threads=n_threads, decodes_in_child=task.attemptNumber() > 0)
         return featurize_batches(batches, extractor, here)
 
     return images.mapInArrow(run, _output_schema(images, options))

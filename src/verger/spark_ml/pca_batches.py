@@ -14,7 +14,7 @@ from verger.kernel.moments import Array, Moments
 from verger.kernel.pca import Projection
 from verger.kernel.sketch import product_part
 from verger.storage.arrow import binaries, integers
-from verger.tasks.vectors import matrix_of
+from verger.tasks.vector_columns import matrix_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -33,7 +33,7 @@ from verger.kernel.moments import Array, Moments, merge_all
 from verger.kernel.pca import Criterion, Projection, fit_exact
 from verger.kernel.sketch import add_products, fit_randomized
 from verger.spark_ml.pca_batches import PART, components_of, merged_groups, moments_of_batches, product_of_batches
-from verger.tasks.partitioning import FAN_IN
+from verger.tasks.reduction_sizes import FAN_IN
 
 if TYPE_CHECKING:
     import pyarrow as pa

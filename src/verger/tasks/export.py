@@ -12,9 +12,9 @@ import pyarrow.csv
 
 from verger.storage.uri import any_path
 from verger.tasks.base import Attempt
-from verger.tasks.parts import part_file
+from verger.tasks.part_files import part_file
 from verger.tasks.spans import Spans, read_spans
-from verger.tasks.vectors import matrix_of
+from verger.tasks.vector_columns import matrix_of
 
 _ROWS_A_BATCH = 1024
 

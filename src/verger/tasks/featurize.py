@@ -17,10 +17,10 @@ from verger.storage import schemas
 from verger.storage.arrow import longs, strings
 from verger.storage.uri import any_path, read_parquet
 from verger.tasks.base import Attempt
-from verger.tasks.featurize_batches import Outcome, Spent, WorkerOptions, outcome_columns, outcomes_of_batches
-from verger.tasks.finished_features import Known
-from verger.tasks.packed import with_packed_content
-from verger.tasks.parts import Part, open_part
+from verger.tasks.earlier_features import EarlierFeatures
+from verger.tasks.featurize_batches import Outcome, WorkerOptions, WorkerTimes, compute_outcomes, outcome_columns
+from verger.tasks.part_files import PartWriter, open_part
+from verger.tasks.shard_rows import add_shard_content
 from verger.tasks.time_limit import photo_time_limit
 
 _ROWS_A_BATCH = 1024
@@ -42,7 +42,7 @@ class FeaturizeJob:
     max_pixels: int
     photo_limit_s: float
     decode: DecodeMode = "exact"
-    known: Known | None = None
+    known: EarlierFeatures | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class FeaturizeSummary:
     n_rejected: int
     n_computed: int
     n_pixels: int
-    spent: Spent
+    times: WorkerTimes
     file: str | None
 
 
@@ -84,7 +84,7 @@ def featurize_rows(
     options = WorkerOptions(
         job.max_pixels,
         n_threads=attempt.n_threads,
-        decodes_apart=attempt.number > 0,
+        decodes_in_child=attempt.number > 0,
         decode_limit_s=job.photo_limit_s,
         decode=job.decode,
     )
@@ -94,26 +94,26 @@ def featurize_rows(
         photo_time_limit(job.photo_limit_s, attempt) as restart,
     ):
         n_computed = n_pixels = 0
-        spent = Spent()
-        for rows, outcomes in outcomes_of_batches(batches, extractor, options, job.known, restart, spent):
+        times = WorkerTimes()
+        for rows, outcomes in compute_outcomes(batches, extractor, options, job.known, restart, times):
             _write(rows, outcomes, extractor, features, rejected)
             restart()  # photos whose features are known take no turn of their own
             computed = [outcome for outcome in outcomes if type(outcome) is PhotoFeatures]
             n_computed += len(computed)
             n_pixels += sum(photo.width * photo.height for photo in computed)
             attempt.report(len(outcomes), sum(isinstance(outcome, DecodeError) for outcome in outcomes))
-    return FeaturizeSummary(features.n_rows, rejected.n_rows, n_computed, n_pixels, spent, features.name)
+    return FeaturizeSummary(features.n_rows, rejected.n_rows, n_computed, n_pixels, times, features.name)
 
 
 def _read_partition(partition: Partition) -> Iterator[pa.RecordBatch]:
     rows = read_parquet(any_path(partition.file))
     if schemas.SHARD in rows.schema.names:
-        return with_packed_content(rows)
+        return add_shard_content(rows)
     return iter(rows.to_batches(_ROWS_A_BATCH))
 
 
 def _write(
-    rows: pa.RecordBatch, outcomes: list[Outcome], extractor: Extractor, features: Part, rejected: Part
+    rows: pa.RecordBatch, outcomes: list[Outcome], extractor: Extractor, features: PartWriter, rejected: PartWriter
 ) -> None:
     is_good = np.array([isinstance(outcome, PhotoFeatures) for outcome in outcomes])
     good = [outcome for outcome in outcomes if isinstance(outcome, PhotoFeatures)]

@@ -28,8 +28,8 @@ from verger.kernel.networks.inference import (
 from verger.sources.content import Content, read_photos
 from verger.storage.arrow import integers, strings, vectors
 from verger.storage.schemas import OUTCOME
-from verger.tasks.decode_apart import Decoder
-from verger.tasks.finished_features import EARLIER, Known, KnownFeatures
+from verger.tasks.child_decoder import ChildDecoder
+from verger.tasks.earlier_features import EARLIER, EarlierFeatures, ReusedFeatures
 
 # Rows handed on at a time; wide vectors go in smaller batches.
 _MAX_ROWS_OUT = 64
@@ -44,8 +44,8 @@ class WorkerOptions:
     """How a worker reads photos: from `content_column`, or where that is absent by `path_column`.
 
     n_threads: threads that decode the photos of a batch.
-    decodes_apart: photos are decoded and resized one by one in a child process, which a photo may kill; it is given
-    `decode_limit_s` seconds for each.
+    decodes_in_child: decode and resize photos one by one in a child process, which a bad photo may kill;
+    `decode_limit_s` is its limit for one photo.
     decode: whether large JPEGs are decoded at a reduced scale.
     """
 
@@ -54,13 +54,13 @@ class WorkerOptions:
     path_column: str = PATH
     output_column: str = "features"
     n_threads: int = 1
-    decodes_apart: bool = False
+    decodes_in_child: bool = False
     decode_limit_s: float | None = None
     decode: DecodeMode = "exact"
 
 
 @dataclass
-class Spent:
+class WorkerTimes:
     """Seconds of a worker for decoding and resizing photos, and for inference."""
 
     preparing_s: float = 0.0
@@ -77,24 +77,24 @@ def featurize_batches(
     batches: Iterable[pa.RecordBatch], extractor: Extractor, options: WorkerOptions
 ) -> Iterator[pa.RecordBatch]:
     """Yield the incoming columns without the content, with those of schema.OUTCOME."""
-    for rows, outcomes in outcomes_of_batches(batches, extractor, options):
+    for rows, outcomes in compute_outcomes(batches, extractor, options):
         yield _append(rows, outcomes, extractor.n_features, options)
 
 
-def outcomes_of_batches(
+def compute_outcomes(
     batches: Iterable[pa.RecordBatch],
     extractor: Extractor,
     options: WorkerOptions,
-    known: Known | None = None,
+    known: EarlierFeatures | None = None,
     on_photo: Callable[[], None] = lambda: None,
-    spent: Spent | None = None,
+    times: WorkerTimes | None = None,
 ) -> Iterator[tuple[pa.RecordBatch, list[Outcome]]]:
     """Yield rows and the outcome of each, in the order of the rows.
 
     known: features of earlier runs, which are not computed again. on_photo: called as each photo's turn comes.
-    spent: takes the times.
+    times: takes the times.
     """
-    spent = spent or Spent()
+    times = times or WorkerTimes()
     n_rows_out = max(1, min(_MAX_ROWS_OUT, _MAX_BYTES_OUT // (4 * extractor.n_features)))
     n_rows_out = max(1, n_rows_out // extractor.batch_size) * extractor.batch_size
     with _preparing(options, extractor) as (prepare, mapped):
@@ -106,11 +106,13 @@ def outcomes_of_batches(
                 rows = batch.slice(start, n_rows_out)
                 found_here = found[start : start + n_rows_out]
                 here = itertools.islice(contents, found_here.count(None))
-                others = iter(_outcomes(here, extractor, partial(mapped, prepare_one), spent))
+                others = iter(_outcomes(here, extractor, partial(mapped, prepare_one), times))
                 yield rows, [next(others) if one is None else one for one in found_here]
 
 
-def _found(batch: pa.RecordBatch, options: WorkerOptions, known: Known | None) -> list[KnownFeatures | None]:
+def _found(
+    batch: pa.RecordBatch, options: WorkerOptions, known: EarlierFeatures | None
+) -> list[ReusedFeatures | None]:
     """Return what is known of each photo by its place in an earlier run's tables."""
     if known is None or EARLIER not in batch.schema.names:
         return [None] * batch.num_rows
@@ -124,8 +126,8 @@ def _preparing(options: WorkerOptions, extractor: Extractor) -> Iterator[tuple[P
     """Yield how to prepare a photo, and `map` to do it by: in threads, as Pillow lets go of Python's lock."""
     min_size_px = needed_size_px(extractor, options.decode)
     decode = partial(decode_image, max_pixels=options.max_pixels, min_size_px=min_size_px)
-    if options.decodes_apart:
-        with Decoder(options.max_pixels, min_size_px, options.decode_limit_s) as decoder:
+    if options.decodes_in_child:
+        with ChildDecoder(options.max_pixels, min_size_px, options.decode_limit_s) as decoder:
             yield partial(decoder.run, partial(prepare_photo, extractor=extractor.resizer, decode=decode)), map
         return
     prepare = partial(prepare_photo, extractor=extractor, decode=decode)
@@ -137,7 +139,7 @@ def _preparing(options: WorkerOptions, extractor: Extractor) -> Iterator[tuple[P
 
 
 def _outcomes(
-    contents: Iterator[Content], extractor: Extractor, prepare_all: PrepareAll, spent: Spent
+    contents: Iterator[Content], extractor: Extractor, prepare_all: PrepareAll, times: WorkerTimes
 ) -> list[Outcome]:
     """Return the outcome of each photo, in their order: photos wait for their batch, broken ones for nothing."""
     outcomes: list[Outcome] = []
@@ -146,14 +148,14 @@ def _outcomes(
         prepared = list(prepare_all(chosen))
         decoded = time.perf_counter()
         done = iter(infer_photos([p for p in prepared if isinstance(p, PreparedPhoto)], extractor))
-        spent.preparing_s += decoded - started
-        spent.inferring_s += time.perf_counter() - decoded
+        times.preparing_s += decoded - started
+        times.inferring_s += time.perf_counter() - decoded
         outcomes += [next(done) if isinstance(p, PreparedPhoto) else p for p in prepared]
     return outcomes
 
 
 def _prepared(
-    content: Content, *, prepare: Prepare, known: Known | None, on_photo: Callable[[], None]
+    content: Content, *, prepare: Prepare, known: EarlierFeatures | None, on_photo: Callable[[], None]
 ) -> PreparedPhoto | Outcome:
     on_photo()
     if isinstance(content, DecodeError):
@@ -167,7 +169,7 @@ def _prepared(
 
 
 def _contents(
-    batch: pa.RecordBatch, found: Sequence[KnownFeatures | None], options: WorkerOptions
+    batch: pa.RecordBatch, found: Sequence[ReusedFeatures | None], options: WorkerOptions
 ) -> Iterator[Content]:
     """Yield the bytes of the photos that are not found, or why they cannot be had."""
     if options.content_column in batch.schema.names:

@@ -14,9 +14,9 @@ from verger.kernel.moments import Array, Moments, merge_all
 from verger.kernel.sketch import add_products, product_part
 from verger.storage.uri import any_path
 from verger.tasks.base import Attempt
-from verger.tasks.parts import part_file
+from verger.tasks.part_files import part_file
 from verger.tasks.spans import Spans, read_spans
-from verger.tasks.vectors import Matrix, matrix_of
+from verger.tasks.vector_columns import Matrix, matrix_of
 
 
 @dataclass(frozen=True)

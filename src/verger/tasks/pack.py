@@ -17,9 +17,9 @@ from verger.storage import schemas
 from verger.storage.arrow import binaries, strings
 from verger.storage.uri import any_path, read_parquet
 from verger.tasks.base import Attempt
-from verger.tasks.decode_apart import decoding
+from verger.tasks.child_decoder import decoding
 from verger.tasks.featurize import Partition
-from verger.tasks.parts import part_file
+from verger.tasks.part_files import part_file
 from verger.tasks.time_limit import photo_time_limit
 
 # Bytes of a photo that is set aside: enough to say later why it is no photo, and no more than `rejected` tells.

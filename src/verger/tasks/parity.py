@@ -15,7 +15,7 @@ from verger.kernel.networks.inference import DecodeMode, extractor_for, featuriz
 from verger.kernel.networks.network import Network
 from verger.sources.content import read_photo
 from verger.tasks.base import Attempt
-from verger.tasks.packed import read_packed
+from verger.tasks.shard_rows import read_shard_photos
 from verger.tasks.spans import Spans, read_spans
 
 
@@ -42,7 +42,7 @@ def parity_of_rows(job: ParityJob, spans: Spans, attempt: Attempt) -> list[float
     extractor = extractor_for(job.network.key if is_exact else f"{job.network.key}-exact", lambda: exact)
     batches = read_spans(spans, ["path", "sha256", "features"], 64)
     rows = [row for batch in batches for row in batch.to_pylist()]
-    packed = read_packed(job.listing, {row["path"] for row in rows})
+    packed = read_shard_photos(job.listing, {row["path"] for row in rows})
     cosines = []
     for row in rows:
         try:

@@ -10,10 +10,10 @@ from verger.kernel.pca import Projection
 from verger.storage import schemas
 from verger.storage.uri import any_path
 from verger.tasks.base import Attempt
-from verger.tasks.partitioning import PROJECTED_ROWS
-from verger.tasks.parts import open_part
+from verger.tasks.part_files import open_part
+from verger.tasks.reduction_sizes import PROJECTED_ROWS
 from verger.tasks.spans import Spans, read_spans
-from verger.tasks.vectors import components_column
+from verger.tasks.vector_columns import components_column
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class Span:
 Spans = tuple[Span, ...]
 
 
-def cut_spans(files: Sequence[tuple[str, int]], n_rows_each: int) -> list[Spans]:
+def split_into_spans(files: Sequence[tuple[str, int]], n_rows_each: int) -> list[Spans]:
     """Return groups of spans with `n_rows_each` rows, the last with the rest, of (file, number of rows) pairs."""
     groups: list[Spans] = []
     held: list[Span] = []

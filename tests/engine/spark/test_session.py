@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 
 from tests.support.chain import manifest_here
 from verger import open_session
-from verger.engine.spark.session import session
+from verger.engine.spark.session import managed_session
 from verger.engine.spark.spark_options import SessionOptions, spark_settings
 from verger.errors import SourceError
 from verger.pipeline.chain import features
@@ -26,13 +26,13 @@ import sys, time, psutil
 from pathlib import Path
 from pyspark import SparkContext
 from verger.errors import SetupError, SourceError
-from verger.engine.spark.session import session
+from verger.engine.spark.session import managed_session
 from verger.engine.spark.spark_options import SessionOptions
 
 def rows(how):
     conf = (how,) if "=" in how else ()
     options = SessionOptions("local[1]", "512m", conf, log=Path(sys.argv[1]) / "spark.log", is_one_run=True)
-    with session(options) as started:
+    with managed_session(options) as started:
         while how == "given up" and SparkContext._gateway is None:
             time.sleep(0.01)
         if how == "given up":
@@ -72,7 +72,7 @@ def test_a_run_that_fails_leaves_it_running_too(spark: SparkSession, tiny_model:
 
 
 def test_a_borrowed_spark_has_our_sql_settings_and_its_own_master(spark: SparkSession) -> None:
-    with session(SessionOptions(master="local[64]")) as borrowed:
+    with managed_session(SessionOptions(master="local[64]")) as borrowed:
         assert borrowed.spark().conf.get(BATCH) == "512"
         assert borrowed.options.n_local_cores == 2
     assert open_session().conf.get(BATCH) == "512"

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from verger.engine.spark.cluster_options import ASSUMED_CORES, cluster_cores
-from verger.engine.spark.submitted import submitted_settings, tell_driver
+from verger.engine.spark.submitted import set_driver_environment, submitted_settings
 
 DYNAMIC = {"spark.dynamicAllocation.enabled": "true", "spark.executor.cores": "4"}
 
@@ -78,6 +78,8 @@ def test_the_driver_knows_the_region_that_its_executors_are_told(monkeypatch: py
     monkeypatch.setenv("AWS_REGION", "")
     monkeypatch.delenv("AWS_REGION")
     monkeypatch.setenv("AWS_PROFILE", "mine")
-    tell_driver({f"spark.executorEnv.{key}": "eu-west-3" for key in ("AWS_REGION", "AWS_PROFILE", "PATH")})
+    set_driver_environment(
+        {f"spark.executorEnv.{key}": "eu-west-3" for key in ("AWS_REGION", "AWS_PROFILE", "PATH")}
+    )
     assert os.environ["AWS_REGION"] == "eu-west-3"
     assert os.environ["AWS_PROFILE"] == "mine" and os.environ["PATH"] != "eu-west-3"

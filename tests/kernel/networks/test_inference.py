@@ -57,11 +57,11 @@ def test_scaled_decoding_leaves_small_photos_as_they_are(fruitnet: Extractor) ->
     assert np.array_equal(scaled.features, exact.features)
 
 
-@pytest.mark.parametrize("decodes_apart", [False, True])
-def test_workers_decode_as_their_options_say(fruitnet: Extractor, decodes_apart: bool) -> None:
+@pytest.mark.parametrize("decodes_in_child", [False, True])
+def test_workers_decode_as_their_options_say(fruitnet: Extractor, decodes_in_child: bool) -> None:
     expected = featurize_photo(LARGE, fruitnet, max_pixels=DEFAULT_MAX_PIXELS, decode="scaled")
     batch = pa.RecordBatch.from_pydict({"path": ["a.jpg"], "content": [LARGE]})
-    options = WorkerOptions(DEFAULT_MAX_PIXELS, decodes_apart=decodes_apart, decode="scaled")
+    options = WorkerOptions(DEFAULT_MAX_PIXELS, decodes_in_child=decodes_in_child, decode="scaled")
     (rows,) = featurize_batches([batch], fruitnet, options)
     (row,) = rows.to_pylist()
     assert (row["width"], row["height"]) == (1500, 2000)
@@ -77,7 +77,7 @@ def test_a_retry_resizes_in_the_child_too(fruitnet: Extractor, monkeypatch: pyte
 
     monkeypatch.setattr(fruitnet, "resize", resize)
     batch = pa.RecordBatch.from_pydict({"content": [LARGE]})
-    (rows,) = featurize_batches([batch], fruitnet, WorkerOptions(DEFAULT_MAX_PIXELS, decodes_apart=True))
+    (rows,) = featurize_batches([batch], fruitnet, WorkerOptions(DEFAULT_MAX_PIXELS, decodes_in_child=True))
     assert np.array_equal(np.array(rows["features"][0].as_py(), np.float32), expected.features)
 
 

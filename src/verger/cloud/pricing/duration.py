@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from verger.sources.partitions import PartitionRule
-from verger.tasks.partitioning import FAN_IN, rows_of_a_part, rows_of_a_sum, tree_depth
+from verger.tasks.reduction_sizes import FAN_IN, rows_per_part, rows_per_sum, tree_depth
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,12 @@ class Workload:
     @property
     def n_projecting(self) -> int:
         """Tasks that project the vectors: as many files of components."""
-        return math.ceil(self.n_photos / rows_of_a_part(self.n_photos))
+        return math.ceil(self.n_photos / rows_per_part(self.n_photos))
 
     @property
     def n_sums(self) -> int:
         """Tasks that sum up moments: as many files of partial sums."""
-        return math.ceil(self.n_photos / rows_of_a_sum(self.n_photos, _N_FEATURES))
+        return math.ceil(self.n_photos / rows_per_sum(self.n_photos, _N_FEATURES))
 
     @property
     def gets(self) -> float:

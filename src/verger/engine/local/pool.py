@@ -27,7 +27,7 @@ from verger.errors import JobError
 from verger.process.launch import module_command, module_environment
 from verger.process.signals import Interrupts, noting_interrupts
 from verger.storage.cache import cache_dir, remove_old_logs
-from verger.tasks.base import R, S, T, Task, Watch, ignore_counts
+from verger.tasks.base import CountsCallback, R, S, T, Task, ignore_counts
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +145,9 @@ class LocalEngine:
         """Raise KeyboardInterrupt where a library has swallowed one."""
         self._interrupts.check()
 
-    def map(self, task: Task[S, T, R], items: Sequence[T], shared: S, watch: Watch = ignore_counts) -> list[R]:
+    def map(
+        self, task: Task[S, T, R], items: Sequence[T], shared: S, on_progress: CountsCallback = ignore_counts
+    ) -> list[R]:
         """Return the results of a task for every item, in the order of the items; see `Engine.map`."""
         if not items:
             return []
@@ -155,13 +157,13 @@ class LocalEngine:
             going = _Map(task, items, Path(file.name), deque(_Job(number) for number in range(len(items))))
             self._start_workers(len(items))
             try:
-                self._run(going, watch)
+                self._run(going, on_progress)
             except BaseException:
                 self.close()  # workers in the middle of a task are of no use to the next map
                 raise
         return [going.results[number] for number in range(len(items))]
 
-    def _run(self, going: _Map, watch: Watch) -> None:
+    def _run(self, going: _Map, on_progress: CountsCallback) -> None:
         reported = time.monotonic()
         while len(going.results) < len(going.items):
             self._interrupts.check()
@@ -177,8 +179,8 @@ class LocalEngine:
                 self._receive(busy[connection], going)
             if time.monotonic() - reported >= _TICK_S:
                 reported = time.monotonic()
-                watch(*self._count(going))
-        watch(*self._count(going))
+                on_progress(*self._count(going))
+        on_progress(*self._count(going))
 
     def _count(self, going: _Map) -> tuple[int, int]:
         n_done = going.n_done + sum(worker.n_done for worker in self._workers)

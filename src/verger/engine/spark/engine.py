@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from verger.engine.spark.compat import Artifact, is_connect, share
-from verger.engine.spark.session import Session
+from verger.engine.spark.session import ManagedSession
 from verger.kernel.networks.device import gpu_of
 from verger.storage.arrow import binaries
-from verger.tasks.base import Attempt, R, S, T, Task, Watch, ignore_counts
+from verger.tasks.base import Attempt, CountsCallback, R, S, T, Task, ignore_counts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,11 +34,15 @@ NO_EXECUTORS = (
 
 
 class SparkEngine:
-    """Runs tasks on the Spark of a `Session`; `note` gets a line for the user where a cluster has no executors."""
+    """Runs tasks on the Spark of a `ManagedSession`.
+
+    note: called with a message for the user if the cluster gives no executors for PATIENCE_S seconds.
+    uses_gpus: each task gets a GPU from Spark.
+    """
 
     name = "spark"
 
-    def __init__(self, session: Session, note: Callable[[str], None], *, uses_gpus: bool = False) -> None:
+    def __init__(self, session: ManagedSession, note: Callable[[str], None], *, uses_gpus: bool = False) -> None:
         self.session = session
         self._note = note
         self._uses_gpus = uses_gpus
@@ -50,13 +54,15 @@ class SparkEngine:
 
     def check_interrupt(self) -> None:
         """Raise KeyboardInterrupt where a library has swallowed one."""
-        self.session.heed()
+        self.session.check_interrupt()
 
     def release(self) -> None:
         """Let Spark stop while the driver goes on: no further `map` follows."""
         self.session.release()
 
-    def map(self, task: Task[S, T, R], items: Sequence[T], shared: S, watch: Watch = ignore_counts) -> list[R]:
+    def map(
+        self, task: Task[S, T, R], items: Sequence[T], shared: S, on_progress: CountsCallback = ignore_counts
+    ) -> list[R]:
         """Return the results of a task for every item, in the order of the items; see `Engine.map`."""
         if not items:
             return []
@@ -77,7 +83,7 @@ class SparkEngine:
             tasks = spark.sparkContext.parallelize(list(enumerate(items)), len(items))
             return tasks.mapPartitions(run).collect()
 
-        results = self.session.run(job, self._ticking(lambda: watch(*counts.read())))
+        results = self.session.run(job, self._ticking(lambda: on_progress(*counts.read())))
         held.destroy()
         return results
 
@@ -105,7 +111,7 @@ class SparkEngine:
         task: Task[S, tuple[int, Iterable[pa.RecordBatch]], R],
         frame: DataFrame,
         shared: S,
-        watch: Watch = ignore_counts,
+        on_progress: CountsCallback = ignore_counts,
     ) -> list[R]:
         """Return the results of a task for every partition of a DataFrame: of photos that only Spark can read.
 
@@ -126,7 +132,7 @@ class SparkEngine:
 
         def tick() -> None:
             if counts:
-                watch(*counts.read())
+                on_progress(*counts.read())
 
         return self.session.run(lambda: _collected(frame.mapInArrow(run, _RESULTS)), self._ticking(tick))
 
@@ -175,7 +181,7 @@ def _collected(frame: DataFrame) -> list[Any]:
     return [pickle.loads(row["result"]) for row in rows]  # noqa: S301  # our own workers'
 
 
-def _attempt(context: TaskContext, report: Watch, *, uses_gpus: bool) -> Attempt:
+def _attempt(context: TaskContext, report: CountsCallback, *, uses_gpus: bool) -> Attempt:
     """Return what Spark tells of the attempt; on GPUs a task decodes with the cores that Spark gives it."""
     if not uses_gpus:
         return Attempt(context.attemptNumber(), report=report)
@@ -190,7 +196,7 @@ class _Counts:
         self.rejected: Accumulator[int] = spark.sparkContext.accumulator(0)
 
     @property
-    def report(self) -> Watch:
+    def report(self) -> CountsCallback:
         """What a worker calls."""
         accumulators = (self.done, self.rejected)
 

@@ -38,7 +38,7 @@ _TICK_S = 0.2
 JVM_GONE = "Spark's JVM has ended; the system may have killed it for want of memory (see --driver-memory)"
 
 
-class Session:
+class ManagedSession:
     """A SparkSession on its way: starting the JVM takes seconds in which the driver can do other things.
 
     Where Spark already runs in this process, as in a notebook, it is borrowed, and left running at the end.
@@ -93,7 +93,7 @@ class Session:
             told = _told_by_worker(text) or _full_disk(text)
             raise told or self._job_error(text) from None
 
-    def heed(self) -> None:
+    def check_interrupt(self) -> None:
         """Raise KeyboardInterrupt where a library has swallowed one; `run` does so by itself."""
         self._interrupts.check()
 
@@ -175,10 +175,10 @@ class Session:
 
 
 @contextmanager
-def session(options: SessionOptions) -> Iterator[Session]:
+def managed_session(options: SessionOptions) -> Iterator[ManagedSession]:
     """Start Spark in the background; stop it at the end, also after Ctrl-C."""
     with noting_interrupts() as interrupts:
-        starting = Session(options, interrupts)
+        starting = ManagedSession(options, interrupts)
         try:
             yield starting
             interrupts.check()

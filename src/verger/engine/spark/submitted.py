@@ -38,7 +38,7 @@ def submitted() -> Iterator[SparkSession]:
         return
     SparkContext._ensure_initialized()  # SparkConf asks the JVM, where it knows one
     given = dict(SparkConf().getAll())
-    tell_driver(given)
+    set_driver_environment(given)
     builder = SparkSession.builder
     for key, value in submitted_settings(given).items():
         builder = builder.config(key, value)
@@ -49,7 +49,7 @@ def submitted() -> Iterator[SparkSession]:
         spark.stop()
 
 
-def tell_driver(given: Mapping[str, str]) -> None:
+def set_driver_environment(given: Mapping[str, str]) -> None:
     """Set for the driver too what `spark.executorEnv` says of stores: AWS_REGION, AZURE_STORAGE_ACCOUNT_NAME."""
     for key, value in given.items():
         name = key.removeprefix(_TOLD_TO_EXECUTORS)

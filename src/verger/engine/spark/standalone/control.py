@@ -54,7 +54,7 @@ class ClusterOptions:
 
 
 @dataclass(frozen=True)
-class Status:
+class ClusterStatus:
     """A running cluster, and what its master told just now; `worker` and `app` as Spark's /json/ has them."""
 
     master: str
@@ -93,7 +93,7 @@ def down() -> tuple[str, list[Process]] | None:
         return _stop()
 
 
-def status() -> Status | None:
+def status() -> ClusterStatus | None:
     """Return what runs, or None; raises ClusterError where a cluster is there, but not well."""
     cluster = state.read()
     if cluster is None or not any(process.is_alive for process in cluster.processes):
@@ -102,7 +102,7 @@ def status() -> Status | None:
     if told is None:
         words = "does not answer" if cluster.is_running else "has died"
         raise ClusterError(f"the master of {cluster.master} {words}: `verger cluster down` stops what is left")
-    return Status(
+    return ClusterStatus(
         cluster.master,
         cluster.page,
         tuple(worker for worker in told["workers"] if worker["state"] == "ALIVE"),

@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 from verger.storage import schemas
 from verger.storage.arrow import binaries, booleans
 from verger.storage.uri import any_path
-from verger.tasks.finished_features import EARLIER
+from verger.tasks.earlier_features import EARLIER
 
 # Photos held at a time, besides the row group that they come from.
 _ROWS_A_BATCH = 16
 
 
-def with_packed_content(rows: pa.Table) -> Iterator[pa.RecordBatch]:
+def add_shard_content(rows: pa.Table) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a listing of packed photos with their `content`, a few at a time.
 
     Rows with a place in an earlier run's tables get null: their features are known.
@@ -30,7 +30,7 @@ def with_packed_content(rows: pa.Table) -> Iterator[pa.RecordBatch]:
         yield from _without_content(part) if shard is None else _filled(part, shard)
 
 
-def read_packed(listing: Sequence[str], paths: set[str]) -> dict[str, bytes]:
+def read_shard_photos(listing: Sequence[str], paths: set[str]) -> dict[str, bytes]:
     """Return the bytes of those of `paths` that the files of a listing have in shards; of loose photos none."""
     found: dict[str, bytes] = {}
     for file in listing:
@@ -39,7 +39,7 @@ def read_packed(listing: Sequence[str], paths: set[str]) -> dict[str, bytes]:
                 break
             rows = table.read(columns=["path", schemas.SHARD, schemas.ROW])
         is_wanted = booleans([path in paths for path in rows["path"].to_pylist()])
-        for batch in with_packed_content(rows.filter(is_wanted)):
+        for batch in add_shard_content(rows.filter(is_wanted)):
             found |= dict(zip(batch["path"].to_pylist(), batch["content"].to_pylist(), strict=True))
     return found
 

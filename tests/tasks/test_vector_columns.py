@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from verger.errors import ReductionError
-from verger.tasks.vectors import matrix_of
+from verger.tasks.vector_columns import matrix_of
 
 
 @pytest.mark.parametrize("kind", [pa.float32(), pa.float64()], ids=str)

@@ -30,7 +30,7 @@ T = TypeVar("T")
 _KILLED = f"signal {signal.SIGKILL:d}"
 
 
-class Decoder:
+class ChildDecoder:
     """Decodes in a child, started when it is first asked, and again after a photo that has killed it.
 
     min_size_px: see `decode_image`. limit_s: seconds for one photo. A worker that is killed takes its child along.
@@ -44,7 +44,7 @@ class Decoder:
         self._child: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
 
-    def __enter__(self) -> Decoder:
+    def __enter__(self) -> ChildDecoder:
         return self
 
     def __exit__(self, *ending: object) -> None:
@@ -117,7 +117,7 @@ def decoding(
 ) -> Iterator[Callable[[bytes], Decoded]]:
     """Yield `decode_image` with these options; where `apart`, in a child that has `limit_s` seconds a photo."""
     if apart:
-        with Decoder(max_pixels, min_size_px, limit_s) as decoder:
+        with ChildDecoder(max_pixels, min_size_px, limit_s) as decoder:
             yield decoder.decode
     else:
         yield partial(decode_image, max_pixels=max_pixels, min_size_px=min_size_px)

@@ -16,20 +16,20 @@ from tests.support.chain import wait_until_gone
 from tests.support.photos import EXIF_TURNED, encode, paint
 from verger.errors import DecodeError, Reason, SetupError
 from verger.kernel.decode import DEFAULT_MAX_PIXELS, decode_image
-from verger.tasks.decode_apart import Decoder
+from verger.tasks.child_decoder import ChildDecoder
 
 
 @pytest.fixture
-def decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Decoder]:
+def decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ChildDecoder]:
     """One whose child dies of deadly photos."""
     poison.mortal(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    with Decoder(DEFAULT_MAX_PIXELS) as decoder:
+    with ChildDecoder(DEFAULT_MAX_PIXELS) as decoder:
         yield decoder
 
 
 def test_a_photo_that_kills_the_child_is_rejected_and_the_next_one_is_decoded(
-    decoder: Decoder, photos: Path
+    decoder: ChildDecoder, photos: Path
 ) -> None:
     good = (photos / "apple" / "0.JPG").read_bytes()
     assert decoder.decode(good).image.tobytes() == decode_image(good).image.tobytes()
@@ -44,7 +44,7 @@ def test_a_photo_that_kills_the_child_is_rejected_and_the_next_one_is_decoded(
 
 def test_a_child_decodes_at_a_reduced_scale_too() -> None:
     data = encode(paint(640, 480), "JPEG", exif=EXIF_TURNED)
-    with Decoder(DEFAULT_MAX_PIXELS, min_size_px=(100, 100)) as decoder:
+    with ChildDecoder(DEFAULT_MAX_PIXELS, min_size_px=(100, 100)) as decoder:
         decoded = decoder.decode(data)
     assert decoded.image.tobytes() == decode_image(data, min_size_px=(100, 100)).image.tobytes()
     assert (decoded.image.size, decoded.width, decoded.height) == ((120, 160), 480, 640)
@@ -53,13 +53,14 @@ def test_a_child_decodes_at_a_reduced_scale_too() -> None:
 def test_a_child_that_does_not_start_is_no_photos_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "PIL.py").write_text("raise ImportError")
     monkeypatch.syspath_prepend(tmp_path)
-    with Decoder(1) as decoder, pytest.raises(SetupError, match="exit code 1"):
+    with ChildDecoder(1) as decoder, pytest.raises(SetupError, match="exit code 1"):
         decoder.decode(b"")
 
 
 def test_the_child_ends_with_its_worker(photos: Path) -> None:
     worker = (
-        "import pathlib, sys, time; from verger.tasks.decode_apart import Decoder; decoder = Decoder(10**6);"
+        "import pathlib, sys, time; from verger.tasks.child_decoder import ChildDecoder;"
+        "decoder = ChildDecoder(10**6);"
         "decoder.decode(pathlib.Path(sys.argv[1]).read_bytes()); print(decoder._child.pid, flush=True);"
         "time.sleep(600)"
     )

@@ -16,7 +16,7 @@ from verger.storage.cache import switching
 from verger.storage.schemas import REJECTED
 from verger.tasks.base import Attempt
 from verger.tasks.featurize import FeaturizeJob, featurize_rows
-from verger.tasks.parts import open_part
+from verger.tasks.part_files import open_part
 
 ROW = pa.RecordBatch.from_pylist([{"path": "a", "length": 1, "reason": "empty", "detail": ""}], schema=REJECTED)
 

@@ -22,18 +22,18 @@ _ROWS_A_PART = 4 * PROJECTED_ROWS
 _MAX_PARTS = 20_000
 
 
-def block_rows(n_features: int) -> int:
+def rows_per_block(n_features: int) -> int:
     """Return how many rows make a block of vectors of this length."""
     return max(64, min(_MOST_BLOCK_ROWS, _BLOCK_BYTES // (8 * max(n_features, 1))))
 
 
-def rows_of_a_sum(n_rows: int, n_features: int) -> int:
+def rows_per_sum(n_rows: int, n_features: int) -> int:
     """Return how many rows go into a partial sum: whole blocks, and at most 4,096 sums."""
-    rows = block_rows(n_features)
+    rows = rows_per_block(n_features)
     return rows * max(1, math.ceil(n_rows / rows / _MAX_PARTIAL_SUMS))
 
 
-def rows_of_a_part(n_rows: int) -> int:
+def rows_per_part(n_rows: int) -> int:
     """Return how many rows go into a part of the components: at most 20,000 parts."""
     return max(_ROWS_A_PART, PROJECTED_ROWS * math.ceil(n_rows / PROJECTED_ROWS / _MAX_PARTS))
 

@@ -1,4 +1,4 @@
-"""Part files of tables: written under a temporary name, so that a part of the right name is whole."""
+"""PartWriter files of tables: written under a temporary name, so that a part of the right name is whole."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def part_file(target: AnyPath) -> Iterator[Path]:
         target.write_file(file)
 
 
-class Part:
+class PartWriter:
     """One part of a table, as `open_part` yields it."""
 
     def __init__(self, target: AnyPath, schema: pa.Schema, files: ExitStack) -> None:
@@ -92,10 +92,10 @@ class Part:
 
 
 @contextmanager
-def open_part(target: AnyPath, schema: pa.Schema) -> Iterator[Part]:
+def open_part(target: AnyPath, schema: pa.Schema) -> Iterator[PartWriter]:
     """Yield a part to write rows to; when the block ends well the file is there, and whole, if it has any rows."""
     with ExitStack() as files:
-        part = Part(target, schema, files)
+        part = PartWriter(target, schema, files)
         try:
             yield part
             part.close()

@@ -24,64 +24,64 @@ ROW_BITS = 32
 
 # The column of a listing that tells a photo's place.
 EARLIER = "earlier"
-NOWHERE = -1
+NO_ROW = -1
 
 Keys = npt.NDArray[np.uint64]
-Places = npt.NDArray[np.int64]
+RowIds = npt.NDArray[np.int64]
 
 
-def place_of(table: int, row: int) -> int:
+def row_id(table: int, row: int) -> int:
     """Return the place of a row."""
     return table << ROW_BITS | row
 
 
 @dataclass(frozen=True)
-class KnownFeatures(PhotoFeatures):
+class ReusedFeatures(PhotoFeatures):
     """Features that were not computed again."""
 
 
 @dataclass(frozen=True)
-class Index:
+class KeyIndex:
     """64-bit keys -> places, in two arrays sorted by key: 16 bytes an entry. The first of equal keys counts."""
 
     keys: Keys = field(default_factory=lambda: np.empty(0, np.uint64))
-    places: Places = field(default_factory=lambda: np.empty(0, np.int64))
+    places: RowIds = field(default_factory=lambda: np.empty(0, np.int64))
 
     @classmethod
-    def build(cls, keys: Keys, places: Places) -> Index:
+    def build(cls, keys: Keys, places: RowIds) -> KeyIndex:
         """Return the index of unsorted entries."""
         order = np.argsort(keys, kind="stable")
         return cls(keys[order], places[order])
 
-    def find(self, keys: Keys) -> Places:
-        """Return the place of each key, or NOWHERE."""
+    def find(self, keys: Keys) -> RowIds:
+        """Return the place of each key, or NO_ROW."""
         if not len(self.keys):
-            return np.full(len(keys), NOWHERE, np.int64)
+            return np.full(len(keys), NO_ROW, np.int64)
         at = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        return np.where(self.keys[at] == keys, self.places[at], NOWHERE)
+        return np.where(self.keys[at] == keys, self.places[at], NO_ROW)
 
 
 @dataclass(frozen=True)
-class Known:
+class EarlierFeatures:
     """The tables of earlier runs.
 
     by_content: where vectors lie by the first 64 bits of their photos' sha256.
     """
 
     tables: tuple[str, ...]
-    by_content: Index
+    by_content: KeyIndex
 
-    def at(self, place: int, path: str) -> KnownFeatures | None:
+    def at(self, place: int, path: str) -> ReusedFeatures | None:
         """Return the vector of the photo `path`, or None where another photo's lies at that place."""
         found = self._read(place)
         if _text(*found, "path") != path:
             return None
         return _features(*found)
 
-    def of_content(self, sha256: str) -> KnownFeatures | None:
+    def of_content(self, sha256: str) -> ReusedFeatures | None:
         """Return the vector of a photo with these bytes, or None."""
         (place,) = self.by_content.find(np.array([content_key(sha256)], np.uint64)).tolist()
-        if place == NOWHERE:
+        if place == NO_ROW:
             return None
         found = self._read(place)
         return _features(*found) if _text(*found, "sha256") == sha256 else None
@@ -124,7 +124,7 @@ def _text(batch: pa.RecordBatch, row: int, column: str) -> str | None:
     return text
 
 
-def _features(batch: pa.RecordBatch, row: int) -> KnownFeatures:
+def _features(batch: pa.RecordBatch, row: int) -> ReusedFeatures:
     sha256, width, height = (batch[name][row].as_py() for name in ("sha256", "width", "height"))
     vector = numbers_of(batch["features"][row].values)
-    return KnownFeatures(sha256, width, height, vector)
+    return ReusedFeatures(sha256, width, height, vector)
