@@ -108,7 +108,7 @@ def submit(
     verger cloud submit raw/ results/first --variance 0.95 --overwrite --yes
     verger cloud submit raw/ packed/all --command pack
     """
-    from verger.pipeline.context import network_spec  # it imports what no other command of these needs
+    from verger.pipeline.network_choice import network_spec  # it imports what no other command of these needs
 
     here = deployments.load_deployment(name)
     settings, told_by = load_settings(**given), origins(**given)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from verger.engine.spark.java import class_archive, complete_java
 from verger.kernel.networks.network import prepare_network
-from verger.pipeline.chain import chain
-from verger.pipeline.context import network_spec, workplace
+from verger.pipeline import chain
+from verger.pipeline.network_choice import network_spec
 from verger.process.progress import Progress
 from verger.sample import SampleOptions, render_sample
 from verger.settings import load_settings
@@ -40,6 +40,4 @@ def warm_up(progress: Progress) -> Path | None:
 
 def _run_chain(folder: Path, archive: Path, progress: Progress) -> None:
     settings = load_settings(components="2", export="csv,json", report=False, engine="spark")
-    photos = str(folder / "photos")
-    with workplace("run", photos, folder / "result", settings, progress, archive=archive) as place:
-        chain(place, photos)
+    chain.run(str(folder / "photos"), folder / "result", settings, progress, archive=archive)

@@ -81,24 +81,24 @@ def _train_locally(training: _Training, out: AnyPath, settings: Settings) -> Man
 
 def _train_on_spark(training: _Training, out: AnyPath, settings: Settings) -> Manifest:
     from verger.engine.spark.engine import SparkEngine
-    from verger.pipeline.context import workplace
+    from verger.pipeline.context import open_run
 
-    with workplace("train", str(training.result), out, settings, training.progress) as place:
+    with open_run("train", str(training.result), out, settings, training.progress) as context:
         from verger.learn.fit_spark import SparkExamples, read_table
 
-        assert isinstance(place.engine, SparkEngine)
-        session = place.engine.session
-        with place.manifest.timed("start"):
+        assert isinstance(context.engine, SparkEngine)
+        session = context.engine.session
+        with context.manifest.timed("start"):
             spark = session.spark()
 
         def fit() -> Trained:
             files = [str(file) for file in parquet_files(table_folder(training.result, training.on))]
             return training.run(SparkExamples(read_table(spark, files, training.on), training.on))
 
-        with place.manifest.timed("train"):
+        with context.manifest.timed("train"):
             trained = session.run(fit)
         session.release()
-        return _finish_training(place.manifest, trained, place.stage, out, settings)
+        return _finish_training(context.manifest, trained, context.stage, out, settings)
 
 
 def _finish_training(

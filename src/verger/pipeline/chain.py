@@ -1,67 +1,60 @@
-"""READ FIRST: the chain, as it is read aloud."""
+"""READ THIS FIRST: the commands `run`, `features`, `reduce` and `pack`, each as its stages in order."""
 
 from __future__ import annotations
 
-from verger.pipeline.context import FEATURES, Workplace, workplace
+from pathlib import Path
+
+from verger.pipeline.context import FEATURES, open_run
 from verger.process.progress import Progress
 from verger.settings import Settings
-from verger.storage.commit import check_apart
 from verger.storage.manifest import MIN_TO_REDUCE, Manifest
 from verger.storage.uri import AnyPath
 
-# The steps are imported inside: the workers, or Spark, are starting meanwhile.
+# The stages are imported inside `with`, while the workers or Spark are starting: this saves their import time.
 
 
-def run(src: str, out: AnyPath, settings: Settings, progress: Progress) -> Manifest:
-    """Photos -> features and rejected -> components -> files, with a manifest and a report."""
-    with workplace("run", src, out, settings, progress) as place:
-        return chain(place, src)
+def run(src: str, out: AnyPath, settings: Settings, progress: Progress, archive: Path | None = None) -> Manifest:
+    """Photos -> features and rejected -> components -> exports, manifest and report."""
+    with open_run("run", src, out, settings, progress, class_archive=archive) as context:
+        from verger.pipeline import discover, export, featurize, finalize, parity, reduce
 
-
-def chain(place: Workplace, src: str) -> Manifest:
-    """What `run` does, in a workplace that is open."""
-    from verger.pipeline import discover, featurize, finalize, reduce
-
-    photos = discover.find_photos(place, src)
-    network = featurize.prepare(place)
-    additions = featurize.featurize(place, photos, network)
-    finalize.check_parity(place, network)
-    if place.manifest.counts["features"] >= MIN_TO_REDUCE:
-        update = reduce.update_of_result(place, additions)
-        finalize.export(place, reduce.reduce_features(place, place.stage / FEATURES, update))
-    return finalize.finish(place)
+        photos = discover.find_photos(context, src)
+        network = featurize.prepare_network(context)
+        additions = featurize.featurize_photos(context, photos, network)
+        parity.check_parity(context, network)
+        if context.manifest.counts["features"] >= MIN_TO_REDUCE:
+            update = reduce.find_update(context, additions)
+            export.export_table(context, reduce.reduce_features(context, context.stage / FEATURES, update))
+        return finalize.finish(context)
 
 
 def features(src: str, out: AnyPath, settings: Settings, progress: Progress) -> Manifest:
-    """The first half alone: photos -> features and rejected."""
-    with workplace("features", src, out, settings, progress) as place:
-        from verger.pipeline import discover, featurize, finalize
+    """Photos -> features and rejected: the first half of `run`."""
+    with open_run("features", src, out, settings, progress) as context:
+        from verger.pipeline import discover, export, featurize, finalize, parity
 
-        photos = discover.find_photos(place, src)
-        network = featurize.prepare(place)
-        featurize.featurize(place, photos, network)
-        finalize.check_parity(place, network)
-        finalize.export(place, place.stage / FEATURES)
-        return finalize.finish(place)
+        photos = discover.find_photos(context, src)
+        network = featurize.prepare_network(context)
+        featurize.featurize_photos(context, photos, network)
+        parity.check_parity(context, network)
+        export.export_table(context, context.stage / FEATURES)
+        return finalize.finish(context)
 
 
-def reduce(
-    features: AnyPath, out: AnyPath, settings: Settings, progress: Progress, state: AnyPath | None
-) -> Manifest:
-    """The second half alone: features -> components; folded into an earlier PCA's state where given."""
-    check_apart(out, [] if state is None else [str(state)])
-    with workplace("reduce", str(features), out, settings, progress) as place:
-        from verger.pipeline import finalize, reduce
+def reduce(src: AnyPath, out: AnyPath, settings: Settings, progress: Progress, state: AnyPath | None) -> Manifest:
+    """Features -> components: the second half of `run`; `state` is an earlier PCA that the features update."""
+    with open_run("reduce", str(src), out, settings, progress, earlier=state) as context:
+        from verger.pipeline import export, finalize, reduce
 
         update = None if state is None else reduce.Update(state)
-        finalize.export(place, reduce.reduce_features(place, features, update))
-        return finalize.finish(place)
+        export.export_table(context, reduce.reduce_features(context, src, update))
+        return finalize.finish(context)
 
 
 def pack(src: str, out: AnyPath, settings: Settings, progress: Progress) -> Manifest:
-    """Many small files -> few large ones that `run` takes as its source."""
-    with workplace("pack", src, out, settings, progress) as place:
-        from verger.pipeline import discover, finalize
+    """Many small photos -> few large files, which `run` accepts as its source."""
+    with open_run("pack", src, out, settings, progress) as context:
+        from verger.pipeline import discover, finalize, pack
 
-        finalize.pack(place, discover.list_shards(place, src))
-        return finalize.finish(place)
+        pack.pack_photos(context, discover.list_shards(context, src))
+        return finalize.finish(context)

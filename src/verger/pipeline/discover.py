@@ -1,4 +1,4 @@
-"""The first step of the chain: find the photos."""
+"""The discover stage: find the photos of the source and divide them into partitions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 from verger.engine.spark.hadoop import HadoopFolder, find_hadoop, hadoop_images
 from verger.errors import SettingsError
-from verger.pipeline.context import LISTING, Workplace
+from verger.pipeline.context import LISTING, RunContext
+from verger.settings import Settings
 from verger.sources.packed import SHARD_RULE, find_packed, write_packed_listing
 from verger.sources.partitions import Listing, PartitionRule, Selection, partition_file, write_listing
 from verger.storage.uri import AnyPath
@@ -21,56 +22,50 @@ if TYPE_CHECKING:
 Photos = Listing | HadoopFolder
 
 
-def find_photos(place: Workplace, src: str) -> Photos:
-    """Return the photos of the source: listed, or as what only Spark can read."""
-    hadoop = find_hadoop(src)
-    return list_photos(place, src) if hadoop is None else hadoop
+def find_photos(context: RunContext, src: str) -> Photos:
+    """Return the photos of `src`: a written listing, or a folder that only Spark can read."""
+    if (hadoop := find_hadoop(src)) is not None:
+        return hadoop
+    if (packed := find_packed(src)) is not None:
+        selection = photo_selection(context.settings)
+        return _write_listing(context, lambda folder: write_packed_listing(packed, selection, folder))
+    return _list_loose(context, src)
 
 
-def list_photos(place: Workplace, src: str) -> Listing:
-    """List loose or packed photos, split into partitions."""
-    packed = find_packed(src)
-    if packed is None:
-        return _listed(place, lambda folder: _write_loose(place, src, folder))
-    return _listed(place, lambda folder: write_packed_listing(packed, selection(place), folder))
-
-
-def list_shards(place: Workplace, src: str) -> Listing:
-    """List loose photos, split into shards to pack."""
+def list_shards(context: RunContext, src: str) -> Listing:
+    """List loose photos, one partition per shard to write; raises SettingsError for packed photos."""
     if find_packed(src) is not None:
         raise SettingsError("source", src, "loose photos: these are packed already")
-    return _listed(place, lambda folder: _write_loose(place, src, folder, SHARD_RULE))
+    return _list_loose(context, src, SHARD_RULE)
 
 
-def _write_loose(place: Workplace, src: str, folder: AnyPath, rule: PartitionRule | None = None) -> Listing:
-    return write_listing(src, selection(place), folder, place.engine.n_slots, rule)
+def _list_loose(context: RunContext, src: str, rule: PartitionRule | None = None) -> Listing:
+    selection, n_slots = photo_selection(context.settings), context.engine.n_slots
+    return _write_listing(context, lambda folder: write_listing(src, selection, folder, n_slots, rule))
 
 
-def _listed(place: Workplace, write: Callable[[AnyPath], Listing]) -> Listing:
-    """Write the listing of a run; time it and note how many photos it has."""
-    place.progress.stage("list photos")
-    with place.manifest.timed("list"):
-        listing = write(place.stage / LISTING)
-    place.manifest.counts["listed"] = listing.n_photos
+def _write_listing(context: RunContext, write: Callable[[AnyPath], Listing]) -> Listing:
+    """Write the listing of a run; record the time and the number of photos."""
+    context.progress.stage("list photos")
+    with context.manifest.timed("list"):
+        listing = write(context.stage / LISTING)
+    context.manifest.counts["listed"] = listing.n_photos
     return listing
 
 
-def selection(place: Workplace) -> Selection:
-    """Return which photos the settings ask for, and how they are labelled."""
-    settings = place.settings
+def photo_selection(settings: Settings) -> Selection:
+    """Return which photos the settings select, and how these are labelled."""
     return Selection(settings.glob, settings.label, settings.limit, settings.sample)
 
 
-def partitions_of(listing: Listing) -> list[Partition]:
-    """Return the tasks of a listing."""
-    return [
-        Partition(number, str(partition_file(listing.folder, number))) for number in range(listing.n_partitions)
-    ]
+def listed_partitions(listing: Listing) -> list[Partition]:
+    """Return the partitions of a listing."""
+    files = (partition_file(listing.folder, number) for number in range(listing.n_partitions))
+    return [Partition(number, str(file)) for number, file in enumerate(files)]
 
 
-def hadoop_frame(place: Workplace, photos: HadoopFolder) -> DataFrame:
-    """Return photos on a Hadoop file system as a DataFrame with their content; count them."""
-    session = cast("SparkEngine", place.engine).session
+def read_hadoop_photos(context: RunContext, photos: HadoopFolder) -> tuple[DataFrame, int]:
+    """Return the photos of a Hadoop file system as a DataFrame with their content, and their number."""
+    session = cast("SparkEngine", context.engine).session
     spark = session.spark()
-    frame, place.manifest.counts["listed"] = session.run(lambda: hadoop_images(spark, photos, selection(place)))
-    return frame
+    return session.run(lambda: hadoop_images(spark, photos, photo_selection(context.settings)))

@@ -11,8 +11,8 @@ from verger.errors import ResultError, SettingsError
 from verger.kernel.networks.device import CPU, prepare_on
 from verger.kernel.networks.network import Network
 from verger.kernel.networks.onnx_session import import_runtime
-from verger.pipeline.context import FEATURES, REJECTED, Workplace
-from verger.pipeline.discover import Photos, hadoop_frame, partitions_of
+from verger.pipeline.context import FEATURES, REJECTED, RunContext
+from verger.pipeline.discover import Photos, listed_partitions, read_hadoop_photos
 from verger.pipeline.export import write_if_empty, write_rejected
 from verger.pipeline.resume import Plan, check_reusable, find_earlier, fingerprint, make_plan
 from verger.report.artefacts import tally
@@ -36,88 +36,88 @@ _LARGE_MEGAPIXELS = 2.0
 _FINGERPRINT_CHARACTERS = 16
 
 
-def prepare(place: Workplace) -> Network:
+def prepare_network(context: RunContext) -> Network:
     """Return the network of the settings, converted where it is not in the cache."""
-    place.progress.stage("convert network")
-    place.engine.check_interrupt()  # a conversion takes many seconds
-    with place.manifest.timed("convert"):
-        network = prepare_on(place.spec, place.settings.device, place.settings.batch_size)
+    context.progress.stage("convert network")
+    context.engine.check_interrupt()  # a conversion takes many seconds
+    with context.manifest.timed("convert"):
+        network = prepare_on(context.spec, context.settings.device, context.settings.batch_size)
     if network.device != CPU:
-        place.manifest.versions["onnxruntime"] = import_runtime(network.device).__version__
+        context.manifest.versions["onnxruntime"] = import_runtime(network.device).__version__
     return network
 
 
-def featurize(place: Workplace, photos: Photos, network: Network) -> list[AnyPath] | None:
+def featurize_photos(context: RunContext, photos: Photos, network: Network) -> list[AnyPath] | None:
     """Write `features` and `rejected` from one pass over the photos, without what earlier runs have done.
 
     Where the features are those of the result in place and some more, return the files that hold these.
     """
-    key = fingerprint(network, place.settings.max_pixels, place.settings.decode)
-    place.manifest.network = network.describe() | {"spec": asdict(place.spec), "fingerprint": key}
-    plan = _make_plan(place, photos, key)
+    key = fingerprint(network, context.settings.max_pixels, context.settings.decode)
+    context.manifest.network = network.describe() | {"spec": asdict(context.spec), "fingerprint": key}
+    plan = _make_plan(context, photos, key)
     todo = plan.todo if plan else photos
     job = FeaturizeJob(
         network.for_workers(),
-        str(place.stage / FEATURES),
-        str(scratch_of(place.stage) / REJECTED),
+        str(context.stage / FEATURES),
+        str(scratch_of(context.stage) / REJECTED),
         f"{key[:_FINGERPRINT_CHARACTERS]}-{secrets.token_hex(3)}",
-        place.settings.max_pixels,
-        place.settings.photo_timeout_s,
-        place.settings.decode,
+        context.settings.max_pixels,
+        context.settings.photo_timeout_s,
+        context.settings.decode,
         plan.known if plan else None,
     )
-    (place.stage / FEATURES).mkdir(parents=True, exist_ok=True)
+    (context.stage / FEATURES).mkdir(parents=True, exist_ok=True)
     if plan:
-        _link(plan.kept, place.stage / FEATURES)
-    place.progress.stage("featurize", todo.n_photos if isinstance(todo, Listing) else None)
-    with place.manifest.timed("featurize"):
-        done = _run(place, todo, job)
-        write_rejected(scratch_of(place.stage) / REJECTED, place.stage / REJECTED)
-        write_if_empty(place.stage / FEATURES)
-    _count(place)
-    if advice := _decoding_advice(place, done):
-        place.progress.note(advice)
-    place.progress.advance(
-        sum(summary.n_features + summary.n_rejected for summary in done), place.manifest.counts["rejected"]
+        _link(plan.kept, context.stage / FEATURES)
+    context.progress.stage("featurize", todo.n_photos if isinstance(todo, Listing) else None)
+    with context.manifest.timed("featurize"):
+        done = _run(context, todo, job)
+        write_rejected(scratch_of(context.stage) / REJECTED, context.stage / REJECTED)
+        write_if_empty(context.stage / FEATURES)
+    _count(context)
+    if advice := _decoding_advice(context, done):
+        context.progress.note(advice)
+    context.progress.advance(
+        sum(summary.n_features + summary.n_rejected for summary in done), context.manifest.counts["rejected"]
     )
-    return _additions(place, plan, done) if plan else None
+    return _additions(context, plan, done) if plan else None
 
 
-def _run(place: Workplace, photos: Photos, job: FeaturizeJob) -> list[FeaturizeSummary]:
-    on_progress = place.progress.advance
+def _run(context: RunContext, photos: Photos, job: FeaturizeJob) -> list[FeaturizeSummary]:
+    watch = context.progress.advance
     if isinstance(photos, Listing):
-        partitions = partitions_of(photos) if photos.n_photos else []
-        return place.engine.map(featurize_partition, partitions, job, on_progress)
-    frame = hadoop_frame(place, photos)
-    return cast("SparkEngine", place.engine).map_frame(featurize_rows, frame, job, on_progress)
+        partitions = listed_partitions(photos) if photos.n_photos else []
+        return context.engine.map(featurize_partition, partitions, job, watch)
+    frame, context.manifest.counts["listed"] = read_hadoop_photos(context, photos)
+    return cast("SparkEngine", context.engine).map_frame(featurize_rows, frame, job, watch)
 
 
-def _make_plan(place: Workplace, photos: Photos, key: str) -> Plan | None:
+def _make_plan(context: RunContext, photos: Photos, key: str) -> Plan | None:
     """Return what is to be done where this run resumes, None where it does not.
 
     Photos that Spark reads by itself are known by their content alone. Raises ResultError where the result in place
     has features with another fingerprint than `key`, and is not to be overwritten.
     """
-    if not place.settings.resume:
+    if not context.settings.resume:
         return None
-    if not place.settings.overwrite:
-        check_reusable(place.out, place.manifest)
-    place.progress.stage("compare with earlier runs")
-    with place.manifest.timed("recall"):
-        earlier = find_earlier(place.out, earlier_runs(place.stage), key, key[:_FINGERPRINT_CHARACTERS])
+    if not context.settings.overwrite:
+        check_reusable(context.out, context.manifest)
+    context.progress.stage("compare with earlier runs")
+    with context.manifest.timed("recall"):
+        earlier = find_earlier(context.out, earlier_runs(context.stage), key, key[:_FINGERPRINT_CHARACTERS])
         if isinstance(photos, Listing):
             plan = make_plan(
                 photos,
                 earlier,
-                scratch_of(place.stage) / _PLAN,
-                prune=place.settings.prune,
-                n_cores=place.engine.n_slots,
+                scratch_of(context.stage) / _PLAN,
+                prune=context.settings.prune,
+                n_cores=context.engine.n_slots,
             )
-            place.manifest.counts |= {"listed": plan.listing.n_photos, "gone": plan.n_gone}
+            context.manifest.counts |= {"listed": plan.listing.n_photos, "gone": plan.n_gone}
             return plan
-    if earlier.n_published and not place.settings.prune:
+    if earlier.n_published and not context.settings.prune:
         expected = "true where Spark reads the photos: the result is of these alone"
-        raise SettingsError("prune", place.settings.prune, expected)
+        raise SettingsError("prune", context.settings.prune, expected)
     return Plan.of_content(photos, earlier)
 
 
@@ -128,25 +128,25 @@ def _link(files: tuple[str, ...], folder: AnyPath) -> None:
         list(pool.map(lambda table: link_file(table, folder / table.name), tables))
 
 
-def _additions(place: Workplace, plan: Plan, done: list[FeaturizeSummary]) -> list[AnyPath] | None:
+def _additions(context: RunContext, plan: Plan, done: list[FeaturizeSummary]) -> list[AnyPath] | None:
     """Count what is new; return its files where the rest is all that the result in place has."""
-    counts = place.manifest.counts
+    counts = context.manifest.counts
     counts["computed"] = sum(summary.n_computed for summary in done)
     counts["reused"] = counts["features"] - counts["computed"]
     if not plan.keeps_all_published:
         return None
-    folder = place.stage / FEATURES
+    folder = context.stage / FEATURES
     written = [summary.file for summary in done[plan.n_unchanged_tasks :] if summary.file is not None]
     return [folder / any_path(file).name for file in plan.adopted] + [folder / name for name in written]
 
 
-def _decoding_advice(place: Workplace, done: list[FeaturizeSummary]) -> str | None:
+def _decoding_advice(context: RunContext, done: list[FeaturizeSummary]) -> str | None:
     """Return what to do where decoding large photos took most of the time; None where it did not."""
     preparing_s = sum(summary.times.preparing_s for summary in done)
     inferring_s = sum(summary.times.inferring_s for summary in done)
     n_computed = sum(summary.n_computed for summary in done)
     megapixels = sum(summary.n_pixels for summary in done) / 1e6 / max(n_computed, 1)
-    if place.settings.decode == "scaled" or megapixels < _LARGE_MEGAPIXELS or preparing_s < inferring_s:
+    if context.settings.decode == "scaled" or megapixels < _LARGE_MEGAPIXELS or preparing_s < inferring_s:
         return None
     share = preparing_s / (preparing_s + inferring_s)
     return (
@@ -155,10 +155,10 @@ def _decoding_advice(place: Workplace, done: list[FeaturizeSummary]) -> str | No
     )
 
 
-def _count(place: Workplace) -> None:
+def _count(context: RunContext) -> None:
     """Count what was written, and make sure that nothing was lost."""
-    counts = place.manifest.counts
-    labels, reasons = tally(place.stage / FEATURES, "label"), tally(place.stage / REJECTED, "reason")
+    counts = context.manifest.counts
+    labels, reasons = tally(context.stage / FEATURES, "label"), tally(context.stage / REJECTED, "reason")
     counts["features"], counts["rejected"] = labels.total(), reasons.total()
     counts["rejected_by_reason"] = dict(reasons.most_common())
     counts["labels"] = len(labels.keys() - {None})

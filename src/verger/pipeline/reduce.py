@@ -13,7 +13,7 @@ from verger.errors import JobError, ReductionError, SourceError
 from verger.kernel.moments import MAX_EXACT_FEATURES, Array, Moments, merge_all
 from verger.kernel.pca import Criterion, Projection, fit_exact
 from verger.kernel.sketch import add_products, fit_randomized
-from verger.pipeline.context import COMPONENTS, FEATURES, MODEL, Workplace
+from verger.pipeline.context import COMPONENTS, FEATURES, MODEL, RunContext
 from verger.pipeline.pca_folder import write_pca_model
 from verger.storage.commit import scratch_of, table_folder
 from verger.storage.parts_list import TablePart, list_parts, vector_width
@@ -45,33 +45,33 @@ class Update:
     additions: list[AnyPath] | None = None
 
 
-def update_of_result(place: Workplace, additions: list[AnyPath] | None) -> Update | None:
+def find_update(context: RunContext, additions: list[AnyPath] | None) -> Update | None:
     """Return how the PCA of the result in place becomes that of the new one; None where it must be fitted again."""
-    state = place.out / MODEL / STATE
+    state = context.out / MODEL / STATE
     return Update(state, additions) if additions is not None and state.is_file() else None
 
 
-def reduce_features(place: Workplace, features: AnyPath, update: Update | None = None) -> AnyPath:
+def reduce_features(context: RunContext, features: AnyPath, update: Update | None = None) -> AnyPath:
     """Fit PCA on a features folder, write `components` and `model`; return the components' folder.
 
     `update`: fold its additions alone into an earlier PCA's state, which saves a pass over the features.
     """
-    settings = place.settings
-    place.progress.stage("reduce")
+    settings = context.settings
+    context.progress.stage("reduce")
     criterion = Criterion(settings.components, settings.variance_kept)
     earlier = None if update is None else _read_state(update.state)
-    scratch = scratch_of(place.stage) / "sums"
-    with place.manifest.timed("reduce"):
+    scratch = scratch_of(context.stage) / "sums"
+    with context.manifest.timed("reduce"):
         parts = list_parts(parquet_files(table_folder(features, FEATURES)), FEATURES)
         has_additions = update is not None and update.additions is not None
         unseen = list_parts(update.additions or (), FEATURES) if update and has_additions else parts
-        summing = _Summing(place.engine, scratch, unseen)
+        summing = _Summing(context.engine, scratch, unseen)
         moments = _merged(earlier, summing.moments())
         projection = _fit(summing, moments, criterion, standardize=settings.standardize)
         remove_tree(scratch)
-        _write_model(place.stage / MODEL, projection, moments)
-        _project(place, parts, projection)
-    place.manifest.reduction = {
+        _write_model(context.stage / MODEL, projection, moments)
+        _project(context, parts, projection)
+    context.manifest.reduction = {
         "n_components": projection.k,
         "explained_variance_ratio": projection.variance_kept,
         "criterion": str(criterion),
@@ -81,7 +81,7 @@ def reduce_features(place: Workplace, features: AnyPath, update: Update | None =
         "method": projection.method,
         "residual": projection.residual,
     }
-    return place.stage / COMPONENTS
+    return context.stage / COMPONENTS
 
 
 def _merged(earlier: Moments | None, moments: Moments | None) -> Moments:
@@ -151,19 +151,19 @@ class _Summing:
         return str(self._scratch / f"pass-{self._n_passes}-{level}-{number:06d}")
 
 
-def _project(place: Workplace, parts: Sequence[TablePart], projection: Projection) -> None:
+def _project(context: RunContext, parts: Sequence[TablePart], projection: Projection) -> None:
     n_rows = sum(part.n_rows for part in parts)
     rows_each = rows_per_part(n_rows)
     groups = split_into_spans(
-        [(part.file, part.n_rows) for part in parts], n_rows if place.settings.single_file else rows_each
+        [(part.file, part.n_rows) for part in parts], n_rows if context.settings.single_file else rows_each
     )
     items = [ProjectItem(number, spans) for number, spans in enumerate(groups)]
-    job = ProjectJob(projection, FEATURES, str(place.stage / COMPONENTS))
-    n_written = sum(place.engine.map(project_partition, items, job))
+    job = ProjectJob(projection, FEATURES, str(context.stage / COMPONENTS))
+    n_written = sum(context.engine.map(project_partition, items, job))
     if n_written != n_rows:
         raise JobError(
             f"{n_rows:,} features gave {n_written:,} rows of components, and nothing was changed: does another run "
-            f"write to {place.out}?"
+            f"write to {context.out}?"
         )
 
 

@@ -7,7 +7,7 @@ import pytest
 from tests.support import s3
 from tests.support.chain import manifest_here, verger
 from verger.errors import WeightsError
-from verger.pipeline.context import network_spec
+from verger.pipeline.network_choice import network_spec
 from verger.sample import SampleOptions, render_sample
 from verger.settings import load_settings
 from verger.storage.objects.stores import store_of
