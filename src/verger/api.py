@@ -11,14 +11,14 @@ from os import PathLike, fspath
 from typing import Any
 
 from verger.pipeline import chain
-from verger.process.progress import Progress, Silent
+from verger.process.progress import Progress, SilentProgress
 from verger.settings import load_settings
 from verger.storage.manifest import Manifest
 from verger.storage.uri import any_path
 
 Location = str | PathLike[str]
 
-_SILENT = Silent()
+_SILENT = SilentProgress()
 
 
 def run(src: Location, out: Location, *, progress: Progress = _SILENT, **settings: Any) -> Manifest:

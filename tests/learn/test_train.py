@@ -25,7 +25,7 @@ from verger.learn.fit_local import read_examples
 from verger.learn.train import MAX_CROSS_VALIDATED, Scheme
 from verger.learn.training_options import TrainOptions
 from verger.pipeline.pca_folder import write_pca_model
-from verger.process.progress import Silent
+from verger.process.progress import SilentProgress
 from verger.settings import load_settings
 from verger.storage.manifest import Manifest
 
@@ -86,7 +86,7 @@ def train_manifest(
     result: Path, out: Path, *regularisations: float, engine: str = LOCAL, on: str = "features", **options: Any
 ) -> Manifest:
     chosen = TrainOptions(regularisations=regularisations or (0.01,), **{"n_folds": 2, **options})
-    return train_result(result, out, load_settings(engine=engine), Silent(), chosen, on)
+    return train_result(result, out, load_settings(engine=engine), SilentProgress(), chosen, on)
 
 
 def uncalibrated(classifier: Classifier, vectors: Floats) -> npt.NDArray[np.floating]:
@@ -180,11 +180,11 @@ class Hidden(MetaPathFinder):
 sys.meta_path.insert(0, Hidden())
 from verger.learn.training_options import TrainOptions
 from verger.learn.classifier_jobs import train_result
-from verger.process.progress import Silent
+from verger.process.progress import SilentProgress
 from verger.settings import load_settings
 
 options = TrainOptions(n_folds=2, regularisations=(0.01,))
-train_result(Path("result"), Path("out"), load_settings(engine="local"), Silent(), options)
+train_result(Path("result"), Path("out"), load_settings(engine="local"), SilentProgress(), options)
 print([name for name in sys.modules if name.startswith(("pyspark", "py4j", "pandas"))])
 """
 
@@ -349,11 +349,11 @@ def test_features_and_classifiers_are_not_replaced_by_what_is_made_of_them(tmp_p
     settings = load_settings(engine=engine, overwrite=True)
     for source in (result, result / "features"):
         with pytest.raises(ResultError, match="is read"):
-            train_result(source, result, settings, Silent(), TrainOptions())
+            train_result(source, result, settings, SilentProgress(), TrainOptions())
         with pytest.raises(ResultError, match="is read"):
-            evaluate_result(classifier, source, result, settings, Silent())
+            evaluate_result(classifier, source, result, settings, SilentProgress())
     with pytest.raises(ResultError, match="is read"):
-        evaluate_result(classifier, result, classifier, settings, Silent())
+        evaluate_result(classifier, result, classifier, settings, SilentProgress())
 
 
 def test_what_cannot_be_trained_on_is_told(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ from verger.errors import DecodeError, Reason
 from verger.kernel.decode import decode_rgb, read_orientation
 from verger.learn.augment.augment import AugmentOptions, write_views
 from verger.privacy.metadata import strip_metadata
-from verger.process.progress import Silent
+from verger.process.progress import SilentProgress
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:::PIL\.")
 
@@ -451,7 +451,7 @@ def test_packing_says_what_it_has_set_aside(photos: Path, tmp_path: Path) -> Non
 
 
 def test_neither_views_nor_thumbnails_hold_metadata(photos: Path, tmp_path: Path) -> None:
-    write_views(str(photos), tmp_path / "views", AugmentOptions(per_photo=1, size_px=32), Silent())
+    write_views(str(photos), tmp_path / "views", AugmentOptions(per_photo=1, size_px=32), SilentProgress())
     views = [file.read_bytes() for file in (tmp_path / "views").rglob("*.jpg")]
     thumbnails = thumbnails_here([str(file) for file in photos.rglob("*.*")])
     pictures = [base64.b64decode(uri.partition(",")[2]) for uri in thumbnails if uri]

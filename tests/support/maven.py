@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from pathlib import Path
 from jinja2 import Template
 
 from verger.engine.spark.java import use_java
-from verger.storage.cache import cache_dir, put_in_place
+from verger.storage.atomic import fill_atomically
+from verger.storage.cache import cache_dir
 
 _IVY = """<ivy-module version="2.0" xmlns:m="http://ant.apache.org/ivy/maven">
   <info organisation="verger" module="tests"/>
@@ -65,12 +67,11 @@ def obtain(wanted: Jars) -> list[Path]:
     """Return these jars, fetched where they are not there."""
     if wanted.files:
         return wanted.files
-    wanted.folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=wanted.folder.parent) as scratch:
+    with tempfile.TemporaryDirectory() as scratch, fill_atomically(wanted.folder) as temporary:
         done = _retrieve(wanted, Path(scratch))
         found = Path(scratch) / "jars"
         assert done.returncode == 0 and any(found.glob("*.jar")), done.stdout + done.stderr
-        put_in_place(found, wanted.folder)
+        shutil.copytree(found, temporary, dirs_exist_ok=True)
     return wanted.files
 
 

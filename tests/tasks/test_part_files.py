@@ -12,7 +12,7 @@ from tests.support.photos import encode, paint
 from verger.kernel.decode import DEFAULT_MAX_PIXELS
 from verger.kernel.networks.catalog import NetworkSpec
 from verger.kernel.networks.network import prepare_network
-from verger.storage.cache import switching
+from verger.storage.atomic import write_atomically
 from verger.storage.schemas import REJECTED
 from verger.tasks.base import Attempt
 from verger.tasks.featurize import FeaturizeJob, featurize_rows
@@ -61,8 +61,8 @@ def test_a_retry_that_rejects_nothing_leaves_nothing_of_the_first_attempt(tmp_pa
 
 def test_two_who_write_the_same_file_do_not_write_into_each_other(tmp_path: Path) -> None:
     """A process that is thought dead, and its successor in another container, may have the same pid."""
-    with switching(tmp_path / "part") as one:
-        with switching(tmp_path / "part") as other:
+    with write_atomically(tmp_path / "part") as one:
+        with write_atomically(tmp_path / "part") as other:
             other.write_text("other")
             one.write_text("one")
         assert (tmp_path / "part").read_text() == "other"

@@ -17,7 +17,7 @@ from verger.engine.local.pool import available_cores
 from verger.errors import CloudError
 from verger.pipeline import chain
 from verger.pipeline.context import FEATURES, LISTING
-from verger.process.progress import Progress, Silent
+from verger.process.progress import Progress, SilentProgress
 from verger.settings import load_settings
 from verger.storage.manifest import Manifest
 
@@ -53,7 +53,7 @@ def calibrate(src: str, model: str, limit: int | None, progress: Progress) -> Ca
         def run(n_photos: int) -> Manifest:
             progress.stage(f"calibrate: {n_photos} photos")
             chosen = settings.model_copy(update={"limit": n_photos, "overwrite": True})
-            return chain.features(src, out, chosen, Silent())
+            return chain.features(src, out, chosen, SilentProgress())
 
         run(n_few)
         rounds = [(run(n_few), run(n_many)) for _ in range(_ROUNDS)]

@@ -18,7 +18,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
-from verger.process.progress import Progress, Silent
+from verger.process.progress import Progress, SilentProgress
 
 
 class Bar:
@@ -53,7 +53,7 @@ class Bar:
             self._bars.update(self._task, total=total, completed=total)
 
 
-class Lines(Silent):
+class Lines(SilentProgress):
     """Says in plain lines what must be said where there is no terminal, and every `every_s` how far it is."""
 
     def __init__(self, console: Console, every_s: float = 30.0) -> None:

@@ -17,7 +17,7 @@ from verger.pipeline.pca_folder import read_projection
 from verger.process.progress import Progress
 from verger.settings import Settings
 from verger.spark_master import is_connect
-from verger.storage.commit import MANIFEST, check_apart, publishing, table_folder
+from verger.storage.commit import MANIFEST, check_not_read, stage_result, table_folder
 from verger.storage.manifest import Manifest
 from verger.storage.uri import AnyPath, parquet_files
 
@@ -36,7 +36,7 @@ def train_result(
 
     The local engine is this process, with scikit-learn; on Spark it is Spark ML.
     """
-    check_apart(out, [str(result)])
+    check_not_read(out, [str(result)])
     choice = choose_engine(settings, str(result))
     if choice.name == SPARK and settings.master is not None and is_connect(settings.master):
         raise SettingsError(
@@ -72,7 +72,7 @@ def _train_locally(training: _Training, out: AnyPath, settings: Settings) -> Man
     check_scikit_learn()
     settings = settings.model_copy(update={"engine": LOCAL})
     manifest = Manifest("train", str(training.result), settings.model_dump(mode="json"))
-    with publishing(out, overwrite=settings.overwrite) as stage:
+    with stage_result(out, overwrite=settings.overwrite) as stage:
         with manifest.timed("train"):
             training.progress.stage("read")
             trained = training.run(read_examples(training.result, training.on))
@@ -115,11 +115,11 @@ def evaluate_result(
     """Evaluate a classifier (the bundled one where None) on a result's labelled features, into `out`."""
     from verger.learn.evaluate import evaluate
 
-    check_apart(out, [str(result)] if classifier is None else [str(result), str(classifier)])
+    check_not_read(out, [str(result)] if classifier is None else [str(result), str(classifier)])
     manifest = Manifest("evaluate", str(result), settings.model_dump(mode="json"))
     started = time.monotonic()
     judged = load_classifier(classifier)
-    with publishing(out, overwrite=settings.overwrite) as stage:
+    with stage_result(out, overwrite=settings.overwrite) as stage:
         progress.stage("evaluate")
         evaluation = evaluate(judged, result)
         manifest.network = {"model": judged.network.get("model")}

@@ -15,8 +15,8 @@ from verger.pipeline.engine_start import start_engine, written_folders
 from verger.pipeline.network_choice import describe_choice, network_files, network_spec
 from verger.process.progress import Progress
 from verger.settings import Settings
-from verger.storage.commit import check_apart, has_parts, publishing
-from verger.storage.disk_space import minding_space
+from verger.storage.commit import check_not_read, has_parts, stage_result
+from verger.storage.disk_space import explain_full_disk
 from verger.storage.manifest import Manifest
 from verger.storage.uri import AnyPath
 
@@ -67,7 +67,7 @@ def open_run(
     started = time.monotonic()
     has_network = command in ("run", "features")
     inputs = [src, *(_input_files(settings) if has_network else ()), *([] if earlier is None else [str(earlier)])]
-    check_apart(out, inputs)
+    check_not_read(out, inputs)
     if not has_network:  # environment variables may set these two, which only `run` and `features` have
         settings = settings.model_copy(update={"resume": False, "prune": False})
     spec = network_spec(settings)
@@ -77,10 +77,10 @@ def open_run(
     progress.note(f"engine: {choice.name} ({choice.reason})")
     manifest = Manifest(command, src, settings.model_dump(mode="json"))
     manifest.settings["engine"] = choice.name
-    with publishing(out, overwrite=settings.overwrite, resume=settings.resume) as stage:
+    with stage_result(out, overwrite=settings.overwrite, resume=settings.resume) as stage:
         try:
             with (
-                minding_space(written_folders(out, settings, choice.name)),
+                explain_full_disk(written_folders(out, settings, choice.name)),
                 start_engine(choice.name, settings, manifest, progress, class_archive) as engine,
             ):
                 yield RunContext(settings, spec, out, stage, engine, manifest, progress, started)

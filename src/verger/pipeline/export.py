@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 from verger.errors import SettingsError
 from verger.pipeline.context import COMPONENTS, RunContext
 from verger.storage import schemas
-from verger.storage.parts_list import TablePart, list_parts, vector_width
+from verger.storage.table_parts import TablePart, list_parts, vector_width
 from verger.storage.uri import AnyPath, parquet_files, read_parquet
 from verger.tasks.export import WRITERS, ExportItem, ExportJob, export_partition
 from verger.tasks.part_files import part_file

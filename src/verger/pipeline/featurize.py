@@ -17,7 +17,7 @@ from verger.pipeline.export import write_if_empty, write_rejected
 from verger.pipeline.resume import Plan, check_reusable, find_earlier, fingerprint, make_plan
 from verger.report.artefacts import tally
 from verger.sources.partitions import Listing
-from verger.storage.commit import earlier_runs, scratch_of
+from verger.storage.commit import scratch_folder, unfinished_runs
 from verger.storage.uri import AnyPath, any_path, link_file
 from verger.tasks.featurize import FeaturizeJob, FeaturizeSummary, featurize_partition, featurize_rows
 
@@ -59,7 +59,7 @@ def featurize_photos(context: RunContext, photos: Photos, network: Network) -> l
     job = FeaturizeJob(
         network.for_workers(),
         str(context.stage / FEATURES),
-        str(scratch_of(context.stage) / REJECTED),
+        str(scratch_folder(context.stage) / REJECTED),
         f"{key[:_FINGERPRINT_CHARACTERS]}-{secrets.token_hex(3)}",
         context.settings.max_pixels,
         context.settings.photo_timeout_s,
@@ -72,7 +72,7 @@ def featurize_photos(context: RunContext, photos: Photos, network: Network) -> l
     context.progress.stage("featurize", todo.n_photos if isinstance(todo, Listing) else None)
     with context.manifest.timed("featurize"):
         done = _run(context, todo, job)
-        write_rejected(scratch_of(context.stage) / REJECTED, context.stage / REJECTED)
+        write_rejected(scratch_folder(context.stage) / REJECTED, context.stage / REJECTED)
         write_if_empty(context.stage / FEATURES)
     _count(context)
     if advice := _decoding_advice(context, done):
@@ -104,12 +104,12 @@ def _make_plan(context: RunContext, photos: Photos, key: str) -> Plan | None:
         check_reusable(context.out, context.manifest)
     context.progress.stage("compare with earlier runs")
     with context.manifest.timed("recall"):
-        earlier = find_earlier(context.out, earlier_runs(context.stage), key, key[:_FINGERPRINT_CHARACTERS])
+        earlier = find_earlier(context.out, unfinished_runs(context.stage), key, key[:_FINGERPRINT_CHARACTERS])
         if isinstance(photos, Listing):
             plan = make_plan(
                 photos,
                 earlier,
-                scratch_of(context.stage) / _PLAN,
+                scratch_folder(context.stage) / _PLAN,
                 prune=context.settings.prune,
                 n_cores=context.engine.n_slots,
             )

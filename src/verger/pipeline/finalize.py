@@ -9,7 +9,7 @@ from functools import partial
 from verger.engine.base import Engine
 from verger.errors import JobError
 from verger.pipeline.context import COMPONENTS, LISTING, RunContext
-from verger.storage.commit import scratch_of
+from verger.storage.commit import scratch_folder
 from verger.storage.manifest import Manifest
 from verger.storage.uri import remove_tree
 from verger.tasks.thumbnails import PHOTOS_A_TASK, ThumbnailJob, thumbnails_of
@@ -24,7 +24,7 @@ def finish(context: RunContext) -> Manifest:
         context.engine.release()
     if manifest.command == "pack":
         remove_tree(context.stage / LISTING)
-    remove_tree(scratch_of(context.stage))
+    remove_tree(scratch_folder(context.stage))
     manifest.timings_s["total"] = round(time.monotonic() - context.started, 3)
     if "listed" in manifest.counts:
         working_s = manifest.timings_s.get("featurize") or manifest.timings_s["pack"]

@@ -8,7 +8,8 @@ from verger.errors import WeightsError
 from verger.kernel.networks.catalog import AUTO, FRUITNET, JOIN, OWN_GRAPH_SUFFIXES, NetworkSpec
 from verger.kernel.networks.network import imagenet_file
 from verger.settings import Settings
-from verger.storage.cache import cache_dir, switching
+from verger.storage.atomic import write_atomically
+from verger.storage.cache import cache_dir
 from verger.storage.objects import object_path
 
 
@@ -61,6 +62,6 @@ def _local_copy(file: str) -> str:
     version = hashlib.sha256(f"{path} {entry.length} {entry.modified_us}".encode()).hexdigest()[:32]
     copy = cache_dir() / "weights" / version / path.name
     if not copy.is_file():
-        with switching(copy) as beside:
+        with write_atomically(copy) as beside:
             beside.write_bytes(path.read_bytes())
     return str(copy)

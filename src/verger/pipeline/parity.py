@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from verger.kernel.networks.network import Network
 from verger.pipeline.context import FEATURES, LISTING, RunContext
-from verger.storage.parts_list import list_parts
+from verger.storage.table_parts import list_parts
 from verger.storage.uri import parquet_files
 from verger.tasks.parity import ParityJob, parity_of_rows
 from verger.tasks.spans import Spans, split_into_spans

@@ -15,8 +15,8 @@ from verger.kernel.pca import Criterion, Projection, fit_exact
 from verger.kernel.sketch import add_products, fit_randomized
 from verger.pipeline.context import COMPONENTS, FEATURES, MODEL, RunContext
 from verger.pipeline.pca_folder import write_pca_model
-from verger.storage.commit import scratch_of, table_folder
-from verger.storage.parts_list import TablePart, list_parts, vector_width
+from verger.storage.commit import scratch_folder, table_folder
+from verger.storage.table_parts import TablePart, list_parts, vector_width
 from verger.storage.uri import AnyPath, parquet_files, remove_tree
 from verger.tasks.base import Task
 from verger.tasks.moments import (
@@ -60,7 +60,7 @@ def reduce_features(context: RunContext, features: AnyPath, update: Update | Non
     context.progress.stage("reduce")
     criterion = Criterion(settings.components, settings.variance_kept)
     earlier = None if update is None else _read_state(update.state)
-    scratch = scratch_of(context.stage) / "sums"
+    scratch = scratch_folder(context.stage) / "sums"
     with context.manifest.timed("reduce"):
         parts = list_parts(parquet_files(table_folder(features, FEATURES)), FEATURES)
         has_additions = update is not None and update.additions is not None

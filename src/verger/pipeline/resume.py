@@ -9,7 +9,6 @@ for each known photo and 24 for each listed one; the workers hold 16.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -26,6 +25,7 @@ from verger.pipeline.context import FEATURES, LISTING
 from verger.sources.partitions import Listing, PartitionRule, partition_file, write_partition
 from verger.storage.arrow import booleans, longs
 from verger.storage.commit import read_manifest
+from verger.storage.hashing import hash_text
 from verger.storage.manifest import Manifest
 from verger.storage.uri import AnyPath, parquet_files, read_parquet, remove_tree
 from verger.tasks.earlier_features import (
@@ -234,8 +234,7 @@ def _batches(tables: list[AnyPath], columns: list[str]) -> Iterator[tuple[RowIds
 
 
 def _keys(texts: Iterable[str]) -> Keys:
-    digests = (hashlib.blake2b(os.fsencode(text), digest_size=8).digest() for text in texts)
-    return np.frombuffer(b"".join(digests), np.uint64)
+    return np.frombuffer(b"".join(map(hash_text, texts)), np.uint64)
 
 
 def _stat_keys(rows: pa.RecordBatch | pa.Table) -> Keys:

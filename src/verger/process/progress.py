@@ -18,7 +18,7 @@ class Progress(Protocol):
         """The running stage has done so many photos in all, so many of them rejected."""
 
 
-class Silent:
+class SilentProgress:
     """Watches nothing."""
 
     def stage(self, name: str, n_photos: int | None = None) -> None:

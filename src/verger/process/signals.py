@@ -41,7 +41,7 @@ class Interrupts:
 
 
 @contextmanager
-def noting_interrupts() -> Iterator[Interrupts]:
+def record_interrupts() -> Iterator[Interrupts]:
     """Note Ctrl-C, kill and a closed terminal as they pass."""
     noted = Interrupts()
     with _handled(lambda handler: noted.noting(handler) if callable(handler) else handler):
@@ -68,7 +68,7 @@ def ignore_interrupts() -> None:
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
+def block_interrupts() -> Iterator[None]:
     """Let nothing end the block but a kill -9."""
     with _handled(lambda handler: signal.SIG_IGN):
         yield

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from verger.errors import ResultError
 from verger.report.wording import say_bytes, say_count, say_duration, say_share
-from verger.storage.cache import switching
+from verger.storage.atomic import write_atomically
 from verger.storage.uri import AnyPath
 
 FILE_NAME = "report.html"
@@ -47,7 +47,7 @@ def write_page(html: str, result: AnyPath) -> AnyPath:
     path = result / FILE_NAME
     try:
         if isinstance(path, Path):
-            with switching(path) as beside:
+            with write_atomically(path) as beside:
                 beside.write_bytes(page)
         else:
             path.write_bytes(page)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import pyarrow.compute as pc
 from verger.report.artefacts import Spectrum, Table, open_table, stream
 from verger.report.wording import say_share
 from verger.storage.arrow import hashes, numbers_of
+from verger.storage.hashing import hash_to_integer
 from verger.storage.uri import AnyPath
 
 MAX_POINTS = 5000
@@ -102,14 +102,10 @@ def sample_points(table: Table, limit: int) -> Sample | None:
 
 def _with_order(batch: pa.Table) -> pa.Table:
     """Put the hash of the path beside it and cut the components to MAX_AXES, missing ones null."""
-    orders = [_hash(path) for path in batch["path"].to_pylist()]
+    orders = [hash_to_integer(path) for path in batch["path"].to_pylist()]
     components = pc.list_slice(batch["components"], 0, MAX_AXES, return_fixed_size_list=True)
     columns = {"path": batch["path"], "label": batch["label"], "components": components}
     return pa.table(columns | {"order": hashes(orders)})
-
-
-def _hash(path: str) -> int:
-    return int.from_bytes(hashlib.blake2b(path.encode("utf-8"), digest_size=8).digest(), "big")
 
 
 def _name_axes(n_axes: int, spectrum: Spectrum | None) -> list[str]:

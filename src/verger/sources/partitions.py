@@ -10,7 +10,6 @@ number stays at 20,000, because each partition is one file of every table.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
 import os
@@ -28,6 +27,7 @@ from verger.settings import PHOTO_GLOBS
 from verger.sources.labels import Labeller, make_labeller
 from verger.sources.walk import Entry, Skipped, walk_source
 from verger.storage.arrow import longs, strings
+from verger.storage.hashing import hash_to_integer
 from verger.storage.schemas import LISTING
 from verger.storage.uri import AnyPath
 
@@ -118,11 +118,7 @@ def _selected(entries: Iterator[Entry], selection: Selection) -> Iterator[Entry]
 
 def is_sampled(path: str, share: float | None) -> bool:
     """Return whether a photo belongs to a sample of this share, by a hash of its path: the same in every run."""
-    return share is None or _hash64(path) < int(share * 2**64)
-
-
-def _hash64(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(os.fsencode(text), digest_size=8).digest(), "big")
+    return share is None or hash_to_integer(path) < int(share * 2**64)
 
 
 def _spool(entries: Iterator[Entry], label: Labeller, spool: Path) -> tuple[int, int, int]:

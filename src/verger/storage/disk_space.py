@@ -19,7 +19,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
-def minding_space(folders: Iterable[Path]) -> Iterator[None]:
+def explain_full_disk(folders: Iterable[Path]) -> Iterator[None]:
     """Make the OSError of a full disk a SpaceError that says how much is free in `folders`, and beside them."""
     try:
         yield

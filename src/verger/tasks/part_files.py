@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from verger.storage.cache import switching
+from verger.storage.atomic import write_atomically
 from verger.storage.objects import ObjectPath
 from verger.storage.uri import AnyPath
 
@@ -22,7 +22,7 @@ ROWS_A_GROUP = 1024
 def part_file(target: AnyPath) -> Iterator[Path]:
     """Yield a local file to write; it becomes `target` when the block ends well, and is removed otherwise."""
     if not isinstance(target, ObjectPath):
-        with switching(target) as beside:
+        with write_atomically(target) as beside:
             yield beside
         return
     with tempfile.TemporaryDirectory(prefix="verger-part-") as folder:

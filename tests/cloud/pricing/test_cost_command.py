@@ -16,7 +16,7 @@ from verger.cli.calibrate import Size, photos_per_s
 from verger.cloud.pricing.calibration import load_calibration
 from verger.cloud.pricing.prices import BUNDLED
 from verger.errors import SettingsError
-from verger.process.progress import Silent
+from verger.process.progress import SilentProgress
 from verger.sample import SampleOptions, render_sample
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -166,7 +166,7 @@ def test_sizes_that_hardly_differ_tell_a_speed_that_is_too_low_and_say_so(few: S
     assert told.notes == ["too few photos to tell the work from its start: both are in the speed, which is too low"]
 
 
-class Told(Silent):
+class Told(SilentProgress):
     """Keeps what is noted."""
 
     def __init__(self) -> None:

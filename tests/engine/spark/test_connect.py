@@ -22,7 +22,7 @@ from verger.engine.spark.standalone.daemons import daemon_environment, spark_hom
 from verger.errors import SettingsError, SetupError
 from verger.learn.classifier_jobs import train_result
 from verger.learn.training_options import TrainOptions
-from verger.process.progress import Silent
+from verger.process.progress import SilentProgress
 from verger.settings import load_settings
 
 _START_S = 120.0
@@ -129,7 +129,7 @@ def test_a_run_that_fails_says_why_and_leaves_nothing(server: str, photos: Path,
 def test_training_says_that_it_wants_classic_spark(tmp_path: Path) -> None:
     settings = load_settings(master="sc://h:15002")
     with pytest.raises(SettingsError, match=r"sc://h:15002.*classic Spark"):
-        train_result(tmp_path, tmp_path / "out", settings, Silent(), TrainOptions())
+        train_result(tmp_path, tmp_path / "out", settings, SilentProgress(), TrainOptions())
 
 
 def test_a_server_that_does_not_answer_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from tests.support.chain import manifest_here, table, verger
 from verger.engine.spark.hadoop import HadoopFolder, any_case, hadoop_images
 from verger.errors import JobError, SettingsError, SourceError
 from verger.pipeline.chain import features
-from verger.process.progress import Silent
+from verger.process.progress import SilentProgress
 from verger.settings import load_settings
 from verger.sources.partitions import Selection
 from verger.spark_ml.images import read_images
@@ -114,4 +114,4 @@ def test_a_result_on_hdfs_is_refused_before_anything_starts(photos: Path, tmp_pa
 @pytest.mark.usefixtures("spark")
 def test_a_file_system_that_is_not_there_is_told(tiny_model: str, tmp_path: Path) -> None:
     with pytest.raises(JobError, match="nofs"):
-        features("nofs://host/photos", tmp_path / "out", load_settings(model=tiny_model), Silent())
+        features("nofs://host/photos", tmp_path / "out", load_settings(model=tiny_model), SilentProgress())

@@ -15,7 +15,7 @@ from verger.engine.spark.session import managed_session
 from verger.engine.spark.spark_options import SessionOptions, spark_settings
 from verger.errors import SourceError
 from verger.pipeline.chain import features
-from verger.process.progress import Silent
+from verger.process.progress import SilentProgress
 from verger.settings import load_settings
 
 pytestmark = pytest.mark.core
@@ -67,7 +67,7 @@ def test_a_run_leaves_the_spark_it_borrows_running(
 def test_a_run_that_fails_leaves_it_running_too(spark: SparkSession, tiny_model: str, tmp_path: Path) -> None:
     settings = load_settings(model=tiny_model)
     with pytest.raises(SourceError):
-        features(str(tmp_path / "nowhere"), tmp_path / "out", settings, Silent())
+        features(str(tmp_path / "nowhere"), tmp_path / "out", settings, SilentProgress())
     assert spark.range(3).count() == 3
 
 

@@ -13,7 +13,7 @@ from verger.cli import app, main
 from verger.errors import ResultError, SettingsError, SourceError
 from verger.learn.augment.augment import AugmentOptions, write_views
 from verger.learn.folds import group_of, group_pattern
-from verger.process.progress import Silent
+from verger.process.progress import SilentProgress
 from verger.storage.commit import local_folder
 
 OPTIONS = AugmentOptions(per_photo=4, size_px=32, smallest=0.3)
@@ -32,7 +32,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_every_photo_becomes_views_under_its_label(photos: Path, tmp_path: Path) -> None:
-    manifest = write_views(str(photos), tmp_path / "out", OPTIONS, Silent())
+    manifest = write_views(str(photos), tmp_path / "out", OPTIONS, SilentProgress())
     assert manifest.counts["listed"] == 3 and manifest.counts["views"] == 10
     assert manifest.counts["rejected_by_reason"] == {"corrupt": 1}
     rejected = json.loads((tmp_path / "out" / "rejected.json").read_text())
@@ -48,7 +48,7 @@ def test_every_photo_becomes_views_under_its_label(photos: Path, tmp_path: Path)
 
 
 def test_views_of_a_photo_stay_together_in_folds(photos: Path, tmp_path: Path) -> None:
-    write_views(str(photos), tmp_path / "out", OPTIONS, Silent())
+    write_views(str(photos), tmp_path / "out", OPTIONS, SilentProgress())
     pattern = group_pattern("photo")
     groups = {group_of(str(path), pattern) for path in (tmp_path / "out").rglob("*.jpg")}
     assert len(groups) == 2 and None not in groups
@@ -57,7 +57,7 @@ def test_views_of_a_photo_stay_together_in_folds(photos: Path, tmp_path: Path) -
 def test_the_seed_alone_decides(photos: Path, tmp_path: Path) -> None:
     def views(name: str, seed: int) -> list[bytes]:
         options = AugmentOptions(per_photo=2, size_px=32, seed=seed)
-        write_views(str(photos), tmp_path / name, options, Silent())
+        write_views(str(photos), tmp_path / name, options, SilentProgress())
         return [file.read_bytes() for file in sorted((tmp_path / name).rglob("*.jpg"))]
 
     assert views("one", 0) == views("again", 0) != views("other", 1)
@@ -65,19 +65,19 @@ def test_the_seed_alone_decides(photos: Path, tmp_path: Path) -> None:
 
 def test_nothing_to_read_or_to_replace_is_an_error_and_changes_nothing(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="none of the 1 photos"):
-        write_views(str(photos / "pear" / "broken*"), tmp_path / "out", OPTIONS, Silent())
+        write_views(str(photos / "pear" / "broken*"), tmp_path / "out", OPTIONS, SilentProgress())
     assert not (tmp_path / "out").exists()
-    write_views(str(photos), tmp_path / "out", OPTIONS, Silent())
+    write_views(str(photos), tmp_path / "out", OPTIONS, SilentProgress())
     with pytest.raises(ResultError, match="--overwrite"):
-        write_views(str(photos), tmp_path / "out", OPTIONS, Silent())
+        write_views(str(photos), tmp_path / "out", OPTIONS, SilentProgress())
 
 
 def test_views_are_not_replaced_by_views_of_themselves(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    write_views(str(photos), out, OPTIONS, Silent())
+    write_views(str(photos), out, OPTIONS, SilentProgress())
     for source in (out, out / "kiwi", out / "*.jpg"):
         with pytest.raises(ResultError, match="is read"):
-            write_views(str(source), out, OPTIONS, Silent(), overwrite=True)
+            write_views(str(source), out, OPTIONS, SilentProgress(), overwrite=True)
     assert (out / "manifest.json").is_file()
 
 
@@ -93,7 +93,7 @@ def test_an_interrupt_after_the_switch_is_not_told_as_nothing_changed(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    write_views(str(photos), out, OPTIONS, Silent())
+    write_views(str(photos), out, OPTIONS, SilentProgress())
     (out / "from-before").touch()
     real = local_folder._switch
 

@@ -24,7 +24,7 @@ from verger.learn.finetune.driver import FinetuneResult, finetune
 from verger.learn.finetune.finetune_options import FinetuneOptions
 from verger.learn.finetune.split import split_photos
 from verger.learn.predict import predict
-from verger.process.progress import Silent
+from verger.process.progress import SilentProgress
 
 TINY = FinetuneOptions(weights="random:0", size_px=32, head_epochs=1, epochs=1, batch_size=8)
 COLOURS = {"green": (40, 180, 60), "red": (200, 40, 40)}
@@ -58,7 +58,7 @@ print(json.dumps({"input_shape": model.input_shape, "changed": changed}))
 
 
 @dataclass
-class Watch(Silent):
+class Watch(SilentProgress):
     """Notes what it is told, and looks into the folder of the run before that is cleared away."""
 
     out: Path
@@ -199,17 +199,17 @@ def test_an_existing_result_stays_as_it_is(run: tuple[Watch, FinetuneResult]) ->
     watch, _ = run
     before = (watch.out / "finetune.json").read_bytes()
     with pytest.raises(ResultError, match="--overwrite"):
-        finetune(str(watch.out.parent / "photos"), watch.out, TINY, Silent())
+        finetune(str(watch.out.parent / "photos"), watch.out, TINY, SilentProgress())
     assert (watch.out / "finetune.json").read_bytes() == before
 
 
 @pytest.mark.parametrize("source", ["out", "out/red"])
 def test_photos_and_weights_are_not_replaced_by_the_model(tmp_path: Path, source: str) -> None:
     with pytest.raises(ResultError, match="is read"):
-        finetune(str(tmp_path / source), tmp_path / "out", TINY, Silent(), overwrite=True)
+        finetune(str(tmp_path / source), tmp_path / "out", TINY, SilentProgress(), overwrite=True)
     options = replace(TINY, weights=str(tmp_path / source / "own.h5"))
     with pytest.raises(ResultError, match="is read"):
-        finetune(str(tmp_path / "photos"), tmp_path / "out", options, Silent(), overwrite=True)
+        finetune(str(tmp_path / "photos"), tmp_path / "out", options, SilentProgress(), overwrite=True)
 
 
 @pytest.mark.parametrize(("n_labels", "words"), [(1, "two labels"), (2, "no photo to validate on")])
@@ -218,13 +218,13 @@ def test_too_little_to_train_on_is_one_line_and_leaves_nothing(tmp_path: Path, n
     if n_labels == 1:
         shutil.rmtree(tmp_path / "photos" / "red")
     with pytest.raises(SourceError, match=words) as caught:
-        finetune(str(tmp_path / "photos"), tmp_path / "out", TINY, Silent())
+        finetune(str(tmp_path / "photos"), tmp_path / "out", TINY, SilentProgress())
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
 def test_an_interrupt_ends_the_child_and_leaves_nothing(tmp_path: Path) -> None:
-    class Impatient(Silent):
+    class Impatient(SilentProgress):
         def stage(self, name: str, n_photos: int | None = None) -> None:
             if name == "load network":
                 raise KeyboardInterrupt
@@ -239,7 +239,7 @@ def test_an_interrupt_ends_the_child_and_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_child_that_crashes_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(VergerError, match=r"^verger.absent failed: .*No module named verger.absent$"):
-        run_child(Task("verger.absent", {}, "jax"), tmp_path, Silent())
+        run_child(Task("verger.absent", {}, "jax"), tmp_path, SilentProgress())
 
 
 def test_without_a_backend_that_trains_it_says_what_to_install(
@@ -247,7 +247,7 @@ def test_without_a_backend_that_trains_it_says_what_to_install(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(SetupError, match=r"pip install 'verger\[train\]'"):
-        finetune(str(tmp_path), tmp_path / "out", TINY, Silent())
+        finetune(str(tmp_path), tmp_path / "out", TINY, SilentProgress())
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from verger.errors import ResultError, SpaceError
-from verger.storage.commit import check_apart, local_folder, publishing
+from verger.storage.commit import check_not_read, local_folder, stage_result
 from verger.storage.uri import any_path
 
 
 def put(out: Path, text: str, *, overwrite: bool = False, resume: bool = False) -> None:
-    with publishing(out, overwrite=overwrite, resume=resume) as stage:
+    with stage_result(out, overwrite=overwrite, resume=resume) as stage:
         (stage / "data").mkdir()
         (stage / "data" / "x").write_text(text)
         (stage / "manifest.json").write_text("{}")
@@ -49,7 +49,7 @@ def test_an_existing_result_needs_overwrite_and_is_then_replaced(tmp_path: Path)
 def test_a_failed_run_leaves_the_last_good_result(tmp_path: Path) -> None:
     out = tmp_path / "out"
     put(out, "one")
-    with pytest.raises(ValueError, match="half-way"), publishing(out, overwrite=True) as stage:
+    with pytest.raises(ValueError, match="half-way"), stage_result(out, overwrite=True) as stage:
         (stage / "data").mkdir()
         raise ValueError("half-way")
     assert (out / "data" / "x").read_text() == "one"
@@ -120,7 +120,7 @@ def test_what_is_read_is_not_replaced(
     Path("link").symlink_to("out")
     source = source.format(tmp_path)
     with pytest.raises(ResultError, match="is read, and") if is_read else nullcontext():
-        check_apart(any_path(out), [source])
+        check_not_read(any_path(out), [source])
 
 
 def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
 
 def test_two_runs_on_one_result_do_not_mix(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with publishing(out, overwrite=False) as stage:
+    with stage_result(out, overwrite=False) as stage:
         (stage / "manifest.json").write_text("{}")
         with pytest.raises(ResultError, match="another run"):
             put(out, "two")
@@ -139,7 +139,7 @@ def test_two_runs_on_one_result_do_not_mix(tmp_path: Path) -> None:
 
 
 def _die_inside(out: Path) -> None:
-    with publishing(out, overwrite=True) as stage:
+    with stage_result(out, overwrite=True) as stage:
         (stage / "data").mkdir()
         (stage / "data" / "half").touch()
         os.kill(os.getpid(), signal.SIGKILL)
@@ -312,7 +312,7 @@ def test_the_lock_is_one_that_holds_between_hosts(tmp_path: Path, monkeypatch: p
         locked.append(handle)
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with publishing(tmp_path / "other", overwrite=False) as stage:
+    with stage_result(tmp_path / "other", overwrite=False) as stage:
         writable = [handle for handle in locked if fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR]
         assert [stat.S_ISREG(os.fstat(handle).st_mode) for handle in writable] == [True]
         (stage / "manifest.json").write_text("{}")
@@ -351,7 +351,7 @@ def test_where_files_have_no_locks_that_of_the_folder_does(tmp_path: Path, monke
         real(handle, how)
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with publishing(tmp_path / "out", overwrite=False) as stage:
+    with stage_result(tmp_path / "out", overwrite=False) as stage:
         (stage / "manifest.json").write_text("{}")
         with pytest.raises(ResultError, match="another run"):
             put(tmp_path / "out", "two")

@@ -28,8 +28,8 @@ from verger.kernel.networks.inference import PhotoFeatures, PreparedPhoto
 from verger.report.artefacts import open_table, stream
 from verger.sources.content import read_photo
 from verger.sources.partitions import Selection, write_listing
-from verger.storage.commit import locking, publishing
-from verger.storage.commit.locking import Lock
+from verger.storage.commit import object_lock, stage_result
+from verger.storage.commit.object_lock import Lock
 from verger.storage.objects import ObjectPath, Version, object_path
 from verger.storage.objects.stores import failure, store_of
 from verger.storage.uri import any_path
@@ -308,7 +308,7 @@ def test_photos_of_a_store_are_read_ahead_and_stay_in_order(
 
 
 def write_result(out: ObjectPath, text: str, *, overwrite: bool = False) -> None:
-    with publishing(out, overwrite=overwrite) as stage:
+    with stage_result(out, overwrite=overwrite) as stage:
         (stage / "data" / "x").write_text(text)
         assert not (out / "manifest.json").exists() or overwrite
         (stage / "manifest.json").write_text("{}")
@@ -325,7 +325,7 @@ def test_a_result_appears_whole_and_alone(place: ObjectPath) -> None:
         write_result(place / "out", "two")
     with (
         pytest.raises(ResultError, match=r"unknown command.*--overwrite"),
-        publishing(place / "out", overwrite=False, resume=True),
+        stage_result(place / "out", overwrite=False, resume=True),
     ):
         pass
     (place / "out" / "older").write_text("goes with the old result")
@@ -336,7 +336,7 @@ def test_a_result_appears_whole_and_alone(place: ObjectPath) -> None:
 
 def test_a_failed_run_leaves_the_last_good_result(place: ObjectPath) -> None:
     write_result(place / "out", "one")
-    with pytest.raises(ValueError, match="half-way"), publishing(place / "out", overwrite=True) as stage:
+    with pytest.raises(ValueError, match="half-way"), stage_result(place / "out", overwrite=True) as stage:
         (stage / "data" / "x").write_text("half")
         raise ValueError("half-way")
     assert names(place) == ["out/data/x", "out/manifest.json"]
@@ -353,9 +353,9 @@ def test_what_is_no_result_is_never_replaced_nor_a_whole_bucket(place: ObjectPat
 
 def test_two_runs_do_not_write_to_one_place(place: ObjectPath) -> None:
     with (
-        publishing(place / "out", overwrite=False),
+        stage_result(place / "out", overwrite=False),
         pytest.raises(ResultError, match="another run"),
-        publishing(place / "out", overwrite=False),
+        stage_result(place / "out", overwrite=False),
     ):
         pass
 
@@ -375,7 +375,7 @@ def test_the_lock_of_a_run_that_died_is_taken_over(
     place: ObjectPath, processes: str | None, pid: int | None, age_s: float, is_dead: bool
 ) -> None:
     """No process space: this one; no pid: this process."""
-    processes = processes or locking._process_space()
+    processes = processes or object_lock._process_space()
     owner = {"host": socket.gethostname(), "pid": pid or os.getpid(), "at": time.time() - age_s}
     owner["processes"] = processes
     (place / ".out.verger-staging" / "lock").write_text(json.dumps(owner))
@@ -389,22 +389,26 @@ def test_the_lock_of_a_run_that_died_is_taken_over(
 
 
 def test_processes_know_each_other_within_a_boot_and_a_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
-    locking._process_space.cache_clear()
+    object_lock._process_space.cache_clear()
     other = subprocess.run(
-        [sys.executable, "-c", "from verger.storage.commit.locking import _process_space; print(_process_space())"],
+        [
+            sys.executable,
+            "-c",
+            "from verger.storage.commit.object_lock import _process_space; print(_process_space())",
+        ],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert other.stdout.strip() == locking._process_space() != socket.gethostname()
+    assert other.stdout.strip() == object_lock._process_space() != socket.gethostname()
 
     def readlink(path: str) -> str:
         raise FileNotFoundError
 
-    locking._process_space.cache_clear()
+    object_lock._process_space.cache_clear()
     monkeypatch.setattr(os, "readlink", readlink)
-    assert locking._process_space() == socket.gethostname(), "a system without /proc"
-    locking._process_space.cache_clear()
+    assert object_lock._process_space() == socket.gethostname(), "a system without /proc"
+    object_lock._process_space.cache_clear()
 
 
 def test_a_run_that_ends_as_the_next_looks_at_its_lock_is_not_in_its_way(
@@ -441,8 +445,8 @@ def take_over_at_once(lock: ObjectPath, patch: pytest.MonkeyPatch, n_runs: int =
         all_have_seen.wait(60)
         return found
 
-    real = locking._is_dead
-    patch.setattr(locking, "_is_dead", is_dead)
+    real = object_lock._is_dead
+    patch.setattr(object_lock, "_is_dead", is_dead)
     runs = [Lock(lock) for _ in range(n_runs)]
     with ThreadPoolExecutor(n_runs) as pool:
         has_taken = list(pool.map(Lock.take, runs))
@@ -475,7 +479,7 @@ def test_a_store_without_conditional_replacement_lets_one_take_over_too(
 
 def test_a_run_whose_lock_was_taken_over_changes_nothing(place: ObjectPath) -> None:
     write_result(place / "out", "one")
-    with pytest.raises(ResultError, match="taken over"), publishing(place / "out", overwrite=True) as stage:
+    with pytest.raises(ResultError, match="taken over"), stage_result(place / "out", overwrite=True) as stage:
         (stage / "features" / "x.parquet").write_text("two")
         (stage / "manifest.json").write_text("{}")
         dead_lock(place / "out")  # as if it had slept for an hour
@@ -552,7 +556,7 @@ def test_an_interrupt_after_the_switch_is_told_as_that(place: ObjectPath, monkey
         patch.setattr(ObjectPath, "remove_tree", remove_tree)
         with pytest.raises(ResultError, match="new result"):
             write_result(place / "out", "one")
-    with pytest.raises(ValueError, match="half-way"), publishing(place / "out", overwrite=True) as stage:
+    with pytest.raises(ValueError, match="half-way"), stage_result(place / "out", overwrite=True) as stage:
         (stage / "manifest.json").write_text("{}")
         raise ValueError("half-way")
     assert (place / "out" / "data" / "x").read_text() == "one"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
 import shutil
 import subprocess
@@ -15,7 +14,8 @@ from pathlib import Path
 
 from pyarrow import fs
 
-from verger.storage.cache import cache_dir, put_in_place
+from verger.storage.atomic import fill_atomically
+from verger.storage.cache import cache_dir
 
 ACCOUNT = "devstoreaccount1"
 # Azurite's well-known key: it guards nothing.
@@ -85,11 +85,9 @@ def _make_container(server: Server) -> None:
 def _fetched() -> Path:
     folder = cache_dir() / f"azurite-{hashlib.sha256(_LOCK.read_bytes()).hexdigest()[:16]}"
     if not folder.is_dir():
-        beside = folder.with_name(f".{folder.name}-{os.getpid()}")
-        beside.mkdir(parents=True)
-        for name in (_LOCK.name, "package.json"):
-            shutil.copy(_LOCK.with_name(name), beside)
-        words = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-        subprocess.run(words, cwd=beside, check=True, capture_output=True)
-        put_in_place(beside, folder)
+        with fill_atomically(folder) as temporary:
+            for name in (_LOCK.name, "package.json"):
+                shutil.copy(_LOCK.with_name(name), temporary)
+            words = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+            subprocess.run(words, cwd=temporary, check=True, capture_output=True)
     return folder

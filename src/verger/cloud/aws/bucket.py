@@ -11,7 +11,7 @@ from verger.cloud.aws.clients import client, translated_errors
 from verger.cloud.deploy.provider import DeploymentSpec
 from verger.cloud.regions import check_region
 from verger.errors import CloudError
-from verger.storage.cache import file_sha256
+from verger.storage.hashing import hash_file
 from verger.storage.objects import object_path
 from verger.storage.objects.stores import store_of
 from verger.storage.uri import scheme_of
@@ -66,7 +66,7 @@ def carry(spec: DeploymentSpec, bucket: str, file: Path) -> str:
     """Bring a file of this machine to the bucket, where it is not there yet, and return its URI."""
     if not file.is_file():
         raise CloudError(f"{file}: there is no such file")
-    key = f"packages/files/{file_sha256(file)[:16]}/{file.name}"
+    key = f"packages/files/{hash_file(file)[:16]}/{file.name}"
     s3 = client("s3", spec.region)
     with translated_errors():
         if s3.list_objects_v2(Bucket=bucket, Prefix=key)["KeyCount"] == 0:

@@ -15,7 +15,7 @@ from verger.cloud.databricks import requests
 from verger.cloud.deploy.provider import DeploymentSpec, Leftover, Say
 from verger.cloud.deploy.transfer import make_room
 from verger.errors import CloudError, SettingsError, SetupError
-from verger.storage.cache import switching
+from verger.storage.atomic import write_atomically
 from verger.storage.commit import MANIFEST
 from verger.storage.uri import scheme_of
 
@@ -151,7 +151,7 @@ class Workspace:
         names = sorted(self._files_below(source), key=lambda name: name == MANIFEST)
         make_room(source, folder, set(names))
         for name in names:
-            with switching(folder / name) as beside:
+            with write_atomically(folder / name) as beside:
                 self.client.files.download_to(f"{source}/{name}", str(beside), overwrite=True)
             say(str(folder / name))
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from verger.cloud.deploy.provider import DeploymentSpec, Shape
 from verger.errors import CloudError, SettingsError
+from verger.storage.atomic import write_atomically
 from verger.storage.cache import state_dir
 
 FILE = "deployment.json"
@@ -69,9 +70,8 @@ def save_deployment(deployment: DeploymentSpec) -> Path:
     """Write down a deployment, and return its folder."""
     folder = folder_of(deployment.name)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    beside = folder / f"{FILE}.new"
-    beside.write_text(json.dumps(asdict(deployment), indent=1))
-    beside.replace(folder / FILE)
+    with write_atomically(folder / FILE) as temporary:
+        temporary.write_text(json.dumps(asdict(deployment), indent=1))
     return folder
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from verger.cloud.deploy.deployments import folder_of
 from verger.cloud.deploy.provider import DeploymentSpec
 from verger.errors import CloudError, SetupError
-from verger.process.signals import uninterrupted
+from verger.process.signals import block_interrupts
 
 PLUGINS = "VERGER_TF_PLUGINS"
 # What a module consists of; state and provider, which lie beside it in a deployment's folder, are not copied.
@@ -151,7 +151,7 @@ class Terraform:
                 for line in process.stdout:
                     _tell(_event(line), say, refused)
             except BaseException:
-                with uninterrupted():
+                with block_interrupts():
                     process.send_signal(signal.SIGINT)
                     with suppress(OSError):  # the terminal may be gone
                         say("Terraform ends what it has begun: wait")

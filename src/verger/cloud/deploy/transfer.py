@@ -9,9 +9,9 @@ from pathlib import Path
 
 from verger.cloud.deploy.provider import Say
 from verger.errors import CloudError
-from verger.storage.cache import PART, switching
+from verger.storage.atomic import PART, write_atomically
 from verger.storage.commit import MANIFEST
-from verger.storage.objects import Found, ObjectPath
+from verger.storage.objects import ObjectInfo, ObjectPath
 
 _AT_A_TIME = 8
 _TOLD_AT_MOST = 3
@@ -44,7 +44,7 @@ def fetch_tree(source: ObjectPath, folder: Path, say: Say) -> None:
             raise
 
 
-def _name(found: Found, source: ObjectPath) -> str:
+def _name(found: ObjectInfo, source: ObjectPath) -> str:
     """Return where an object lies below the folder; a key that would lead out of it is refused."""
     name = found.key.removeprefix(source.key).strip("/")
     if ".." in name.split("/"):
@@ -76,7 +76,7 @@ def make_room(source: str, folder: Path, names: Set[str]) -> None:
         existing[name].unlink(missing_ok=True)
 
 
-def _is_here(file: Path, found: Found) -> bool:
+def _is_here(file: Path, found: ObjectInfo) -> bool:
     try:
         stat = file.stat()
     except FileNotFoundError:
@@ -84,9 +84,9 @@ def _is_here(file: Path, found: Found) -> bool:
     return stat.st_size == found.length and stat.st_mtime_ns == found.modified_us * 1000
 
 
-def _fetch(source: ObjectPath, name: str, found: Found, file: Path) -> None:
+def _fetch(source: ObjectPath, name: str, found: ObjectInfo, file: Path) -> None:
     """Copy a file, which takes the object's time, to be known by."""
-    with switching(file) as beside:
+    with write_atomically(file) as beside:
         beside.write_bytes((source / name).read_bytes())
         os.utime(beside, ns=(found.modified_us * 1000, found.modified_us * 1000))
 

@@ -25,7 +25,7 @@ from typing import IO, Any
 from verger.engine.base import MAX_ATTEMPTS, is_lasting
 from verger.errors import JobError
 from verger.process.launch import module_command, module_environment
-from verger.process.signals import Interrupts, noting_interrupts
+from verger.process.signals import Interrupts, record_interrupts
 from verger.storage.cache import cache_dir, remove_old_logs
 from verger.tasks.base import CountsCallback, R, S, T, Task, ignore_counts
 
@@ -294,7 +294,7 @@ def local_engine(options: LocalOptions) -> Iterator[LocalEngine]:
     Inside of `keep_workers` it is the engine of that block, and its workers stay.
     """
     if _kept:
-        with noting_interrupts() as interrupts:
+        with record_interrupts() as interrupts:
             yield _kept[-1].with_interrupts(interrupts)
             interrupts.check()
         return
@@ -313,7 +313,7 @@ def _opened(options: LocalOptions) -> Iterator[LocalEngine]:
         with (
             log.open("ab") as sink,
             tempfile.TemporaryDirectory(prefix="verger-") as scratch,
-            noting_interrupts() as interrupts,
+            record_interrupts() as interrupts,
         ):
             engine = LocalEngine(options, interrupts, sink, Path(scratch))
             try:

@@ -13,7 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from verger.errors import SetupError
-from verger.storage.cache import cache_dir, switching
+from verger.storage.atomic import write_atomically
+from verger.storage.cache import cache_dir
 
 MIN_VERSION = 17
 
@@ -133,7 +134,7 @@ def _wrapped(real: Path, major: int) -> Path:
     script = home / "bin" / "java"
     text = _WITHOUT_VECTOR_MODULE.format(java=real / "bin" / "java")
     if not script.is_file() or script.read_text() != text:
-        with switching(script) as beside:
+        with write_atomically(script) as beside:
             beside.write_text(text)
             beside.chmod(0o755)
         (home / "release").write_text(f'JAVA_VERSION="{major}"\n')

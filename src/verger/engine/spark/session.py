@@ -20,7 +20,7 @@ from verger.engine.spark.connect import connect
 from verger.engine.spark.jvm import borrow, causes, has_ended, hush_py4j, jvms_below, start, stop, unless_killed
 from verger.engine.spark.spark_options import SessionOptions
 from verger.errors import JobError, SetupError, VergerError
-from verger.process.signals import Interrupts, noting_interrupts
+from verger.process.signals import Interrupts, record_interrupts
 from verger.spark_master import check_master
 from verger.storage.disk_space import FULL
 
@@ -177,7 +177,7 @@ class ManagedSession:
 @contextmanager
 def managed_session(options: SessionOptions) -> Iterator[ManagedSession]:
     """Start Spark in the background; stop it at the end, also after Ctrl-C."""
-    with noting_interrupts() as interrupts:
+    with record_interrupts() as interrupts:
         starting = ManagedSession(options, interrupts)
         try:
             yield starting

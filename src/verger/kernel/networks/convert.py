@@ -22,7 +22,7 @@ import numpy as np
 from verger.errors import WeightsError
 from verger.kernel.networks.catalog import NetworkSpec
 from verger.kernel.networks.weights import Source, build_with_weights
-from verger.storage.cache import file_sha256
+from verger.storage.hashing import hash_file
 
 _DEFAULT_SIZE_PX = 224  # for own models that leave their input size open
 _DOWNLOAD_TIMEOUT_S = 60.0
@@ -48,7 +48,7 @@ def convert(spec: NetworkSpec, folder: Path) -> None:
     socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT_S)
     own = spec.own_graph
     if own is not None:
-        source = Source(own, file_sha256(Path(own)))
+        source = Source(own, hash_file(Path(own)))
         graph = _read_onnx(own) if own.endswith(".onnx") else export_keras(_load_keras(spec, own), folder)
     else:
         model, source = build_with_weights(spec)

@@ -9,9 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import shutil
 import subprocess
-import tempfile
 from dataclasses import asdict, dataclass, fields, replace
 from importlib import resources
 from importlib.metadata import version
@@ -21,7 +19,9 @@ from pathlib import Path
 from verger.errors import WeightsError
 from verger.kernel.networks.catalog import JOIN, NetworkSpec
 from verger.process.launch import module_command, module_environment
-from verger.storage.cache import cache_dir, file_sha256, keras_home, put_in_place
+from verger.storage.atomic import fill_atomically
+from verger.storage.cache import cache_dir, keras_home
+from verger.storage.hashing import hash_file
 
 logger = logging.getLogger(__name__)
 
@@ -151,18 +151,16 @@ def _cache_key(spec: NetworkSpec) -> str:
         path = Path(spec.weights_path)
         if not path.is_file():
             raise WeightsError(f"weights = {spec.weights_path!r}: there is no such file")
-        weights = file_sha256(path) + path.suffix
+        weights = hash_file(path) + path.suffix
     made_with = [_GRAPH_VERSION, version("keras"), version("openvino")]
     parts = [spec.model, weights, spec.pooling, spec.effective_preprocessing, *made_with]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
 def _convert(spec: NetworkSpec, folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=".converting-", dir=folder.parent))
-    try:
+    with fill_atomically(folder) as temporary:
         done = subprocess.run(
-            module_command("verger.kernel.networks.convert", json.dumps(asdict(spec)), str(beside)),
+            module_command("verger.kernel.networks.convert", json.dumps(asdict(spec)), str(temporary)),
             env={**module_environment(), "KERAS_BACKEND": "openvino"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -171,9 +169,6 @@ def _convert(spec: NetworkSpec, folder: Path) -> None:
         )
         if done.returncode != 0:
             raise WeightsError(_last_words(done.stderr))
-        put_in_place(beside, folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _last_words(stderr: str) -> str:

@@ -17,7 +17,8 @@ from verger.kernel.networks.inference import OpenVinoSession
 from verger.kernel.networks.network import Graph
 from verger.kernel.networks.onnx_operations import FEATURES, PIXELS, Translation, import_onnx
 from verger.kernel.networks.onnx_session import OnnxSession
-from verger.storage.cache import cache_dir, switching
+from verger.storage.atomic import write_atomically
+from verger.storage.cache import cache_dir
 
 # Raise when the translation changes: what earlier ones have left in the cache is then not used.
 _TRANSLATION_VERSION = 1
@@ -33,7 +34,7 @@ def with_onnx(graph: Graph) -> Graph:
         return replace(graph, onnx=kept.read_bytes())
     translated = replace(graph, onnx=translate(graph))
     _check_parity(translated)
-    with switching(kept) as beside:
+    with write_atomically(kept) as beside:
         beside.write_bytes(translated.onnx)
     return translated
 

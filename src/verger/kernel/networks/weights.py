@@ -13,7 +13,9 @@ import numpy as np
 
 from verger.errors import WeightsError
 from verger.kernel.networks.catalog import CATALOG, IMAGENET, NetworkSpec
-from verger.storage.cache import file_sha256, keras_home, switching
+from verger.storage.atomic import write_atomically
+from verger.storage.cache import keras_home
+from verger.storage.hashing import hash_file
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def build_with_weights(spec: NetworkSpec) -> tuple[Any, Source]:
         model.load_weights(path)
     except Exception as error:  # h5py and Keras raise OSError, ValueError, KeyError, TypeError, ...
         raise WeightsError(f"weights = {weights!r} do not fit {spec.model} without its top: {error}") from error
-    return model, Source(weights, file_sha256(path))
+    return model, Source(weights, hash_file(path))
 
 
 def _with_imagenet(spec: NetworkSpec) -> tuple[Any, Source]:
@@ -87,7 +89,7 @@ def _with_imagenet(spec: NetworkSpec) -> tuple[Any, Source]:
         if "URL fetch failure" not in str(error):
             raise
         raise WeightsError(_no_imagenet(spec.model, error)) from error
-    return model, Source(f"imagenet ({Path(used[-1]).name})", file_sha256(Path(used[-1])))
+    return model, Source(f"imagenet ({Path(used[-1]).name})", hash_file(Path(used[-1])))
 
 
 def _remember_files(used: list[str]) -> None:
@@ -111,7 +113,7 @@ def _fetch_whole(origin: str, target: str, *more: Any) -> None:
     Keras fetches into the file itself and clears up after exceptions only: what a killed process leaves it would
     take for the weights ever after.
     """
-    with switching(Path(target)) as beside:
+    with write_atomically(Path(target)) as beside:
         urlretrieve(origin, beside, *more)  # noqa: S310  # the addresses are Keras' own
 
 

@@ -25,7 +25,7 @@ from verger.learn.augment.views import augment
 from verger.process.progress import Progress
 from verger.sources.content import read_photo
 from verger.sources.partitions import Selection, write_listing
-from verger.storage.commit import check_apart, publishing
+from verger.storage.commit import check_not_read, stage_result
 from verger.storage.manifest import Manifest
 from verger.storage.uri import to_local
 
@@ -68,9 +68,9 @@ def write_views(
 
     Photos that cannot be read are in rejected.json. Raises SourceError where there is none that can.
     """
-    check_apart(out, [photos])
+    check_not_read(out, [photos])
     manifest = Manifest("augment", photos, asdict(options))
-    with publishing(out, overwrite=overwrite) as stage:
+    with stage_result(out, overwrite=overwrite) as stage:
         listed = _listed(photos)
         manifest.counts = {"listed": len(listed), "labels": len({photo.label for photo in listed})}
         for label in {photo.label for photo in listed}:

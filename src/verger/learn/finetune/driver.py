@@ -20,8 +20,8 @@ from verger.learn.finetune.outcome import HISTORY, LISTING, MODEL, PARITY, Outco
 from verger.learn.finetune.page import FACTS, write_report
 from verger.process.progress import Progress
 from verger.sources.partitions import Selection, write_listing
-from verger.storage.cache import file_sha256
-from verger.storage.commit import check_apart, publishing
+from verger.storage.commit import check_not_read, stage_result
+from verger.storage.hashing import hash_file
 from verger.storage.manifest import Manifest
 
 _WORK = "work"
@@ -50,10 +50,10 @@ def finetune(
     WeightsError where the start weights cannot be had, ResultError where `out` is taken, or holds what is read.
     """
     started = time.monotonic()
-    check_apart(out, [photos, *([options.weights] if options.weights.endswith(".h5") else [])])
+    check_not_read(out, [photos, *([options.weights] if options.weights.endswith(".h5") else [])])
     backend = find_backend()
     manifest = Manifest("finetune", photos, asdict(options))
-    with publishing(out, overwrite=overwrite) as stage:
+    with stage_result(out, overwrite=overwrite) as stage:
         work = stage / _WORK
         work.mkdir()
         progress.stage("list photos")
@@ -89,7 +89,7 @@ def _write_facts(stage: Path, options: FinetuneOptions, outcome: Outcome, manife
         "weights_from": outcome.weights_from,
         "size_px": [options.input_px, options.input_px],
         "n_features": outcome.n_features,
-        "saved_sha256": file_sha256(stage / MODEL),
+        "saved_sha256": hash_file(stage / MODEL),
     }
     facts = {
         "source": manifest.source,

@@ -17,8 +17,8 @@ from verger.storage.commit.existing import (
     MANIFEST,
     RUN,
     SCRATCH,
-    check_apart,
-    check_free,
+    check_not_read,
+    check_writable,
     has_parts,
     read_manifest,
     table_folder,
@@ -28,30 +28,32 @@ from verger.storage.uri import AnyPath
 
 __all__ = [
     "MANIFEST",
-    "check_apart",
-    "check_free",
-    "earlier_runs",
+    "check_not_read",
+    "check_writable",
     "has_parts",
-    "publishing",
     "read_manifest",
-    "scratch_of",
+    "scratch_folder",
+    "stage_result",
     "table_folder",
+    "unfinished_runs",
 ]
 
 
 @overload
-def publishing(out: Path, *, overwrite: bool, resume: bool = False) -> AbstractContextManager[Path]: ...
+def stage_result(out: Path, *, overwrite: bool, resume: bool = False) -> AbstractContextManager[Path]: ...
 
 
 @overload
-def publishing(out: ObjectPath, *, overwrite: bool, resume: bool = False) -> AbstractContextManager[ObjectPath]: ...
+def stage_result(
+    out: ObjectPath, *, overwrite: bool, resume: bool = False
+) -> AbstractContextManager[ObjectPath]: ...
 
 
 @overload
-def publishing(out: AnyPath, *, overwrite: bool, resume: bool = False) -> AbstractContextManager[AnyPath]: ...
+def stage_result(out: AnyPath, *, overwrite: bool, resume: bool = False) -> AbstractContextManager[AnyPath]: ...
 
 
-def publishing(out: AnyPath, *, overwrite: bool, resume: bool = False) -> AbstractContextManager[AnyPath]:
+def stage_result(out: AnyPath, *, overwrite: bool, resume: bool = False) -> AbstractContextManager[AnyPath]:
     """Yield an empty folder to write into; it becomes `out` when the block ends without an error.
 
     `resume` keeps the folders of runs that failed, and may replace a result of `verger run` or `verger features`;
@@ -64,12 +66,12 @@ def publishing(out: AnyPath, *, overwrite: bool, resume: bool = False) -> Abstra
     return local_folder.staging(out, overwrite=overwrite, resume=resume)
 
 
-def earlier_runs(stage: AnyPath) -> list[AnyPath]:
+def unfinished_runs(stage: AnyPath) -> list[AnyPath]:
     """Return the folders of runs that did not end well, the oldest first: `stage` is that of this run."""
     runs = (folder for folder in stage.parent.iterdir() if folder.name.startswith(RUN) and folder != stage)
     return sorted((run for run in runs if has_parts(run)), key=str)
 
 
-def scratch_of(stage: AnyPath) -> AnyPath:
+def scratch_folder(stage: AnyPath) -> AnyPath:
     """Return the folder for a run's intermediate files; workers see it wherever they see the result."""
     return stage.with_name(SCRATCH)

@@ -53,7 +53,7 @@ def clear(staging: AnyPath, *, keep_runs: bool) -> None:
             entry.unlink()
 
 
-def in_place_already(out: AnyPath) -> ResultError:
+def interrupted_after_switch(out: AnyPath) -> ResultError:
     """Return the error for an interrupt that comes after the switch: it is too late to change nothing."""
     return ResultError(f"interrupted when {out} was in place already: it is the new result")
 
@@ -67,14 +67,14 @@ def read_manifest(result: AnyPath) -> dict[str, Any]:
     return manifest if isinstance(manifest, dict) else {}
 
 
-def check_apart(out: AnyPath, sources: Iterable[str]) -> None:
+def check_not_read(out: AnyPath, sources: Iterable[str]) -> None:
     """Raise ResultError where `out` is, or holds, what is read (paths, URIs, globs): it would be replaced."""
     for source in sources:
         if not is_hadoop(source) and is_within(glob_base(any_path(source)), out):
             raise ResultError(f"{source} is read, and {out} would replace it: choose another folder for the result")
 
 
-def check_free(out: AnyPath, *, overwrite: bool, resume: bool = False) -> None:
+def check_writable(out: AnyPath, *, overwrite: bool, resume: bool = False) -> None:
     """Raise ResultError where `out` may not be written.
 
     `overwrite` allows any result to be replaced, `resume` one of `verger run` or `verger features`.

@@ -13,8 +13,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from verger.errors import ResultError
-from verger.storage.commit.existing import LOCK, check_free, clear, in_place_already, new_run
-from verger.storage.disk_space import minding_space
+from verger.storage.commit.existing import LOCK, check_writable, clear, interrupted_after_switch, new_run
+from verger.storage.disk_space import explain_full_disk
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -29,20 +29,20 @@ _FLUSHED_AT_A_TIME = 16
 @contextmanager
 def staging(out: Path, *, overwrite: bool, resume: bool) -> Iterator[Path]:
     """Yield the folder to write into; it becomes `out` at the end."""
-    check_free(out, overwrite=overwrite, resume=resume)
+    check_writable(out, overwrite=overwrite, resume=resume)
     place = out.parent / f".{out.name}.verger-staging"
     out.parent.mkdir(parents=True, exist_ok=True)
     with _locked(place):
         _recover(out)
-        check_free(out, overwrite=overwrite, resume=resume)
+        check_writable(out, overwrite=overwrite, resume=resume)
         clear(place, keep_runs=resume)
         result = new_run(place)
         result.mkdir()
         new = result.stat()
         try:
             yield result
-            check_free(out, overwrite=overwrite, resume=resume)
-            with minding_space([out.parent]):
+            check_writable(out, overwrite=overwrite, resume=resume)
+            with explain_full_disk([out.parent]):
                 _flush_tree(result)
             _switch(result, out)
             _flush(place)
@@ -52,7 +52,7 @@ def staging(out: Path, *, overwrite: bool, resume: bool) -> Iterator[Path]:
             is_switched = _is_at(out, new)
             clear(place, keep_runs=not is_switched)
             if is_switched and isinstance(error, KeyboardInterrupt):
-                raise in_place_already(out) from error
+                raise interrupted_after_switch(out) from error
             raise
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from verger.errors import ResultError, StorageError
-from verger.storage.commit.existing import LOCK, MANIFEST, check_free, clear, in_place_already, new_run
-from verger.storage.commit.locking import locked
+from verger.storage.commit.existing import LOCK, MANIFEST, check_writable, clear, interrupted_after_switch, new_run
+from verger.storage.commit.object_lock import locked
 from verger.storage.objects import ObjectPath
 
 # The mark of a result that is whole: a run that died earlier may have left its manifest, without the report.
@@ -27,12 +27,12 @@ def staging(out: ObjectPath, *, overwrite: bool, resume: bool) -> Iterator[Objec
     place = out.with_name(f".{out.name}.verger-staging")
     with locked(place / LOCK) as lock:
         _recover(place, out)
-        check_free(out, overwrite=overwrite, resume=resume)
+        check_writable(out, overwrite=overwrite, resume=resume)
         clear(place, keep_runs=resume)
         result = new_run(place)
         try:
             yield result
-            check_free(out, overwrite=overwrite, resume=resume)
+            check_writable(out, overwrite=overwrite, resume=resume)
             lock.check()
         except BaseException:
             with suppress(StorageError, ResultError):  # what went wrong first is the news
@@ -44,7 +44,7 @@ def staging(out: ObjectPath, *, overwrite: bool, resume: bool) -> Iterator[Objec
             with suppress(StorageError):
                 place.remove_tree()
         except KeyboardInterrupt as error:
-            raise in_place_already(out) from error
+            raise interrupted_after_switch(out) from error
 
 
 def _switch(result: ObjectPath, out: ObjectPath) -> None:

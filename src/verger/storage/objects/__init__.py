@@ -4,8 +4,8 @@
 by side, `stores` makes the requests, `s3` knows where S3's settings come from.
 """
 
-from verger.storage.objects.folders import SCHEMES, ObjectPath, Version, object_path
-from verger.storage.objects.ranges import Found
+from verger.storage.objects.parallel_listing import ObjectInfo
+from verger.storage.objects.path import SCHEMES, ObjectPath, Version, object_path
 from verger.storage.objects.s3 import s3_endpoint, s3_region
 
-__all__ = ["SCHEMES", "Found", "ObjectPath", "Version", "object_path", "s3_endpoint", "s3_region"]
+__all__ = ["SCHEMES", "ObjectInfo", "ObjectPath", "Version", "object_path", "s3_endpoint", "s3_region"]

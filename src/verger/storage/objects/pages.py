@@ -7,7 +7,7 @@ from itertools import chain, groupby, islice
 from typing import TYPE_CHECKING, Any
 
 from verger.errors import StorageError
-from verger.storage.objects.ranges import Found, list_ranges
+from verger.storage.objects.parallel_listing import ObjectInfo, list_ranges
 from verger.storage.objects.stores import ask, ask_for_list
 
 if TYPE_CHECKING:
@@ -20,14 +20,14 @@ _DIRECTORY_BUCKET = "--x-s3"
 _AZURE = ("abfss://", "abfs://", "az://")
 
 
-def find(root: str, key: str) -> Found:
+def find(root: str, key: str) -> ObjectInfo:
     """Return the object of this key; FileNotFoundError where there is none."""
     import obstore
 
     return _found(ask(root, key, lambda store: obstore.head(store, key)))
 
 
-def children(root: str, folder: str) -> tuple[list[Found], list[str]]:
+def children(root: str, folder: str) -> tuple[list[ObjectInfo], list[str]]:
     """Return the objects and the folders' keys directly in a folder, each in their order."""
     import obstore
 
@@ -41,7 +41,7 @@ def is_sorted(root: str) -> bool:
     return not root.endswith(_DIRECTORY_BUCKET) and not root.startswith(_AZURE)
 
 
-def walk(root: str, folder: str) -> Iterator[Found]:
+def walk(root: str, folder: str) -> Iterator[ObjectInfo]:
     """Yield every object below a folder, in the order of the keys as far as the store has one."""
     objects = (
         list_ranges(_prefix(folder) or "", lambda start: _pages(root, folder, start), PAGE)
@@ -68,7 +68,7 @@ def is_empty(root: str, folder: str) -> bool:
     return next(_without_marks(folder, next(pages, [])), None) is None
 
 
-def _pages(root: str, folder: str, start: str | None = None, size: int = PAGE) -> Iterator[list[Found]]:
+def _pages(root: str, folder: str, start: str | None = None, size: int = PAGE) -> Iterator[list[ObjectInfo]]:
     """Yield the objects after the key `start`, a request for each page; one that breaks off is asked for again."""
     import obstore
 
@@ -97,12 +97,12 @@ def _pages(root: str, folder: str, start: str | None = None, size: int = PAGE) -
         last, n_pages = page[-1]["path"], n_pages + 1
 
 
-def _without_marks(folder: str, objects: Iterable[Found]) -> Iterator[Found]:
+def _without_marks(folder: str, objects: Iterable[ObjectInfo]) -> Iterator[ObjectInfo]:
     """Leave out the empty objects that stand for folders (their names end in a slash): they are not ours to see.
 
     One comes twice where it was the last before an answer broke off: its own name sorts after the one that is seen.
     """
-    last: Found | None = None
+    last: ObjectInfo | None = None
     for found in objects:
         if last is not None and found.key == last.key:
             continue
@@ -117,5 +117,5 @@ def _prefix(folder: str) -> str | None:
     return f"{folder}/" if folder else None
 
 
-def _found(entry: Any) -> Found:
-    return Found(entry["path"], entry["size"], int(entry["last_modified"].timestamp() * 1000) * 1000)
+def _found(entry: Any) -> ObjectInfo:
+    return ObjectInfo(entry["path"], entry["size"], int(entry["last_modified"].timestamp() * 1000) * 1000)

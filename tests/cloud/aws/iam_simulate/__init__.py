@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from verger.storage.cache import cache_dir, put_in_place
+from verger.storage.atomic import fill_atomically
+from verger.storage.cache import cache_dir
 
 ACCOUNT = "123456789012"
 
@@ -86,11 +86,9 @@ def _fetched() -> Path:
     version = hashlib.sha256(b"".join((_HERE / name).read_bytes() for name in _FILES)).hexdigest()[:16]
     folder = cache_dir() / f"iam-simulate-{version}"
     if not folder.is_dir():
-        beside = folder.with_name(f".{folder.name}-{os.getpid()}")
-        beside.mkdir(parents=True)
-        for name in _FILES:
-            shutil.copy(_HERE / name, beside)
-        words = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-        subprocess.run(words, cwd=beside, check=True, capture_output=True)
-        put_in_place(beside, folder)
+        with fill_atomically(folder) as temporary:
+            for name in _FILES:
+                shutil.copy(_HERE / name, temporary)
+            words = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+            subprocess.run(words, cwd=temporary, check=True, capture_output=True)
     return folder

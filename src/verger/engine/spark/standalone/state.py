@@ -12,6 +12,7 @@ from pathlib import Path
 
 from verger.engine.spark.standalone.processes import Process
 from verger.errors import ClusterError
+from verger.storage.atomic import write_atomically
 from verger.storage.cache import state_dir
 
 MASTER = "master"
@@ -67,9 +68,8 @@ def read() -> Cluster | None:
 
 def write(cluster: Cluster) -> None:
     """Remember the cluster."""
-    beside = _file().with_suffix(".new")
-    beside.write_text(json.dumps(asdict(cluster), indent=1))
-    beside.replace(_file())
+    with write_atomically(_file()) as temporary:
+        temporary.write_text(json.dumps(asdict(cluster), indent=1))
 
 
 def forget() -> None:

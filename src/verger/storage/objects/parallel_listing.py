@@ -22,7 +22,7 @@ from itertools import takewhile
 from tempfile import SpooledTemporaryFile
 from typing import IO, NamedTuple
 
-from verger.storage.objects.spread import Spread
+from verger.storage.objects.key_space import Spread
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ _AT_A_TIME = 16
 _BYTES_IN_MEMORY = 4 << 20
 
 
-class Found(NamedTuple):
+class ObjectInfo(NamedTuple):
     """An object: its key, bytes, and time of its last change in microseconds since 1970."""
 
     key: str
@@ -38,14 +38,16 @@ class Found(NamedTuple):
     modified_us: int
 
 
-Page = list[Found]
+Page = list[ObjectInfo]
 
 
 class _OrderError(Exception):
     """The store does not list in the order of the keys' bytes."""
 
 
-def list_ranges(prefix: str, open_after: Callable[[str | None], Iterator[Page]], page_size: int) -> Iterator[Found]:
+def list_ranges(
+    prefix: str, open_after: Callable[[str | None], Iterator[Page]], page_size: int
+) -> Iterator[ObjectInfo]:
     """Yield the objects below a prefix in the order of their keys; in the store's own where that is another.
 
     open_after: returns the pages after a key; all are of page_size but the last.
@@ -183,7 +185,7 @@ class _Ranges:
                 part.shelved.append(shelf.seek(0, 2))
                 pickle.dump(page, shelf)
 
-    def give(self, shelf: IO[bytes]) -> Iterator[Found]:
+    def give(self, shelf: IO[bytes]) -> Iterator[ObjectInfo]:
         """Yield what is on the shelf and whose turn it is; raises _OrderError."""
         while self.parts:
             first = self.parts[0]

@@ -16,7 +16,7 @@ from obstore.exceptions import BaseError
 
 from verger.errors import StorageError
 from verger.storage.objects.pages import _without_marks, walk
-from verger.storage.objects.ranges import Found, list_ranges
+from verger.storage.objects.parallel_listing import ObjectInfo, list_ranges
 
 NOW = datetime.now(UTC)
 
@@ -35,11 +35,11 @@ class Store:
         self.n_requests = self.n_now = self.n_at_most = self.n_from_the_start = 0
         self._lock = threading.Lock()
 
-    def pages(self, start: str | None) -> Iterator[list[Found]]:
+    def pages(self, start: str | None) -> Iterator[list[ObjectInfo]]:
         at = 0 if start is None else bisect_right(self.keys, self.order(start), key=self.order)
         self.n_from_the_start += start is None
         while page := self._ask(at):
-            yield [Found(key.rstrip("/"), 0 if key.endswith("/") else 1, 0) for key in page]
+            yield [ObjectInfo(key.rstrip("/"), 0 if key.endswith("/") else 1, 0) for key in page]
             at += self.page_size
             if at >= len(self.keys):
                 return
@@ -207,10 +207,10 @@ def test_an_answer_that_breaks_off_is_asked_for_again_without_a_key_where_there_
 def test_a_store_that_fails_half_way_is_an_error() -> None:
     store = Store({f"photos/{i:05d}" for i in range(300)}, page_size=10)
 
-    def pages(start: str | None) -> Iterator[list[Found]]:
+    def pages(start: str | None) -> Iterator[list[ObjectInfo]]:
         yield from store.pages(start) if start is None else broken()
 
-    def broken() -> Iterator[list[Found]]:
+    def broken() -> Iterator[list[ObjectInfo]]:
         raise StorageError("the store is gone")
         yield []
 

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
 from verger.storage.objects import gcs, pages, s3
-from verger.storage.objects.ranges import Found
+from verger.storage.objects.parallel_listing import ObjectInfo
 from verger.storage.objects.stores import T, ask, ask_to_delete, failure
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class ObjectPath:
         """Return the object's bytes; FileNotFoundError where there is none."""
         return self.find().length
 
-    def find(self) -> Found:
+    def find(self) -> ObjectInfo:
         """Return what is known of the object; FileNotFoundError where there is none."""
         return pages.find(self.root, self.key)
 
@@ -115,7 +115,7 @@ class ObjectPath:
         for key in sorted({found.key for found in files} | {folder.key for folder in folders}):
             yield ObjectPath(self.root, key)
 
-    def children(self) -> tuple[list[Found], list[ObjectPath]]:
+    def children(self) -> tuple[list[ObjectInfo], list[ObjectPath]]:
         """Return the objects and the folders directly in this one, each in the order of their names."""
         files, folders = pages.children(self.root, self.key)
         return files, [ObjectPath(self.root, key) for key in folders]
@@ -124,7 +124,7 @@ class ObjectPath:
         """Yield what is directly in this folder and has a name of the pattern."""
         return (path for path in self.iterdir() if fnmatchcase(path.name, pattern))
 
-    def walk(self) -> Iterator[Found]:
+    def walk(self) -> Iterator[ObjectInfo]:
         """Yield every object below, in the order of the keys."""
         return pages.walk(self.root, self.key)
 
