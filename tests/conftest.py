@@ -15,7 +15,8 @@ from PIL import Image
 from pyspark.sql import SparkSession
 
 from tests.support.networks import save_tiny_onnx
-from verger.engine.local.pool import LocalOptions, keep_workers
+from verger.engine.local.local_options import LocalOptions
+from verger.engine.local.pool import keep_workers
 from verger.engine.spark.session import open_session
 from verger.storage.cache import cache_dir
 

@@ -17,7 +17,8 @@ import pytest
 from tests.support import engine_tasks as tasks
 from tests.support.chain import descendants, wait_until, wait_until_gone
 from verger.engine.base import MAX_ATTEMPTS
-from verger.engine.local.pool import LocalEngine, LocalOptions, keep_workers, local_engine
+from verger.engine.local.local_options import LocalOptions
+from verger.engine.local.pool import LocalEngine, keep_workers, local_engine
 from verger.errors import (
     DecodeError,
     JobError,
@@ -197,7 +198,8 @@ def test_workers_do_not_see_what_lies_in_the_working_folder(tmp_path: Path) -> N
     script = (
         "import os, random, sys\n"
         "from tests.support import engine_tasks as tasks\n"
-        "from verger.engine.local.pool import LocalOptions, local_engine\n"
+        "from verger.engine.local.local_options import LocalOptions\n"
+        "from verger.engine.local.pool import local_engine\n"
         "os.chdir(sys.argv[1])\n"
         "assert sys.path[0] == ''\n"
         "with local_engine(LocalOptions(1)) as engine:\n"

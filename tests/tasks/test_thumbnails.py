@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from tests.support.thumbnails import thumbnails_here
-from verger.engine.local.pool import LocalOptions, local_engine
+from verger.engine.local.local_options import LocalOptions
+from verger.engine.local.pool import local_engine
 from verger.pipeline.finalize import make_thumbnails
 from verger.tasks.base import Attempt
 from verger.tasks.thumbnails import SIZE_PX, ThumbnailJob, thumbnails_of

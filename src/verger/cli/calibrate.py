@@ -13,7 +13,7 @@ import psutil
 import pyarrow.parquet as pq
 
 from verger.cloud.pricing.calibration import Calibration
-from verger.engine.local.pool import available_cores
+from verger.engine.local.local_options import available_cores
 from verger.errors import CloudError
 from verger.pipeline import chain
 from verger.pipeline.context import FEATURES, LISTING

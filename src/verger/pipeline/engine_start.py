@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from verger.engine.base import Engine
 from verger.engine.choice import SPARK
-from verger.engine.local.pool import LocalOptions, available_cores, local_engine
+from verger.engine.local.local_options import LocalOptions, available_cores
+from verger.engine.local.pool import local_engine
 from verger.kernel.networks.device import CPU, CUDA
 from verger.process.progress import Progress
 from verger.settings import DEFAULT_MASTER, Settings

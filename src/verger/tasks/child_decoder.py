@@ -1,20 +1,17 @@
-"""Decoding in a process of its own: a photo that kills its decoder then costs that process, not the worker.
+"""Decoding in a child process: a photo that crashes the decoder kills the child, not the worker.
 
-Run as a program with the number of an open connection, and the pid of the worker, it does what comes on the
-connection until it is closed. Starting one takes half a second, so that workers do it only where a task has failed
-before.
+Starting a child takes half a second, so workers use one only after a failed attempt at a task. This module is
+also the child's program: `python -m verger.tasks.child_decoder FD PARENT`, with the file descriptor of a pipe to
+the worker and the worker's pid.
 """
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
@@ -22,7 +19,7 @@ from PIL import Image
 
 from verger.errors import DecodeError, Reason, SetupError
 from verger.kernel.decode import Decoded, decode_image
-from verger.process.launch import module_command, module_environment
+from verger.process.piped_child import PipedChild
 from verger.process.signals import end_with_parent
 
 T = TypeVar("T")
@@ -31,9 +28,9 @@ _KILLED = f"signal {signal.SIGKILL:d}"
 
 
 class ChildDecoder:
-    """Decodes in a child, started when it is first asked, and again after a photo that has killed it.
+    """Decodes photos in a child process, which is started when first needed and after a photo has killed it.
 
-    min_size_px: see `decode_image`. limit_s: seconds for one photo. A worker that is killed takes its child along.
+    min_size_px: see `decode_image`. limit_s: time limit for one photo. The child ends with the worker.
     """
 
     def __init__(
@@ -41,8 +38,7 @@ class ChildDecoder:
     ) -> None:
         self._decode = partial(_decode, max_pixels=max_pixels, min_size_px=min_size_px)
         self._limit_s = limit_s
-        self._child: subprocess.Popen[bytes] | None = None
-        self._connection: Connection | None = None
+        self._child: PipedChild | None = None
 
     def __enter__(self) -> ChildDecoder:
         return self
@@ -51,21 +47,22 @@ class ChildDecoder:
         self._stop()
 
     def decode(self, data: bytes) -> Decoded:
-        """Return what `decode_image` does; raises DecodeError, also where the child dies or takes too long."""
+        """Return the result of `decode_image`; raises DecodeError, also if the child dies or takes too long."""
         size_px, pixels, width, height = self.run(self._decode, data)
         return Decoded(Image.frombytes("RGB", size_px, pixels), width, height)
 
     def run(self, work: Callable[[bytes], T], data: bytes) -> T:
-        """Return work(data), done in the child; raises DecodeError as `decode` does. `work` must be picklable."""
-        connection = self._connection or self._start()
+        """Return work(data), computed in the child; raises DecodeError as `decode` does. `work` is pickled."""
+        self._child = self._child or _start_child()
+        connection = self._child.connection
         try:
             connection.send((work, data))
             if not connection.poll(self._limit_s):
-                self._kill()
+                self._stop(kill=True)
                 raise DecodeError(Reason.TIMEOUT, f"decoding it takes longer than {self._limit_s:g} s")
             answer: T | DecodeError = connection.recv()
         except MemoryError:
-            self._kill()  # half an answer may be left in the connection
+            self._stop(kill=True)  # part of the answer may be left in the pipe
             raise DecodeError(Reason.POISON, "decoding it takes more memory than there is") from None
         except (EOFError, OSError):
             raise DecodeError(Reason.POISON, f"decoding it ended the process ({self._stop()})") from None
@@ -73,50 +70,33 @@ class ChildDecoder:
             raise answer
         return answer
 
-    def _start(self) -> Connection:
-        ours, theirs = Pipe()
-        with theirs:
-            try:
-                self._child = subprocess.Popen(
-                    module_command(__name__, str(theirs.fileno()), str(os.getpid())),
-                    env=module_environment(),
-                    stdin=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()],
-                )
-            except BaseException:
-                ours.close()
-                raise
-        self._connection = ours
-        try:
-            self._connection.recv()
-        except (EOFError, OSError):  # no photo's fault: none has been sent
-            ending = self._stop()
-            cause = ", as the system does where memory runs out" if ending == _KILLED else ""
-            raise SetupError(f"the process that decodes photos does not start ({ending}{cause})") from None
-        return self._connection
-
-    def _kill(self) -> None:
-        """End a child that does not answer."""
-        assert self._child is not None
-        self._child.kill()
-        self._stop()
-
-    def _stop(self) -> str:
-        """End the child, if there is one; return how it ended."""
-        if self._connection is None or self._child is None:
+    def _stop(self, *, kill: bool = False) -> str:
+        """End the child if there is one; return its signal or exit code as text."""
+        if self._child is None:
             return "never started"
-        self._connection.close()
-        code = self._child.wait()
-        self._connection = self._child = None
-        return f"signal {-code}" if code < 0 else f"exit code {code}"
+        if kill:
+            self._child.kill()
+        ending, self._child = self._child.wait(), None
+        return ending
+
+
+def _start_child() -> PipedChild:
+    child = PipedChild(__name__)
+    try:
+        child.connection.recv()
+    except (EOFError, OSError):  # no photo has been sent yet, so none is at fault
+        ending = child.wait()
+        cause = "; the system may have killed it for lack of memory" if ending == _KILLED else ""
+        raise SetupError(f"the process that decodes photos does not start ({ending}{cause})") from None
+    return child
 
 
 @contextmanager
-def decoding(
-    max_pixels: int, min_size_px: tuple[int, int] | None = None, *, apart: bool, limit_s: float | None
+def open_decoder(
+    max_pixels: int, min_size_px: tuple[int, int] | None = None, *, in_child: bool, limit_s: float | None
 ) -> Iterator[Callable[[bytes], Decoded]]:
-    """Yield `decode_image` with these options; where `apart`, in a child that has `limit_s` seconds a photo."""
-    if apart:
+    """Yield `decode_image` with these options; if `in_child`, in a child process with `limit_s` seconds a photo."""
+    if in_child:
         with ChildDecoder(max_pixels, min_size_px, limit_s) as decoder:
             yield decoder.decode
     else:
@@ -124,7 +104,7 @@ def decoding(
 
 
 def serve(connection: Connection) -> None:
-    """Say that all is imported, then answer (work, photo) again and again, with work(photo) or a DecodeError."""
+    """Report that the imports are done, then answer each (work, photo) with work(photo) or a DecodeError."""
     connection.send("ready")
     while True:
         work, data = connection.recv()
@@ -137,12 +117,12 @@ def serve(connection: Connection) -> None:
 def _decode(
     data: bytes, max_pixels: int, min_size_px: tuple[int, int] | None
 ) -> tuple[tuple[int, int], bytes, int, int]:
-    """Return the decoded picture's size and RGB bytes, and the photo's width and height."""
+    """Return the decoded image's size and RGB bytes, and the photo's width and height."""
     decoded = decode_image(data, max_pixels=max_pixels, min_size_px=min_size_px)
     return decoded.image.size, decoded.image.tobytes(), decoded.width, decoded.height
 
 
 if __name__ == "__main__":
     end_with_parent(int(sys.argv[2]))
-    with suppress(EOFError, OSError, KeyboardInterrupt):  # the worker has ended, or wants no more
+    with suppress(EOFError, OSError, KeyboardInterrupt):  # the worker has ended or closed the pipe
         serve(Connection(int(sys.argv[1])))

@@ -17,7 +17,7 @@ from verger.storage import schemas
 from verger.storage.arrow import binaries, strings
 from verger.storage.uri import any_path, read_parquet
 from verger.tasks.base import Attempt
-from verger.tasks.child_decoder import decoding
+from verger.tasks.child_decoder import open_decoder
 from verger.tasks.featurize import Partition
 from verger.tasks.part_files import part_file
 from verger.tasks.time_limit import photo_time_limit
@@ -59,7 +59,7 @@ def pack_partition(job: PackJob, partition: Partition, attempt: Attempt) -> dict
         part_file(any_path(job.folder) / f"shard-{partition.number:06d}.parquet") as target,
         pq.ParquetWriter(target, kind, compression="none", use_dictionary=False, write_statistics=False) as writer,
         photo_time_limit(job.photo_limit_s, attempt) as restart,
-        decoding(job.max_pixels, apart=attempt.number > 0, limit_s=job.photo_limit_s) as decode,
+        open_decoder(job.max_pixels, in_child=attempt.number > 0, limit_s=job.photo_limit_s) as decode,
     ):
         group = _RowGroup(writer, kind)
         for batch in rows.to_batches(_ROWS_A_BATCH):

@@ -1,7 +1,7 @@
-"""A worker process of the local engine: `python -m verger.engine.local.worker FD PARENT [MODULE ...]`.
+"""The program of a local worker process: `python -m verger.engine.local.worker FD PARENT [MODULE ...]`.
 
-FD is the number of an open connection, PARENT the pid of the driver. The worker imports the modules, then runs the
-tasks that come on the connection one by one until it is closed.
+FD is the file descriptor of a pipe to the driver, PARENT the driver's pid. The worker imports the modules, then
+runs the tasks that it reads from the pipe, one at a time, until the driver closes the pipe.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from verger.errors import JobError, VergerError
 from verger.process.signals import end_with_parent, ignore_interrupts
 from verger.tasks.base import Attempt
 
-# Progress is sent at most this often, so that a fast network does not spend its time on messages.
+# Least time between two progress messages: a fast network must not spend its time on them.
 _REPORT_EVERY_S = 0.1
 
 
 class _Reporter:
-    """Adds up the photos of a task, and sends the sums now and then."""
+    """Adds up the photos of a task, and sends the sums at most every _REPORT_EVERY_S seconds."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -42,7 +42,7 @@ class _Reporter:
 
 
 class _Shared:
-    """The shared state of the running map, read from its file once."""
+    """Reads the shared state of the running map from its file, once."""
 
     def __init__(self) -> None:
         self._file = ""
@@ -50,14 +50,14 @@ class _Shared:
 
     def read(self, file: str) -> Any:
         if file != self._file:
-            self._value = None  # two large networks need not be held at the same time
-            self._value = pickle.loads(Path(file).read_bytes())  # noqa: S301  # the driver's own
+            self._value = None  # free the old state first: both may hold a large network
+            self._value = pickle.loads(Path(file).read_bytes())  # noqa: S301  # written by the driver
             self._file = file
         return self._value
 
 
 def serve(connection: Connection) -> None:
-    """Run the tasks that come on the connection; raises EOFError when it is closed."""
+    """Run the tasks that the driver sends; raises EOFError when it closes the pipe."""
     shared = _Shared()
     while True:
         task, file, item, attempt, gpu, n_threads = connection.recv()
@@ -66,21 +66,21 @@ def serve(connection: Connection) -> None:
         try:
             result = task(shared.read(file), item, Attempt(attempt, gpu, n_threads, reporter.add))
             ending = (result, None)
-        except Exception as error:  # it is raised again by the driver
-            ending = (None, _portable(error))
+        except Exception as error:  # raised again by the driver
+            ending = (None, _to_picklable(error))
         connection.send((reporter.n_done, reporter.n_rejected, ending))
 
 
-def _portable(error: BaseException) -> Exception:
-    """Return an error that the driver can raise: verger's own and the system's as they are, others as JobError.
+def _to_picklable(error: BaseException) -> Exception:
+    """Return an error that the driver can raise: VergerError and OSError unchanged, others as JobError.
 
-    One that another library has wrapped is unwrapped: the first cause says what went wrong.
+    An error that a library has wrapped is replaced by its first cause.
     """
     while error.__cause__ is not None and not isinstance(error, VergerError):
         error = error.__cause__
     if isinstance(error, VergerError | OSError):
         with suppress(Exception):
-            pickle.loads(pickle.dumps(error))  # noqa: S301  # our own
+            pickle.loads(pickle.dumps(error))  # noqa: S301  # pickled here
             return error
     print(traceback.format_exc(), file=sys.stderr, flush=True)
     if isinstance(error, MemoryError):
@@ -89,14 +89,14 @@ def _portable(error: BaseException) -> Exception:
 
 
 def main() -> None:
-    """Serve the connection whose number is the first argument, as long as the process of the second lives."""
+    """Run tasks until the driver closes the pipe or ends."""
     end_with_parent(int(sys.argv[2]))
     ignore_interrupts()
     faulthandler.enable()
     for module in sys.argv[3:]:
-        with suppress(ImportError):  # the task that needs it says what is missing
+        with suppress(ImportError):  # the task that needs the module will raise the error
             import_module(module)
-    with suppress(EOFError, OSError):  # the driver has ended, or needs no more
+    with suppress(EOFError, OSError):  # the driver has ended or closed the pipe
         serve(Connection(int(sys.argv[1])))
 
 

@@ -1,0 +1,112 @@
+"""One call of `LocalEngine.map`: hands items to workers, collects results, makes further attempts."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Sequence
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from verger.engine.base import MAX_ATTEMPTS, is_lasting
+from verger.engine.local.worker_process import QueuedItem, WorkerProcess
+from verger.errors import JobError
+from verger.process.signals import Interrupts
+from verger.tasks.base import CountsCallback
+
+logger = logging.getLogger(__name__)
+
+_TICK_S = 0.2
+
+
+class MapCall:
+    """The state of one call of `LocalEngine.map`.
+
+    shared_file: pickle of the shared state. log: file with what the workers print.
+    """
+
+    def __init__(self, task: Any, items: Sequence[Any], shared_file: Path, log: Path) -> None:
+        self._task = task
+        self._items = items
+        self._shared_file = shared_file
+        self._log = log
+        self._waiting = deque(QueuedItem(index) for index in range(len(items)))
+        self._results: dict[int, Any] = {}
+        self._n_done = self._n_rejected = 0
+
+    def run(
+        self, workers: Sequence[WorkerProcess], interrupts: Interrupts, on_progress: CountsCallback
+    ) -> list[Any]:
+        """Return the results in the order of the items; raises the error of the last attempt at an item."""
+        reported_s = time.monotonic()
+        while len(self._results) < len(self._items):
+            interrupts.check()
+            self._assign(workers)
+            busy = {worker.connection: worker for worker in workers if worker.item is not None}
+            for connection in wait(list(busy), timeout=_TICK_S):
+                assert isinstance(connection, Connection)
+                self._receive(busy[connection])
+            if time.monotonic() - reported_s >= _TICK_S:
+                reported_s = time.monotonic()
+                on_progress(*self._count(workers))
+        on_progress(*self._count(workers))
+        return [self._results[index] for index in range(len(self._items))]
+
+    def _count(self, workers: Sequence[WorkerProcess]) -> tuple[int, int]:
+        """Return the numbers of photos done and rejected, running items included."""
+        n_done = self._n_done + sum(worker.n_done for worker in workers)
+        return n_done, self._n_rejected + sum(worker.n_rejected for worker in workers)
+
+    def _assign(self, workers: Sequence[WorkerProcess]) -> None:
+        for worker in workers:
+            if worker.item is None and self._waiting:
+                if not worker.is_running:  # it died while idle, which is no item's fault
+                    worker.wait()
+                    worker.start()
+                item = self._waiting.popleft()
+                worker.send(self._task, self._shared_file, self._items[item.index], item)
+
+    def _receive(self, worker: WorkerProcess) -> None:
+        """Read one message: (n_done, n_rejected, None), or at the end of a task (..., (result, error))."""
+        try:
+            n_done, n_rejected, ending = worker.connection.recv()
+        except (EOFError, OSError):
+            self._replace(worker)
+            return
+        worker.n_done, worker.n_rejected = n_done, n_rejected
+        if ending is None:
+            return
+        result, error = ending
+        item = worker.finish_item()
+        if error is None:
+            self._results[item.index] = result
+            self._n_done += n_done
+            self._n_rejected += n_rejected
+        elif item.n_failed + 1 < MAX_ATTEMPTS and not is_lasting(error):
+            logger.info("attempt %d at a task failed: %s", item.n_failed + 1, error)
+            self._waiting.appendleft(QueuedItem(item.index, item.n_failed + 1))
+        else:
+            raise error
+
+    def _replace(self, worker: WorkerProcess) -> None:
+        """Restart a worker that has died, and queue its item for another attempt."""
+        item = worker.finish_item()
+        worker.kill()
+        ending = worker.wait()
+        if item.n_failed + 1 >= MAX_ATTEMPTS:
+            raise JobError(
+                f"a worker process has died {MAX_ATTEMPTS} times at the same task ({ending}); if memory ran out, "
+                f"use fewer --workers{self._last_log_line()}"
+            )
+        logger.info("a worker process has died (%s): another attempt at its task follows", ending)
+        self._waiting.appendleft(QueuedItem(item.index, item.n_failed + 1))
+        worker.start()
+
+    def _last_log_line(self) -> str:
+        try:
+            lines = self._log.read_text(errors="replace").strip().splitlines()
+        except OSError:  # the cache may have been emptied
+            return ""
+        return f"; last line of the workers' log {self._log}: {lines[-1]}" if lines else ""

@@ -1,0 +1,65 @@
+"""A child process that runs a module of verger, connected to this process by a pipe."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from multiprocessing import Pipe
+from typing import IO
+
+from verger.process.launch import module_command, module_environment
+
+
+class PipedChild:
+    """A running child process, and this process's end (`connection`) of the pipe to it.
+
+    The module gets as arguments: the file descriptor of its end of the pipe, this process's pid, `arguments`.
+
+    output: file for its stdout and stderr; None: those of this process.
+    has_own_session: a terminal's Ctrl-C does not reach the child.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        output: IO[bytes] | None = None,
+        has_own_session: bool = False,
+    ) -> None:
+        self.connection, theirs = Pipe()
+        with theirs:
+            try:
+                self._process = subprocess.Popen(
+                    module_command(module, str(theirs.fileno()), str(os.getpid()), *arguments),
+                    env=module_environment() | dict(environment or {}),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=has_own_session,
+                )
+            except BaseException:
+                self.connection.close()
+                raise
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Return whether the child has not ended."""
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        """Kill the child if it runs; `wait` must follow."""
+        self._process.kill()
+
+    def wait(self) -> str:
+        """Close the pipe and wait for the child's end; return its signal or exit code as text."""
+        self.connection.close()
+        code = self._process.wait()
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
