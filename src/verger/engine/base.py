@@ -1,7 +1,7 @@
 """The protocol of an engine, and when an engine makes another attempt at a task.
 
 To write a new engine, implement `Engine` in a module or folder beside `local` and `spark`, add its name to
-`settings.ENGINES`, its rule to `choice.choose_engine`, and the code that opens it to `pipeline.context`. An
+`settings.ENGINES`, its rule to `choice.choose_engine`, and the code that starts it to `pipeline.engine_start`. An
 engine must:
 
 - call `task(shared, item, attempt)` for every item in worker processes, and return the results in the order of

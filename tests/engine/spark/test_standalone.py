@@ -34,11 +34,18 @@ from tests.support.events import wait_for_parts
 from verger.cli import app
 from verger.engine.spark.cluster_options import ASSUMED_CORES, cluster_cores, cluster_settings
 from verger.engine.spark.spark_options import SessionOptions, spark_settings
-from verger.engine.spark.standalone import processes, state
-from verger.engine.spark.standalone.control import ClusterOptions, down, status, up
-from verger.engine.spark.standalone.daemons import ask, daemon_environment, master_command, worker_command
-from verger.engine.spark.standalone.processes import Process, launch, stop
-from verger.engine.spark.standalone.state import MASTER, Cluster
+from verger.engine.spark.standalone import daemons, state
+from verger.engine.spark.standalone.control import ClusterOptions, down, query_master, status, up
+from verger.engine.spark.standalone.daemons import (
+    MASTER,
+    Daemon,
+    daemon_environment,
+    master_command,
+    start_daemon,
+    stop_daemons,
+    worker_command,
+)
+from verger.engine.spark.standalone.state import Cluster
 from verger.errors import ClusterError, SettingsError, SetupError
 from verger.spark_master import check_master
 
@@ -56,8 +63,8 @@ class Page(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         n = int({n_alive} and pathlib.Path({folder!r}, "came").exists())
         self.send_response(200); self.end_headers()
-        told = dict(aliveworkers=n, workers=[dict(state="ALIVE")] * n, cores=n, coresused=0, memory=0)
-        self.wfile.write(json.dumps(told | dict(memoryused=0, activeapps=[])).encode())
+        report = dict(aliveworkers=n, workers=[dict(state="ALIVE")] * n, cores=n, coresused=0, memory=0)
+        self.wfile.write(json.dumps(report | dict(memoryused=0, activeapps=[])).encode())
     def log_message(self, *words): pass
 port = int(sys.argv[sys.argv.index("--webui-port") + 1])
 http.server.HTTPServer(("127.0.0.1", port), Page).serve_forever()
@@ -94,14 +101,14 @@ def sleeper() -> Iterator[psutil.Process]:
     child.wait()
 
 
-def remember(own_state: Path, *known: Process) -> None:
+def remember(own_state: Path, *started: Daemon) -> None:
     own_state.mkdir(parents=True)
-    state.write(Cluster("spark://127.0.0.1:7077", "http://127.0.0.1:1", 1, 1, "1g", known))
+    state.write(Cluster("spark://127.0.0.1:7077", "http://127.0.0.1:1", 1, 1, "1g", started))
 
 
-def processes_of(folder: Path) -> list[Process]:
-    told = json.loads((folder / "cluster.json").read_text())
-    return [Process(**process) for process in told["processes"]]
+def processes_of(folder: Path) -> list[Daemon]:
+    report = json.loads((folder / "cluster.json").read_text())
+    return [Daemon(**process) for process in report["processes"]]
 
 
 # --- the real one ---
@@ -166,7 +173,7 @@ def probe(spark: SparkSession) -> list[tuple[str, str, str]]:
 
 PROBE = """
 import json, sys
-from tests.test_cluster import probe
+from tests.engine.spark.test_standalone import probe
 from verger import open_session, read_images
 spark = open_session(sys.argv[1])
 n_tasks = read_images(spark, sys.argv[2]).rdd.getNumPartitions()
@@ -199,23 +206,23 @@ def test_a_run_that_gets_no_executor_says_what_it_waits_for(
     conf = ("--conf", "spark.executor.memory=9g")
     run = start_verger("run", photos, "out", "--model", tiny_model, "--master", two_workers, *conf, cwd=tmp_path)
     assert run.stderr is not None
-    told = itertools.takewhile(lambda line: "spark.executor.memory" not in line, run.stderr)
+    report = itertools.takewhile(lambda line: "spark.executor.memory" not in line, run.stderr)
     expected = ("engine: spark", "featurize: 0 of")  # a slow machine says how far it is
-    assert all(line.startswith(expected) for line in told)
+    assert all(line.startswith(expected) for line in report)
     run.terminate()
     run.communicate(timeout=60)
     assert run.returncode == 130 and list(tmp_path.glob("out*")) == []
 
 
 @pytest.mark.slow
-def test_status_tells_of_workers_and_a_master_that_died(two_workers: str, own_state: Path, tmp_path: Path) -> None:
+def test_status_shows_workers_and_a_master_that_died(two_workers: str, own_state: Path, tmp_path: Path) -> None:
     shown = verger("cluster", "status", cwd=tmp_path, COLUMNS="120")
     assert shown.returncode == 0
     assert two_workers in shown.stdout and "workers: 2" in shown.stdout and "cores: 0 of 2" in shown.stdout
-    told = json.loads(verger("cluster", "status", "--json", cwd=tmp_path).stdout)
-    assert told["is_running"] and told["memory_mb"] == 2048 and told["apps"] == []
+    report = json.loads(verger("cluster", "status", "--json", cwd=tmp_path).stdout)
+    assert report["is_running"] and report["memory_mb"] == 2048 and report["apps"] == []
     master, *workers = processes_of(own_state)
-    stop(workers[:1])
+    stop_daemons(workers[:1])
     wait_until(lambda: (found := status()) is not None and len(found.workers) == 1)
     psutil.Process(master.pid).kill()
     wait_until(lambda: not master.is_alive)
@@ -237,8 +244,8 @@ def test_a_run_goes_on_without_an_executor_it_loses(
     workers = [process.pid for process in processes_of(own_state) if process.role == "worker"]
     wait_for_parts(tmp_path, run)
     victims.living(kind, run.pid, workers)[0].kill()
-    _, told = run.communicate(timeout=300)
-    assert run.returncode == 0, told
+    _, report = run.communicate(timeout=300)
+    assert run.returncode == 0, report
     same_as_local(tmp_path / "out", many, tiny_model, tmp_path)
 
 
@@ -261,9 +268,9 @@ def test_photos_that_kill_their_decoder_are_rejected_on_a_cluster_too(
         "--conf",
         f"spark.executorEnv.PYTHONPATH={poison.mortal(tmp_path / 'site')}",
     )
-    told = manifest_of("run", few, "out", *words, *on_cluster, cwd=tmp_path)["counts"]
-    assert told["rejected_by_reason"]["poison"] == 3
-    assert told["features"] == healthy["features"] - 3 and told["rejected"] == healthy["rejected"] + 3
+    report = manifest_of("run", few, "out", *words, *on_cluster, cwd=tmp_path)["counts"]
+    assert report["rejected_by_reason"]["poison"] == 3
+    assert report["features"] == healthy["features"] - 3 and report["rejected"] == healthy["rejected"] + 3
 
 
 # --- workers with addresses of their own ---
@@ -321,23 +328,23 @@ def free_port(host: str) -> int:
 def far_workers(namespaces: dict[str, str], own_state: Path) -> Iterator[str]:
     """A cluster whose workers are elsewhere, as far as the network can tell."""
     own_state.mkdir(parents=True)
-    host, started = f"{NETWORK}.1", list[Process]()
+    host, started = f"{NETWORK}.1", list[Daemon]()
     port, page_port = free_port(host), free_port(host)
     master, page = f"spark://{host}:{port}", f"http://{host}:{page_port}"
 
     def start(name: str, command: list[str], address: str) -> None:
-        started.append(launch(name, command, daemon_environment(address), own_state / f"{name}.log"))
+        started.append(start_daemon(name, command, daemon_environment(address), own_state / f"{name}.log"))
 
     try:
         start("master", master_command(host, port, page_port), host)
-        wait_until(lambda: ask(page) is not None)
+        wait_until(lambda: query_master(page) is not None)
         for space, address in namespaces.items():
             command = worker_command(master, address, 1, "1g", own_state / "work" / space)
             start(space, ["ip", "netns", "exec", space, *command], address)
-        wait_until(lambda: (ask(page) or {}).get("aliveworkers") == 2)
+        wait_until(lambda: (query_master(page) or {}).get("aliveworkers") == 2)
         yield master
     finally:
-        stop(started)
+        stop_daemons(started)
 
 
 @pytest.mark.slow
@@ -371,12 +378,12 @@ def test_where_nothing_runs_down_is_content_and_status_is_exit_code_1() -> None:
     assert (stopped.exit_code, stopped.stdout) == (0, "no cluster is running\n")
     shown = CliRunner().invoke(app, ["cluster", "status"])
     assert (shown.exit_code, shown.stdout) == (1, "no cluster is running\n")
-    told = CliRunner().invoke(app, ["cluster", "status", "--json"])
-    assert (told.exit_code, json.loads(told.stdout)) == (1, {"is_running": False})
+    report = CliRunner().invoke(app, ["cluster", "status", "--json"])
+    assert (report.exit_code, json.loads(report.stdout)) == (1, {"is_running": False})
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ({"memory": "lots"}, "memory = 'lots' .*512m"),
         ({"memory": "256m"}, "memory = '256m' .*512m"),
@@ -386,20 +393,20 @@ def test_where_nothing_runs_down_is_content_and_status_is_exit_code_1() -> None:
         ({"port": 70000}, "port = 70000 .*65535"),
     ],
 )
-def test_a_bad_size_names_key_value_and_the_valid_ones(given: dict[str, object], told: str) -> None:
-    with pytest.raises(SettingsError, match=told):
+def test_a_bad_size_names_key_value_and_the_valid_ones(given: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
         ClusterOptions(**given)  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("own_state")
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.77"])
-def test_a_host_that_is_no_address_of_this_machine_is_told(host: str) -> None:
+def test_a_host_that_is_no_address_of_this_machine_is_reported(host: str) -> None:
     with pytest.raises(SettingsError, match=f"host = '{host}' .*this machine"):
         up(ClusterOptions(host=host))
 
 
 @pytest.mark.usefixtures("own_state")
-def test_a_port_that_is_taken_is_told() -> None:
+def test_a_port_that_is_taken_is_reported() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -408,8 +415,8 @@ def test_a_port_that_is_taken_is_told() -> None:
             up(ClusterOptions(port=port))
 
 
-def test_a_pid_that_a_stranger_has_by_now_is_not_killed(own_state: Path, sleeper: psutil.Process) -> None:
-    reused = Process(MASTER, sleeper.pid, sleeper.create_time() - 60, "")
+def test_a_process_that_got_the_pid_of_a_daemon_is_not_killed(own_state: Path, sleeper: psutil.Process) -> None:
+    reused = Daemon(MASTER, sleeper.pid, sleeper.create_time() - 60, "")
     remember(own_state, reused, replace(reused, role="worker"))
     assert status() is None
     assert down() is None
@@ -424,10 +431,10 @@ def test_a_process_of_ours_is_stopped_even_where_it_will_not_go(
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True)\ntime.sleep(600)"
     )
     log = tmp_path / "log"
-    ours = launch(MASTER, [sys.executable, "-c", stubborn], os.environ, log)
+    ours = start_daemon(MASTER, [sys.executable, "-c", stubborn], os.environ, log)
     wait_until(lambda: log.read_text() != "")
     remember(own_state, ours)
-    monkeypatch.setattr(processes, "_TERM_S", 0.2)
+    monkeypatch.setattr(daemons, "_TERM_S", 0.2)
     assert down() == ("spark://127.0.0.1:7077", [ours])
     assert not ours.is_alive and down() is None
 
@@ -443,7 +450,7 @@ def test_a_start_that_fails_shows_the_log_and_leaves_nothing(
 
 def test_a_start_that_is_interrupted_leaves_nothing(fake_spark: Callable[..., None], own_state: Path) -> None:
     fake_spark("time.sleep(600)")
-    started = list[Process]()
+    started = list[Daemon]()
 
     def interrupt(words: str) -> None:
         if "workers" in words:
@@ -457,7 +464,7 @@ def test_a_start_that_is_interrupted_leaves_nothing(fake_spark: Callable[..., No
 
 
 def test_a_second_command_waits_for_none(own_state: Path) -> None:
-    with state.alone(), pytest.raises(ClusterError, match="another command"):
+    with state.locked(), pytest.raises(ClusterError, match="another command"):
         down()
 
 
@@ -468,7 +475,7 @@ def test_a_second_command_waits_for_none(own_state: Path) -> None:
     "master",
     ["local", "local[3]", "local[*]", "local[*, 4]", "spark://h:7077", "spark://a.b:1,c:2", "spark://[::1]:7077"],
 )
-def test_masters_that_are_known(master: str) -> None:
+def test_valid_masters(master: str) -> None:
     assert check_master(master) == master
     assert check_master("yarn") and check_master("k8s://https://10.0.0.1:6443")
 
@@ -483,7 +490,7 @@ def test_an_unknown_master_names_the_valid_ones(master: str) -> None:
         check_master(master)
 
 
-def test_a_master_that_does_not_answer_is_told_before_spark_starts(
+def test_a_master_that_does_not_answer_is_reported_before_spark_starts(
     photos: Path, tiny_model: str, tmp_path: Path
 ) -> None:
     master = f"spark://127.0.0.1:{free_port('127.0.0.1')}"
@@ -492,7 +499,7 @@ def test_a_master_that_does_not_answer_is_told_before_spark_starts(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_spark_remote_in_the_environment_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_spark_remote_in_the_environment_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     from verger.engine.spark.jvm import start
 
     monkeypatch.setenv("SPARK_REMOTE", "sc://h:15002")
@@ -516,7 +523,7 @@ def test_the_rule_for_how_many_cores_a_cluster_has(given: dict[str, str], n_core
     assert cluster_cores("spark://far:7077", given) == n_cores
 
 
-def test_what_yarn_and_kubernetes_lack_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_yarn_and_kubernetes_lack_is_reported_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HADOOP_CONF_DIR", "YARN_CONF_DIR", "SPARK_CONF_DIR", "SPARK_HOME"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(SetupError, match="HADOOP_CONF_DIR"):
@@ -530,11 +537,11 @@ def test_executors_in_containers_have_room_for_the_python_workers(monkeypatch: p
     for name in ("SPARK_CONF_DIR", "SPARK_HOME", "SPARK_LOCAL_IP"):
         monkeypatch.delenv(name, raising=False)
     image = ("spark.kubernetes.container.image=verger:1", "spark.executor.cores=4", "spark.executor.instances=2")
-    told = spark_settings(SessionOptions("k8s://https://far:6443", conf=image))
-    assert told["spark.executor.memoryOverhead"] == "2784m"
-    assert told["spark.default.parallelism"] == "8"
-    assert told["spark.kubernetes.container.image"] == "verger:1"
-    assert not any(key in told for key in ("spark.driver.host", "spark.executor.extraJavaOptions"))
+    report = spark_settings(SessionOptions("k8s://https://far:6443", conf=image))
+    assert report["spark.executor.memoryOverhead"] == "2784m"
+    assert report["spark.default.parallelism"] == "8"
+    assert report["spark.kubernetes.container.image"] == "verger:1"
+    assert not any(key in report for key in ("spark.driver.host", "spark.executor.extraJavaOptions"))
     assert spark_settings(SessionOptions("yarn"))["spark.executor.memoryOverhead"] == "984m"
     given = SessionOptions("yarn", conf=("spark.executor.memoryOverhead=3g",))
     assert spark_settings(given)["spark.executor.memoryOverhead"] == "3g"
@@ -542,8 +549,8 @@ def test_executors_in_containers_have_room_for_the_python_workers(monkeypatch: p
     assert "spark.executor.memoryOverhead" not in spark_settings(SessionOptions("yarn"))
 
 
-def test_the_cluster_of_this_machine_tells_its_cores(own_state: Path, sleeper: psutil.Process) -> None:
-    master = Process(MASTER, sleeper.pid, sleeper.create_time(), "")
+def test_the_cluster_of_this_machine_reports_its_cores(own_state: Path, sleeper: psutil.Process) -> None:
+    master = Daemon(MASTER, sleeper.pid, sleeper.create_time(), "")
     remember(own_state, master)
     assert cluster_cores("spark://127.0.0.1:7077", {}) == 1
     assert cluster_cores("spark://127.0.0.1:7078", {}) == ASSUMED_CORES

@@ -1,39 +1,48 @@
-"""Start, stop and look at the cluster."""
+"""Start, stop and describe the cluster: `verger cluster up`, `down` and `status`."""
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import socket
 import time
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from verger.engine.spark.standalone import state
-from verger.engine.spark.standalone.daemons import ask, daemon_environment, master_command, worker_command
-from verger.engine.spark.standalone.processes import Process, launch, stop
-from verger.engine.spark.standalone.state import MASTER, Cluster
+from verger.engine.spark.standalone.daemons import (
+    MASTER,
+    WORKER,
+    Daemon,
+    daemon_environment,
+    master_command,
+    start_daemon,
+    stop_daemons,
+    worker_command,
+)
+from verger.engine.spark.standalone.state import Cluster
 from verger.errors import ClusterError, SettingsError
 
-# Below this an executor of Spark refuses to start.
+# A Spark executor does not start with less.
 MIN_MEMORY_MB = 512
-
-WORKER = "worker"
 
 _START_S = 180.0
 _POLL_S = 0.1
+_ANSWER_S = 5.0
 
-Tell = Callable[[str], None]
+MessageCallback = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """How large a cluster is, and where its master listens; raises SettingsError.
+    """Size of a cluster, and the address of its master; raises SettingsError.
 
     cores, memory: of each worker, for executors.
-    port: 0 takes a free one.
+    port: of the master; 0 means a free port.
     """
 
     workers: int = 2
@@ -55,7 +64,7 @@ class ClusterOptions:
 
 @dataclass(frozen=True)
 class ClusterStatus:
-    """A running cluster, and what its master told just now; `worker` and `app` as Spark's /json/ has them."""
+    """The state of a running cluster, as its master reports it; `workers` and `apps` as in Spark's /json/."""
 
     master: str
     page: str
@@ -67,12 +76,13 @@ class ClusterStatus:
     apps: tuple[dict[str, Any], ...]
 
 
-def up(options: ClusterOptions, tell: Tell = lambda words: None) -> Cluster:
-    """Start a master and its workers, and wait until they have found each other.
+def up(options: ClusterOptions, on_message: MessageCallback = lambda message: None) -> Cluster:
+    """Start a master and its workers, and wait until the workers are connected.
 
-    Raises ClusterError where one is running already, or where it does not start; nothing is left then.
+    on_message: called with a message about each step. Raises ClusterError if a cluster runs already, or if this one
+    does not start; no process is left then.
     """
-    with state.alone() as folder:
+    with state.locked() as folder:
         earlier = state.read()
         if earlier and any(process.is_alive for process in earlier.processes):
             raise ClusterError(f"a cluster is running at {earlier.master}: `verger cluster down` stops it")
@@ -81,101 +91,113 @@ def up(options: ClusterOptions, tell: Tell = lambda words: None) -> Cluster:
         master, page = f"spark://{options.host}:{port}", f"http://{options.host}:{page_port}"
         cluster = Cluster(master, page, options.workers, options.cores, options.memory)
         try:
-            return _start(cluster, options.host, folder, tell)
+            return _start(cluster, options.host, folder, on_message)
         except BaseException:
             _stop()
             raise
 
 
-def down() -> tuple[str, list[Process]] | None:
-    """Stop the workers, then the master; return its URL and what ran, or None where there is no cluster."""
-    with state.alone():
+def down() -> tuple[str, list[Daemon]] | None:
+    """Stop the workers, then the master; return the master's URL and the stopped processes, or None if none ran."""
+    with state.locked():
         return _stop()
 
 
 def status() -> ClusterStatus | None:
-    """Return what runs, or None; raises ClusterError where a cluster is there, but not well."""
+    """Return the state of the cluster, or None if none runs; raises ClusterError if its master does not answer."""
     cluster = state.read()
     if cluster is None or not any(process.is_alive for process in cluster.processes):
         return None
-    told = ask(cluster.page) if cluster.is_running else None
-    if told is None:
-        words = "does not answer" if cluster.is_running else "has died"
-        raise ClusterError(f"the master of {cluster.master} {words}: `verger cluster down` stops what is left")
+    report = query_master(cluster.page) if cluster.is_running else None
+    if report is None:
+        problem = "does not answer" if cluster.is_running else "has died"
+        raise ClusterError(f"the master of {cluster.master} {problem}: `verger cluster down` stops what is left")
     return ClusterStatus(
         cluster.master,
         cluster.page,
-        tuple(worker for worker in told["workers"] if worker["state"] == "ALIVE"),
-        told["cores"],
-        told["coresused"],
-        told["memory"],
-        told["memoryused"],
-        tuple(told["activeapps"]),
+        tuple(worker for worker in report["workers"] if worker["state"] == "ALIVE"),
+        report["cores"],
+        report["coresused"],
+        report["memory"],
+        report["memoryused"],
+        tuple(report["activeapps"]),
     )
 
 
-def _start(cluster: Cluster, host: str, folder: Path, tell: Tell) -> Cluster:
+def query_master(page: str) -> dict[str, Any] | None:
+    """Return the master's report of itself and its workers from its web page, or None if it does not answer."""
+    # Without the proxy of the environment, which is for other machines.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"{page}/json/", timeout=_ANSWER_S) as answer:
+            report: dict[str, Any] = json.load(answer)
+            return report
+    except (OSError, ValueError):
+        return None
+
+
+def _start(cluster: Cluster, host: str, folder: Path, on_message: MessageCallback) -> Cluster:
     environment = daemon_environment(host)
 
     def join(cluster: Cluster, role: str, name: str, command: list[str]) -> Cluster:
-        joined = cluster.joined_by(launch(role, command, environment, folder / f"{name}.log"))
-        state.write(joined)  # at once: whatever happens next, `down` knows of it
+        joined = cluster.joined_by(start_daemon(role, command, environment, folder / f"{name}.log"))
+        state.write(joined)  # before anything can fail, so that `down` stops this process too
         return joined
 
-    tell("starting the master")
+    on_message("starting the master")
     ports = [int(url.rpartition(":")[2]) for url in (cluster.master, cluster.page)]
     cluster = join(cluster, MASTER, MASTER, master_command(host, *ports))
-    _wait_for_workers(cluster, 0, tell)
+    _wait_for_workers(cluster, 0, on_message)
     for number in range(1, cluster.workers + 1):
         work = folder / "work" / str(number)
         command = worker_command(cluster.master, host, cluster.cores, cluster.memory, work)
         cluster = join(cluster, WORKER, f"worker-{number}", command)
-    _wait_for_workers(cluster, cluster.workers, tell)
+    _wait_for_workers(cluster, cluster.workers, on_message)
     return cluster
 
 
-def _wait_for_workers(cluster: Cluster, n_workers: int, tell: Tell) -> None:
-    """Wait until the master answers and knows so many workers; raises ClusterError where they do not come."""
+def _wait_for_workers(cluster: Cluster, n_workers: int, on_message: MessageCallback) -> None:
+    """Wait until the master has `n_workers` workers; raises ClusterError if a process ends or is late."""
     deadline = time.monotonic() + _START_S
     while True:
-        told = ask(cluster.page)
-        n_found = told["aliveworkers"] if told else 0
-        if told and n_found >= n_workers:
+        report = query_master(cluster.page)
+        n_found = report["aliveworkers"] if report else 0
+        if report and n_found >= n_workers:
             return
-        dead = next((process for process in cluster.processes if not process.is_alive), None)
+        dead = next((daemon for daemon in cluster.processes if not daemon.is_alive), None)
         late = cluster.processes[-1] if time.monotonic() > deadline else None
-        if silent := dead or late:
-            what = "ended" if dead else f"was not ready after {_START_S:.0f} s"
-            where = f"the end of {silent.log}:\n{silent.last_words()}"
-            raise ClusterError(f"the cluster does not start: a {silent.role} {what}; {where}")
+        if failed := dead or late:
+            problem = "ended" if dead else f"was not ready after {_START_S:.0f} s"
+            log = f"the end of {failed.log}:\n{failed.last_log_lines()}"
+            raise ClusterError(f"the cluster does not start: a {failed.role} {problem}; {log}")
         if n_workers:
-            tell(f"starting the workers: {n_found} of {n_workers}")
+            on_message(f"starting the workers: {n_found} of {n_workers}")
         time.sleep(_POLL_S)
 
 
-def _stop() -> tuple[str, list[Process]] | None:
+def _stop() -> tuple[str, list[Daemon]] | None:
     cluster = state.read()
     if cluster is None:
         return None
-    workers = [process for process in cluster.processes if process.role == WORKER]
-    masters = [process for process in cluster.processes if process.role == MASTER]
-    stopped = stop(workers) + stop(masters)
-    state.forget()
+    stopped: list[Daemon] = []
+    for role in (WORKER, MASTER):
+        stopped += stop_daemons([daemon for daemon in cluster.processes if daemon.role == role])
+    state.remove()
     return (cluster.master, stopped) if stopped else None
 
 
 def _clear(folder: Path) -> None:
-    """Remove what the last cluster left: its logs were worth keeping until now."""
-    state.forget()
+    """Remove the files of the last cluster. `down` keeps them, for the logs."""
+    state.remove()
     shutil.rmtree(folder / "work", ignore_errors=True)
     for log in folder.glob("*.log"):
         log.unlink(missing_ok=True)
 
 
 def _free_ports(host: str, port: int) -> tuple[int, int]:
-    """Return the port asked for, or a free one, and another that is free."""
+    """Return `port`, or a free port where it is 0, and a second free port; raises SettingsError."""
     if host in ("0.0.0.0", "::"):  # noqa: S104
-        raise SettingsError("host", host, "one address of this machine: workers must know where to go")
+        raise SettingsError("host", host, "one address of this machine, for the workers to connect to")
     with socket.socket() as first, socket.socket() as second:
         try:
             second.bind((host, 0))

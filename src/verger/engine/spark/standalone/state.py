@@ -1,4 +1,4 @@
-"""What is known of the cluster between commands: a file in the user's state folder."""
+"""The record of the running cluster between commands: a file in the user's state folder."""
 
 from __future__ import annotations
 
@@ -10,56 +10,53 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from verger.engine.spark.standalone.processes import Process
+from verger.engine.spark.standalone.daemons import MASTER, Daemon
 from verger.errors import ClusterError
-from verger.storage.atomic import write_atomically
 from verger.storage.cache import state_dir
-
-MASTER = "master"
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster as it was started; `master` is its spark:// URL, `page` its web page."""
+    """A started cluster; `master` is its spark:// URL, `page` its web page, cores and memory are of each worker."""
 
     master: str
     page: str
     workers: int
     cores: int
     memory: str
-    processes: tuple[Process, ...] = ()
+    processes: tuple[Daemon, ...] = ()
 
     @property
     def n_cores(self) -> int:
-        """The cores of all the workers."""
+        """Number of cores of all workers."""
         return self.workers * self.cores
 
     @property
     def is_running(self) -> bool:
-        """Tell whether its master runs: without one the workers are of no use."""
-        return any(process.role == MASTER and process.is_alive for process in self.processes)
+        """Whether the master runs; workers are of no use without it."""
+        return any(daemon.role == MASTER and daemon.is_alive for daemon in self.processes)
 
-    def joined_by(self, process: Process) -> Cluster:
+    def joined_by(self, daemon: Daemon) -> Cluster:
         """Return the cluster with one more process."""
-        return replace(self, processes=(*self.processes, process))
+        return replace(self, processes=(*self.processes, daemon))
 
 
 def cluster_dir() -> Path:
-    """Return where the cluster's state, logs and work lie."""
+    """Return the folder of the cluster's state, logs and work files."""
     return state_dir() / "cluster"
 
 
 def running_cluster(master: str) -> Cluster | None:
-    """Return the running cluster that `verger cluster up` started, if `master` names it."""
+    """Return the running cluster of `verger cluster up` if `master` is its URL."""
     cluster = read()
     return cluster if cluster and cluster.master == master and cluster.is_running else None
 
 
 def read() -> Cluster | None:
-    """Return the cluster last started, or None after it was stopped."""
+    """Return the recorded cluster; None if there was none or it was stopped."""
     try:
-        told = json.loads(_file().read_text())
-        return Cluster(**told | {"processes": tuple(Process(**process) for process in told["processes"])})
+        record = json.loads(_file().read_text())
+        return Cluster(**record | {"processes": tuple(Daemon(**daemon) for daemon in record["processes"])})
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError) as error:
@@ -67,26 +64,27 @@ def read() -> Cluster | None:
 
 
 def write(cluster: Cluster) -> None:
-    """Remember the cluster."""
-    with write_atomically(_file()) as temporary:
-        temporary.write_text(json.dumps(asdict(cluster), indent=1))
+    """Record the cluster."""
+    temporary = _file().with_suffix(".new")
+    temporary.write_text(json.dumps(asdict(cluster), indent=1))
+    temporary.replace(_file())
 
 
-def forget() -> None:
-    """Remember no cluster."""
+def remove() -> None:
+    """Remove the record."""
     _file().unlink(missing_ok=True)
 
 
 @contextmanager
-def alone() -> Iterator[Path]:
-    """Yield the cluster's folder while no other command starts or stops it."""
+def locked() -> Iterator[Path]:
+    """Yield the cluster's folder; raises ClusterError while another command starts or stops the cluster."""
     folder = cluster_dir()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with os.fdopen(os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ClusterError("another command is just starting or stopping the cluster") from None
+            raise ClusterError("another command is starting or stopping the cluster: try again later") from None
         yield folder
 
 
