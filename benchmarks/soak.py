@@ -25,8 +25,7 @@ from tests.support.chain import files, manifest_of, same_tables, start_verger, v
 
 from benchmarks.measure import cpu_name
 from verger.engine.spark.standalone.control import ClusterOptions, down, up
-from verger.storage.commit import MANIFEST
-from verger.storage.manifest import software_versions
+from verger.storage.manifest import MANIFEST, software_versions
 
 RESULTS = Path(__file__).parents[1] / "docs" / "soak.md"
 # An unhurried network, so that a kill lands in the middle.

@@ -10,12 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from verger.errors import Reason
-from verger.report.artefacts import Manifest, Spectrum
 from verger.report.details import list_details
 from verger.report.rejections import MAX_EXAMPLES, MEANINGS, count_rejections
 from verger.report.scree import draw_scree
+from verger.report.spectrum import Spectrum
 from verger.report.timings import read_timings
 from verger.report.wording import say_bytes, say_count, say_duration, say_rate, say_share, say_time
+from verger.storage.manifest import Manifest
 
 
 def make_spectrum(n: int) -> Spectrum:
@@ -25,7 +26,7 @@ def make_spectrum(n: int) -> Spectrum:
 
 
 def test_long_curves_are_thinned_but_keep_k() -> None:
-    scree = draw_scree(make_spectrum(5000), Manifest({"reduction": {"n_components": 3977}}))
+    scree = draw_scree(make_spectrum(5000), Manifest.model_validate({"reduction": {"n_components": 3977}}))
     drawn = scree.curve["component"]
     assert isinstance(drawn, list)
     assert len(drawn) <= 401
@@ -35,7 +36,7 @@ def test_long_curves_are_thinned_but_keep_k() -> None:
 
 
 def test_short_curves_are_whole() -> None:
-    scree = draw_scree(make_spectrum(3), Manifest({}))
+    scree = draw_scree(make_spectrum(3), Manifest())
     assert scree.curve["component"] == [1, 2, 3]
     assert scree.curve["percent"] == [50.0, 33.33, 16.67]
     assert (scree.k, scree.kept, scree.curve["log"]) == (None, None, False)
@@ -44,11 +45,11 @@ def test_short_curves_are_whole() -> None:
 
 @pytest.mark.parametrize("k", [0, 4, "3", True, float("nan")])
 def test_a_k_that_cannot_be_is_not_marked(k: object) -> None:
-    assert draw_scree(make_spectrum(3), Manifest({"reduction": {"n_components": k}})).k is None
+    assert draw_scree(make_spectrum(3), Manifest.model_validate({"reduction": {"n_components": k}})).k is None
 
 
 def test_time_that_no_stage_counts_is_other() -> None:
-    timings = read_timings(Manifest({"timings_s": {"start": 2.0, "featurize": 6, "total": 10.0}}))
+    timings = read_timings(Manifest.model_validate({"timings_s": {"start": 2.0, "featurize": 6, "total": 10.0}}))
     assert timings is not None
     assert [(stage.name, stage.share) for stage in timings.stages] == [
         ("start", "20.0%"),
@@ -59,14 +60,14 @@ def test_time_that_no_stage_counts_is_other() -> None:
 
 
 def test_stages_that_overlap_still_fill_one_bar() -> None:
-    timings = read_timings(Manifest({"timings_s": {"start": 6.0, "list": 6.0, "total": 8.0}}))
+    timings = read_timings(Manifest.model_validate({"timings_s": {"start": 6.0, "list": 6.0, "total": 8.0}}))
     assert timings is not None
     assert sum(stage.bar_percent for stage in timings.stages) == pytest.approx(100)
 
 
-@pytest.mark.parametrize("times", [{}, {"start": None}, {"total": 0}, 3])
+@pytest.mark.parametrize("times", [{}, {"total": 0}])
 def test_no_timings(times: object) -> None:
-    assert read_timings(Manifest({"timings_s": times})) is None
+    assert read_timings(Manifest.model_validate({"timings_s": times})) is None
 
 
 def test_every_reason_is_explained() -> None:
@@ -99,7 +100,7 @@ def test_examples_show_every_reason(tmp_path: Path) -> None:
 
 def test_details_hold_the_whole_manifest() -> None:
     facts = {"verger": "0.1.0", "new": {"x": [1, None]}, "settings": {"a": {"b": True}}, "parity": None}
-    sections = list_details(Manifest(facts))
+    sections = list_details(Manifest.model_validate(facts))
     assert [(section.title, section.rows) for section in sections] == [
         ("This result", [("verger", "0.1.0"), ("parity", "none")]),
         ("Settings", [("a.b", "yes")]),

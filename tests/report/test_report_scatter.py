@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.thumbnails import thumbnails_here
-from verger.report.artefacts import Spectrum, Table, open_table
 from verger.report.scatter import MAX_AXES, Sample, draw_scatter, sample_points
+from verger.report.spectrum import Spectrum
+from verger.storage.tables import Table, open_table
 
 
 def write_components(folder: Path, values: npt.NDArray[np.float32], *, n_files: int = 1) -> Table:
@@ -54,7 +55,7 @@ def test_a_sample_of_a_table_of_many_batches_is_of_the_whole(
 ) -> None:
     table = write_components(tmp_path / "c", numbered(200, 2), n_files=3)
     whole = take(table, 15).paths
-    monkeypatch.setattr("verger.report.artefacts._ROWS_A_BATCH", 7)
+    monkeypatch.setattr("verger.storage.tables._ROWS_PER_BATCH", 7)
     assert take(table, 15).paths == whole
 
 

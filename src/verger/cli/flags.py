@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -137,6 +135,6 @@ def _set_up_logging(verbose: bool) -> None:
 
 def _tell(manifest: Manifest, out: AnyPath, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(asdict(manifest), default=str))
+        print(manifest.to_json())
     else:
         console.print(tables.summary(manifest, out))

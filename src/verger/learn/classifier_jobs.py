@@ -17,8 +17,8 @@ from verger.pipeline.pca_folder import read_projection
 from verger.process.progress import Progress
 from verger.settings import Settings
 from verger.spark_master import is_connect
-from verger.storage.commit import MANIFEST, check_not_read, stage_result, table_folder
-from verger.storage.manifest import Manifest
+from verger.storage.commit import check_not_read, stage_result, table_folder
+from verger.storage.manifest import MANIFEST, Manifest
 from verger.storage.uri import AnyPath, parquet_files
 
 FEATURES = "features"
@@ -71,7 +71,7 @@ def _train_locally(training: _Training, out: AnyPath, settings: Settings) -> Man
 
     check_scikit_learn()
     settings = settings.model_copy(update={"engine": LOCAL})
-    manifest = Manifest("train", str(training.result), settings.model_dump(mode="json"))
+    manifest = Manifest.start("train", str(training.result), settings.model_dump(mode="json"))
     with stage_result(out, overwrite=settings.overwrite) as stage:
         with manifest.timed("train"):
             training.progress.stage("read")
@@ -116,7 +116,7 @@ def evaluate_result(
     from verger.learn.evaluate import evaluate
 
     check_not_read(out, [str(result)] if classifier is None else [str(result), str(classifier)])
-    manifest = Manifest("evaluate", str(result), settings.model_dump(mode="json"))
+    manifest = Manifest.start("evaluate", str(result), settings.model_dump(mode="json"))
     started = time.monotonic()
     judged = load_classifier(classifier)
     with stage_result(out, overwrite=settings.overwrite) as stage:

@@ -75,7 +75,7 @@ def open_run(
         progress.note(describe_choice(spec))
     choice = choose_engine(settings, src)
     progress.note(f"engine: {choice.name} ({choice.reason})")
-    manifest = Manifest(command, src, settings.model_dump(mode="json"))
+    manifest = Manifest.start(command, src, settings.model_dump(mode="json"))
     manifest.settings["engine"] = choice.name
     with stage_result(out, overwrite=settings.overwrite, resume=settings.resume) as stage:
         try:

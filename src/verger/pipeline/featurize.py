@@ -15,9 +15,9 @@ from verger.pipeline.context import FEATURES, REJECTED, RunContext
 from verger.pipeline.discover import Photos, listed_partitions, read_hadoop_photos
 from verger.pipeline.export import write_if_empty, write_rejected
 from verger.pipeline.resume import Plan, check_reusable, find_earlier, fingerprint, make_plan
-from verger.report.artefacts import tally
 from verger.sources.partitions import Listing
 from verger.storage.commit import scratch_folder, unfinished_runs
+from verger.storage.tables import count_values
 from verger.storage.uri import AnyPath, any_path, link_file
 from verger.tasks.featurize import FeaturizeJob, FeaturizeSummary, featurize_partition, featurize_rows
 
@@ -158,7 +158,10 @@ def _decoding_advice(context: RunContext, done: list[FeaturizeSummary]) -> str |
 def _count(context: RunContext) -> None:
     """Count what was written, and make sure that nothing was lost."""
     counts = context.manifest.counts
-    labels, reasons = tally(context.stage / FEATURES, "label"), tally(context.stage / REJECTED, "reason")
+    labels, reasons = (
+        count_values(context.stage / FEATURES, "label"),
+        count_values(context.stage / REJECTED, "reason"),
+    )
     counts["features"], counts["rejected"] = labels.total(), reasons.total()
     counts["rejected_by_reason"] = dict(reasons.most_common())
     counts["labels"] = len(labels.keys() - {None})

@@ -9,8 +9,8 @@ for each known photo and 24 for each listed one; the workers hold 16.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -24,9 +24,8 @@ from verger.kernel.networks.network import Network
 from verger.pipeline.context import FEATURES, LISTING
 from verger.sources.partitions import Listing, PartitionRule, partition_file, write_partition
 from verger.storage.arrow import booleans, longs
-from verger.storage.commit import read_manifest
 from verger.storage.hashing import hash_text
-from verger.storage.manifest import Manifest
+from verger.storage.manifest import Manifest, find_manifest
 from verger.storage.uri import AnyPath, parquet_files, read_parquet, remove_tree
 from verger.tasks.earlier_features import (
     EARLIER,
@@ -141,45 +140,46 @@ def check_reusable(out: AnyPath, manifest: Manifest) -> None:
 
     They would be dropped, also those of photos that are gone and cannot be computed again.
     """
-    earlier = read_manifest(out)
-    n_features = (earlier.get("counts") or {}).get("features", 0)
-    now = asdict(manifest)
-    if not n_features or _fingerprint_of(earlier) == _fingerprint_of(now):
+    earlier = find_manifest(out)
+    n_features = earlier.counts.get("features", 0) if earlier is not None else 0
+    if earlier is None or not n_features or _fingerprint_of(earlier) == _fingerprint_of(manifest):
         return
     raise ResultError(
-        f"{out} holds {n_features:,} features that were made otherwise ({_differences(earlier, now)}), and "
+        f"{out} holds {n_features:,} features that were made otherwise ({_differences(earlier, manifest)}), and "
         "--resume can reuse none of them: add --overwrite to compute everything again, or choose another folder"
     )
 
 
-def _fingerprint_of(manifest: Mapping[str, Any]) -> str | None:
-    return (manifest.get("network") or {}).get("fingerprint")
+def _fingerprint_of(manifest: Manifest) -> str | None:
+    return manifest.text("network", "fingerprint")
 
 
-def _differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def _differences(earlier: Manifest, now: Manifest) -> str:
     """Return in which settings two manifests differ; where in none, what else makes their features differ."""
     for values_of in (_settings_of, _weights_of, _versions_of):
         before, after = values_of(earlier), values_of(now)
         names = [name for name, value in after.items() if name not in before or before[name] != value]
         if names:
             return ", ".join(f"{name} = {before.get(name, 'unknown')} there, {after[name]} now" for name in names)
-    return f"by verger {earlier.get('verger', 'of an unknown version')}"
+    return f"by verger {earlier.verger or 'of an unknown version'}"
 
 
-def _settings_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    settings = manifest.get("settings") or {}
-    spec = (manifest.get("network") or {}).get("spec") or {}
-    return {**spec, **{name: settings[name] for name in _SETTINGS if name in settings}}
+def _settings_of(manifest: Manifest) -> dict[str, Any]:
+    settings = manifest.settings
+    return {
+        **manifest.section("network", "spec"),
+        **{name: settings[name] for name in _SETTINGS if name in settings},
+    }
 
 
-def _weights_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
+def _weights_of(manifest: Manifest) -> dict[str, Any]:
     """Return the hash of the weights: a file of the same name may have another content."""
-    network = manifest.get("network") or {}
+    network = manifest.section("network")
     return {name: network[name] for name in ("weights_sha256",) if name in network}
 
 
-def _versions_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    versions = manifest.get("versions") or {}
+def _versions_of(manifest: Manifest) -> dict[str, Any]:
+    versions = manifest.versions
     return {name: versions[name] for name in _VERSIONS if name in versions}
 
 
@@ -202,7 +202,8 @@ def find_earlier(out: AnyPath, runs: list[AnyPath], fingerprint: str, mark: str)
 
 
 def _has_fingerprint(out: AnyPath, fingerprint: str) -> bool:
-    return (out / FEATURES).is_dir() and _fingerprint_of(read_manifest(out)) == fingerprint
+    manifest = find_manifest(out) if (out / FEATURES).is_dir() else None
+    return manifest is not None and _fingerprint_of(manifest) == fingerprint
 
 
 def _read_tables(tables: list[AnyPath], listing: AnyPath, n_before: int, found: _Found) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from verger.report.artefacts import Manifest
+from verger.storage.manifest import Manifest
 
 # In this order; sections of a later schema follow as they come.
 _TITLES: dict[str, str] = {

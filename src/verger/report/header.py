@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from verger.report.artefacts import Manifest
 from verger.report.wording import say_count, say_criterion, say_duration, say_rate, say_share, say_time
+from verger.storage.manifest import Manifest
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
-from verger.report.artefacts import open_table, stream
+from verger.storage.tables import open_table, read_batches
 from verger.storage.uri import AnyPath
 
 ALL_AS_BARS = 40
@@ -47,7 +47,7 @@ def count_labels(result: AnyPath) -> LabelCounts:
     n_unlabelled = 0
     tables = [open_table(result, name) for name in ("features", "components")]
     table = next((table for table in tables if table is not None), None)
-    for batch in stream(table, ["label"]) if table is not None else ():
+    for batch in read_batches(table, ["label"]) if table is not None else ():
         for pair in pc.value_counts(batch["label"]).to_pylist():
             if pair["values"] is None:
                 n_unlabelled += pair["counts"]

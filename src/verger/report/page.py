@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from verger.errors import ResultError
-from verger.report.artefacts import read_manifest, read_spectrum
 from verger.report.details import Section, list_details
 from verger.report.header import Found, Header, head_page
 from verger.report.html import render_page, write_page
@@ -14,7 +13,9 @@ from verger.report.labels import LabelCounts, count_labels
 from verger.report.rejections import Rejections, count_rejections
 from verger.report.scatter import MAX_POINTS, MakeThumbnails, Scatter, draw_scatter
 from verger.report.scree import Scree, draw_scree
+from verger.report.spectrum import read_spectrum
 from verger.report.timings import Timings, read_timings
+from verger.storage.manifest import read_manifest
 from verger.storage.uri import AnyPath
 
 _TABLES = ("features", "rejected", "components")

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from verger.errors import Reason
-from verger.report.artefacts import open_table, stream
 from verger.report.wording import say_bytes
+from verger.storage.tables import open_table, read_batches
 from verger.storage.uri import AnyPath
 
 MAX_EXAMPLES = 50
@@ -68,7 +68,7 @@ def count_rejections(result: AnyPath) -> Rejections | None:
     counts: Counter[str] = Counter()
     firsts: dict[str, list[Example]] = {}
     table = open_table(result, "rejected")
-    for batch in stream(table, ["path", "length", "reason", "detail"]) if table is not None else ():
+    for batch in read_batches(table, ["path", "length", "reason", "detail"]) if table is not None else ():
         reasons = pc.fill_null(batch["reason"], "unknown")
         for pair in pc.value_counts(reasons).to_pylist():
             reason = pair["values"]

@@ -11,10 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from verger.report.artefacts import Spectrum, Table, open_table, stream
+from verger.report.spectrum import Spectrum
 from verger.report.wording import say_share
 from verger.storage.arrow import hashes, numbers_of
 from verger.storage.hashing import hash_to_integer
+from verger.storage.tables import Table, open_table, read_batches
 from verger.storage.uri import AnyPath
 
 MAX_POINTS = 5000
@@ -79,7 +80,7 @@ def sample_points(table: Table, limit: int) -> Sample | None:
     """
     n_photos, k = 0, 0
     kept: pa.Table | None = None
-    for batch in stream(table, ["path", "label", "components"]):
+    for batch in read_batches(table, ["path", "label", "components"]):
         batch = batch.filter(pc.and_(pc.is_valid(batch["path"]), pc.is_valid(batch["components"])))
         n_photos += batch.num_rows
         k = max(k, pc.max(pc.list_value_length(batch["components"])).as_py() or 0)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from verger.report.artefacts import Floats, Manifest, Spectrum
+from verger.report.spectrum import Floats, Spectrum
 from verger.report.wording import say_count, say_criterion, say_share
+from verger.storage.manifest import Manifest
 
 LONG = 60
 _DRAWN_AT_MOST = 400

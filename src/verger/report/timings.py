@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from verger.report.artefacts import Manifest, as_number
 from verger.report.wording import say_duration, say_rate, say_share
+from verger.storage.manifest import Manifest
 
 WHAT_STAGES_DO: dict[str, str] = {
     "start": "start Java and Spark",
@@ -43,8 +43,7 @@ class Timings:
 
 def read_timings(manifest: Manifest) -> Timings | None:
     """Return what `timings_s` says, None where it says nothing; what no stage counts is called other."""
-    times_s = {name: as_number(value) for name, value in manifest.section("timings_s").items()}
-    known_s = {name: max(0.0, time_s) for name, time_s in times_s.items() if time_s is not None}
+    known_s = {name: max(0.0, time_s) for name, time_s in manifest.timings_s.items()}
     total_s = known_s.pop("total", None)
     summed_s = sum(known_s.values())
     if total_s is None:

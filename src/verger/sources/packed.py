@@ -32,7 +32,7 @@ from verger.sources.partitions import (
     write_partition,
 )
 from verger.storage.arrow import longs, strings
-from verger.storage.commit import MANIFEST
+from verger.storage.manifest import MANIFEST
 from verger.storage.schemas import PACKED_LISTING
 from verger.storage.uri import AnyPath, any_path, parquet_files, to_local
 

@@ -1,44 +1,71 @@
-"""manifest.json: what ran, on what, with what result. Put in place last: an OUT that has one is whole."""
+"""manifest.json of a result: what ran, on which photos, with which settings, and what came out.
+
+It is written last, so a folder that has one is complete.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import platform
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from importlib.metadata import version
-from typing import Any
+from importlib import metadata
+from typing import Any, Self
 
-from verger.storage.commit import MANIFEST
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from verger.errors import ResultError
 from verger.storage.uri import AnyPath
 
-# One vector has no variance: a run that reads fewer photos ends without components, and keeps the rest.
+MANIFEST = "manifest.json"
+
+# Of the schema below; files that have no version are of version 1 too.
+_VERSION = 1
+
+# One vector has no variance: a run that reads fewer photos writes no components.
 MIN_TO_REDUCE = 2
 
 _PACKAGES = ("keras", "openvino", "numpy", "pillow", "pyarrow")
 
 
-@dataclass
-class Manifest:
-    """Filled in as a run goes on; times in seconds."""
+class Manifest(BaseModel):
+    """Content of manifest.json, filled in as a run goes on; times in seconds.
 
-    command: str
-    source: str
-    settings: dict[str, Any]
-    verger: str = field(default_factory=lambda: version("verger"))
-    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    versions: dict[str, str] = field(default_factory=lambda: software_versions())
+    Every key may be missing in a file, and keys that this version does not have are kept.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    version: int = Field(default=_VERSION, le=_VERSION)
+    command: str = ""
+    source: str = ""
+    settings: dict[str, Any] = {}
+    verger: str = ""
+    created: str = ""
+    versions: dict[str, str] = {}
     network: dict[str, Any] | None = None
-    counts: dict[str, Any] = field(default_factory=dict)
+    counts: dict[str, Any] = {}
     reduction: dict[str, Any] | None = None
     evaluation: dict[str, Any] | None = None
     parity: dict[str, Any] | None = None
-    exports: list[str] = field(default_factory=list)
-    timings_s: dict[str, float] = field(default_factory=dict)
+    exports: list[str] = []
+    timings_s: dict[str, float] = {}
     photos_per_s: float | None = None
+
+    @classmethod
+    def start(cls, command: str, source: str, settings: dict[str, Any]) -> Self:
+        """Return the manifest of a run that starts now."""
+        return cls(
+            command=command,
+            source=source,
+            settings=settings,
+            verger=metadata.version("verger"),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            versions=software_versions(),
+        )
 
     @property
     def rejected_share(self) -> float:
@@ -47,36 +74,90 @@ class Manifest:
 
     @property
     def warnings(self) -> list[str]:
-        """What whoever uses the result must know first."""
-        told = []
-        weights = str((self.network or {}).get("weights_from", ""))
+        """What a user of the result must know before using it."""
+        warnings = []
+        weights = self.text("network", "weights_from") or ""
         if weights.startswith("random:"):
-            told.append(f"weights = {weights}: the vectors say nothing about the fruit; the chain was only tried")
+            warnings.append(f"weights = {weights}: the features say nothing about the fruit, use them for tests")
         if n_set_aside := self.counts.get("metadata", {}).get("set-aside"):
-            told.append(
-                f"{n_set_aside} files are set aside, with their first bytes alone: what they hold cannot be told "
-                "(`metadata` in images/ says which; --keep-metadata packs all as they are)"
+            warnings.append(
+                f"{n_set_aside} files are set aside, only their first bytes are packed: metadata cannot be removed "
+                "from their format (column `metadata` in images/ marks them; --keep-metadata packs all files whole)"
             )
         n_features = self.counts.get("features", 0)
         if self.command == "run" and n_features < MIN_TO_REDUCE:
-            told.append(f"no components: PCA needs two photos that can be read, and there are {n_features}")
-        return told
+            warnings.append(f"no components: PCA needs two photos that can be read, and there are {n_features}")
+        return warnings
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The keys that the file has, or that were passed or set."""
+        return self.model_dump(exclude_unset=True)
+
+    def section(self, *keys: str) -> Mapping[str, Any]:
+        """Return the object under nested keys, empty where there is none."""
+        value = self._value(keys)
+        return value if isinstance(value, dict) else {}
+
+    def text(self, *keys: str) -> str | None:
+        """Return the string under nested keys; None where there is none, or an empty one."""
+        value = self._value(keys)
+        return value if isinstance(value, str) and value else None
+
+    def number(self, *keys: str) -> float | None:
+        """Return the finite number under nested keys, None where there is none."""
+        value = self._value(keys)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return float(value) if is_number and math.isfinite(value) else None
+
+    def _value(self, keys: Sequence[str]) -> Any:
+        value = getattr(self, keys[0], None)
+        for key in keys[1:]:
+            value = value.get(key) if isinstance(value, dict) else None
+        return value
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Add the block's time to the stage's."""
+        """Add the time that the block takes to that of the stage."""
         start = time.monotonic()
         try:
             yield
         finally:
-            spent = self.timings_s.get(stage, 0.0) + time.monotonic() - start
-            self.timings_s[stage] = round(spent, 3)
+            time_s = self.timings_s.get(stage, 0.0) + time.monotonic() - start
+            self.timings_s[stage] = round(time_s, 3)
+
+    def to_json(self, indent: int | None = None) -> str:
+        """Return the manifest as JSON."""
+        return json.dumps(self.model_dump(), indent=indent, default=str)
 
     def write(self, folder: AnyPath) -> None:
         """Write manifest.json into `folder`."""
-        (folder / MANIFEST).write_text(json.dumps(asdict(self), indent=2, default=str) + "\n")
+        (folder / MANIFEST).write_text(self.to_json(indent=2) + "\n")
+
+
+def read_manifest(result: AnyPath) -> Manifest:
+    """Read manifest.json of a result; raises ResultError where there is none, or it is not valid."""
+    path = result / MANIFEST
+    try:
+        return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ResultError(f"{result} is not a finished verger result: it has no {MANIFEST}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        advice = "written by a later version of verger: upgrade" if key == "version" else first["msg"]
+        raise ResultError(f"{path} cannot be read: {f'{key}: ' if key else ''}{advice}") from error
+    except (OSError, ValueError) as error:
+        raise ResultError(f"{path} cannot be read: {error}") from error
+
+
+def find_manifest(result: AnyPath) -> Manifest | None:
+    """Return the manifest of a result, None where there is none that can be read."""
+    with suppress(ResultError):
+        return read_manifest(result)
+    return None
 
 
 def software_versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide the numbers."""
-    return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+    """Return the versions of Python and of the packages that the numbers depend on."""
+    return {"python": platform.python_version()} | {name: metadata.version(name) for name in _PACKAGES}

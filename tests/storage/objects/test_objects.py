@@ -25,13 +25,13 @@ from tests.support import s3
 from verger.errors import DecodeError, Reason, ResultError, SourceError, StorageError
 from verger.kernel.decode import limits
 from verger.kernel.networks.inference import PhotoFeatures, PreparedPhoto
-from verger.report.artefacts import open_table, stream
 from verger.sources.content import read_photo
 from verger.sources.partitions import Selection, write_listing
 from verger.storage.commit import object_lock, stage_result
 from verger.storage.commit.object_lock import Lock
 from verger.storage.objects import ObjectPath, Version, object_path
 from verger.storage.objects.stores import failure, store_of
+from verger.storage.tables import open_table, read_batches
 from verger.storage.uri import any_path
 from verger.tasks.featurize_batches import WorkerOptions, featurize_batches
 
@@ -121,7 +121,7 @@ def test_a_table_of_many_files_is_read_ahead_and_in_order(place: ObjectPath) -> 
         (place / "table" / f"part-{number:05d}.parquet").write_bytes(buffer.getvalue())
     table = open_table(place, "table")
     assert table is not None
-    assert [n for batch in stream(table, ["n"]) for n in batch["n"].to_pylist()] == list(range(80))
+    assert [n for batch in read_batches(table, ["n"]) for n in batch["n"].to_pylist()] == list(range(80))
 
 
 def test_a_tree_goes_with_the_objects_that_stand_for_folders(place: ObjectPath) -> None:

@@ -16,7 +16,7 @@ from verger.cloud.deploy.provider import DeploymentSpec, Leftover, Say
 from verger.cloud.deploy.transfer import make_room
 from verger.errors import CloudError, SettingsError, SetupError
 from verger.storage.atomic import write_atomically
-from verger.storage.commit import MANIFEST
+from verger.storage.manifest import MANIFEST
 from verger.storage.uri import scheme_of
 
 if TYPE_CHECKING:

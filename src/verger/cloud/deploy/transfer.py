@@ -10,7 +10,7 @@ from pathlib import Path
 from verger.cloud.deploy.provider import Say
 from verger.errors import CloudError
 from verger.storage.atomic import PART, write_atomically
-from verger.storage.commit import MANIFEST
+from verger.storage.manifest import MANIFEST
 from verger.storage.objects import ObjectInfo, ObjectPath
 
 _AT_A_TIME = 8

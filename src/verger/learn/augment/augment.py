@@ -69,7 +69,7 @@ def write_views(
     Photos that cannot be read are in rejected.json. Raises SourceError where there is none that can.
     """
     check_not_read(out, [photos])
-    manifest = Manifest("augment", photos, asdict(options))
+    manifest = Manifest.start("augment", photos, asdict(options))
     with stage_result(out, overwrite=overwrite) as stage:
         listed = _listed(photos)
         manifest.counts = {"listed": len(listed), "labels": len({photo.label for photo in listed})}

@@ -52,7 +52,7 @@ def finetune(
     started = time.monotonic()
     check_not_read(out, [photos, *([options.weights] if options.weights.endswith(".h5") else [])])
     backend = find_backend()
-    manifest = Manifest("finetune", photos, asdict(options))
+    manifest = Manifest.start("finetune", photos, asdict(options))
     with stage_result(out, overwrite=overwrite) as stage:
         work = stage / _WORK
         work.mkdir()

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from verger.learn.finetune.outcome import HISTORY
-from verger.report.artefacts import read_manifest
 from verger.report.details import list_details
 from verger.report.header import Tile
 from verger.report.html import render_page, write_page
 from verger.report.rejections import MEANINGS
 from verger.report.wording import say_count, say_duration, say_share, say_time
+from verger.storage.manifest import read_manifest
 from verger.storage.uri import AnyPath
 
 FACTS = "finetune.json"

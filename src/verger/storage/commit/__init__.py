@@ -14,24 +14,20 @@ from typing import overload
 
 from verger.storage.commit import local_folder, object_folder
 from verger.storage.commit.existing import (
-    MANIFEST,
     RUN,
     SCRATCH,
     check_not_read,
     check_writable,
     has_parts,
-    read_manifest,
     table_folder,
 )
 from verger.storage.objects import ObjectPath
 from verger.storage.uri import AnyPath
 
 __all__ = [
-    "MANIFEST",
     "check_not_read",
     "check_writable",
     "has_parts",
-    "read_manifest",
     "scratch_folder",
     "stage_result",
     "table_folder",

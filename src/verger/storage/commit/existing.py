@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from verger.errors import ResultError, SourceError
+from verger.storage.manifest import MANIFEST, find_manifest
 from verger.storage.objects import ObjectPath
 from verger.storage.uri import AnyPath, any_path, glob_base, is_hadoop, is_within, remove_tree
-
-MANIFEST = "manifest.json"
 
 # In the staging folder: a folder for each run, and the lock.
 RUN, LOCK = "run-", "lock"
@@ -58,15 +56,6 @@ def interrupted_after_switch(out: AnyPath) -> ResultError:
     return ResultError(f"interrupted when {out} was in place already: it is the new result")
 
 
-def read_manifest(result: AnyPath) -> dict[str, Any]:
-    """Return the manifest of a result; an empty one where there is none, or something else of that name."""
-    try:
-        manifest = json.loads((result / MANIFEST).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return {}
-    return manifest if isinstance(manifest, dict) else {}
-
-
 def check_not_read(out: AnyPath, sources: Iterable[str]) -> None:
     """Raise ResultError where `out` is, or holds, what is read (paths, URIs, globs): it would be replaced."""
     for source in sources:
@@ -87,7 +76,8 @@ def check_writable(out: AnyPath, *, overwrite: bool, resume: bool = False) -> No
         return
     if not resume:
         raise ResultError(f"{out} holds a result: add --overwrite to replace it, or choose another folder")
-    command = read_manifest(out).get("command")
+    manifest = find_manifest(out)
+    command = manifest.command if manifest is not None else ""
     if command not in _RESUMED:
         made_by = f"a result of `verger {command}`" if command else "a result of an unknown command"
         raise ResultError(

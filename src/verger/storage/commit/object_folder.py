@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from verger.errors import ResultError, StorageError
-from verger.storage.commit.existing import LOCK, MANIFEST, check_writable, clear, interrupted_after_switch, new_run
+from verger.storage.commit.existing import LOCK, check_writable, clear, interrupted_after_switch, new_run
 from verger.storage.commit.object_lock import locked
+from verger.storage.manifest import MANIFEST
 from verger.storage.objects import ObjectPath
 
 # The mark of a result that is whole: a run that died earlier may have left its manifest, without the report.
