@@ -190,19 +190,19 @@ def _table(found: Sequence[tuple[Case, str]], asked: argparse.Namespace) -> str:
     )
 
 
-_WORDS = """# Killed at random
+_WORDS = """# Runs with randomly killed processes
 
-`make soak` starts `verger run` again and again, kills one of its processes (SIGKILL) at a random moment, starts
-what has failed of it again at once, and compares the tables with those of a run that was left alone, bit for bit.
-Half of the runs are to replace an earlier result, which must stay as it was until the new one is whole.
+`make soak` starts `verger run` many times and kills one of its processes (SIGKILL) at a random moment. A run that fails
+is started again immediately. The tables are compared with those of an undisturbed run, bit for bit. Half of the runs
+replace an earlier result, which must stay unchanged until the new one is complete.
 
-{n_runs} runs of {n_photos} photos, seed {seed}; failed ones were started again{flags}. {date}, {machine}.
+{n_runs} runs of {n_photos} photos, seed {seed}; failed runs were started again{flags}. {date}, {machine}.
 
 {head}
 {rows}
 
-*ended before*: the run was over before there was anybody to kill. *went on*: it ended well without a rerun. The
-last two columns must be empty.
+*ended before*: the run ended before the process could be killed. *went on*: the run succeeded without a rerun. The last
+two columns must be empty.
 """
 
 
