@@ -1,11 +1,11 @@
-"""Photos of 12 megapixels, decoded exactly and at a reduced scale: photos/s a core, and cosines.
+"""Compare exact and scaled decoding of photos of 12 megapixels: photos/s per core, and cosines.
 
     python -m benchmarks.camera [N_PHOTOS]
 
-The photos are mosaics, 4,000 x 3,000 pixels: real photos from shops (grocery-trainval.tar, 348 x 348 pixels) at
-their native scale, 24 pixels over each other and faded, as JPEG of quality 92 with colours at half the resolution
-(4:2:0), 3.4 MB each. They have as much detail at every pixel as a camera's photos or more. Unlike these they show a
-hundred things at once.
+The photos are mosaics of 4,000 x 3,000 pixels: real photos from shops (grocery-trainval.tar, 348 x 348 pixels)
+at their native scale, overlapping by 24 faded pixels, as JPEG of quality 92 with colours at half the resolution
+(4:2:0), 3.4 MB each. Per pixel they have at least as much detail as a camera's photos, but they show a hundred
+objects at once.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from verger.kernel.networks.catalog import NetworkSpec
 from verger.kernel.networks.device import CPU, prepare_on
 from verger.kernel.networks.inference import DecodeMode, Extractor, Vector, featurize_photo
 
-# As in benchmarks.run, which is not imported: it imports the parts.
 DATA = Path(__file__).parents[2] / "shared" / "data"
 MODELS = ("MobileNetV2", "fruitnet")
 WIDTH, HEIGHT = 4000, 3000
@@ -42,7 +41,7 @@ _FADE = 24
 
 @dataclass(frozen=True)
 class Comparison:
-    """Photos a second of a core, decoded exactly and at a reduced scale, and the cosines of their vectors."""
+    """Photos per second and core with exact and scaled decoding, and the cosines of their vectors."""
 
     exact_per_s: float
     scaled_per_s: float
@@ -51,7 +50,7 @@ class Comparison:
 
 
 def make_camera_photos(folder: Path, n_photos: int) -> None:
-    """Write `n_photos` different JPEGs of 12 megapixels into the folder, the same ones every time."""
+    """Write `n_photos` different JPEGs of 12 megapixels into the folder; the photos are reproducible."""
     folder.mkdir(parents=True, exist_ok=True)
     tiles = _tiles()
     for number in range(n_photos):
@@ -60,7 +59,7 @@ def make_camera_photos(folder: Path, n_photos: int) -> None:
 
 
 def _tiles() -> list[Image.Image]:
-    """Return square pieces of real photos, which fade out at their left and upper edges."""
+    """Return square pieces of real photos."""
     with tarfile.open(DATA / "grocery-trainval.tar") as tar:
         names = sorted(name for name in tar.getnames() if name.endswith(".jpg"))
         chosen = random.Random(_SEED).sample(names, _N_TILES)
@@ -70,7 +69,7 @@ def _tiles() -> list[Image.Image]:
 
 
 def _mosaic(tiles: Sequence[Image.Image], rng: random.Random) -> Image.Image:
-    """Lay tiles over each other, from left to right and from top to bottom."""
+    """Paste tiles from left to right and top to bottom, overlapping with faded left and upper edges."""
     mosaic = Image.new("RGB", (WIDTH, HEIGHT))
     ramp = np.minimum(np.arange(_TILE) * 255 // _FADE, 255)
     fade = Image.fromarray(np.minimum(ramp[:, None], ramp[None]).astype(np.uint8))
@@ -82,7 +81,7 @@ def _mosaic(tiles: Sequence[Image.Image], rng: random.Random) -> Image.Image:
 
 
 def compare(photos: Sequence[bytes], model: str) -> Comparison:
-    """Featurize each photo both ways, in turn, on this core."""
+    """Featurize each photo with both ways of decoding, alternating, on this core."""
     extractor = Extractor(prepare_on(NetworkSpec(model), CPU, batch_size=1))
     featurize_photo(photos[0], extractor, max_pixels=DEFAULT_MAX_PIXELS)
     modes: tuple[DecodeMode, ...] = ("exact", "scaled")
@@ -92,9 +91,9 @@ def compare(photos: Sequence[bytes], model: str) -> Comparison:
         vectors = []
         for mode in modes:
             start = time.process_time()
-            found = featurize_photo(photo, extractor, max_pixels=DEFAULT_MAX_PIXELS, decode=mode)
+            result = featurize_photo(photo, extractor, max_pixels=DEFAULT_MAX_PIXELS, decode=mode)
             spent_s[mode] += time.process_time() - start
-            vectors.append(found.features)
+            vectors.append(result.features)
         cosines.append(_cosine(*vectors))
     exact_per_s, scaled_per_s = (len(photos) / spent_s[mode] for mode in modes)
     return Comparison(exact_per_s, scaled_per_s, float(np.mean(cosines)), min(cosines))
@@ -106,7 +105,7 @@ def _cosine(one: Vector, other: Vector) -> float:
 
 
 def main() -> None:
-    """Print a line for each network."""
+    """Print a line per network."""
     n_photos = int(sys.argv[1]) if len(sys.argv) > 1 else 40
     with tempfile.TemporaryDirectory(prefix="verger-camera-") as name:
         make_camera_photos(Path(name), n_photos)
@@ -114,7 +113,7 @@ def main() -> None:
     for model in MODELS:
         found = compare(photos, model)
         print(
-            f"{model}: exact {found.exact_per_s:.1f} photos/s a core, scaled {found.scaled_per_s:.1f} "
+            f"{model}: exact {found.exact_per_s:.1f} photos/s per core, scaled {found.scaled_per_s:.1f} "
             f"({found.scaled_per_s / found.exact_per_s:.1f} times); "
             f"cosine mean {found.cosine_mean:.5f}, lowest {found.cosine_lowest:.5f}"
         )

@@ -1,8 +1,8 @@
-"""The bare kernel: decode + resize + inference of photos from memory, one process a core, no Spark.
+"""Measure the bare kernel: decode + resize + inference of photos from memory, one process per core, no Spark.
 
     python -m benchmarks.kernel FOLDER [N_PHOTOS [MODEL]]
 
-Start-up (imports, compilation, reading the files) is not counted: this is what the cores can do.
+Start-up (imports, compilation, reading the files) is not counted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from verger.kernel.networks.network import prepare_network
 
 
 def kernel_img_per_s(folder: Path, n_photos: int | None = None, model: str = NetworkSpec.model) -> float:
-    """Return photos a second of all cores together."""
+    """Return the photos per second of all cores together."""
     prepare_network(NetworkSpec(model))
     paths = sorted(folder.rglob("*.jpg"))[:n_photos]
     n_cores = len(os.sched_getaffinity(0))

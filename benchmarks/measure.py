@@ -1,4 +1,4 @@
-"""What the parts of `make bench` share: timing commands, comparing them round by round, reporting lines."""
+"""Helpers for the parts of `make bench`: time commands, compare them round by round, format tables."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Seconds = dict[str, list[float]]
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a part's table; the target is the project's own."""
+    """One line of a part's table; `target` is the goal of this project."""
 
     what: str
     value: str
@@ -35,22 +35,22 @@ def time_verger(*words: object, **environment: str) -> float:
 
 
 def time_command(command: list[str], **environment: str) -> float:
-    """Return the seconds that a command takes; end the benchmark with its last output where it fails."""
+    """Return the seconds that a command takes; if it fails, end the benchmark with its last output."""
     env = os.environ | environment
-    with tempfile.TemporaryFile() as errors:  # a pipe would stay open in the daemons that some commands leave
+    with tempfile.TemporaryFile() as errors:  # a pipe would stay open in daemons that some commands start
         start = time.monotonic()
         done = subprocess.run(command, env=env, stdout=subprocess.DEVNULL, stderr=errors, check=False)
         spent_s = time.monotonic() - start
         errors.seek(0)
-        last_words = errors.read()[-1000:].decode(errors="replace")
+        last_output = errors.read()[-1000:].decode(errors="replace")
     if done.returncode:
-        sys.exit(f"{' '.join(command[1:])}: exit code {done.returncode}\n{last_words}")
+        sys.exit(f"{' '.join(command[1:])}: exit code {done.returncode}\n{last_output}")
     say(f"{spent_s:6.1f} s  {' '.join(command[2:4])}")
     return spent_s
 
 
 def alternate(**runs: Callable[[], float]) -> Seconds:
-    """Time each run once a round, so that what disturbs the machine disturbs all of them."""
+    """Time each run once per round, so that other load on the machine affects all of them."""
     spent: Seconds = {name: [] for name in runs}
     for _ in range(N_ROUNDS):
         for name, run in runs.items():
@@ -60,7 +60,7 @@ def alternate(**runs: Callable[[], float]) -> Seconds:
 
 
 def against(what: str, spent: Seconds, ours: str, other: str, target: str = "") -> Line:
-    """Return the median of the ratios, taken round by round: above 1 where `ours` is the faster."""
+    """Return the median of the ratios of each round: above 1 if `ours` is faster."""
     ratios = [its / own for own, its in zip(spent[ours], spent[other], strict=True)]
     ours_s, other_s = statistics.median(spent[ours]), statistics.median(spent[other])
     speed = f"{statistics.median(ratios):.2f} ({spread(ratios)}): {ours_s:.1f} s against {other_s:.1f} s"

@@ -1,10 +1,10 @@
-"""make bench-model: how good and how fast fruitnet is beside ImageNet's MobileNetV2.
+"""make bench-model: accuracy and speed of fruitnet compared with ImageNet's MobileNetV2.
 
-Each with the same classifier recipe, `verger train`. Shop photos are judged twice: trained on the training
-split and asked about the validation split, taken in other shops; and cross-validated over both, where photos
-of the same shelf stand on both sides and flatter. The fruitnet that ships has seen the training split, so for
-the cross-validation five others are asked, each of which has not seen the photos it is asked about
-(train/folds). Prints a table, and leaves it in benchmarks/model.md.
+Both use the same classifier recipe, `verger train`. Shop photos are evaluated twice: trained on the training
+split and evaluated on the validation split, which was taken in other shops; and cross-validated over both
+splits, where photos of one shelf are on both sides, which is optimistic. The bundled fruitnet was trained on
+the training split, so the cross-validation uses the networks of train/folds, each trained without the photos it
+is evaluated on. Prints a table and writes it to benchmarks/model.md.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ RESULTS = Path(__file__).with_name("model.md")
 FOLDS = Path(__file__).parents[1] / "train" / "folds"
 MODELS = (NetworkSpec.model, FRUITNET)
 N_ROUNDS = 3
-N_KERNEL_PHOTOS = 16_480  # of fewer, a quick network's are done before the clock of the cores has settled
+N_KERNEL_PHOTOS = 16_480  # with fewer, a fast network ends before the cores' clock frequency has settled
 
 N_VIEWS = 12
 _JOINED = f"tuned/model.keras+{FRUITNET}"
 _BEST_CHAIN = (
     f"verger augment grocery/train views --per-photo {N_VIEWS}",
     "verger finetune views tuned --head-epochs 1 --epochs 4 --unfreeze 0.5",
-    f"verger features views taught --model {_JOINED}",
-    "verger train taught classifier --group photo",
-    f"verger features grocery/val asked --model {_JOINED} --views 5",
-    "verger evaluate asked judged --classifier classifier",
+    f"verger features views training --model {_JOINED}",
+    "verger train training classifier --group photo",
+    f"verger features grocery/val validation --model {_JOINED} --views 5",
+    "verger evaluate validation evaluation --classifier classifier",
 )
 _N_SHELVES = 5
 _SHELF = r"regex:/shelf(\d+)-[^/]+$"
-_UNKNOWN = ("not measured: train/folds is not there",) * 3
+_UNKNOWN = ("not measured: train/folds does not exist",) * 3
 
 Photo = tuple[str, bytes]
 Row = dict[str, str]
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def _speeds(found: dict[str, Row], folder: Path) -> None:
-    """The kernel and the whole chain from cold, the two networks in turn."""
+    """Measure the kernel and the whole chain from cold, alternating between the two networks."""
     with tarfile.open(DATA / "fruits360-training.tar") as archive:
         archive.extractall(folder, filter="data")
     photos = str(folder / "fruits360" / "Training")
@@ -104,32 +104,38 @@ def _speeds(found: dict[str, Row], folder: Path) -> None:
 
 
 def _fruits(model: str, folder: Path) -> Row:
-    """Fruits-360: trained on the training split, asked about the test split."""
+    """Train on Fruits-360's training split and evaluate on its test split."""
     photos = list(read_archive(DATA / "fruits360-test.tar"))
     _featurize(photos, prepare_network(NetworkSpec(model)), folder / "test")
-    told = _train_and_ask(folder / "training", folder / "test", folder / "fruits")
-    return {"Fruits-360 test: accuracy": _say(told), "Fruits-360 test: ECE": f"{told['ece']:.1%}"}
+    evaluation = _train_and_evaluate(folder / "training", folder / "test", folder / "fruits")
+    return {
+        "Fruits-360 test: accuracy": _format_accuracy(evaluation),
+        "Fruits-360 test: ECE": f"{evaluation['ece']:.1%}",
+    }
 
 
 def _shop(model: str, folder: Path) -> Row:
-    """Shop photos: the validation split alone, and folds over all."""
+    """Evaluate shop photos: on the validation split alone, and cross-validated over all."""
     photos = _on_shelves(list(read_archive(DATA / "grocery-trainval.tar")))
     network = prepare_network(NetworkSpec(model))
     is_val = np.array(["/val/" in path for path, _ in photos])
     alone = _split(photos, is_val, network, folder / "val")
     row = {
-        "shop photos, other shops (val alone): accuracy": _say(alone),
+        "shop photos, other shops (val alone): accuracy": _format_accuracy(alone),
         "shop photos, other shops: top-3": f"{alone['top3']:.1%}",
         "shop photos, other shops: ECE": f"{alone['ece']:.1%}",
     }
     parts = _cross_validated(model, photos, folder)
-    told = (_say(_pooled(parts)), f"{_mean(parts, 'top3'):.1%}", f"{_pooled_ece(parts):.1%}") if parts else _UNKNOWN
-    what = ("(train + val): accuracy", "top-3", "ECE")
-    return row | {f"shop photos, cross-validated {name}": value for name, value in zip(what, told, strict=True)}
+    values = _UNKNOWN
+    if parts:
+        accuracy = _format_accuracy(_pooled(parts))
+        values = (accuracy, f"{_mean(parts, 'top3'):.1%}", f"{_pooled_ece(parts):.1%}")
+    names = ("(train + val): accuracy", "top-3", "ECE")
+    return row | {f"shop photos, cross-validated {name}": value for name, value in zip(names, values, strict=True)}
 
 
 def _on_shelves(photos: list[Photo]) -> list[Photo]:
-    """Name neighbours alike: photos of one shelf must not stand on both sides when `verger train` calibrates."""
+    """Put the shelf into each path, so that `verger train` calibrates without splitting a shelf's photos."""
     shelves = deal_folds([path for path, _ in photos], _N_SHELVES)
     return [
         (f"{Path(path).parent}/shelf{shelf}-{Path(path).name}", data)
@@ -138,23 +144,23 @@ def _on_shelves(photos: list[Photo]) -> list[Photo]:
 
 
 def _best_chain(folder: Path) -> str:
-    """The best for shop photos: MobileNetV2 tuned on views and fruitnet joined, five looks at a photo.
+    """Evaluate the best chain for shop photos: fine-tuned MobileNetV2 joined with fruitnet, five views per photo.
 
-    Tuning takes a quarter of an hour by TensorFlow where that is installed, else an hour.
+    Fine-tuning takes 15 minutes if TensorFlow is installed, otherwise an hour.
     """
     with tarfile.open(DATA / "grocery-trainval.tar") as archive:
         archive.extractall(folder, filter="data")
     for command in _BEST_CHAIN:
         _run("-m", *command.split(), cwd=folder)
-    told = json.loads((folder / "judged" / "evaluation.json").read_text())
-    chance = f"by chance alone {told['ece_by_chance']:.1%}"
-    found = f"{_say(told)}, top-3 {told['top3']:.1%}, ECE {told['ece']:.1%} ({chance})"
+    evaluation = json.loads((folder / "evaluation" / "evaluation.json").read_text())
+    ece = f"ECE {evaluation['ece']:.1%} (by chance alone {evaluation['ece_by_chance']:.1%})"
+    result = f"{_format_accuracy(evaluation)}, top-3 {evaluation['top3']:.1%}, {ece}"
     commands = "\n".join(f"    {command}" for command in _BEST_CHAIN)
-    return f"\nThe best chain for shop photos, asked about other shops (val alone): {found}. It is\n\n{commands}\n"
+    return f"\nThe best chain for shop photos, on other shops (val alone): {result}. Its commands:\n\n{commands}\n"
 
 
 def _cross_validated(model: str, photos: list[Photo], folder: Path) -> list[dict[str, Any]]:
-    """Return the evaluation of each fold; nothing where fruitnet's own folds are not trained."""
+    """Return the evaluation of each fold; none if fruitnet's fold networks are not trained."""
     if model == FRUITNET and not FOLDS.is_dir():
         return []
     fold = deal_folds([path for path, _ in photos])
@@ -170,14 +176,14 @@ def _network(model: str, fold: int) -> Network:
     return read_network(FOLDS / str(fold), FRUITNET, "f32")
 
 
-def _split(photos: list[Photo], is_asked: Any, network: Network, folder: Path) -> dict[str, Any]:
-    for name, kept in (("taught", ~is_asked), ("asked", is_asked)):
-        _featurize((photos[i] for i in np.flatnonzero(kept)), network, folder / name)
-    return _train_and_ask(folder / "taught", folder / "asked", folder, _SHELF)
+def _split(photos: list[Photo], is_held_out: Any, network: Network, folder: Path) -> dict[str, Any]:
+    for name, is_used in (("training", ~is_held_out), ("validation", is_held_out)):
+        _featurize((photos[i] for i in np.flatnonzero(is_used)), network, folder / name)
+    return _train_and_evaluate(folder / "training", folder / "validation", folder, _SHELF)
 
 
 def _featurize(photos: Iterable[Photo], network: Network, folder: Path) -> None:
-    """Write a features result by the chain's kernel."""
+    """Write a features result with the chain's kernel."""
     extractor = Extractor(network)
     rows = (
         (path, Path(path).parent.name, featurize_photo(data, extractor, max_pixels=DEFAULT_MAX_PIXELS).features)
@@ -186,14 +192,14 @@ def _featurize(photos: Iterable[Photo], network: Network, folder: Path) -> None:
     write_result(rows, network.model, folder)
 
 
-def _train_and_ask(taught: Path, asked: Path, folder: Path, group: str = "film") -> dict[str, Any]:
-    """Return what `verger evaluate` says of what `verger train` makes."""
-    classifier, judged = folder / "classifier", folder / "judged"
-    _run("-m", "verger", "train", str(taught), str(classifier), "--no-report", "--group", group)
-    _run("-m", "verger", "evaluate", str(asked), str(judged), "--classifier", str(classifier), "--no-report")
-    told: dict[str, Any] = json.loads((judged / "evaluation.json").read_text())
-    print(f"{folder}: {told['accuracy']:.1%}", file=sys.stderr, flush=True)
-    return told
+def _train_and_evaluate(training: Path, validation: Path, folder: Path, group: str = "film") -> dict[str, Any]:
+    """Return the result of `verger evaluate` with a classifier of `verger train`."""
+    classifier, out = folder / "classifier", folder / "evaluation"
+    _run("-m", "verger", "train", str(training), str(classifier), "--no-report", "--group", group)
+    _run("-m", "verger", "evaluate", str(validation), str(out), "--classifier", str(classifier), "--no-report")
+    evaluation: dict[str, Any] = json.loads((out / "evaluation.json").read_text())
+    print(f"{folder}: {evaluation['accuracy']:.1%}", file=sys.stderr, flush=True)
+    return evaluation
 
 
 def _pooled(parts: list[dict[str, Any]]) -> dict[str, Any]:
@@ -203,7 +209,7 @@ def _pooled(parts: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _pooled_ece(parts: list[dict[str, Any]]) -> float:
-    """The calibration error of all folds' answers together: of few answers it is mostly noise."""
+    """Return the calibration error over all folds together; with few answers it would be mostly noise."""
     bins: dict[int, list[tuple[int, float, float]]] = defaultdict(list)
     for row in (row for part in parts for row in part["reliability"]):
         number = min(int(row["sureness"] * N_BINS), N_BINS - 1)
@@ -216,9 +222,9 @@ def _mean(parts: list[dict[str, Any]], key: str) -> float:
     return float(np.average([part[key] for part in parts], weights=[part["n_photos"] for part in parts]))
 
 
-def _say(told: dict[str, Any]) -> str:
-    low, high = told["accuracy_95"]
-    return f"{told['accuracy']:.1%} ({low:.1%} to {high:.1%})"
+def _format_accuracy(evaluation: dict[str, Any]) -> str:
+    low, high = evaluation["accuracy_95"]
+    return f"{evaluation['accuracy']:.1%} ({low:.1%} to {high:.1%})"
 
 
 def _package_bytes(model: str) -> int:
@@ -236,7 +242,7 @@ def _table(found: dict[str, Row]) -> str:
     cores = f"{len(os.sched_getaffinity(0))} cores of {cpu_name()}"
     head = [
         f"Measured {time.strftime('%Y-%m-%d')} on {cores}; {versions}.",
-        f"Speeds: medians of {N_ROUNDS} rounds in turn; trust the ratios. Accuracy: with 95 % intervals.",
+        f"Speeds: medians of {N_ROUNDS} alternating rounds; trust the ratios. Accuracy: with 95 % intervals.",
         "",
         f"| | {' | '.join(MODELS)} |",
         "|---|---|---|",

@@ -1,4 +1,4 @@
-"""The photos that benchmarks run on, and the folder they work in."""
+"""The photos and the working folder of benchmarks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
 class Bench:
-    """A temporary folder for the parts, with photos that are unpacked when first asked for."""
+    """A temporary folder for the parts, with photos that are unpacked at their first use."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

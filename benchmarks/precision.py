@@ -1,4 +1,4 @@
-"""How far bf16 vectors are from float32, and how fast they come.
+"""Compare bf16 with float32: cosines of the vectors, and speed.
 
 python -m benchmarks.precision FOLDER [N_PHOTOS]
 """
@@ -18,7 +18,7 @@ from verger.kernel.networks.network import prepare_network
 
 
 def compare(paths: list[Path]) -> dict[str, float]:
-    """Return the cosines of bf16 to float32 vectors, and bf16's speed as a multiple, one core."""
+    """Return the cosines between bf16 and float32 vectors, and bf16's relative speed, on one core."""
     photos = [path.read_bytes() for path in paths]
     vectors, spent = {}, {}
     for precision in ("f32", "bf16"):

@@ -1,7 +1,7 @@
-"""make bench: every speed that the README names, measured in one go.
+"""make bench: measure every speed that the README names.
 
-The machine may be shared and is never twice the same: what counts are the ratios, taken between runs that
-stand next to each other. Prints a table for each part, and keeps it in benchmarks/results.md.
+The machine may be shared and its speed varies: only ratios between alternating runs are meaningful. Prints a
+table for each part, and writes it to benchmarks/results.md.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from verger.kernel.networks.network import imagenet_file
 
 RESULTS = Path(__file__).with_name("results.md")
 
-# Part: the module of benchmarks.parts and its function. Imported when it runs: a part loads Spark, another moto.
+# Part: its module in benchmarks.parts and its function. Modules are imported on use: some load Spark or moto.
 PARTS = {
     "chain": ("chain", "measure_chain"),
     "engines": ("engines", "measure"),
@@ -37,12 +37,12 @@ PARTS = {
 
 
 def main() -> None:
-    """Measure the parts that are named, or all; print each part's table when it is done, and keep it."""
+    """Measure the given parts, or all; print and save each part's table when it is done."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all where none is named")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: all")
     parts = parser.parse_args().parts or list(PARTS)
     if unknown := set(parts) - PARTS.keys():
-        parser.error(f"no part {', '.join(sorted(unknown))}: choose of {', '.join(PARTS)}")
+        parser.error(f"unknown part {', '.join(sorted(unknown))}: choose from {', '.join(PARTS)}")
     if not imagenet_file().is_file():
         sys.exit("make bench needs MobileNetV2's ImageNet weights: see `verger doctor`")
     with tempfile.TemporaryDirectory(prefix="verger-bench-") as name:
@@ -60,11 +60,11 @@ def _load(part: str) -> Callable[[Bench], list[Line]]:
 
 
 def keep(part: str, table: str, results: Path) -> None:
-    """Put the table of a part in its place in the file, and leave the others as they are."""
+    """Write the table of a part into the file, and keep the tables of the other parts."""
     sections = _sections(results.read_text()) if results.is_file() else {}
     sections[part] = table
-    known = [name for name in PARTS if name in sections]
-    results.write_text("\n".join(f"## {name}\n\n{sections[name]}" for name in known))
+    measured = [name for name in PARTS if name in sections]
+    results.write_text("\n".join(f"## {name}\n\n{sections[name]}" for name in measured))
 
 
 def _sections(text: str) -> dict[str, str]:

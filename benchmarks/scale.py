@@ -1,10 +1,11 @@
-"""make soak-scale: many photos in one run, and few before and after: whether speed and memory are flat.
+"""make soak-scale: measure whether speed and memory stay flat when a run has many photos.
 
     python -m benchmarks.scale FOLDER [N_PHOTOS [ENGINE]]
 
-The many are Fruits-360's training photos over and over, each with a comment of its own inside, so that no two
-files have the same bytes. They take 1.3 GB of FOLDER, and are removed at the end. Others may use the machine:
-beside the clock stand the milliseconds of processor that our own processes took for a photo.
+A run on many photos is compared with runs on few photos before and after it. The many are Fruits-360's training
+photos, repeated, each with a unique JPEG comment, so that no two files have the same bytes. They take 1.3 GB of
+FOLDER and are removed at the end. The machine may be shared, so the table also shows the processor time per
+photo of the run's own processes.
 """
 
 from __future__ import annotations
@@ -42,43 +43,43 @@ _START_OF_IMAGE = b"\xff\xd8"
 
 @dataclass
 class Watched:
-    """What a run did: its manifest, seconds of clock and processors, memory and temporary bytes by the second."""
+    """Measurements of a run: manifest, wall-clock and processor seconds, memory and temporary bytes over time."""
 
     manifest: dict[str, Any] = field(default_factory=dict)
     clock_s: float = 0
-    busy_s: float = 0  # of all processors, whoever used them
-    own_s: dict[int, float] = field(default_factory=dict)  # of processors, by process
+    busy_s: float = 0  # of all processors, for all processes
+    own_s: dict[int, float] = field(default_factory=dict)  # of processors, by process of the run
     at_s: list[float] = field(default_factory=list)
     memory_mb: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     temp_mb: list[float] = field(default_factory=list)
 
     @property
     def n_photos(self) -> int:
-        """How many photos were listed."""
+        """Number of listed photos."""
         return int(self.manifest["counts"]["listed"])
 
     @property
     def processor_ms(self) -> float:
-        """Milliseconds of a processor for each photo, all processes of the run together."""
+        """Processor milliseconds per photo, all processes of the run together."""
         return 1000 * sum(self.own_s.values()) / self.n_photos
 
     @property
     def others(self) -> float:
-        """How many processors others used meanwhile."""
+        """Number of processors that other programs used during the run."""
         return (self.busy_s - sum(self.own_s.values())) / self.clock_s
 
     def growth_mb(self, kind: str) -> float:
-        """By how much memory grows in 100,000 photos, fitted over the second half of the featurize stage."""
+        """Return the growth of memory per 100,000 photos, fitted over the second half of the featurize stage."""
         spent = self.manifest["timings_s"]
         end = sum(spent[stage] for stage in ("list", "convert", "featurize"))
         times, held = np.array(self.at_s), np.array(self.memory_mb[kind])
-        is_meant = (times > end - spent["featurize"] / 2) & (times < end)
-        slope = np.polyfit(times[is_meant], held[is_meant], 1)[0]
+        is_second_half = (times > end - spent["featurize"] / 2) & (times < end)
+        slope = np.polyfit(times[is_second_half], held[is_second_half], 1)[0]
         return float(slope * 100_000 / self.manifest["photos_per_s"])
 
 
 def main(folder: Path, n_photos: int = N_PHOTOS, engine: str = "local") -> None:
-    """Run few, many, few; print the table and leave it in benchmarks/scale.md."""
+    """Run few, many, few photos; print the table and write it to benchmarks/scale.md."""
     folder.mkdir(parents=True, exist_ok=True)
     few, many = unpack("training", folder) / "Training", folder / "many"
     try:
@@ -99,23 +100,23 @@ def multiply(few: Path, many: Path, n_photos: int) -> None:
     originals = sorted(few.glob("*/*.jpg"))
     for serial in range(n_photos):
         original = originals[serial % len(originals)]
-        # The serial first: neighbours with equal vectors would make Parquet's files smaller than they are in life.
-        place = many / original.parent.name / f"{serial:06d}-{original.stem}.jpg"
-        if not place.exists():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(with_comment(original.read_bytes(), f"{serial:06d}" + " " * (serial % 64)))
+        # The serial comes first: neighbours with equal vectors would make the Parquet files unrealistically small.
+        path = many / original.parent.name / f"{serial:06d}-{original.stem}.jpg"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(with_comment(original.read_bytes(), f"{serial:06d}" + " " * (serial % 64)))
 
 
-def with_comment(jpeg: bytes, words: str) -> bytes:
-    """Return the same picture in other bytes: with a comment segment after its first marker."""
+def with_comment(jpeg: bytes, text: str) -> bytes:
+    """Return the same picture with different bytes: a comment segment is inserted after its first marker."""
     assert jpeg.startswith(_START_OF_IMAGE)
-    comment = words.encode()
+    comment = text.encode()
     segment = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
     return _START_OF_IMAGE + segment + jpeg[len(_START_OF_IMAGE) :]
 
 
 def watch(photos: Path, folder: Path, engine: str) -> Watched:
-    """Run the chain and look at its processes and temporary files every second."""
+    """Run the chain and sample its processes and temporary files every second."""
     out, watched = folder / "out", Watched()
     with tempfile.TemporaryDirectory(dir=folder, prefix="temp-") as temp:
         command = ["run", str(photos), str(out), "--model", FRUITNET, "--engine", engine, "--json"]
@@ -139,7 +140,7 @@ def watch(photos: Path, folder: Path, engine: str) -> Watched:
         assert run.returncode == 0, "the run failed"
         watched.manifest = json.load(run.stdout)
     shutil.rmtree(out)
-    print(_in_words(watched), file=sys.stderr, flush=True)
+    print(_summary(watched), file=sys.stderr, flush=True)
     return watched
 
 
@@ -149,7 +150,7 @@ def _sample(watched: Watched, pid: int) -> None:
         run = psutil.Process(pid)
         for process in [run, *run.children(recursive=True)]:
             with suppress(psutil.NoSuchProcess, psutil.ZombieProcess, psutil.AccessDenied):
-                # A page that n processes share counts a n-th in each: workers are forks of one another.
+                # PSS counts a page that n processes share as 1/n in each; workers are forks of one another.
                 held[_kind(process, pid)] += process.memory_full_info().pss / 1e6
                 watched.own_s[process.pid] = sum(process.cpu_times()[:2])
     for kind, mb in held.items():
@@ -169,14 +170,14 @@ def _busy_s() -> float:
 
 def _size_mb(folder: Path) -> float:
     total = 0
-    for place, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder):
         for name in names:
             with suppress(FileNotFoundError):
-                total += os.lstat(os.path.join(place, name)).st_size
+                total += os.lstat(os.path.join(parent, name)).st_size
     return total / 1e6
 
 
-def _in_words(run: Watched) -> str:
+def _summary(run: Watched) -> str:
     speed = f"{run.manifest['photos_per_s']:.0f} img/s featurizing, {run.n_photos / run.clock_s:.0f} in all"
     return f"{run.n_photos:,} photos: {speed}, {run.processor_ms:.2f} ms of processor each, others {run.others:.2f}"
 
@@ -185,8 +186,8 @@ def _table(many: Watched, few: list[Watched]) -> str:
     engine = many.manifest["settings"]["engine"]
     lines = [
         f"Engine: {engine}. Measured {time.strftime('%Y-%m-%d')} on {len(os.sched_getaffinity(0))} cores of "
-        f"{cpu_name()}; the few photos were run {N_ROUNDS} x before the many and {N_ROUNDS} x after: means, and in "
-        "brackets the range.",
+        f"{cpu_name()}; the few photos were run {N_ROUNDS} x before the many and {N_ROUNDS} x after: means, with "
+        "the range in brackets.",
         "",
         f"| | {few[0].n_photos:,} photos | {many.n_photos:,} photos | ratio |",
         "|---|---|---|---|",
@@ -195,15 +196,15 @@ def _table(many: Watched, few: list[Watched]) -> str:
     rows = {
         "featurize stage, img/s": ([run.manifest["photos_per_s"] for run in few], many.manifest["photos_per_s"]),
         "whole run from cold, img/s": ([r.n_photos / r.clock_s for r in few], many.n_photos / many.clock_s),
-        "processor a photo, ms": ([run.processor_ms for run in few], many.processor_ms),
-        "processors that others used": ([run.others for run in few], many.others),
+        "processor time per photo, ms": ([run.processor_ms for run in few], many.processor_ms),
+        "processors used by other programs": ([run.others for run in few], many.others),
     }
     for stage in spent[1][0]:
         rows[f"{stage}, s"] = ([run[stage] for run in spent[0]], spent[1][0][stage])
     for what, (values, value) in rows.items():
         own = f"{mean(values):.3g} ({min(values):.3g} to {max(values):.3g})"
         lines.append(f"| {what} | {own} | {value:.4g} | {value / mean(values):.2f} |")
-    lines += ["", "| memory, MB (PSS) | peak, few | peak, many | growth in 100,000 photos |", "|---|---|---|---|"]
+    lines += ["", "| memory, MB (PSS) | peak, few | peak, many | growth per 100,000 photos |", "|---|---|---|---|"]
     for kind in KINDS:
         peaks = max(max(run.memory_mb[kind]) for run in few), max(many.memory_mb[kind])
         lines.append(f"| {kind} | {peaks[0]:.0f} | {peaks[1]:.0f} | {many.growth_mb(kind):+.1f} |")

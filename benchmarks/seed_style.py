@@ -1,11 +1,11 @@
-"""The chain as student notebooks write it, to compare with: what a first version of this looks like.
+"""The same chain as typical student notebooks write it, for comparison.
 
     python -m benchmarks.seed_style PHOTOS OUT
 
-binaryFile through the JVM, `repartition`, a pandas UDF with one Keras `predict` a batch on broadcast
-weights, then Spark ML's StandardScaler and PCA. Keras runs on its OpenVINO backend, as ours is converted
-by, because no TensorFlow is needed for it; built channels-last, as Keras does by default; and in float32, as
-TensorFlow would, for both chains to give the same vectors (left alone this backend takes bf16: 0.98).
+binaryFile through the JVM, `repartition`, a pandas UDF with one Keras `predict` per batch on broadcast weights,
+then Spark ML's StandardScaler and PCA. Keras runs on its OpenVINO backend, which needs no TensorFlow;
+channels-last, Keras' default; and in float32 like TensorFlow, so that both chains give the same vectors (this
+backend's default is bf16, with a cosine of 0.98).
 """
 
 from __future__ import annotations

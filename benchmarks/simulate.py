@@ -1,9 +1,9 @@
-"""What 10^4 to 10^8 photos would take on 8 to 2,000 cores: arithmetic on what was measured here. Runs nothing.
+"""Estimate the time of runs on 10^4 to 10^8 photos with 8 to 2,000 cores. Computes only; runs nothing.
 
     python -m benchmarks.simulate [CHART.svg]
 
-The arithmetic is `verger.cloud.pricing.duration`'s, which `verger cost` uses too. Prints docs/scaling.md's tables,
-and draws hours against cores.
+The arithmetic is that of `verger.cloud.pricing.duration`, which `verger cost` uses too. Prints the tables of
+docs/scaling.md and draws hours against cores.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ USD_PER_CORE_HOUR = 0.05  # assumed
 
 
 def usd(job: Workload) -> dict[str, float]:
-    """Return what the run costs, by what is paid for."""
+    """Return the cost of a run, by billed item."""
     return {
         "GET": job.all_gets / 1000 * USD_PER_1000_GETS,
         "PUT, LIST": job.all_puts / 1000 * USD_PER_1000_PUTS,
@@ -38,27 +38,27 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def say_time(seconds: float) -> str:
-    """Return seconds, minutes or hours, whichever reads best."""
+def format_time(seconds: float) -> str:
+    """Return a duration in seconds, minutes or hours, depending on its size."""
     if seconds < 120:
         return f"{seconds:.{int(seconds < 10)}f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
 
 
 def hours_table() -> str:
-    """Whole runs of fruitnet: photos down, cores across."""
+    """Return a table of whole runs of fruitnet: a row per number of photos, a column per number of cores."""
     head = ["photos", *(f"{n:,} cores" for n in CORES), "tasks at 2,000 cores", "a task"]
     rows = []
     for n in PHOTOS:
         jobs = [Workload(n, cores) for cores in CORES]
         last = jobs[-1]
-        times = [say_time(3600 * hours(job)) for job in jobs]
-        rows.append([f"{n:,}", *times, f"{last.n_tasks:,}", say_time(last.task_s)])
+        times = [format_time(3600 * hours(job)) for job in jobs]
+        rows.append([f"{n:,}", *times, f"{last.n_tasks:,}", format_time(last.task_s)])
     return _table(head, rows)
 
 
 def stages_table(n_photos: int = 10**8) -> str:
-    """The stages of the largest run."""
+    """Return a table of the stages of the largest run."""
     jobs = {
         "fruitnet, 64 cores": Workload(n_photos, 64),
         "fruitnet, 2,000 cores": Workload(n_photos, 2_000),
@@ -66,15 +66,17 @@ def stages_table(n_photos: int = 10**8) -> str:
         "MobileNetV2, 2,000, packed": Workload(n_photos, 2_000, MEASURED.mobilenet_ms, is_packed=True),
     }
     stages = {name: stages_s(job) for name, job in jobs.items()}
-    rows = [[stage, *(say_time(spent[stage]) for spent in stages.values())] for stage in stages_s(Workload(1, 1))]
-    rows += [["**all**", *(f"**{say_time(sum(spent.values()))}**" for spent in stages.values())]]
+    rows = [
+        [stage, *(format_time(spent[stage]) for spent in stages.values())] for stage in stages_s(Workload(1, 1))
+    ]
+    rows += [["**all**", *(f"**{format_time(sum(spent.values()))}**" for spent in stages.values())]]
     costs = [usd(job) for job in jobs.values()]
     rows += [[f"USD: {what}", *(f"{cost[what]:,.2f}" for cost in costs)] for what in costs[0]]
     return _table([f"{n_photos:,} photos", *jobs], rows)
 
 
 def chart() -> str:
-    """Return an SVG of hours against cores, both in powers, a line a number of photos; dashed where packed."""
+    """Return an SVG of hours against cores, on logarithmic axes, a line per number of photos; dashed if packed."""
     cores = [2**i for i in range(3, 12)]
     lines = [_text(_WIDTH / 2, _HEIGHT - 8, "cores"), _text(_WIDTH / 2, 16, _TITLE)]
     for count in cores:
@@ -108,9 +110,9 @@ def _point(n_cores: float, time_h: float) -> tuple[float, float]:
 
 
 def _path(points: list[tuple[float, float]], colour: str, *, is_dashed: bool = False) -> str:
-    told = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    coordinates = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     dashes = ' stroke-dasharray="5 4"' if is_dashed else ""
-    return f'<polyline points="{told}" fill="none" stroke="{colour}" stroke-width="1.5"{dashes}/>'
+    return f'<polyline points="{coordinates}" fill="none" stroke="{colour}" stroke-width="1.5"{dashes}/>'
 
 
 def _text(x: float, y: float, words: object, colour: str = "#333") -> str:

@@ -1,6 +1,6 @@
-"""Execute notebooks/verger.ipynb from top to bottom: `python -m notebooks.execute` (make notebook) for a commit.
+"""Execute notebooks/verger.ipynb from top to bottom: `python -m notebooks.execute` (make notebook) before a commit.
 
-What changes from run to run without meaning anything (times, versions, what Spark says on stderr) is not kept.
+Output that changes from run to run without a meaning (times, versions, Spark's messages on stderr) is removed.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _METADATA = {
 
 
 def execute(target: Path, folder: Path, **parameters: Any) -> None:
-    """Execute the notebook in `folder` with the Python that runs this, and write it with its outputs to `target`.
+    """Execute the notebook in `folder` with the current Python, and write it with its outputs to `target`.
 
-    Raises papermill's PapermillExecutionError where a cell fails.
+    Raises papermill's PapermillExecutionError if a cell fails.
     """
     papermill.execute_notebook(
         str(NOTEBOOK),
@@ -37,7 +37,7 @@ def execute(target: Path, folder: Path, **parameters: Any) -> None:
 
 
 def clean(notebook: Any) -> Any:
-    """Return a notebook less what says when, where and by whom it was executed."""
+    """Return a notebook without the metadata of its execution: times, machine, user."""
     notebook.metadata = nbformat.from_dict(_METADATA)
     for cell in notebook.cells:
         tags = [tag for tag in cell.metadata.get("tags", []) if tag == "parameters"]
@@ -48,7 +48,7 @@ def clean(notebook: Any) -> Any:
 
 
 def main() -> None:
-    """Execute the notebook as it is, on renders, and put it back with its outputs."""
+    """Execute the notebook on renders, and save it with its outputs."""
     with tempfile.TemporaryDirectory(prefix="verger-notebook-") as folder:
         executed = Path(folder) / "executed.ipynb"
         execute(executed, Path(folder))

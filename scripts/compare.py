@@ -1,4 +1,4 @@
-"""Compare two results of `verger run`: `python -m scripts.compare RESULT OTHER`. Exit code 1 where they differ."""
+"""Compare two results of `verger run`: `python -m scripts.compare RESULT OTHER`. Exit code 1 if they differ."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TABLES = ("features", "rejected", "components")
 
 
 def main() -> int:
-    """Print how long each run took on which engine, and whether their tables are equal to the last bit."""
+    """Print the engine and duration of each run, and whether their tables are equal to the last bit."""
     results = [Path(name) for name in sys.argv[1:3]]
     for result in results:
         manifest = json.loads((result / "manifest.json").read_text())

@@ -1,1 +1,1 @@
-"""The recipe of `fruitnet`, the network that ships with verger: see README.md in this folder."""
+"""The training recipe of `fruitnet`, the bundled network: see README.md in this folder."""

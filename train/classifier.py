@@ -1,10 +1,10 @@
-"""Train the classifier that ships with fruitnet.
+"""Train the classifier that is bundled with fruitnet.
 
     python -m train.classifier WORK [--data ../shared/data]
 
-It names taxa (verger.kernel.classifier.taxonomy): Fruits-360's training split, the shop photos' training split,
-renders, and the augmented views of both that fruitnet itself learnt from, so that fruits known only on white are
-known on other backgrounds too. `verger train` does the rest.
+Its labels are taxa (verger.kernel.classifier.taxonomy). It is trained with `verger train` on Fruits-360's
+training split, the shop photos' training split, renders, and the augmented views that fruitnet was trained on.
+With these views it recognises fruits on other backgrounds even if there are only photos on white.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ MODELS = Path(__file__).parent.parent / "src" / "verger" / "models"
 N_VIEWS = 12_000
 _RENDER = "render "
 _N_SHELVES = 5
-# From 0.00003 to 0.003 the cross-validated accuracy is the same to within its standard error (80.5 to 80.6 %), the
-# log loss falls from 0.99 to 0.76; at 0.03 both are worse.
+# From 0.00003 to 0.003 the cross-validated accuracy stays within its standard error (80.5 to 80.6 %), and the log
+# loss falls from 0.99 to 0.76; at 0.03 both are worse.
 _OPTIONS = ("--regularisation", "0.003", "--accuracy", "0.9", "--group", "regex:^([^/]+)/")
 
 Pixels = Any
@@ -47,27 +47,27 @@ Example = tuple[str, str, Pixels]  # path, taxon, pixels
 def main() -> None:
     """Parse the command line, train, and put the classifier into the package."""
     parser = argparse.ArgumentParser(prog="python -m train.classifier")
-    parser.add_argument("work", type=Path, help="the folder that train.fruitnet filled")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="where the archives lie")
+    parser.add_argument("work", type=Path, help="the WORK folder of train.fruitnet")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the archives")
     chosen = parser.parse_args()
     photos = read_all(chosen.data)
     result, out = chosen.work / "classifier-features", chosen.work / "classifier"
     write_features([*whole_photos(photos), *pool_views(photos, chosen.work / "pool")], result)
-    words = ("-m", "verger", "train", str(result), str(out), "--overwrite", *_OPTIONS)
-    subprocess.run([sys.executable, *words], check=True)
+    arguments = ("-m", "verger", "train", str(result), str(out), "--overwrite", *_OPTIONS)
+    subprocess.run([sys.executable, *arguments], check=True)
     trained = load_classifier(out)
     replace(trained, about=trained.about | {"taxonomy": True}).save(MODELS / FRUITNET / FILE_NAME)
 
 
 def groups_of(photos: list[Photo]) -> list[str]:
-    """Return what a photo must not be parted from: its film, or its shelf (see deal_folds)."""
+    """Return each photo's group, which cross-validation must not split: its film, or its shelf (see deal_folds)."""
     shelves = deal_folds([photo.path for photo in photos], _N_SHELVES)
     films = (group_of(photo.path, FRAME_PATTERN) for photo in photos)
     return [f"shelf{shelf}" if film is None else f"film{film}" for film, shelf in zip(films, shelves, strict=True)]
 
 
 def whole_photos(photos: Photos) -> Iterator[Example]:
-    """Yield every photo and render as it is, but the shop photos kept for judging."""
+    """Yield every photo and render unchanged, except the shop photos held out for evaluation."""
     fruits, shop = photos.subjects.fruits, photos.subjects.shop
     is_kept = np.append(np.ones(len(fruits), bool), ~held_out(shop, None))
     for photo, group in compress(zip(fruits + shop, groups_of(fruits) + groups_of(shop), strict=True), is_kept):
@@ -76,7 +76,7 @@ def whole_photos(photos: Photos) -> Iterator[Example]:
 
 
 def pool_views(photos: Photos, folder: Path) -> Iterator[Example]:
-    """Yield labelled views of a pool, each with its shop photo's shelf, or its label's first film."""
+    """Yield labelled views of a pool, each in the group of its shop photo's shelf, or in the group `film`."""
     pool = load_pool(folder)
     shelves = groups_of(photos.subjects.shop)
     rows = pool.rows_without(held_out(photos.subjects.shop, None))
@@ -89,7 +89,7 @@ def pool_views(photos: Photos, folder: Path) -> Iterator[Example]:
 
 
 def taxon_name(label: str, *, is_shop: bool) -> str:
-    """Return the taxon that a label of the training photos means."""
+    """Return the name of the taxon for a label of the training photos."""
     is_render = label.startswith(_RENDER)
     source = "grocery" if is_shop else "render" if is_render else "fruits360"
     taxon = taxon_of(label.removeprefix(_RENDER), source)
@@ -98,7 +98,7 @@ def taxon_name(label: str, *, is_shop: bool) -> str:
 
 
 def write_features(examples: Iterable[Example], folder: Path) -> None:
-    """Write what `verger features` would of these pictures with fruitnet."""
+    """Write fruitnet's features of these pictures, in the format of `verger features`."""
     extractor = Extractor(prepare_network(NetworkSpec(FRUITNET)))
     shutil.rmtree(folder, ignore_errors=True)
     rows = ((path, label, extractor(pixels)) for path, label, pixels in examples)

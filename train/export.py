@@ -1,4 +1,4 @@
-"""Put a trained fruitnet into the package.
+"""Export a trained fruitnet into the package.
 
     python -m train.export WORK/all [FOLDER]
 
@@ -18,25 +18,25 @@ from typing import Any
 import numpy as np
 
 PACKAGE = Path(__file__).parent.parent / "src" / "verger" / "models" / "fruitnet"
-_LOWEST_COSINE = 0.9995  # of half-precision weights against the trained ones
+_LOWEST_COSINE = 0.9995  # between features of half-precision weights and of the trained ones
 
 
 def export(stage: Path, folder: Path) -> None:
-    """Write graph.xml, graph.bin and network.json; raises AssertionError where they are not what was trained."""
+    """Write graph.xml, graph.bin and network.json; raises AssertionError where they differ too much."""
     os.environ["KERAS_BACKEND"] = "openvino"
     import openvino as ov
 
     from train.network import build_backbone
     from verger.kernel.networks import convert
 
-    with np.load(stage / "backbone.npz") as kept:
-        weights = [kept[name] for name in sorted(kept.files) if name.startswith("weight_")]
-        views, features = kept["views"], kept["features"]
+    with np.load(stage / "backbone.npz") as saved:
+        weights = [saved[name] for name in sorted(saved.files) if name.startswith("weight_")]
+        views, features = saved["views"], saved["features"]
     size_px = views.shape[1]
     backbone = build_backbone(size_px, is_channels_first=True)
     backbone.set_weights(weights)
-    with tempfile.TemporaryDirectory() as beside:
-        graph = convert.with_pixels_in(convert.export_keras(backbone, Path(beside)), "tf")
+    with tempfile.TemporaryDirectory() as temporary:
+        graph = convert.with_pixels_in(convert.export_keras(backbone, Path(temporary)), "tf")
     folder.mkdir(parents=True, exist_ok=True)
     ov.save_model(graph, str(folder / "graph.xml"), compress_to_fp16=True)
     about = {
@@ -56,7 +56,7 @@ def _check(folder: Path, views: Any, features: Any) -> None:
     extractor = Extractor(read_network(folder, "fruitnet", "f32"))
     ours = np.stack([extractor(view) for view in views])
     cosine = (ours * features).sum(1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(features, axis=1)
-    print(f"cosine to the trained network: {cosine.min():.6f} at least")
+    print(f"lowest cosine to the trained network: {cosine.min():.6f}")
     assert cosine.min() >= _LOWEST_COSINE
 
 

@@ -2,9 +2,9 @@
 
     python -m train.fruitnet WORK [--data ../shared/data] [--fold 0]
 
-Views of white-background fruits and of shop photos are made once, with what the teacher sees in each, and kept
-in WORK; then the student learns from them. Needs `pip install 'verger[train]'` and MobileNetV2's ImageNet
-weights, the teacher, in Keras' cache.
+Views of fruits on white and of shop photos are made once, with the teacher's vector of each, and stored in
+WORK; then the student is trained on them. Needs `pip install 'verger[train]'`, and the weights of the teacher
+(MobileNetV2 with ImageNet) in Keras' cache.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 SEED = 1
 SIZE_PX = 96
 _RENDERS_PER_KIND = 100
-_RENDERS_SEED = 1000  # `verger sample` begins at 0: the demo shows other fruit
+_RENDERS_SEED = 1000  # `verger sample` starts at 0, so the demo has different renders
 
 VIEWS = Mixture(on_white=6_000, on_background=12_000, pile=8_000, shop=30_000, wild=26_000, mixed=38_000)
 N_EPOCHS = 18
-N_FOLD_EPOCHS = 5  # a fold's student is there to be judged, not shipped
+N_FOLD_EPOCHS = 5  # a fold's student is only used for evaluation
 
 
 @dataclass(frozen=True)
 class Photos:
-    """All that views are made of: fruits on white with renders, and the shop photos."""
+    """The source photos of the views: fruits on white including renders, and the shop photos."""
 
     subjects: Subjects
     fruit_names: list[str]
@@ -46,7 +46,7 @@ class Photos:
 
     @property
     def shape(self) -> Shape:
-        """The sizes of the student's heads."""
+        """Sizes of the student's heads."""
         from train.student import Shape
 
         return Shape(len(self.fruit_names), len(self.shop_names))
@@ -62,7 +62,7 @@ def read_all(data: Path) -> Photos:
 
 
 def held_out(shop: list[Photo], fold: int | None) -> npt.NDArray[np.bool_]:
-    """Tell which shop photos a student must not see: those of `fold`, or the validation split."""
+    """Return a mask of the shop photos held out from training: those of `fold`, or the validation split."""
     paths = [photo.path for photo in shop]
     return np.array(["/val/" in path for path in paths]) if fold is None else deal_folds(paths) == fold
 
@@ -80,7 +80,7 @@ def _numbered(photos: list[Photo]) -> tuple[list[str], npt.NDArray[np.int64]]:
 
 
 def train(work: Path, data: Path, fold: int | None) -> None:
-    """Make the views and train on them, unless WORK holds them already; leave WORK/all/backbone.npz."""
+    """Make the views unless WORK contains them, train on them, and write WORK/all/backbone.npz."""
     import keras
 
     from train.student import Stage, build_student, fit, save_backbone
@@ -88,20 +88,20 @@ def train(work: Path, data: Path, fold: int | None) -> None:
     photos = read_all(data)
     pool = make_pool(work / "pool", photos.subjects, VIEWS, SEED)
     rows = pool.rows_without(held_out(photos.subjects.shop, fold))
-    where = work / ("all" if fold is None else f"fold-{fold}")
+    folder = work / ("all" if fold is None else f"fold-{fold}")
     n_epochs = N_EPOCHS if fold is None else N_FOLD_EPOCHS
     keras.utils.set_random_seed(SEED)
     student = build_student(SIZE_PX, photos.shape)
-    fit(student, pool, rows, Stage(SIZE_PX, n_epochs, 2e-3, SEED), where)
-    save_backbone(student, pool, where)
+    fit(student, pool, rows, Stage(SIZE_PX, n_epochs, 2e-3, SEED), folder)
+    save_backbone(student, pool, folder)
 
 
 def main() -> None:
     """Parse the command line and train."""
-    told, _, rest = (__doc__ or "").partition("\n")
-    parser = argparse.ArgumentParser(prog="python -m train.fruitnet", description=told, epilog=rest)
+    summary, _, rest = (__doc__ or "").partition("\n")
+    parser = argparse.ArgumentParser(prog="python -m train.fruitnet", description=summary, epilog=rest)
     parser.add_argument("work", type=Path, help="folder for pools, weights and logs: 15 GB")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="where the archives lie")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the archives")
     parser.add_argument("--fold", type=int, choices=range(N_FOLDS), help="hold out this fold of all shop photos")
     chosen = parser.parse_args()
     os.environ["KERAS_BACKEND"] = "tensorflow"

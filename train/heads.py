@@ -1,7 +1,7 @@
-"""What the teacher would name a view: a linear head on its vectors, fitted to a pool's labels.
+"""A linear classifier on the teacher's vectors, fitted to a pool's labels.
 
-Its soft answers teach the student more than bare labels do (Hinton, Vinyals and Dean 2015, arXiv:1503.02531),
-and there is one for mixed views too.
+Its softened predictions are better training targets than labels (Hinton, Vinyals and Dean 2015, arXiv:1503.02531),
+and exist for mixed views too.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class Head:
     bias: Floats
 
     def __call__(self, teacher: Floats) -> Floats:
-        """Return (n, n_classes) shares, softened: what else a view resembles is what the student learns from."""
+        """Return (n, n_classes) softened probabilities, which also show what else a view resembles."""
         logits = (teacher @ self.kernel + self.bias) / _TEMPERATURE
-        answer = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(answer / answer.sum(axis=1, keepdims=True))
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
 
 def fit_head(teacher: Floats, labels: Labels, n_classes: int) -> Head:
-    """Fit on the labelled ones of (n, n_teacher) standardised vectors; without any, every answer is alike."""
+    """Fit on the labelled rows of (n, n_teacher) standardised vectors; without labels all classes are equal."""
     rows = np.flatnonzero(labels != NO_LABEL)
     if not len(rows):
         return Head(np.zeros((teacher.shape[1], n_classes), np.float32), np.zeros(n_classes, np.float32))

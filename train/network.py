@@ -1,8 +1,9 @@
 """fruitnet's architecture: a small stack of fused inverted residuals.
 
 Each block is a full 3 x 3 convolution that widens and a 1 x 1 that narrows again, as in the early stages of
-EfficientNetV2 (Tan and Le 2021, arXiv:2104.00298). There are no depthwise convolutions: on a processor they
-train four times as slowly as dense ones of the same inference time (docs/adr/0005).
+EfficientNetV2 (Tan and Le 2021, arXiv:2104.00298). There are no depthwise convolutions: on a processor their
+training is four times as slow as that of dense ones with the same inference time
+(docs/adr/0005-dense-convolutions-for-fruitnet.md).
 """
 
 from __future__ import annotations

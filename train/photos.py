@@ -1,4 +1,4 @@
-"""The photos fruitnet learns from, read once into memory."""
+"""The training photos of fruitnet, read into memory once."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def read_archive(archive: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def read_photos(archive: Path) -> list[Photo]:
-    """Return the photos of an archive, the large ones shrunk to a short side of `SHORT_SIDE_PX`."""
+    """Return the photos of an archive; large ones are resized to a short side of `SHORT_SIDE_PX`."""
     return [Photo(path, Path(path).parent.name, _pixels(data)) for path, data in read_archive(archive)]
 
 
 def read_folder(folder: Path, prefix: str) -> list[Photo]:
-    """Return the JPEGs of a folder of folders, their labels after a prefix."""
+    """Return the JPEGs below a folder; their label is `prefix` and the name of their folder."""
     files = sorted(folder.rglob("*.jpg"))
     return [Photo(str(file), prefix + file.parent.name, _pixels(file.read_bytes())) for file in files]
 
@@ -57,7 +57,7 @@ def _pixels(data: bytes) -> RGB:
 
 
 def deal_folds(paths: list[str], n_folds: int = N_FOLDS) -> npt.NDArray[np.int64]:
-    """Return each photo's fold, 0 to n_folds - 1: within a label the photos, by name, are dealt out in runs.
+    """Return each photo's fold, 0 to n_folds - 1: each label's photos, sorted by name, are split into runs.
 
     Photos with neighbouring numbers show the same shelf, so a run of them stays in one fold.
     """

@@ -1,8 +1,8 @@
-"""A pool of augmented views and what the teacher sees in each.
+"""A pool of augmented views, with the teacher's vector of each.
 
-The teacher (MobileNetV2 with ImageNet weights at 224 pixels, through verger's own kernel) looks at exactly
-the view that the student will learn from: a consistent teacher (Beyer et al. 2022, arXiv:2106.05237). It is
-five times as slow as the student, so its vectors are kept and each view is learnt from several times.
+The teacher (MobileNetV2 with ImageNet weights at 224 pixels, computed with verger's own kernel) gets exactly
+the view that the student is trained on: a consistent teacher (Beyer et al. 2022, arXiv:2106.05237). It is five
+times as slow as the student, so its vectors are stored and each view is used in several epochs.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ RGB = npt.NDArray[np.uint8]
 NO_LABEL = -1
 NO_PHOTO = -1
 _CHUNK = 256
-# What mixed views are made of, and how often.
+# The kinds of views in a mixed view, and their probabilities.
 _MIXED = ("shop", "wild", "on_background", "pile")
 _MIXED_SHARES = (0.37, 0.33, 0.22, 0.08)
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """How many views of each kind a pool holds; `wild` and `mixed` ones have no label."""
+    """Number of views of each kind in a pool; `wild` and `mixed` ones have no label."""
 
     on_white: int = 0
     on_background: int = 0
@@ -58,7 +58,7 @@ class Mixture:
 
 @dataclass(frozen=True)
 class Subjects:
-    """What views are made of: fruits on white and shop photos, with the number of each one's label."""
+    """The source photos of views: fruits on white and shop photos, with the number of each photo's label."""
 
     fruits: list[Photo]
     fruit_labels: npt.NDArray[np.int64]
@@ -70,7 +70,7 @@ class Subjects:
 class Pool:
     """N views (N, 128, 128, 3) uint8, teacher vectors (N, 1280) float16, labels (N,), NO_LABEL where none.
 
-    `sources` (N, 2) are the shop photos, by number, that a view shows something of; NO_PHOTO where none.
+    `sources` (N, 2) are the numbers of the shop photos that a view shows parts of; NO_PHOTO where none.
     """
 
     views: npt.NDArray[np.uint8]
@@ -80,20 +80,22 @@ class Pool:
     sources: npt.NDArray[np.int64]
 
     def rows_without(self, is_held_out: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-        """Return the rows of the views that show nothing of the shop photos held out, a flag for each."""
-        shows = np.append(is_held_out, False)[self.sources]  # NO_PHOTO is the last
-        return np.flatnonzero(~shows.any(axis=1))
+        """Return the rows of the views without parts of held-out shop photos; `is_held_out` has a flag for each."""
+        shows_held_out = np.append(is_held_out, False)[self.sources]  # index NO_PHOTO is the last, False
+        return np.flatnonzero(~shows_held_out.any(axis=1))
 
 
 def load_pool(folder: Path) -> Pool:
-    """Return the pool kept in `folder`, its views read from disk as they are needed."""
-    views, teacher, told = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("views", "teacher", "told"))
-    told = np.array(told)
-    return Pool(views, teacher, told[:, 0], told[:, 1], told[:, 2:])
+    """Return the pool stored in `folder`; its views are memory-mapped."""
+    views, teacher, origins = (
+        np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("views", "teacher", "origins")
+    )
+    origins = np.array(origins)
+    return Pool(views, teacher, origins[:, 0], origins[:, 1], origins[:, 2:])
 
 
 def make_pool(folder: Path, subjects: Subjects, mixture: Mixture, seed: int) -> Pool:
-    """Make, keep in `folder`, and return a pool; a pool that is there already is taken as it is."""
+    """Return the pool in `folder`; make it first if the folder has none."""
     if not (folder / "done.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
         _fill(folder, subjects, mixture, seed)
@@ -108,23 +110,23 @@ def _fill(folder: Path, subjects: Subjects, mixture: Mixture, seed: int) -> None
     network = prepare_network(NetworkSpec(model="MobileNetV2"))
     views = np.lib.format.open_memmap(folder / "views.npy", "w+", np.uint8, (n, VIEW_PX, VIEW_PX, 3))
     teacher = np.lib.format.open_memmap(folder / "teacher.npy", "w+", np.float16, (n, network.n_features))
-    told = np.zeros((n, 4), np.int64)
+    origins = np.zeros((n, 4), np.int64)
     chunks = [(start, list(kinds[start : start + _CHUNK]), seed) for start in range(0, n, _CHUNK)]
-    fork = multiprocessing.get_context("fork")  # the subjects, a gigabyte, are shared as they are
+    fork = multiprocessing.get_context("fork")  # shares the subjects, a gigabyte, without a copy
     with ProcessPoolExecutor(os.cpu_count(), fork, _start, (subjects, network)) as workers:
-        for (start, _, _), (some_views, some_vectors, some_told) in zip(
+        for (start, _, _), (some_views, some_vectors, some_origins) in zip(
             chunks, workers.map(_chunk, chunks), strict=True
         ):
             part = slice(start, start + len(some_views))
-            views[part], teacher[part], told[part] = some_views, some_vectors, some_told
+            views[part], teacher[part], origins[part] = some_views, some_vectors, some_origins
             print(f"\rviews {part.stop:,} of {n:,}", end="", flush=True)
     print()
-    np.save(folder / "told.npy", told)
+    np.save(folder / "origins.npy", origins)
 
 
 @dataclass(frozen=True)
 class _View:
-    """A view, 128 or 224 pixels square, and what is known of it."""
+    """A view, 128 or 224 pixels square, with its labels and the shop photos in it."""
 
     pixels: RGB
     fruit: int = NO_LABEL
@@ -133,12 +135,12 @@ class _View:
     other_source: int = NO_PHOTO
 
     @property
-    def told(self) -> tuple[int, int, int, int]:
+    def origin(self) -> tuple[int, int, int, int]:
         return self.fruit, self.shop, self.source, self.other_source
 
 
 class _Maker:
-    """Makes views in one process."""
+    """Maker of views in one process."""
 
     def __init__(self, subjects: Subjects, network: Network) -> None:
         self.subjects = subjects
@@ -154,7 +156,7 @@ class _Maker:
         return self._fruit(kind, rng)
 
     def _mixed(self, rng: np.random.Generator) -> _View:
-        """Two views over each other, of one photo at most each."""
+        """Return a mixture of two views, each with at most one shop photo."""
         one, other = (self.view(str(kind), rng) for kind in rng.choice(_MIXED, 2, p=_MIXED_SHARES))
         size_px = max(one.pixels.shape[0], other.pixels.shape[0])
         sides = [_resized(view.pixels, size_px, cv2.INTER_CUBIC) for view in (one, other)]
@@ -192,7 +194,7 @@ _maker: _Maker
 
 
 def _start(subjects: Subjects, network: Network) -> None:
-    global _maker  # one a worker process
+    global _maker  # one per worker process
     _maker = _Maker(subjects, network)
 
 
@@ -204,7 +206,7 @@ def _chunk(chunk: tuple[int, list[str], int]) -> tuple[RGB, npt.NDArray[np.float
     return (
         np.stack([_resized(view.pixels, VIEW_PX, cv2.INTER_AREA) for view in views]),
         np.stack(vectors).astype(np.float16),
-        np.array([view.told for view in views], np.int64),
+        np.array([view.origin for view in views], np.int64),
     )
 
 

@@ -1,4 +1,4 @@
-"""Feature vectors written down as `verger features` writes them, for `verger train` and `verger evaluate`."""
+"""Write feature vectors in the format of `verger features`, for `verger train` and `verger evaluate`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Row = tuple[str, str, Any]
 
 
 def write_result(rows: Iterable[Row], model: str, folder: Path) -> None:
-    """Write (path, label, features) rows, and the manifest that tells whose features they are, into `folder`."""
+    """Write (path, label, features) rows, and a manifest that names the network, into `folder`."""
     (folder / "features").mkdir(parents=True)
     columns = dict(zip(_SCHEMA.names, zip(*rows, strict=True), strict=True))
     table = pa.Table.from_pydict({name: list(values) for name, values in columns.items()}, _SCHEMA)

@@ -1,4 +1,4 @@
-"""The student: fruitnet with three heads, taught by the teacher's vectors, its answers, and labels."""
+"""The student: fruitnet with three heads, trained on the teacher's vectors and predictions, and on labels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WEIGHTS = "best.weights.h5"
 
 @dataclass(frozen=True)
 class Stage:
-    """One stretch of training: input size in pixels, passes over the pool, highest learning rate."""
+    """A stage of training: input size in pixels, epochs, highest learning rate, seed."""
 
     size_px: int
     n_epochs: int
@@ -31,7 +31,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Shape:
-    """How many fruit labels, shop labels and teacher features there are."""
+    """Numbers of fruit labels, shop labels and teacher features."""
 
     n_fruits: int
     n_shop: int
@@ -60,21 +60,21 @@ def backbone_of(student: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What the student is to say of each view of a pool: arrays a row a view."""
+class Targets:
+    """Training targets for each view of a pool: arrays with a row per view."""
 
     teacher: npt.NDArray[np.float32]
     fruit: npt.NDArray[np.float16]
     shop: npt.NDArray[np.float16]
 
     def of(self, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.float32]]:
-        """Return the right answers for a batch."""
-        told: dict[str, npt.NDArray[Any]] = {"teacher": self.teacher, "fruit": self.fruit, "shop": self.shop}
-        return {name: answers[rows].astype(np.float32) for name, answers in told.items()}
+        """Return the targets of a batch."""
+        heads: dict[str, npt.NDArray[Any]] = {"teacher": self.teacher, "fruit": self.fruit, "shop": self.shop}
+        return {name: values[rows].astype(np.float32) for name, values in heads.items()}
 
 
-def prepare_lesson(pool: Pool, rows: npt.NDArray[np.int64], shape: Shape) -> Lesson:
-    """Fit the teacher's heads on `rows`, and write down what it says of every view."""
+def prepare_targets(pool: Pool, rows: npt.NDArray[np.int64], shape: Shape) -> Targets:
+    """Fit the teacher's heads on `rows`, and return the targets of every view."""
     teacher = np.asarray(pool.teacher, np.float32)
     mean, scale = teacher[rows].mean(axis=0), teacher[rows].std(axis=0) + 0.05
     teacher -= mean
@@ -84,18 +84,18 @@ def prepare_lesson(pool: Pool, rows: npt.NDArray[np.int64], shape: Shape) -> Les
     has_label = np.flatnonzero(pool.fruit != NO_LABEL)
     fruit[has_label] /= 2
     fruit[has_label, pool.fruit[has_label]] += 0.5
-    return Lesson(teacher, fruit.astype(np.float16), shop.astype(np.float16))
+    return Targets(teacher, fruit.astype(np.float16), shop.astype(np.float16))
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Batches of a pool's views, mirrored and shifted a little anew each time."""
+    """Batches of a pool's views, randomly mirrored and shifted in each epoch."""
 
     def __init__(
-        self, pool: Pool, rows: npt.NDArray[np.int64], stage: Stage, lesson: Lesson, *, is_training: bool
+        self, pool: Pool, rows: npt.NDArray[np.int64], stage: Stage, targets: Targets, *, is_training: bool
     ) -> None:
         super().__init__(workers=2 if is_training else 1, max_queue_size=16)
         self._pool, self._rows, self._stage, self._is_training = pool, rows, stage, is_training
-        self._lesson = lesson
+        self._targets = targets
         self._epoch = -1
         self.on_epoch_end()
 
@@ -103,7 +103,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         return len(self._rows) // _BATCH
 
     def on_epoch_end(self) -> None:
-        """Deal the views anew."""
+        """Shuffle the views."""
         self._epoch += 1
         if self._is_training:
             self._rows = np.random.default_rng([self._stage.seed, self._epoch]).permutation(self._rows)
@@ -112,7 +112,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         rows = np.sort(self._rows[index * _BATCH : (index + 1) * _BATCH])
         rng = np.random.default_rng([self._stage.seed, self._epoch, index])
         pixels = [self._pixels(self._pool.views[row], rng) for row in rows]
-        return np.stack(pixels).astype(np.float32), self._lesson.of(rows)
+        return np.stack(pixels).astype(np.float32), self._targets.of(rows)
 
     def _pixels(self, view: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
         size_px = self._stage.size_px
@@ -127,13 +127,13 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
 
 
 def fit(student: Any, pool: Pool, rows: npt.NDArray[np.int64], stage: Stage, folder: Path) -> None:
-    """Train in place on `rows` of a pool; the best weights by validation loss and the log go to `folder`."""
+    """Train in place on `rows` of a pool; write the weights of the best epoch and the log to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = np.random.default_rng(stage.seed).permutation(rows)
     n_held_out = max(_BATCH, len(rows) // 50)
     n_fruits, n_shop = (student.get_layer(name).units for name in ("fruit", "shop"))
-    lesson = prepare_lesson(pool, rows[n_held_out:], Shape(n_fruits, n_shop))
-    batches = Batches(pool, rows[n_held_out:], stage, lesson, is_training=True)
+    targets = prepare_targets(pool, rows[n_held_out:], Shape(n_fruits, n_shop))
+    batches = Batches(pool, rows[n_held_out:], stage, targets, is_training=True)
     n_steps = len(batches) * stage.n_epochs
     rate = keras.optimizers.schedules.CosineDecay(
         stage.learning_rate / 20, n_steps, warmup_target=stage.learning_rate, warmup_steps=n_steps // 15
@@ -151,13 +151,13 @@ def fit(student: Any, pool: Pool, rows: npt.NDArray[np.int64], stage: Stage, fol
     best = folder / WEIGHTS
     student.fit(
         batches,
-        validation_data=Batches(pool, rows[:n_held_out], stage, lesson, is_training=False),
+        validation_data=Batches(pool, rows[:n_held_out], stage, targets, is_training=False),
         epochs=stage.n_epochs,
         verbose=2,
         callbacks=[
             keras.callbacks.ModelCheckpoint(best, save_best_only=True, save_weights_only=True),
             keras.callbacks.CSVLogger(folder / "log.csv", append=True),
-            # A training that was stopped goes on after its last whole epoch.
+            # An interrupted training continues after its last complete epoch.
             keras.callbacks.BackupAndRestore(folder / "backup"),
         ],
     )
@@ -165,10 +165,10 @@ def fit(student: Any, pool: Pool, rows: npt.NDArray[np.int64], stage: Stage, fol
 
 
 def save_backbone(student: Any, pool: Pool, folder: Path) -> None:
-    """Write backbone.npz: its weights in order, and what it makes of a few views, to check the export by."""
+    """Write backbone.npz: the weights in order, and the features of a few views, to check the export with."""
     backbone = backbone_of(student)
     size_px = backbone.input_shape[1]
-    some = [cv2.resize(view, (size_px, size_px), interpolation=cv2.INTER_AREA) for view in pool.views[:16]]
-    features = backbone.predict(np.stack(some).astype(np.float32) / 127.5 - 1, verbose=0)
+    views = [cv2.resize(view, (size_px, size_px), interpolation=cv2.INTER_AREA) for view in pool.views[:16]]
+    features = backbone.predict(np.stack(views).astype(np.float32) / 127.5 - 1, verbose=0)
     weights = {f"weight_{i:03d}": array for i, array in enumerate(backbone.get_weights())}
-    np.savez(folder / "backbone.npz", views=np.stack(some), features=features, **weights)
+    np.savez(folder / "backbone.npz", views=np.stack(views), features=features, **weights)

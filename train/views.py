@@ -1,7 +1,6 @@
-"""Augmented views: what a white-background fruit, or a shop photo, may look like on somebody's phone.
+"""Augmented views of fruits on white and of shop photos, similar to photos from a user's phone.
 
-All views are `VIEW_PX` square, RGB uint8. Every function draws from the generator it is given and from
-nothing else.
+All views are `VIEW_PX` square, RGB uint8. Random numbers come only from the generator that a function is given.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ cv2.setNumThreads(1)
 
 
 def cut_out(pixels: RGB) -> RGBA:
-    """Return a fruit photographed on white with an alpha channel that is 0 on the white around it.
+    """Return a fruit photographed on white, with an alpha channel that is 0 on the white background.
 
-    White that does not reach the border (a highlight) stays.
+    White that is not connected to the border, such as a highlight, is kept.
     """
     is_white = np.pad((pixels.min(axis=2) > _WHITE).astype(np.uint8), 1, constant_values=1)
     cv2.floodFill(is_white, None, (0, 0), 2)
@@ -38,7 +37,7 @@ def cut_out(pixels: RGB) -> RGBA:
 
 
 def on_white(pixels: RGB, rng: Random) -> RGB:
-    """The photo itself, moved, turned and scaled a little, the white kept white."""
+    """Return the photo slightly moved, rotated and scaled, on white."""
     side = max(pixels.shape[:2])
     scale = VIEW_PX / side * rng.uniform(0.85, 1.2)
     view = _warp(pixels, scale, rng.normal(0, 6), VIEW_PX / 2 + rng.uniform(-6, 6, 2), (VIEW_PX, VIEW_PX), 255)
@@ -46,7 +45,7 @@ def on_white(pixels: RGB, rng: Random) -> RGB:
 
 
 def on_background(fruit: RGBA, background: RGB, rng: Random) -> RGB:
-    """One fruit, 45 to 110 % of the view, anywhere and anyhow, on a background."""
+    """Return one fruit on a background, at any position and angle, 45 to 110 % of the view."""
     view = background.copy()
     scale = VIEW_PX / 100 * rng.uniform(0.45, 1.1)
     _paste(view, fruit, scale, rng.uniform(0, 360), VIEW_PX * rng.uniform(0.3, 0.7, 2), rng)
@@ -54,11 +53,11 @@ def on_background(fruit: RGBA, background: RGB, rng: Random) -> RGB:
 
 
 def pile(fruits: Sequence[RGBA], background: RGB, rng: Random) -> RGB:
-    """A heap of fruits of one kind, as in a crate: on a jittered grid, each over the one before."""
+    """Return a pile of fruits of one kind, as in a crate: on a jittered grid, each over the previous one."""
     view = background.copy()
     size_px = VIEW_PX * rng.uniform(0.22, 0.55)
-    places = np.arange(-0.2, VIEW_PX / size_px + 0.2, 0.7)
-    grid = [(x, y) for y in places for x in places]
+    positions = np.arange(-0.2, VIEW_PX / size_px + 0.2, 0.7)
+    grid = [(x, y) for y in positions for x in positions]
     share = rng.choice([1.0, 1.0, 0.6])
     for at in rng.permutation(len(grid)) if rng.random() < 0.5 else range(len(grid)):
         if rng.random() > share:
@@ -70,15 +69,15 @@ def pile(fruits: Sequence[RGBA], background: RGB, rng: Random) -> RGB:
 
 
 def shop_crop(pixels: RGB, rng: Random, *, size_px: int, smallest: float) -> RGB:
-    """A crop of a shop photo, `smallest` to 100 % of its area, sides up to 4:3, mirrored half the time."""
+    """Return a crop of a shop photo, `smallest` to 100 % of its area, sides up to 4:3, mirrored half the time."""
     return _retouched(_crop(pixels, rng, size_px, smallest), rng, strength=0.7)
 
 
 def wild_crop(pixels: RGB, rng: Random, *, size_px: int, smallest: float) -> RGB:
-    """A crop turned, sheared and in other colours: what else there may be in the world.
+    """Return a crop that is rotated, sheared and recoloured.
 
-    From few photos, far-fetched views teach a student as much of its teacher as many photos do (Asano and Saeed
-    2021, arXiv:2112.00725). No label holds for them.
+    With such strong augmentation a student learns as much from few photos as from many (Asano and Saeed 2021,
+    arXiv:2112.00725). These views have no label.
     """
     crop = _crop(pixels, rng, size_px, smallest)
     turn_deg, zoom = rng.normal(0, 25), rng.uniform(1.0, 1.6)
@@ -101,7 +100,7 @@ def _crop(pixels: RGB, rng: Random, size_px: int, smallest: float) -> RGB:
 
 
 def mixed(one: RGB, other: RGB, rng: Random) -> RGB:
-    """Two views of one size over each other, or one with a rectangle of the other.
+    """Return a blend of two views of one size, or one view with a rectangle of the other.
 
     Mixup (Zhang et al. 2018, arXiv:1710.09412) and CutMix (Yun et al. 2019, arXiv:1905.04899).
     """
@@ -117,7 +116,7 @@ def mixed(one: RGB, other: RGB, rng: Random) -> RGB:
 
 
 def backdrop(rng: Random, photo: RGB | None = None) -> RGB:
-    """A background: one colour, a slope of two, coloured noise, or a blurred crop of a photo where one is given."""
+    """Return a background: a colour, a gradient, coloured noise, or a blurred crop of `photo` if given."""
     kind = rng.integers(3) if photo is None else 3
     colours = rng.uniform(0, 255, (3, 3)) * 0.7 + rng.uniform(0, 255, (3, 1)) * 0.3
     if kind == 0:
@@ -140,7 +139,7 @@ def _slope(rng: Random) -> npt.NDArray[np.float64]:
 
 
 def _cloud(rng: Random) -> npt.NDArray[np.float64]:
-    """Noise of three octaves, about 0 to 1."""
+    """Return noise of three octaves, about 0 to 1."""
     cloud = np.zeros((VIEW_PX, VIEW_PX))
     first = rng.integers(2, 12)
     for octave in range(3):
@@ -157,7 +156,7 @@ def _warp(pixels: RGB, scale: float, turn_deg: float, centre: Point, size_px: tu
 
 
 def _paste(view: RGB, fruit: RGBA, scale: float, turn_deg: float, centre: Point, rng: Random) -> None:
-    """Lay a fruit over the view in place, lit a little differently, with a soft shadow half the time."""
+    """Paste a fruit into the view in place, slightly relit, with a soft shadow half the time."""
     if rng.random() < 0.5:
         fruit = fruit[:, ::-1].copy()
     reach = np.hypot(*fruit.shape[:2]) * scale / 2 + _SHADOW_REACH_PX
@@ -176,7 +175,7 @@ def _paste(view: RGB, fruit: RGBA, scale: float, turn_deg: float, centre: Point,
 
 
 def _recoloured(view: RGB, rng: Random) -> RGB:
-    """Another hue, a little or any, another saturation and gamma."""
+    """Return the view with another hue (slightly or completely), saturation and gamma."""
     levels = np.arange(256)
     shift = rng.integers(256) if rng.random() < 0.3 else round(rng.normal(0, 12))
     hue = (levels + shift) % 256  # OpenCV's full hues: 256 to the circle
@@ -188,7 +187,7 @@ def _recoloured(view: RGB, rng: Random) -> RGB:
 
 
 def _retouched(view: RGB, rng: Random, strength: float) -> RGB:
-    """Light, white balance, contrast and saturation of another camera; blur; noise; JPEG."""
+    """Return the view as if from another camera: light, white balance, contrast, saturation, blur, noise, JPEG."""
     light = rng.uniform(1 - 0.35 * strength, 1 + 0.25 * strength)
     balance = rng.uniform(1 - 0.12 * strength, 1 + 0.12 * strength, 3)
     contrast = rng.uniform(1 - 0.25 * strength, 1 + 0.25 * strength)

@@ -1,6 +1,6 @@
-"""Part `camera`: photos of 12 megapixels, decoded exactly and scaled, on both engines, with Daft beside them.
+"""Part `camera`: exact against scaled decoding of photos of 12 megapixels, on both engines, and against Daft.
 
-Daft decodes exactly: scaled decoding is what verger adds.
+Daft has no scaled decoding.
 """
 
 from __future__ import annotations

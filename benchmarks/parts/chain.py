@@ -17,7 +17,7 @@ _AS_SEED = ("--components", "100", "--standardize", "--no-report")
 
 
 def measure_chain(bench: Bench) -> list[Line]:
-    """Measure how much of the bare kernel's speed the whole process keeps, on both engines."""
+    """Measure the speed of the whole process as a share of the bare kernel's, on both engines."""
     return [
         *_features(bench.test, 4120, bench.folder, 0.82),
         *_features(bench.training, 16480, bench.folder, 0.93),
@@ -43,9 +43,9 @@ def _features(photos: Path, n_photos: int, folder: Path, target: float, *engine:
 
 
 def _kernel(photos: Path) -> float:
-    """Return the bare kernel's photos a second.
+    """Return the bare kernel's photos per second.
 
-    Measured in a process of its own: one that had imported Spark's side too was 10 % slower.
+    Measured in a separate process: one that had also imported Spark was 10 % slower.
     """
     command = [sys.executable, "-m", "benchmarks.kernel", str(photos), str(N_KERNEL_PHOTOS)]
     found = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[0])
@@ -54,7 +54,7 @@ def _kernel(photos: Path) -> float:
 
 
 def measure_seed(bench: Bench) -> list[Line]:
-    """Measure the whole chain, scale + PCA included, against the seed-style one, both from cold."""
+    """Measure the whole chain, including scale + PCA, against the seed-style one, both from cold."""
     ours_s = time_verger("run", bench.test, bench.folder / "run", *MODEL, *_AS_SEED)
     command = [sys.executable, "-m", "benchmarks.seed_style", str(bench.test), str(bench.folder / "seed")]
     seed_s = time_command(command)

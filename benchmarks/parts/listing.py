@@ -30,7 +30,7 @@ _KEYS = [f"photos/IMG_{i:06d}.jpg" for i in range(N_OBJECTS)]
 
 @dataclass(frozen=True)
 class ListingTimes:
-    """Seconds, and requests made."""
+    """Seconds and numbers of requests of both ways to list."""
 
     chain_s: float
     side_by_side_s: float
@@ -66,7 +66,7 @@ def time_listing() -> ListingTimes:
 
 
 class _Lister(BaseHTTPRequestHandler):
-    """S3, as far as it lists: a page, after a while."""
+    """The listing API of S3, which answers after a delay."""
 
     protocol_version = "HTTP/1.1"
     n_requests: Synchronized[int]
@@ -89,29 +89,29 @@ class _Lister(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Do not log requests."""
 
 
 _ENTRY = "<Contents><Key>{}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><Size>1</Size></Contents>"
 
 
-def _serve(told: Connection, n_requests: Synchronized[int]) -> None:
+def _serve(parent: Connection, n_requests: Synchronized[int]) -> None:
     _Lister.n_requests = n_requests
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Lister)
-    told.send(server.server_port)
+    parent.send(server.server_port)
     server.serve_forever()
 
 
 @contextmanager
 def _serving() -> Iterator[Synchronized[int]]:
-    """Run the server in a process of its own; yield the number of requests so far."""
-    here, there = multiprocessing.Pipe()
-    process = multiprocessing.Process(target=_serve, args=(there, _REQUESTS), daemon=True)
+    """Run the server in a child process; yield the number of requests so far."""
+    parent, child = multiprocessing.Pipe()
+    process = multiprocessing.Process(target=_serve, args=(child, _REQUESTS), daemon=True)
     process.start()
-    told = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{here.recv()}"}
-    told |= {"AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": "something"}
+    environment = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{parent.recv()}"}
+    environment |= {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
     try:
-        with mock.patch.dict(os.environ, told):
+        with mock.patch.dict(os.environ, environment):
             store_of.cache_clear()
             yield _REQUESTS
     finally:

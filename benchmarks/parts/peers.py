@@ -1,9 +1,9 @@
 """Part `peers`: `verger features` against Daft and Ray Data on the same photos, graph and cores.
 
-    python -m benchmarks.parts.peers PHOTOS    # try the settings of the peers; the defaults should be the fastest
+    python -m benchmarks.parts.peers PHOTOS    # compare the peers' settings; the defaults should be the fastest
 
-They run in `.venv-peers` (`make .venv-peers/.done`), see benchmarks/peers. What they write is compared with ours:
-a peer whose vectors differ has not done the same work.
+They run in `.venv-peers` (`make .venv-peers/.done`), see benchmarks/peers. Their vectors must equal ours;
+otherwise the peer has not done the same work.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from verger.kernel.networks.network import prepare_network
 
 PEERS = {"daft": "Daft", "ray": "Ray Data"}
 LOWEST_COSINE = 0.99999
-# What main of benchmarks/peers/*_features.py takes after its folders.
+# Further arguments of main in benchmarks/peers/*_features.py, after its folders.
 SETTINGS: dict[str, list[tuple[str, ...]]] = {
     "daft": [("processes",), ("threads",), ("auto",)],
     "ray": [("64", "16"), ("64", "0"), ("16", "16"), ("16", "0")],
@@ -71,14 +71,14 @@ def export_graph(folder: Path) -> Path:
 def time_peer(peer: str, graph: Path, photos: Path, out: Path, *settings: str) -> float:
     """Return the seconds of a peer's process from cold; it writes Parquet files to `out`."""
     if not _PYTHON.is_file():
-        sys.exit("the part needs .venv-peers: make .venv-peers/.done")
+        sys.exit("this part needs .venv-peers: run `make .venv-peers/.done`")
     shutil.rmtree(out, ignore_errors=True)
     command = [str(_PYTHON), "-m", f"benchmarks.peers.{peer}_features", str(graph), str(photos), str(out)]
     return time_command([*command, *settings], PYTHONPATH=str(_ROOT))
 
 
 def read_vectors(folder: Path) -> Vectors:
-    """Return the vectors of Parquet files by the path of their photo; `file:` and escapes in paths are undone."""
+    """Return the vectors of Parquet files by the path of their photo, without `file:` and escapes."""
     table = ds.dataset(folder, format="parquet").to_table(columns=["path", "features"])
     paths = ("/" + unquote(path.removeprefix("file:")).lstrip("/") for path in table["path"].to_pylist())
     rows = np.stack(table["features"].to_numpy()).astype(np.float32)
@@ -86,7 +86,7 @@ def read_vectors(folder: Path) -> Vectors:
 
 
 def check_vectors(peer: str, theirs: Vectors, ours: Vectors) -> float:
-    """Return the lowest cosine between a peer's vectors and ours; end the benchmark where they differ."""
+    """Return the lowest cosine between a peer's vectors and ours; end the benchmark if they differ."""
     if theirs.keys() != ours.keys():
         n_common = len(theirs.keys() & ours.keys())
         sys.exit(f"{peer}: {len(theirs)} photos, ours are {len(ours)}, {n_common} in common")

@@ -26,12 +26,12 @@ from verger.spark_ml.pca_stage import PCA
 
 N_COMPONENTS = 100
 N_ROUNDS = 4
-N_WARM_UP = 2  # the JVM compiles what it runs again
+N_WARM_UP = 2  # the JVM compiles code that runs repeatedly
 
 
 @dataclass(frozen=True)
 class ReductionTimes:
-    """Medians of interleaved rounds, the first of which warm up and do not count."""
+    """Medians of alternating rounds, without the first ones, which warm up."""
 
     n_vectors: int
     ours_s: float
@@ -39,12 +39,12 @@ class ReductionTimes:
 
     @property
     def factor(self) -> float:
-        """How many times as fast ours is."""
+        """Ratio of Spark ML's time to ours."""
         return self.spark_ml_s / self.ours_s
 
 
 def measure(bench: Bench) -> list[Line]:
-    """Fit on the vectors of the 16,480 photos; the part `chain` leaves them behind."""
+    """Fit on the vectors of the 16,480 photos, which the part `chain` has written."""
     features = bench.folder / "features-16480"
     if not features.is_dir():
         time_verger("features", bench.training, features, *MODEL, "--no-report")

@@ -1,4 +1,4 @@
-"""Part `resume`: a run that finds one photo in a hundred new, against one that computes everything."""
+"""Part `resume`: a run in which 1 % of the photos are new, against a run that computes everything."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Run = Callable[..., float]
 
 
 class Spent(NamedTuple):
-    """Seconds of a run on all photos, of one that resumes, and of one on two photos: only start and end."""
+    """Seconds of a run on all photos, of a resumed run, and of a run on two photos, which is only start and end."""
 
     full_s: float
     resumed_s: float
@@ -27,12 +27,12 @@ class Spent(NamedTuple):
 
     @property
     def extra_s(self) -> float:
-        """What the resumed run takes beyond start and end."""
+        """Seconds of the resumed run beyond start and end."""
         return self.resumed_s - self.start_s
 
 
 def measure(bench: Bench) -> list[Line]:
-    """Measure what one new photo in a hundred costs beyond start and end, at 4,120 and at 16,480 photos."""
+    """Measure the time for 1 % new photos beyond start and end, at 4,120 and at 16,480 photos."""
     few, many = (
         time_resume(photos, bench.folder / f"resume-{photos.name}", lambda *words: time_verger(*words, *MODEL))
         for photos in (bench.test, bench.training)

@@ -1,8 +1,8 @@
-"""Parts `store`, `packed` and `cluster`: photos from S3 and from disk, packed and loose, on a cluster and here.
+"""Parts `store`, `packed` and `cluster`: S3 against disk, packed against loose, a cluster against one machine.
 
-The store is S3Proxy on loopback, a process that shares the cores with verger: a real store is further away, and
-has cores of its own. Its network is fruitnet, so that there is little else to wait for. Runs that are compared
-stand next to each other, all from cold.
+The store is S3Proxy on loopback. It shares the cores with verger; a real store is further away and has its own
+cores. The network is fruitnet, so that the store's share of the time is large. Compared runs alternate, all
+from cold.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def measure_cluster(bench: Bench) -> list[Line]:
     """Measure `verger run` on a cluster of two workers against Spark in one process."""
     spent = time_cluster(bench.training, bench.folder / "cluster", *MODEL)
     what = "`verger run`, 16,480 photos: 2 workers with a core each against `local[2]`"
-    return [against(what, spent, "cluster", "here", ">= 0.9")]
+    return [against(what, spent, "cluster", "local", ">= 0.9")]
 
 
 def time_store(photos: Path, folder: Path) -> Seconds:
@@ -80,7 +80,7 @@ def time_packed(photos: Path, folder: Path) -> Seconds:
 
 
 def count_requests(folder: Path) -> dict[str, Counter[str]]:
-    """Return what is asked of the store for the photos that `time_packed` has left there."""
+    """Return the numbers of requests to the store, for the photos that `time_packed` has left there."""
     counted = {}
     for src in ("photos", "packed"):
         with s3proxy.serving(folder, logs_requests=True) as server:
@@ -90,9 +90,9 @@ def count_requests(folder: Path) -> dict[str, Counter[str]]:
 
 
 def time_cluster(photos: Path, folder: Path, *network: str) -> Seconds:
-    """Return the seconds of `verger run` on a cluster of two workers with a core each, and on two cores here.
+    """Return the seconds of `verger run` on a cluster of two workers with one core each, and on two local cores.
 
-    By a `network` that takes its time: an executor's start is some seconds, whatever there is to do.
+    `network` should be slow: starting an executor takes some seconds even for a small run.
     """
     state = {"VERGER_STATE": str(folder / "cluster")}
     time_verger("cluster", "up", "--workers", "2", "--cores", "1", **state)
@@ -100,7 +100,7 @@ def time_cluster(photos: Path, folder: Path, *network: str) -> Seconds:
         master = _master(state)
         flags = (*network, "--no-report", "--overwrite")
         return alternate(
-            here=lambda: time_verger("run", photos, folder / "out", *flags, "--master", "local[2]"),
+            local=lambda: time_verger("run", photos, folder / "out", *flags, "--master", "local[2]"),
             cluster=lambda: time_verger("run", photos, folder / "out", *flags, "--master", master, **state),
         )
     finally:
@@ -109,5 +109,5 @@ def time_cluster(photos: Path, folder: Path, *network: str) -> Seconds:
 
 def _master(state: dict[str, str]) -> str:
     command = [sys.executable, "-m", "verger", "cluster", "status", "--json"]
-    told = subprocess.run(command, env=os.environ | state, capture_output=True, text=True, check=True).stdout
-    return str(json.loads(told)["master"])
+    status = subprocess.run(command, env=os.environ | state, capture_output=True, text=True, check=True).stdout
+    return str(json.loads(status)["master"])

@@ -1,11 +1,11 @@
-"""Daft: a folder of JPEG to Parquet with path and features.
+"""Featurize a folder of JPEG with Daft; write Parquet with path and features.
 
     .venv-peers/bin/python -m benchmarks.peers.daft_features GRAPH_FOLDER PHOTOS OUT [WORKERS]
 
-WORKERS is processes (default), threads or auto: Daft's own choice. All three spread the photos evenly over the
-cores. Two runs of each over 1,360 photos took 37, 37 and 34 s of CPU time, and 39 and 43 s where processes got
-batches of 64 and 16 photos. Elapsed times on that busy machine (28 to 163 s) rank nothing, though processes were
-among the two fastest both times; `python -m benchmarks.parts.peers PHOTOS` measures them.
+WORKERS is processes (default), threads or auto (Daft's own choice). All three distribute the photos evenly over
+the cores. Two runs of each over 1,360 photos took 37, 37 and 34 s of CPU time, and 39 and 43 s where processes
+got batches of 64 and 16 photos. Elapsed times on that busy machine (28 to 163 s) give no ranking, but processes
+were among the two fastest both times. `python -m benchmarks.parts.peers PHOTOS` measures them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ USE_PROCESS = {"processes": True, "threads": False, "auto": None}
 
 
 class Features:
-    """One network a worker, compiled when the first photo arrives."""
+    """One network per worker, compiled for the first photo."""
 
     def __init__(self, graph_folder: str) -> None:
         self._network = PhotoNetwork(graph_folder)

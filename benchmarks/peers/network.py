@@ -13,7 +13,7 @@ from PIL import Image
 
 Vector = npt.NDArray[np.float32]
 
-# Those of OpenVinoSession in src/verger: the peers are to differ from verger in the engine alone.
+# As in OpenVinoSession of src/verger, so that the peers differ from verger only in the engine.
 CONFIG: dict[str, Any] = {
     "INFERENCE_PRECISION_HINT": "f32",
     "INFERENCE_NUM_THREADS": 1,
@@ -23,7 +23,7 @@ CONFIG: dict[str, Any] = {
 
 
 class PhotoNetwork:
-    """Encoded photo in, (n_features,) float32 vector out; one photo a call, one thread."""
+    """Encoded photo in, (n_features,) float32 vector out; one photo per call, one thread."""
 
     def __init__(self, folder: str) -> None:
         core = ov.Core()

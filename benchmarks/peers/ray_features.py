@@ -1,10 +1,10 @@
-"""Ray Data: a folder of JPEG to Parquet with path and features.
+"""Featurize a folder of JPEG with Ray Data; write Parquet with path and features.
 
     .venv-peers/bin/python -m benchmarks.peers.ray_features GRAPH_FOLDER PHOTOS OUT [BATCH_SIZE [N_BLOCKS]]
 
-N_BLOCKS is the number of tasks that read, 0 for Ray's own choice. No setting stood out on a busy
-machine (1,360 photos: 141 s with 16 tasks, 144 s with Ray's choice); `python -m benchmarks.parts.peers PHOTOS`
-measures them. Ray gives up where its daemons take over 30 s to start.
+N_BLOCKS is the number of tasks that read, 0 for Ray's own choice. The settings did not differ on a busy machine
+(1,360 photos: 141 s with 16 tasks, 144 s with Ray's choice). `python -m benchmarks.parts.peers PHOTOS` measures
+them. Ray fails if its daemons take over 30 s to start.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ N_CORES = len(os.sched_getaffinity(0))
 
 
 class Features:
-    """One network an actor."""
+    """One network per actor."""
 
     def __init__(self, graph_folder: str) -> None:
         self._network = PhotoNetwork(graph_folder)
@@ -40,7 +40,7 @@ class Features:
 
 def main(graph_folder: str, photos: str, out: str, batch_size: str = "64", n_blocks: str = "16") -> None:
     """Read the photos, compute their vectors, write Parquet."""
-    # One core more than there is: the actors hold theirs to the end, and without another one nothing is ever read
+    # One core more than there are: the actors keep theirs to the end, and without another one no task can read
     # (https://github.com/ray-project/ray/issues/44687).
     ray.init(num_cpus=N_CORES + 1, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
     table = ray.data.read_binary_files(

@@ -1,4 +1,4 @@
-"""The processes of a run, by what they are: whom a test may kill."""
+"""The processes of a run that a test may kill, by kind."""
 
 from __future__ import annotations
 
