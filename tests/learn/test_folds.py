@@ -3,18 +3,18 @@ from __future__ import annotations
 import pytest
 
 from verger.errors import SettingsError
-from verger.learn.folds import ALWAYS_TRAINED, deal_groups, fold_of, group_of, group_pattern
+from verger.learn.folds import ALWAYS_TRAINED, assign_groups, fold_of, group_of, group_pattern
 
 FILMS = [f"file:/x/Apple/{axis}{n}_100.jpg" for axis in ("", "r_", "r2_") for n in range(30)]
 
 
 def folds_of(paths: list[str], rule: str, n_folds: int = 3) -> dict[str, int]:
     groups = {path: group_of(path, group_pattern(rule)) for path in paths}
-    dealt = deal_groups({("Apple", group) for group in groups.values() if group is not None}, n_folds)
-    return {path: fold_of(path, "Apple", groups[path], dealt, n_folds) for path in paths}
+    group_folds = assign_groups({("Apple", group) for group in groups.values() if group is not None}, n_folds)
+    return {path: fold_of(path, "Apple", groups[path], group_folds, n_folds) for path in paths}
 
 
-def test_frames_of_one_film_stay_together_and_films_are_dealt_out() -> None:
+def test_frames_of_one_film_stay_together_and_films_are_spread_over_the_folds() -> None:
     found = folds_of(FILMS, "film")
     of_film = [{found[path] for path in FILMS[start : start + 30]} for start in (0, 30, 60)]
     assert all(len(folds) == 1 for folds in of_film)
@@ -30,7 +30,7 @@ def test_photos_that_are_no_frames_stand_alone() -> None:
     assert all(50 < list(found.values()).count(fold) < 85 for fold in range(3))
 
 
-def test_a_pattern_names_groups_of_ones_own() -> None:
+def test_a_pattern_captures_the_group() -> None:
     paths = [f"file:/x/Apple/{shop}-{n}.jpg" for shop in ("ica", "coop", "willys") for n in range(10)]
     found = folds_of(paths, "regex:/([a-z]+)-[0-9]+[.]jpg$")
     assert {len({found[path] for path in paths[start : start + 10]}) for start in (0, 10, 20)} == {1}

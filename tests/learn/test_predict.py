@@ -31,10 +31,10 @@ def test_the_bundled_classifier_names_fruit_without_java_or_weights(renders: Pat
     nothing = {"JAVA_HOME": "/nowhere", "KERAS_HOME": str(tmp_path), "PATH": ""}
     done = verger("predict", *photos, "--json", cwd=tmp_path, **nothing)
     assert done.returncode == 0, done.stderr
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    right = [kind == photo["taxon"]["english"] for kind, photo in zip(KINDS, told, strict=True)]
-    assert sum(right) >= len(KINDS) - 1, [photo["best"] for photo in told]
-    assert all(1 >= photo["best"][0][1] >= photo["best"][1][1] >= 0 for photo in told)
+    photos_named = [json.loads(line) for line in done.stdout.splitlines()]
+    right = [kind == photo["taxon"]["english"] for kind, photo in zip(KINDS, photos_named, strict=True)]
+    assert sum(right) >= len(KINDS) - 1, [photo["best"] for photo in photos_named]
+    assert all(1 >= photo["best"][0][1] >= photo["best"][1][1] >= 0 for photo in photos_named)
 
 
 def test_bundled_is_small_whole_and_named_by_the_taxonomy() -> None:

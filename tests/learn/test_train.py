@@ -22,7 +22,7 @@ from verger.kernel.moments import Moments
 from verger.kernel.pca import Criterion, Projection, fit_exact
 from verger.learn.classifier_jobs import evaluate_result, train_result
 from verger.learn.fit_local import read_examples
-from verger.learn.train import MAX_CROSS_VALIDATED, Scheme
+from verger.learn.train import MAX_CROSS_VALIDATED, TrainingPlan
 from verger.learn.training_options import TrainOptions
 from verger.pipeline.pca_folder import write_pca_model
 from verger.process.progress import SilentProgress
@@ -153,17 +153,17 @@ def test_both_engines_cross_validate_the_same_photos(spark: SparkSession, monkey
 
     paths = [f"file:/photos/é {n}_100.jpg" for n in range(2000)]
     monkeypatch.setattr("verger.learn.train.MAX_CROSS_VALIDATED", 500)
-    scheme = Scheme({"Apple": 1500, "Pear": 500}, None, {}, 5)
-    here = [path for path in paths if scheme.is_sampled(path)]
+    plan = TrainingPlan({"Apple": 1500, "Pear": 500}, None, {}, 5)
+    here = [path for path in paths if plan.is_sampled(path)]
     table = spark.createDataFrame([(path,) for path in paths], "path string")
-    there = table.where(sql.sha2("path", 256) < scheme.sample_end).collect()
+    there = table.where(sql.sha2("path", 256) < plan.sample_end).collect()
     assert sorted(row["path"] for row in there) == sorted(here)
     assert 420 < len(here) < 580
 
 
 def test_few_photos_are_all_cross_validated() -> None:
-    scheme = Scheme({"Apple": 10, "Pear": MAX_CROSS_VALIDATED - 10}, None, {}, 5)
-    assert all(scheme.is_sampled(f"{n}.jpg") for n in range(5000))
+    plan = TrainingPlan({"Apple": 10, "Pear": MAX_CROSS_VALIDATED - 10}, None, {}, 5)
+    assert all(plan.is_sampled(f"{n}.jpg") for n in range(5000))
 
 
 LOCAL_TRAINING = """
@@ -208,7 +208,7 @@ from verger.learn.training_options import TrainOptions
 from verger.learn.train import plan_training
 
 examples, options = read_examples(Path("result"), "features"), TrainOptions()
-with examples.prepared(plan_training(examples, options), options):
+with examples.prepare(plan_training(examples, options), options):
     print([name for name in ("pyspark", "pandas", "sklearn") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -271,7 +271,7 @@ def test_wide_vectors_are_sketched_on_spark(tmp_path: Path) -> None:
 
 
 def test_groups_are_held_out_whole(tmp_path: Path) -> None:
-    """A photo that has its twin in the training is named by heart; by groups of twins it cannot be."""
+    """Identical vectors in several folds make the accuracy too high; one group per photo prevents it."""
     rng = np.random.default_rng(0)
     rows: list[dict[str, Any]] = []
     for n in range(120):
@@ -301,7 +301,7 @@ def test_the_regularisation_that_generalises_is_chosen(tmp_path: Path) -> None:
 
 
 def test_a_label_missing_from_a_fold_gets_no_chance_there(tmp_path: Path) -> None:
-    """Plum has one photo on its own: whoever holds it out has not seen the label, and names it wrongly."""
+    """Plum has one photo only: a regression that is fitted without it cannot name the label."""
     make_result(tmp_path / "result")
     vectors, _ = labelled(tmp_path / "result")
     kinds = ["Apple"] * 60 + ["Plum"] + ["Pear"] * (len(vectors) - 61)
@@ -324,7 +324,7 @@ def test_files_and_rows_are_read_in_order_without_the_unlabelled(tmp_path: Path)
     assert examples.count_labels() == {"Apple": 40, "Pear": 60, "Plum": 80}
 
 
-def test_evaluate_needs_no_spark_and_tells_the_same_of_other_photos(tmp_path: Path) -> None:
+def test_evaluate_needs_no_spark_and_is_accurate_on_other_photos(tmp_path: Path) -> None:
     make_result(tmp_path / "result")
     trained(tmp_path / "result", tmp_path / "out")
     make_result(tmp_path / "other", seed=1)
@@ -335,8 +335,8 @@ def test_evaluate_needs_no_spark_and_tells_the_same_of_other_photos(tmp_path: Pa
         "evaluate", "other", "judged", "--classifier", "out", "--json", cwd=tmp_path, JAVA_HOME="/nowhere"
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)["evaluation"]
-    assert told["accuracy"] > 0.97 and told["n_photos"] == 180
+    evaluation = json.loads(done.stdout)["evaluation"]
+    assert evaluation["accuracy"] > 0.97 and evaluation["n_photos"] == 180
     assert (tmp_path / "judged" / "report.html").is_file()
     again = verger("evaluate", "other", "judged", "--classifier", "out", cwd=tmp_path)
     assert again.returncode == 1 and "--overwrite" in again.stderr
@@ -356,7 +356,7 @@ def test_features_and_classifiers_are_not_replaced_by_what_is_made_of_them(tmp_p
         evaluate_result(classifier, result, classifier, settings, SilentProgress())
 
 
-def test_what_cannot_be_trained_on_is_told(tmp_path: Path) -> None:
+def test_wrong_arguments_of_train_are_reported(tmp_path: Path) -> None:
     nothing = verger("train", "nowhere", "out", cwd=tmp_path)
     assert nothing.returncode == 1 and "verger features" in nothing.stderr
     make_result(tmp_path / "result", kinds=("Apple",))
@@ -374,7 +374,7 @@ def test_what_cannot_be_trained_on_is_told(tmp_path: Path) -> None:
 
 def test_one_label_is_too_few(tmp_path: Path) -> None:
     make_result(tmp_path / "result", kinds=("Apple",))
-    with pytest.raises(ClassifierError, match="two labels at least"):
+    with pytest.raises(ClassifierError, match="at least two labels"):
         trained(tmp_path / "result", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -382,5 +382,5 @@ def test_one_label_is_too_few(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("spark")
 def test_the_command_trains(tmp_path: Path) -> None:
     make_result(tmp_path / "result")
-    told = manifest_here("train", "result", "out", "--folds", "2", "--regularisation", "0.01", cwd=tmp_path)
-    assert told["evaluation"]["accuracy"] > 0.97
+    manifest = manifest_here("train", "result", "out", "--folds", "2", "--regularisation", "0.01", cwd=tmp_path)
+    assert manifest["evaluation"]["accuracy"] > 0.97

@@ -122,7 +122,7 @@ def finetune(
     verger finetune photos/ tuned/ --model EfficientNetB0 --epochs 20 --overwrite
     verger finetune photos/ tuned/ --size-px 128 --unfreeze 0.2        # quicker
     """
-    from verger.learn.finetune.driver import finetune
+    from verger.learn.finetune.finetune import finetune
     from verger.learn.finetune.finetune_options import FinetuneOptions
 
     options = FinetuneOptions(

@@ -16,8 +16,8 @@ from verger.storage.uri import AnyPath
 if TYPE_CHECKING:
     from verger.cli.diagnosis import Finding
     from verger.engine.spark.standalone.control import ClusterStatus
-    from verger.learn.finetune.driver import FinetuneResult
-    from verger.learn.predict import Named
+    from verger.learn.finetune.finetune import FinetuneResult
+    from verger.learn.predict import Prediction
 
 
 def summary(manifest: Manifest, out: AnyPath) -> RenderableType:
@@ -80,7 +80,7 @@ def _evaluation(manifest: Manifest) -> list[tuple[str, str]]:
     ]
 
 
-def naming_table(named: list[Named]) -> Table:
+def naming_table(named: list[Prediction]) -> Table:
     """Return what each photo shows, how surely, and what else it may be."""
     table = Table("photo", "shows", "sure", "or")
     table.columns[0].overflow = "fold"

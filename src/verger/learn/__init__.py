@@ -1,1 +1,1 @@
-"""Classifiers and networks trained on labelled photos: train, evaluate, predict, augment, fine-tune."""
+"""Learning from labelled photos: train and evaluate classifiers, predict, augment photos, fine-tune networks."""

@@ -1,4 +1,4 @@
-"""Evaluate a classifier on a labelled features table. Streams Parquet; no Spark, so no JVM to wait for."""
+"""Evaluate a classifier on a labelled features table, which is streamed from Parquet files without Spark."""
 
 from __future__ import annotations
 
@@ -24,31 +24,33 @@ _BATCH = 4096
 def evaluate(classifier: Classifier, features: AnyPath) -> dict[str, Any]:
     """Return the evaluation of a classifier on a result's labelled features (see metrics.evaluate_answers).
 
-    Labels of another data set are understood where the classifier names taxa (`about["taxonomy"]`).
-    Raises SourceError where there are no features, ClassifierError where they are another network's.
+    Labels of other data sets are mapped to taxa if the classifier was trained on taxa (`about["taxonomy"]`).
+    Raises SourceError if there are no labelled features, ClassifierError if they are of another network.
     """
-    number = {label: i for i, label in enumerate(classifier.labels)}
+    class_number = {label: i for i, label in enumerate(classifier.labels)}
     parts = []
-    for batch in _labelled(features):
+    for batch in _read_labelled(features):
         vectors = batch[FEATURES].flatten().to_numpy(zero_copy_only=False).reshape(batch.num_rows, -1)
         check_width(classifier, vectors.shape[1])
         names = [class_name(classifier, label) for label in batch["label"].to_pylist()]
-        truth = np.array([number.get(name, -1) for name in names], np.int64)
+        truth = np.array([class_number.get(name, -1) for name in names], np.int64)
         parts.append(Answers.of(classifier.probabilities(vectors), truth))
     if not parts:
-        raise SourceError(f"{features} holds no labelled features to evaluate on")
+        raise SourceError(
+            f"{features} has no labelled features; run `verger features` on photos in one folder per label"
+        )
     return evaluate_answers(Answers.joined(parts), classifier.labels, classifier.threshold)
 
 
 def class_name(classifier: Classifier, label: str) -> str:
-    """Return the class that a data set's label means: the label itself, or its taxon's name."""
+    """Return the class name of a label: the label itself, or the name of its taxon."""
     if label in classifier.labels or not classifier.about.get("taxonomy"):
         return label
     taxon = taxon_of(label)
     return taxon.name if taxon else label
 
 
-def _labelled(features: AnyPath) -> Iterator[pa.RecordBatch]:
+def _read_labelled(features: AnyPath) -> Iterator[pa.RecordBatch]:
     for file in parquet_files(table_folder(features, FEATURES)):
         with file.open("rb") as opened, pq.ParquetFile(opened) as table:
             for batch in table.iter_batches(_BATCH, columns=["label", FEATURES]):

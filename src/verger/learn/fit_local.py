@@ -1,4 +1,4 @@
-"""The training's vectors and regressions on this machine: numpy and scikit-learn, no JVM."""
+"""Training data and regressions in this process, with numpy and scikit-learn."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ from verger.kernel.moments import Array, Moments
 from verger.kernel.pca import Projection, fit_exact
 from verger.kernel.sketch import fit_randomized, product_part
 from verger.learn.folds import group_of
-from verger.learn.train import TOLERANCE, HeldOut, Ints, Regression, Scheme, criterion_for
+from verger.learn.train import TOLERANCE, HeldOutScores, Ints, Regression, TrainingPlan, criterion_for
 from verger.learn.training_options import TrainOptions
 from verger.storage.commit import table_folder
 from verger.storage.uri import AnyPath, parquet_files
 from verger.tasks.vector_columns import matrix_of
 
-_ROWS_A_BATCH = 4096
-# Vectors are computed with in slices of so many values: 32 MB as float64, enough for fast matrix products.
+_ROWS_PER_BATCH = 4096
+# The size of the slices of vectors: 32 MB as float64, large enough for fast matrix products.
 _SLICE_VALUES = 4 << 20
 _FILES_AT_ONCE = 8
 
 
 def check_scikit_learn() -> None:
-    """Raise SetupError where scikit-learn is missing."""
+    """Raise SetupError if scikit-learn is not installed."""
     if find_spec("sklearn") is None:
         raise SetupError("training on this machine needs scikit-learn: pip install 'verger[learn]'")
 
 
 @dataclass(frozen=True)
 class LocalExamples:
-    """The labelled rows of a Parquet table in memory; `blocks` hold the vectors in the order of `paths`."""
+    """The labelled rows of a Parquet table in memory; `blocks` are the vectors in the order of `paths`."""
 
     column: str
     paths: list[str]
@@ -56,28 +56,28 @@ class LocalExamples:
         return dict(Counter(self.labels))
 
     def find_groups(self, pattern: str) -> set[tuple[str, str]]:
-        """Return the (label, group) pairs that a pattern finds in the paths."""
+        """Return the (label, group) pairs whose group `pattern` finds in a path."""
         groups = (group_of(path, pattern) for path in self.paths)
         return {(label, group) for label, group in zip(self.labels, groups, strict=True) if group is not None}
 
     @contextmanager
-    def prepared(self, scheme: Scheme, options: TrainOptions) -> Iterator[LocalFitter]:
+    def prepare(self, plan: TrainingPlan, options: TrainOptions) -> Iterator[LocalFitter]:
         """Standardise and project the vectors onto their `n_directions` first principal directions."""
         projection = _fit_projection(self.blocks, options.n_directions)
         photos = list(zip(self.paths, self.labels, strict=True))
-        classes, weights = scheme.classes, scheme.weights
-        rows = Rows(
+        classes, weights = plan.classes, plan.weights
+        rows = PreparedRows(
             _project(self.blocks, projection),
             np.array([classes[label] for label in self.labels], np.int64),
             np.array([weights[label] for label in self.labels]),
-            np.array([scheme.fold_of(path, label) for path, label in photos], np.int64),
+            np.array([plan.fold_of(path, label) for path, label in photos], np.int64),
         )
-        is_sampled = np.array([scheme.is_sampled(path) for path in self.paths], bool)
-        yield LocalFitter(projection, rows, is_sampled, len(scheme.labels), options.max_iterations)
+        is_sampled = np.array([plan.is_sampled(path) for path in self.paths], bool)
+        yield LocalFitter(projection, rows, is_sampled, len(plan.labels), options.max_iterations)
 
 
 @dataclass(frozen=True)
-class Rows:
+class PreparedRows:
     """Prepared photos: projected vectors (n, n_directions), class numbers, weights and folds (n,)."""
 
     vectors: Floats
@@ -85,40 +85,42 @@ class Rows:
     weights: Array
     folds: Ints
 
-    def __getitem__(self, chosen: npt.NDArray[np.bool_]) -> Rows:
-        return Rows(self.vectors[chosen], self.classes[chosen], self.weights[chosen], self.folds[chosen])
+    def __getitem__(self, selected: npt.NDArray[np.bool_]) -> PreparedRows:
+        return PreparedRows(
+            self.vectors[selected], self.classes[selected], self.weights[selected], self.folds[selected]
+        )
 
 
 @dataclass(frozen=True)
 class LocalFitter:
     """scikit-learn's logistic regression on prepared rows.
 
-    Fits run one after another: the matrix products within each use all cores already.
+    Fits run one after another: the matrix products of one fit use all cores.
     """
 
     projection: Projection
-    rows: Rows
+    rows: PreparedRows
     is_sampled: npt.NDArray[np.bool_]
     n_classes: int
     max_iterations: int
 
     def folds(self) -> set[int]:
-        """Return the folds that occur."""
+        """Return the numbers of the folds that have photos."""
         return set(np.unique(self.rows.folds).tolist())
 
     def fit(self, regularisation: float) -> Regression:
-        """Fit all photos."""
+        """Fit a regression on all photos."""
         return self._fit(self.rows, regularisation)
 
-    def hold_out(self, tasks: Sequence[tuple[float, int]]) -> Iterator[HeldOut]:
-        """Yield for each (regularisation, fold) the scores of the fold's photos by the fit of the others."""
+    def score_held_out(self, trials: Sequence[tuple[float, int]]) -> Iterator[HeldOutScores]:
+        """For each (regularisation, fold), fit all other folds and yield the scores of the fold's photos."""
         sample = self.rows[self.is_sampled]
-        for regularisation, fold in tasks:
+        for regularisation, fold in trials:
             held_out = sample[sample.folds == fold]
             regression = self._fit(sample[sample.folds != fold], regularisation)
-            yield HeldOut(regression.logits(held_out.vectors), held_out.classes)
+            yield HeldOutScores(regression.logits(held_out.vectors), held_out.classes)
 
-    def _fit(self, rows: Rows, regularisation: float) -> Regression:
+    def _fit(self, rows: PreparedRows, regularisation: float) -> Regression:
         seen = np.unique(rows.classes)
         if len(seen) == 1:
             return Regression.of_seen(np.zeros((1, rows.vectors.shape[1])), np.zeros(1), seen, self.n_classes)
@@ -128,73 +130,75 @@ class LocalFitter:
         return Regression.of_seen(coef, intercept, seen, self.n_classes)
 
 
-def _fit_seen(rows: Rows, regularisation: float, max_iterations: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Fit scikit-learn's regression, which minimises C * weighted sum of losses + |coef|^2 / 2."""
+def _fit_seen(
+    rows: PreparedRows, regularisation: float, max_iterations: int
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Fit at least two classes; scikit-learn minimises C * weighted sum of losses + |coef|^2 / 2."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     strength = regularisation * rows.weights.sum()
     if len(np.unique(rows.classes)) == 2:
-        # One vector w stands for the softmax's -w/2 and w/2, whose squares together are half of w's.
+        # scikit-learn fits one vector w instead of the softmax's -w/2 and w/2, whose squares sum up to half of w's.
         strength /= 2
     estimator = LogisticRegression(C=1 / strength if strength else np.inf, max_iter=max_iterations, tol=TOLERANCE)
     with warnings.catch_warnings():
-        # Stopping early is fine: the number of iterations is bounded on purpose.
+        # The number of iterations is bounded on purpose.
         warnings.simplefilter("ignore", ConvergenceWarning)
         estimator.fit(rows.vectors, rows.classes, rows.weights)
     return estimator.coef_, estimator.intercept_
 
 
 def read_examples(result: AnyPath, column: str) -> LocalExamples:
-    """Read the labelled rows of the table `column` of a result; raises SourceError where there is none."""
+    """Read the labelled rows of the table `column` of a result; raises SourceError if it has no such table."""
     files = parquet_files(table_folder(result, column))
     paths: list[str] = []
     labels: list[str] = []
 
-    def matrices(pool: ThreadPoolExecutor) -> Iterator[Floats]:
-        for batches in pool.map(partial(_labelled_batches, column=column), files):
+    def read_matrices(pool: ThreadPoolExecutor) -> Iterator[Floats]:
+        for batches in pool.map(partial(_read_labelled, column=column), files):
             for batch in batches:
                 paths.extend(batch["path"].to_pylist())
                 labels.extend(batch["label"].to_pylist())
                 yield np.asarray(matrix_of(batch[column]), np.float32)
 
     with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
-        blocks = list(_joined(matrices(pool)))
+        blocks = list(_join_into_blocks(read_matrices(pool)))
     return LocalExamples(column, paths, labels, blocks)
 
 
-def _labelled_batches(file: AnyPath, column: str) -> list[pa.RecordBatch]:
+def _read_labelled(file: AnyPath, column: str) -> list[pa.RecordBatch]:
     names = ["path", "label", column]
     with file.open("rb") as opened, pq.ParquetFile(opened) as table:
         missing = set(names) - set(table.schema_arrow.names)
         if missing:
             raise SourceError(f"{file} lacks the columns {', '.join(sorted(missing))}")
-        batches = table.iter_batches(_ROWS_A_BATCH, columns=names)
+        batches = table.iter_batches(_ROWS_PER_BATCH, columns=names)
         labelled = (b.filter(pc.and_(pc.is_valid(b["label"]), pc.is_valid(b[column]))) for b in batches)
         return [batch for batch in labelled if batch.num_rows]
 
 
-def _joined(matrices: Iterable[Floats]) -> Iterator[Floats]:
-    """Join small matrices into blocks of up to _SLICE_VALUES; larger ones are blocks as they are."""
-    held: list[Floats] = []
+def _join_into_blocks(matrices: Iterable[Floats]) -> Iterator[Floats]:
+    """Join small matrices into blocks of up to _SLICE_VALUES values; larger matrices stay as they are."""
+    pending: list[Floats] = []
     for matrix in matrices:
-        if held and sum(part.size for part in held) + matrix.size > _SLICE_VALUES:
-            yield _join(held)
-            held = []
-        held.append(matrix)
-    if held:
-        yield _join(held)
+        if pending and sum(part.size for part in pending) + matrix.size > _SLICE_VALUES:
+            yield _join(pending)
+            pending = []
+        pending.append(matrix)
+    if pending:
+        yield _join(pending)
 
 
 def _join(matrices: list[Floats]) -> Floats:
     widths = {matrix.shape[1] for matrix in matrices}
     if len(widths) != 1:
-        raise ReductionError(f"feature vectors of unequal widths: {sorted(widths)}")
+        raise ReductionError(f"the vectors have different widths: {sorted(widths)}; they must be of one network")
     return matrices[0] if len(matrices) == 1 else np.concatenate(matrices)
 
 
 def _slices(blocks: Iterable[Floats]) -> Iterator[Floats]:
-    """Yield views of blocks, small enough that float64 copies of them fit in memory easily."""
+    """Yield views of the blocks that are small enough to be copied as float64."""
     for block in blocks:
         n_rows = max(1, _SLICE_VALUES // block.shape[1])
         for start in range(0, len(block), n_rows):
@@ -203,7 +207,7 @@ def _slices(blocks: Iterable[Floats]) -> Iterator[Floats]:
 
 def _fit_projection(blocks: list[Floats], n_directions: int) -> Projection:
     """Return the projection onto the first principal directions of the standardised vectors."""
-    # Merged one by one: a block's moments may be as large as half a gigabyte.
+    # Merged one by one: the moments of a single block can take half a gigabyte.
     moments = reduce(Moments.merge, map(Moments.of, _slices(blocks)))
     criterion = criterion_for(moments, n_directions)
     if moments.is_wide:
@@ -214,7 +218,7 @@ def _fit_projection(blocks: list[Floats], n_directions: int) -> Projection:
 
 
 def _product(blocks: list[Floats], mean: Array, scale: Array, basis: Array) -> Array:
-    """Return the covariance of the standardised vectors times `basis`, unscaled (see sketch.Product)."""
+    """Return the unscaled covariance of the standardised vectors times `basis` (see sketch.Product)."""
     total = np.zeros(basis.shape)
     for block in _slices(blocks):
         total += product_part(block, mean, scale, basis)

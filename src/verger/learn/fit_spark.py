@@ -1,4 +1,4 @@
-"""The training's vectors and regressions on Spark ML. Spark classic only: Spark Connect has no SparkContext."""
+"""Training data and regressions with Spark ML, on classic Spark only: Spark Connect has no SparkContext."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from verger.engine.spark.compat import n_slots
 from verger.errors import ReductionError
 from verger.kernel.pca import Projection, fit_exact
 from verger.learn.folds import group_of
-from verger.learn.train import TOLERANCE, HeldOut, Regression, Scheme, criterion_for
+from verger.learn.train import TOLERANCE, HeldOutScores, Regression, TrainingPlan, criterion_for
 from verger.learn.training_options import TrainOptions
 from verger.spark_ml.pca_stage import fit_projection, project, sum_moments, vectors_of
 from verger.storage.uri import any_path
@@ -26,16 +26,15 @@ from verger.storage.uri import any_path
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_ROWS_A_BATCH = 1024
-
-# A fit of few photos is a hundred jobs that each wait more than they work.
+_ROWS_PER_BATCH = 1024
+# Concurrent fits: a fit of few photos is a hundred short Spark jobs, which mostly wait.
 _FITS_AT_ONCE = 4
 
 
 def read_table(spark: SparkSession, files: Sequence[str], column: str) -> DataFrame:
-    """Return `path`, `label` and an array `column` of Parquet files, which the workers read by themselves.
+    """Return `path`, `label` and an array `column` of Parquet files.
 
-    So files in an object store need no connector of Spark's.
+    The workers read the files with pyarrow, so that object stores need no Hadoop connector.
     """
 
     def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -44,7 +43,7 @@ def read_table(spark: SparkSession, files: Sequence[str], column: str) -> DataFr
 
         for number in (number for batch in batches for number in batch.column(0).to_pylist()):
             with any_path(files[number]).open("rb") as opened, pq.ParquetFile(opened) as table:
-                for rows in table.iter_batches(_ROWS_A_BATCH, columns=["path", "label", column]):
+                for rows in table.iter_batches(_ROWS_PER_BATCH, columns=["path", "label", column]):
                     arrays = [rows["path"], rows["label"], rows[column].cast(pa.list_(pa.float32()))]
                     yield pa.RecordBatch.from_arrays(arrays, ["path", "label", column])
 
@@ -64,18 +63,18 @@ class SparkExamples:
         return {row["label"]: row["count"] for row in self._table.groupBy("label").count().collect()}
 
     def find_groups(self, pattern: str) -> set[tuple[str, str]]:
-        """Return the (label, group) pairs that a pattern finds in the paths."""
+        """Return the (label, group) pairs whose group `pattern` finds in a path."""
         find = sql.udf(lambda path: group_of(path, pattern), "string")
         pairs = self._table.select("label", find("path").alias("group")).where("`group` is not null").distinct()
         return {(row["label"], row["group"]) for row in pairs.collect()}
 
     @contextmanager
-    def prepared(self, scheme: Scheme, options: TrainOptions) -> Iterator[SparkFitter]:
+    def prepare(self, plan: TrainingPlan, options: TrainOptions) -> Iterator[SparkFitter]:
         """Standardise and project the vectors onto their `n_directions` first principal directions."""
         projection = self._fit_projection(options.n_directions)
-        rows = self._prepared_rows(scheme, projection).coalesce(n_slots(self._table.sparkSession)).persist()
+        rows = self._prepare_rows(plan, projection).coalesce(n_slots(self._table.sparkSession)).persist()
         try:
-            yield SparkFitter(projection, rows, len(scheme.labels), options.max_iterations)
+            yield SparkFitter(projection, rows, len(plan.labels), options.max_iterations)
         finally:
             rows.unpersist()
 
@@ -83,7 +82,7 @@ class SparkExamples:
         vectors = vectors_of(self._table, self.column)
         moments = sum_moments(vectors)
         if moments is None:
-            raise ReductionError("there are no feature vectors to reduce")
+            raise ReductionError("there are no labelled vectors to train on")
         criterion = criterion_for(moments, n_directions)
         if moments.is_wide:
             projection, _ = fit_projection(vectors, criterion, standardize=True)
@@ -91,19 +90,19 @@ class SparkExamples:
             projection = fit_exact(moments, criterion, standardize=True)
         return replace(projection, directions=projection.directions[:n_directions])
 
-    def _prepared_rows(self, scheme: Scheme, projection: Projection) -> DataFrame:
-        """Return (turned array, features vector, class number as label, weight, fold, is_sampled)."""
-        classes, weights = scheme.classes, scheme.weights
+    def _prepare_rows(self, plan: TrainingPlan, projection: Projection) -> DataFrame:
+        """Return projected (array), features (vector), label (class number), weight, fold and is_sampled."""
+        classes, weights = plan.classes, plan.weights
         class_of = sql.udf(lambda label: classes[label], "int")
         weight_of = sql.udf(lambda label: float(weights[label]), "double")
-        fold_of = sql.udf(lambda path, label: scheme.fold_of(path, label), "int")
-        return project(self._table, projection, self.column, "turned").select(
-            "turned",
-            array_to_vector(sql.col("turned")).alias("features"),
+        fold_of = sql.udf(lambda path, label: plan.fold_of(path, label), "int")
+        return project(self._table, projection, self.column, "projected").select(
+            "projected",
+            array_to_vector(sql.col("projected")).alias("features"),
             class_of("label").cast("double").alias("label"),
             weight_of("label").alias("weight"),
             fold_of("path", "label").alias("fold"),
-            (sql.sha2("path", 256) < scheme.sample_end).alias("is_sampled"),
+            (sql.sha2("path", 256) < plan.sample_end).alias("is_sampled"),
         )
 
 
@@ -117,28 +116,28 @@ class SparkFitter:
     max_iterations: int
 
     def folds(self) -> set[int]:
-        """Return the folds that occur."""
+        """Return the numbers of the folds that have photos."""
         return {row["fold"] for row in self.rows.select("fold").distinct().collect()}
 
     def fit(self, regularisation: float) -> Regression:
-        """Fit all photos."""
+        """Fit a regression on all photos."""
         return self._fit(self.rows, regularisation)
 
-    def hold_out(self, tasks: Sequence[tuple[float, int]]) -> Iterator[HeldOut]:
-        """Yield for each (regularisation, fold) the scores of the fold's photos by the fit of the others."""
+    def score_held_out(self, trials: Sequence[tuple[float, int]]) -> Iterator[HeldOutScores]:
+        """For each (regularisation, fold), fit all other folds and yield the scores of the fold's photos."""
         sample = self.rows.where("is_sampled").persist()
         context = self.rows.sparkSession.sparkContext
         job_group = context.getLocalProperty("spark.jobGroup.id") or ""
 
-        def run(task: tuple[float, int]) -> HeldOut:
-            context.setLocalProperty("spark.jobGroup.id", job_group)  # so that Ctrl-C ends these jobs too
-            regularisation, fold = task
+        def score_trial(trial: tuple[float, int]) -> HeldOutScores:
+            context.setLocalProperty("spark.jobGroup.id", job_group)  # Ctrl-C cancels the jobs of this group
+            regularisation, fold = trial
             regression = self._fit(sample.where(sql.col("fold") != fold), regularisation)
-            return _score(sample.where(sql.col("fold") == fold), regression)
+            return _score_rows(sample.where(sql.col("fold") == fold), regression)
 
         try:
             with ThreadPool(_FITS_AT_ONCE) as pool:
-                yield from pool.imap(run, tasks)
+                yield from pool.imap(score_trial, trials)
         finally:
             sample.unpersist()
 
@@ -153,21 +152,21 @@ class SparkFitter:
         )
         model = estimator.fit(rows)
         intercept = model.interceptVector.toArray()
-        # Spark counts classes up to the highest label that it sees.
+        # Spark returns coefficients for all classes up to the highest label.
         seen = np.arange(len(intercept))
         return Regression.of_seen(model.coefficientMatrix.toArray(), intercept, seen, self.n_classes)
 
 
-def _score(rows: DataFrame, regression: Regression) -> HeldOut:
-    def scored(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _score_rows(rows: DataFrame, regression: Regression) -> HeldOutScores:
+    def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
 
         for batch in batches:
-            vectors = batch["turned"].flatten().to_numpy(zero_copy_only=False).reshape(batch.num_rows, -1)
+            vectors = batch["projected"].flatten().to_numpy(zero_copy_only=False).reshape(batch.num_rows, -1)
             column = pa.array([row.tobytes() for row in regression.logits(vectors)], pa.binary())
             yield pa.RecordBatch.from_arrays([column, batch["label"]], ["logits", "label"])
 
-    found: list[Any] = rows.select("turned", "label").mapInArrow(scored, "logits binary, label double").collect()
-    logits = np.frombuffer(b"".join(bytes(row["logits"]) for row in found), np.float32)
-    truth = np.array([row["label"] for row in found], np.int64)
-    return HeldOut(logits.reshape(-1, len(regression.intercept)), truth)
+    scored: list[Any] = rows.select("projected", "label").mapInArrow(score, "logits binary, label double").collect()
+    logits = np.frombuffer(b"".join(bytes(row["logits"]) for row in scored), np.float32)
+    truth = np.array([row["label"] for row in scored], np.int64)
+    return HeldOutScores(logits.reshape(-1, len(regression.intercept)), truth)

@@ -1,4 +1,4 @@
-"""Folds of a cross-validation in which frames of one film never straddle the split."""
+"""Folds of a cross-validation: photos of one group, like the frames of a film, are always in the same fold."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ ALWAYS_TRAINED = -1
 
 
 def group_pattern(rule: str) -> str | None:
-    """Return the pattern whose first group names a photo's group within its label, or None for none.
+    """Return the regular expression whose group captures a photo's group from its path; None for no groups.
 
-    `film`: frames of a film, named as Fruits-360 names them; other photos are groups of their own.
-    `photo`: views of one photo, as `verger augment` names them.
-    `regex:PATTERN`: what the pattern's group finds in the path. Raises SettingsError.
+    `film`: the frames of a film, named as in Fruits-360; any other photo belongs to no group.
+    `photo`: the views of one photo, named as by `verger augment`.
+    `regex:PATTERN`: the text that the pattern's group captures. Raises SettingsError for any other rule.
     """
-    known = {"film": FRAME_PATTERN, "photo": VIEW_PATTERN, "none": None}
-    if rule in known:
-        return known[rule]
+    patterns = {"film": FRAME_PATTERN, "photo": VIEW_PATTERN, "none": None}
+    if rule in patterns:
+        return patterns[rule]
     pattern = rule.removeprefix("regex:")
     try:
         if pattern != rule and re.compile(pattern).groups == 1:
@@ -38,15 +38,15 @@ def group_pattern(rule: str) -> str | None:
 
 
 def group_of(path: str, pattern: str | None) -> str | None:
-    """Return a photo's group, or None where it is on its own."""
+    """Return a photo's group; None if it belongs to no group."""
     found = re.search(pattern, path) if pattern else None
     return found[1] if found else None
 
 
-def deal_groups(pairs: Iterable[tuple[str, str]], n_folds: int) -> dict[tuple[str, str], int]:
-    """Return the fold of every (label, group): a label's groups are dealt out in turn.
+def assign_groups(pairs: Iterable[tuple[str, str]], n_folds: int) -> dict[tuple[str, str], int]:
+    """Return the fold of every (label, group): the groups of a label are assigned to the folds in turn.
 
-    The only group of a label is ALWAYS_TRAINED: held out, nothing would be left to learn the label from.
+    The only group of a label gets ALWAYS_TRAINED: without it no photo of the label would be left to train on.
     """
     groups: dict[str, list[str]] = defaultdict(list)
     for label, group in sorted(pairs):
@@ -58,13 +58,13 @@ def deal_groups(pairs: Iterable[tuple[str, str]], n_folds: int) -> dict[tuple[st
     }
 
 
-def fold_of(path: str, label: str, group: str | None, dealt: dict[tuple[str, str], int], n_folds: int) -> int:
-    """Return a photo's fold; one on its own goes where the hash of its name and label sends it."""
+def fold_of(path: str, label: str, group: str | None, group_folds: dict[tuple[str, str], int], n_folds: int) -> int:
+    """Return a photo's fold: the fold of its group, or else one by the hash of its label and name."""
     if group is not None:
-        return dealt[label, group]
+        return group_folds[label, group]
     return _hash(f"{label}/{path.rsplit('/', 1)[-1]}") % n_folds
 
 
 def _hash(text: str) -> int:
-    """The same in every process, as Python's own is not."""
+    """Return a hash that is the same in every process, unlike Python's own."""
     return zlib.crc32(text.encode("utf-8", "replace"))

@@ -1,4 +1,4 @@
-"""Name the fruit in a photo: the chain's kernel and a classifier, without Spark."""
+"""Name the fruit in photos with a classifier, in this process: no engine is involved."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from verger.sources.content import read_photo
 
 
 @dataclass(frozen=True)
-class Named:
-    """What a photo shows: the surest (label, probability) pairs, or `error` where it cannot be read.
+class Prediction:
+    """The most probable (label, probability) pairs of a photo, or `error` if it cannot be read.
 
-    `taxon` tells more of the surest (species, Latin, English and French name, variety) where it is known.
+    taxon: species, names and variety of the most probable label, if the classifier was trained on taxa.
     """
 
     path: str
@@ -31,31 +31,32 @@ class Named:
 
     @property
     def name(self) -> str:
-        """The surest label, or "not sure"."""
+        """The most probable label, or "not sure" if its probability is below the classifier's threshold."""
         return self.best[0][0] if self.is_sure else NOT_SURE
 
 
 def predict(
     photos: Iterable[Path], classifier: Classifier, *, top: int = 3, views: int | None = None
-) -> Iterator[Named]:
-    """Yield for every photo file what it shows; a file that cannot be read becomes an `error`.
+) -> Iterator[Prediction]:
+    """Yield the prediction for each photo file.
 
-    `views` of each photo are looked at, see NetworkSpec; as many as the classifier was trained with by default.
-    Raises WeightsError where the classifier's network cannot be had, ClassifierError where it does not fit.
+    top: number of (label, probability) pairs. views: see NetworkSpec; the default is that of the training.
+    Raises WeightsError if the weights of the classifier's network are not available, ClassifierError if the network
+    and the classifier do not fit together.
     """
     spec = NetworkSpec(**classifier.network)
     extractor = Extractor(prepare_on(spec if views is None else replace(spec, views=views), CPU, batch_size=1))
     check_width(classifier, extractor.n_features)
     for path in photos:
         try:
-            yield _named(path, read_photo(str(path)), classifier, extractor, top)
+            yield _predict_one(path, read_photo(str(path)), classifier, extractor, top)
         except DecodeError as error:
-            yield Named(str(path), error=str(error))
+            yield Prediction(str(path), error=str(error))
 
 
-def _named(path: Path, data: bytes, classifier: Classifier, extractor: Extractor, top: int) -> Named:
+def _predict_one(path: Path, data: bytes, classifier: Classifier, extractor: Extractor, top: int) -> Prediction:
     vector = featurize_photo(data, extractor, max_pixels=DEFAULT_MAX_PIXELS, decode="scaled").features
-    shares = classifier.probabilities(vector[None])[0]
-    best = tuple((classifier.labels[i], float(shares[i])) for i in (-shares).argsort()[:top])
+    probabilities = classifier.probabilities(vector[None])[0]
+    best = tuple((classifier.labels[i], float(probabilities[i])) for i in (-probabilities).argsort()[:top])
     taxon = taxon_named(best[0][0]) if classifier.about.get("taxonomy") else None
-    return Named(str(path), best, best[0][1] >= classifier.threshold, taxon)
+    return Prediction(str(path), best, best[0][1] >= classifier.threshold, taxon)

@@ -1,7 +1,7 @@
 """Train a classifier: choose its regularisation by cross-validation, calibrate it, export it to numpy.
 
-What is here does not depend on the engine. `fit_local` and `fit_spark` hold the vectors and fit the regressions,
-behind the protocols `Examples` and `Fitter`. Both minimise
+This module does not depend on the engine. `fit_local` and `fit_spark` read the vectors and fit the regressions:
+they implement the protocols `Examples` and `Fitter`. Both minimise
 
     sum_i weight_i * -log p(class_i | x_i) / sum_i weight_i  +  regularisation / 2 * |coef|^2
 
@@ -26,40 +26,40 @@ from verger.kernel.classifier.metrics import Answers, evaluate_answers
 from verger.kernel.classifier.temperature import calibrate, log_loss
 from verger.kernel.moments import Moments
 from verger.kernel.pca import Criterion, Projection, max_components
-from verger.learn.folds import ALWAYS_TRAINED, deal_groups, fold_of, group_of, group_pattern
+from verger.learn.folds import ALWAYS_TRAINED, assign_groups, fold_of, group_of, group_pattern
 from verger.learn.training_options import TrainOptions
 from verger.process.progress import Progress
 
-# Cross-validation fits many times over; on so many photos it chooses as well as on millions.
+# The largest number of cross-validated photos: more of them do not improve the choice, but take longer.
 MAX_CROSS_VALIDATED = 3_000
 
 # The tolerance of both optimisers (L-BFGS).
 TOLERANCE = 1e-4
 
-# The logit of a class that a fold's training has not seen: practically no chance.
-_UNSEEN = -30.0
+# The logit of a class that has no photo among the fitted ones: a probability of practically 0.
+_UNSEEN_LOGIT = -30.0
 
 Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A classifier, and its evaluation by cross-validation."""
+class TrainingResult:
+    """A trained classifier and its evaluation by cross-validation."""
 
     classifier: Classifier
     evaluation: dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Scheme:
-    """How photos enter the training: the class, weight and fold of each, and who is cross-validated.
+class TrainingPlan:
+    """The class, weight and fold of each photo, and which photos are cross-validated.
 
-    counts: photos per label. pattern: finds a photo's group in its path. dealt: fold of each (label, group).
+    counts: photos per label. pattern: finds a photo's group in its path. group_folds: fold of each (label, group).
     """
 
     counts: dict[str, int]
     pattern: str | None
-    dealt: dict[tuple[str, str], int]
+    group_folds: dict[tuple[str, str], int]
     n_folds: int
 
     @property
@@ -79,18 +79,18 @@ class Scheme:
 
     @property
     def weights(self) -> dict[str, float]:
-        """The weight of a photo of each label: labels weigh the same, however many photos they have."""
+        """The weight of a photo of each label, such that all labels have the same total weight."""
         return {label: self.n_photos / (len(self.counts) * n) for label, n in self.counts.items()}
 
     @property
     def sample_end(self) -> str:
-        """Photos whose path has a SHA-256 below this (as hexadecimal text) are cross-validated."""
+        """The upper bound of the SHA-256 (hexadecimal text) of the paths that are cross-validated."""
         share = MAX_CROSS_VALIDATED / max(self.n_photos, 1)
         return "g" if share >= 1 else f"{int(share * 2**64):016x}"
 
     def fold_of(self, path: str, label: str) -> int:
-        """Return a photo's fold, ALWAYS_TRAINED where it cannot be held out."""
-        return fold_of(path, label, group_of(path, self.pattern), self.dealt, self.n_folds)
+        """Return a photo's fold; ALWAYS_TRAINED if it cannot be held out."""
+        return fold_of(path, label, group_of(path, self.pattern), self.group_folds, self.n_folds)
 
     def is_sampled(self, path: str) -> bool:
         """Return whether a photo takes part in the cross-validation."""
@@ -106,67 +106,67 @@ class Regression:
 
     @classmethod
     def of_seen(cls, coef: npt.NDArray[Any], intercept: npt.NDArray[Any], seen: Ints, n_classes: int) -> Regression:
-        """Return the regression on all classes from one on those that occurred, numbered `seen`."""
+        """Extend a regression that was fitted on the class numbers `seen` to all classes."""
         all_coef = np.zeros((n_classes, coef.shape[1]), np.float32)
-        all_intercept = np.full(n_classes, _UNSEEN, np.float32)
+        all_intercept = np.full(n_classes, _UNSEEN_LOGIT, np.float32)
         all_coef[seen] = coef
-        # Spark gives the only class that it saw an infinite intercept.
-        all_intercept[seen] = np.nan_to_num(intercept, posinf=-_UNSEEN)
+        # Spark returns an infinite intercept if there was only one class.
+        all_intercept[seen] = np.nan_to_num(intercept, posinf=-_UNSEEN_LOGIT)
         return cls(all_coef, all_intercept)
 
     def logits(self, vectors: Floats) -> Floats:
         """Return the (n, n_classes) scores of (n, n_directions) vectors."""
         return np.asarray(vectors @ self.coef.T + self.intercept, np.float32)
 
-    def before(self, projection: Projection) -> Regression:
-        """Return the same regression on vectors before `projection`, which is linear too."""
+    def compose_with(self, projection: Projection) -> Regression:
+        """Return the equivalent regression on the vectors that `projection` takes; both are linear."""
         coef = self.coef.astype(np.float64) @ projection.directions / projection.scale
         intercept = self.intercept - coef @ projection.mean
         return Regression(coef.astype(np.float32), intercept.astype(np.float32))
 
 
 @dataclass(frozen=True)
-class HeldOut:
-    """The scores of photos by a regression that was not trained on them: logits (n, n_classes), truth (n,)."""
+class HeldOutScores:
+    """Logits (n, n_classes) of photos by a regression that was not fitted on them, and their true classes (n,)."""
 
     logits: Floats
     truth: Ints
 
 
 class Fitter(Protocol):
-    """Fits regressions to the projected vectors."""
+    """Fits regressions on projected vectors."""
 
     @property
     def projection(self) -> Projection:
-        """From the table's vectors to the fitted ones."""
+        """The projection from the vectors of the table to those that are fitted."""
 
     def folds(self) -> set[int]:
-        """Return the folds that occur."""
+        """Return the numbers of the folds that have photos."""
 
     def fit(self, regularisation: float) -> Regression:
-        """Fit all photos."""
+        """Fit a regression on all photos."""
 
-    def hold_out(self, tasks: Sequence[tuple[float, int]]) -> Iterator[HeldOut]:
-        """Yield for each (regularisation, fold) the scores of the fold's photos by the fit of the others.
+    def score_held_out(self, trials: Sequence[tuple[float, int]]) -> Iterator[HeldOutScores]:
+        """For each (regularisation, fold), fit all other folds and yield the scores of the fold's photos.
 
-        Only photos of the scheme's sample take part.
+        Only photos of the plan's sample take part.
         """
 
 
 class Examples(Protocol):
-    """The labelled vectors of a table; rows without a label or vector are left out."""
+    """The labelled vectors of a table, excluding rows without a label or a vector."""
 
     @property
     def column(self) -> str:
-        """The name of the vectors' column."""
+        """The name of the column with the vectors."""
 
     def count_labels(self) -> dict[str, int]:
         """Return the number of photos of each label."""
 
     def find_groups(self, pattern: str) -> set[tuple[str, str]]:
-        """Return the (label, group) pairs that a pattern finds in the paths."""
+        """Return the (label, group) pairs whose group `pattern` finds in a path."""
 
-    def prepared(self, scheme: Scheme, options: TrainOptions) -> AbstractContextManager[Fitter]:
+    def prepare(self, plan: TrainingPlan, options: TrainOptions) -> AbstractContextManager[Fitter]:
         """Standardise and project the vectors onto their `n_directions` first principal directions."""
 
 
@@ -176,51 +176,55 @@ def train(
     progress: Progress,
     *,
     network: dict[str, Any],
-    earlier: Projection | None = None,
-) -> Trained:
-    """Train on labelled examples.
+    input_pca: Projection | None = None,
+) -> TrainingResult:
+    """Train a classifier on labelled examples.
 
-    `network` (whose features they are) goes into the classifier; where they are components, `earlier` is the PCA
-    they came from. Raises ClassifierError where there is nothing to learn.
+    network: the NetworkSpec that computed the features; it is stored in the classifier.
+    input_pca: the PCA that computed the vectors, if they are components.
+    Raises ClassifierError if there are fewer than two labels, or no photo can be held out.
     """
-    scheme = plan_training(examples, options)
-    progress.stage("turn")
-    with examples.prepared(scheme, options) as fitter:
+    plan = plan_training(examples, options)
+    progress.stage("project")
+    with examples.prepare(plan, options) as fitter:
         scores = _cross_validate(fitter, options, progress)
         best = min(scores, key=lambda score: (-round(score.accuracy, 4), score.log_loss))
         progress.stage("train")
-        regression = fitter.fit(best.regularisation).before(fitter.projection)
-    if earlier is not None:
-        regression = regression.before(earlier)
+        regression = fitter.fit(best.regularisation).compose_with(fitter.projection)
+    if input_pca is not None:
+        regression = regression.compose_with(input_pca)
     temperature, threshold = calibrate(best.logits, best.truth, options.accuracy)
     probabilities = softmax(best.logits / np.float32(temperature))
-    evaluation = evaluate_answers(Answers.of(probabilities, best.truth), scheme.labels, threshold)
-    evaluation["cross_validation"] = _describe(scores, best, options)
-    about = {"n_photos": scheme.n_photos, "on": examples.column, "regularisation": best.regularisation}
+    evaluation = evaluate_answers(Answers.of(probabilities, best.truth), plan.labels, threshold)
+    evaluation["cross_validation"] = _describe_choice(scores, best, options)
+    about = {"n_photos": plan.n_photos, "on": examples.column, "regularisation": best.regularisation}
     coef, intercept = regression.coef, regression.intercept
-    return Trained(Classifier(scheme.labels, coef, intercept, temperature, threshold, network, about), evaluation)
+    classifier = Classifier(plan.labels, coef, intercept, temperature, threshold, network, about)
+    return TrainingResult(classifier, evaluation)
 
 
-def plan_training(examples: Examples, options: TrainOptions) -> Scheme:
-    """Return the scheme of a training; raises ClassifierError where there are fewer than two labels."""
+def plan_training(examples: Examples, options: TrainOptions) -> TrainingPlan:
+    """Return the plan of a training; raises ClassifierError if there are fewer than two labels."""
     counts = examples.count_labels()
     if len(counts) < 2:
         found = ", ".join(counts) or "none"
-        raise ClassifierError(f"two labels at least are needed to tell apart; there is {found}")
+        raise ClassifierError(f"training needs photos of at least two labels; found: {found}")
     pattern = group_pattern(options.group)
     groups = examples.find_groups(pattern) if pattern is not None else set()
-    return Scheme(counts, pattern, deal_groups(groups, options.n_folds), options.n_folds)
+    return TrainingPlan(counts, pattern, assign_groups(groups, options.n_folds), options.n_folds)
 
 
 def criterion_for(moments: Moments, n_directions: int) -> Criterion:
-    """Return which principal directions to compute: all that have variance, only the first of wide vectors."""
+    """Return which principal directions to compute: all with variance; only the first ones for wide vectors."""
     if moments.is_wide:
         return Criterion(k=min(n_directions, max_components(moments)))
     return Criterion(variance=1.0)
 
 
 @dataclass(frozen=True)
-class _Score:
+class _CandidateScore:
+    """The held-out scores of all folds with one regularisation."""
+
     regularisation: float
     logits: Floats
     truth: Ints
@@ -234,24 +238,29 @@ class _Score:
         return log_loss(softmax(self.logits), self.truth)
 
 
-def _cross_validate(fitter: Fitter, options: TrainOptions, progress: Progress) -> list[_Score]:
-    """Return for every regularisation the scores of each photo by a model that had not seen its fold."""
+def _cross_validate(fitter: Fitter, options: TrainOptions, progress: Progress) -> list[_CandidateScore]:
+    """Return for each regularisation the scores of all photos, each by a regression fitted without its fold."""
     folds = sorted(fitter.folds() - {ALWAYS_TRAINED})
     if not folds:
-        raise ClassifierError("nothing can be held out: each label has one group only; try --group none")
-    tasks = [(regularisation, fold) for regularisation in options.regularisations for fold in folds]
-    progress.stage("cross-validate", len(tasks))
-    parts: dict[float, list[HeldOut]] = {regularisation: [] for regularisation in options.regularisations}
-    for number, (task, part) in enumerate(zip(tasks, fitter.hold_out(tasks), strict=True), 1):
-        parts[task[0]].append(part)
-        progress.advance(number, 0)
+        raise ClassifierError("cannot cross-validate: each label has one group of photos only; try --group none")
+    trials = [(regularisation, fold) for regularisation in options.regularisations for fold in folds]
+    progress.stage("cross-validate", len(trials))
+    parts: dict[float, list[HeldOutScores]] = {regularisation: [] for regularisation in options.regularisations}
+    scored = zip(trials, fitter.score_held_out(trials), strict=True)
+    for n_done, ((regularisation, _), scores) in enumerate(scored, 1):
+        parts[regularisation].append(scores)
+        progress.advance(n_done, 0)
     return [
-        _Score(regularisation, np.concatenate([p.logits for p in of]), np.concatenate([p.truth for p in of]))
-        for regularisation, of in parts.items()
+        _CandidateScore(
+            regularisation,
+            np.concatenate([scores.logits for scores in of_folds]),
+            np.concatenate([scores.truth for scores in of_folds]),
+        )
+        for regularisation, of_folds in parts.items()
     ]
 
 
-def _describe(scores: list[_Score], best: _Score, options: TrainOptions) -> dict[str, Any]:
+def _describe_choice(scores: list[_CandidateScore], best: _CandidateScore, options: TrainOptions) -> dict[str, Any]:
     return {
         "n_folds": options.n_folds,
         "group": options.group,

@@ -1,4 +1,4 @@
-"""How a classifier is trained, checked before anything starts."""
+"""Options of a training, validated when they are created."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from verger.learn.folds import group_pattern
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How to train: `regularisations` are tried over `n_folds` folds of `group`s (see classify.folds).
+    """How to train a classifier.
 
-    Features are standardised and turned onto their first `n_directions` principal directions, with which the
-    regression is much faster and, by L2, hardly another. Answers are "not sure" below the probability from
-    which on held-out photos were named rightly `accuracy` of the time.
+    group: which photos stay in one fold (see verger.learn.folds.group_pattern).
+    n_folds: folds of the cross-validation that chooses one of the `regularisations`.
+    n_directions: principal directions that the standardised features are projected onto. The fit is much faster,
+        and almost the same because of the L2 penalty.
+    accuracy: the answer is "not sure" below the probability above which this share of held-out photos was correct.
+    max_iterations: limit of the optimiser in each fit.
     """
 
     group: str = "film"
@@ -31,12 +34,12 @@ class TrainOptions:
         if not self.regularisations or min(self.regularisations) < 0:
             raise SettingsError("regularisation", self.regularisations, "numbers of 0 or more")
         if not 0 < self.accuracy <= 1:
-            raise SettingsError("accuracy", self.accuracy, "a share over 0, 1 at most")
+            raise SettingsError("accuracy", self.accuracy, "a share over 0 and at most 1")
 
 
 def parse_regularisations(text: str) -> tuple[float, ...]:
-    """Return the numbers of a text like "0.01,0.1"; raises SettingsError."""
+    """Parse numbers separated by commas, like "0.01,0.1"; raises SettingsError."""
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
-        raise SettingsError("regularisation", text, "numbers with commas between them") from error
+        raise SettingsError("regularisation", text, "numbers separated by commas, like 0.003,0.03") from error

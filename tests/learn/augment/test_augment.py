@@ -89,7 +89,7 @@ def test_options_that_make_no_sense_name_the_valid_ones(wrong: dict[str, int]) -
         AugmentOptions(**wrong)
 
 
-def test_an_interrupt_after_the_switch_is_not_told_as_nothing_changed(
+def test_an_interrupt_after_the_switch_reports_the_new_result(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
@@ -105,9 +105,9 @@ def test_an_interrupt_after_the_switch_is_not_told_as_nothing_changed(
     monkeypatch.setattr(sys, "argv", ["verger", "augment", str(photos), str(out), "--overwrite"])
     with pytest.raises(SystemExit) as ending:
         main()
-    told = " ".join(capsys.readouterr().err.split())
+    message = " ".join(capsys.readouterr().err.split())
     assert ending.value.code == 130 and not (out / "from-before").exists()
-    assert "is the new result" in told and "nothing was changed" not in told
+    assert "is the new result" in message and "nothing was changed" not in message
 
 
 def test_the_command_says_what_to_do_next(photos: Path, tmp_path: Path) -> None:

@@ -19,10 +19,10 @@ from verger.kernel.networks.catalog import NetworkSpec
 from verger.kernel.networks.inference import Extractor
 from verger.kernel.networks.network import prepare_network
 from verger.learn.augment.views import augment
-from verger.learn.finetune.child import Task, run_child
-from verger.learn.finetune.driver import FinetuneResult, finetune
+from verger.learn.finetune.finetune import FinetuneResult, finetune
 from verger.learn.finetune.finetune_options import FinetuneOptions
-from verger.learn.finetune.split import split_photos
+from verger.learn.finetune.keras_process import KerasJob, run_keras_job
+from verger.learn.finetune.validation_split import split_photos
 from verger.learn.predict import predict
 from verger.process.progress import SilentProgress
 
@@ -33,7 +33,7 @@ COMPARE_PREPROCESSING = """
 import keras, numpy as np
 from keras.applications.imagenet_utils import preprocess_input
 from verger.kernel.networks.catalog import CATALOG
-from verger.learn.finetune.extractor import LAYOUTS, _preprocess
+from verger.learn.finetune.keras_extractor import LAYOUTS, _preprocess
 pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 5, 3)).astype(np.float32)
 for model in ("MobileNetV2", "VGG16", "DenseNet121"):
     expected = preprocess_input(pixels.copy(), mode=CATALOG[model].preprocessing, data_format="channels_last")
@@ -47,7 +47,7 @@ for model in ("MobileNetV2", "VGG16", "DenseNet121"):
 
 COMPARE_WITH_START = """
 import json, sys, keras, numpy as np
-from verger.learn.finetune.extractor import backbone_of, start_weights
+from verger.learn.finetune.keras_extractor import backbone_of, start_weights
 from verger.learn.finetune.finetune_options import FinetuneOptions
 start, _ = start_weights(FinetuneOptions(weights="random:0"))
 model = keras.saving.load_model(sys.argv[1])
@@ -59,7 +59,7 @@ print(json.dumps({"input_shape": model.input_shape, "changed": changed}))
 
 @dataclass
 class Watch(SilentProgress):
-    """Notes what it is told, and looks into the folder of the run before that is cleared away."""
+    """Records the progress, and copies the sample from the work folder before it is removed."""
 
     out: Path
     stages: list[str] = field(default_factory=list)
@@ -113,7 +113,7 @@ def test_a_fine_tuning_leaves_its_result_and_nothing_else(run: tuple[Watch, Fine
 
 
 @pytest.mark.slow
-def test_the_facts_tell_what_ran(run: tuple[Watch, FinetuneResult]) -> None:
+def test_the_facts_describe_the_run(run: tuple[Watch, FinetuneResult]) -> None:
     watch, result = run
     facts = json.loads((watch.out / "finetune.json").read_text())
     counts = facts["counts"]
@@ -178,11 +178,11 @@ def test_the_saved_model_is_fast_and_only_its_upper_kernels_have_changed(run: tu
     env = {**os.environ, "KERAS_BACKEND": "openvino"}
     command = [sys.executable, "-c", COMPARE_WITH_START, str(run[1].model)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert told["input_shape"] == [None, 3, 32, 32], "channels-first"
-    blocks = {int(name.split("_")[1]) for name in told["changed"] if name.startswith("block_")}
-    assert all(name.endswith("kernel") for name in told["changed"]), "statistics of a few photos spoil the others"
-    assert min(blocks) >= 10 if run[1].best_epoch == 2 else not told["changed"]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["input_shape"] == [None, 3, 32, 32], "channels-first"
+    blocks = {int(name.split("_")[1]) for name in found["changed"] if name.startswith("block_")}
+    assert all(name.endswith("kernel") for name in found["changed"]), "batch normalization stays frozen"
+    assert min(blocks) >= 10 if run[1].best_epoch == 2 else not found["changed"]
 
 
 @pytest.mark.slow
@@ -239,7 +239,7 @@ def test_an_interrupt_ends_the_child_and_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_child_that_crashes_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(VergerError, match=r"^verger.absent failed: .*No module named verger.absent$"):
-        run_child(Task("verger.absent", {}, "jax"), tmp_path, SilentProgress())
+        run_keras_job(KerasJob("verger.absent", {}, "jax"), tmp_path, SilentProgress())
 
 
 def test_without_a_backend_that_trains_it_says_what_to_install(

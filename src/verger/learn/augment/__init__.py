@@ -1,1 +1,1 @@
-"""Views of photos as they might also have been taken."""
+"""Augmented views of photos: crops, mirror images, other light."""

@@ -1,7 +1,7 @@
-"""Write augmented views of labelled photos as files: a classifier that learns from them knows shops it never saw.
+"""Write augmented views of labelled photos as JPEG files, to train a classifier that generalises better.
 
-A linear classifier on a network's features has no other way to see a photo cropped, or in other light. The files
-are photos as any others: look at them, and give their folder to `verger features`.
+Augmentation during training is not possible: a linear classifier is trained on features that were computed before.
+The folder of the views is an input for `verger features` like any other.
 """
 
 from __future__ import annotations
@@ -35,7 +35,11 @@ _QUALITY = 92
 
 @dataclass(frozen=True)
 class AugmentOptions:
-    """How many views of each photo, of which size, and the share of a photo that a view shows at least."""
+    """How to augment.
+
+    per_photo: random views of each photo. size_px: width and height of a view.
+    smallest: the minimum share of a photo's area in a view.
+    """
 
     per_photo: int = 12
     size_px: int = 256
@@ -47,7 +51,7 @@ class AugmentOptions:
         for key, is_valid, expected in (
             ("per_photo", self.per_photo >= 1, "1 or more"),
             ("size_px", 16 <= self.size_px <= 4096, "16 to 4096"),
-            ("smallest", 0 < self.smallest <= 1, "a share over 0, at most 1"),
+            ("smallest", 0 < self.smallest <= 1, "a share over 0 and at most 1"),
             ("seed", self.seed >= 0, "0 or more"),
         ):
             if not is_valid:
@@ -55,7 +59,7 @@ class AugmentOptions:
 
 
 @dataclass(frozen=True)
-class _Photo:
+class _ListedPhoto:
     number: int
     path: str
     label: str
@@ -64,14 +68,14 @@ class _Photo:
 def write_views(
     photos: str, out: Path, options: AugmentOptions, progress: Progress, *, overwrite: bool = False
 ) -> Manifest:
-    """Write OUT/<label>/<photo>__<view>.jpg for every photo (a folder a label), view 0 being all of it.
+    """Write OUT/<label>/<photo>__<view>.jpg for every photo (one folder per label); view 0 is the whole photo.
 
-    Photos that cannot be read are in rejected.json. Raises SourceError where there is none that can.
+    rejected.json lists the photos that could not be read. Raises SourceError if no photo could be read.
     """
     check_not_read(out, [photos])
     manifest = Manifest.start("augment", photos, asdict(options))
     with stage_result(out, overwrite=overwrite) as stage:
-        listed = _listed(photos)
+        listed = _list_photos(photos)
         manifest.counts = {"listed": len(listed), "labels": len({photo.label for photo in listed})}
         for label in {photo.label for photo in listed}:
             (stage / label).mkdir()
@@ -80,7 +84,7 @@ def write_views(
             rejected = _write_all(listed, stage, options, progress)
         if len(rejected) == len(listed):
             raise SourceError(
-                f"none of the {len(listed):,} photos in {photos} can be read: {rejected[0]['detail']}"
+                f"none of the {len(listed):,} photos in {photos} can be read; the first: {rejected[0]['detail']}"
             )
         manifest.counts["views"] = (len(listed) - len(rejected)) * (options.per_photo + 1)
         manifest.counts["rejected"] = len(rejected)
@@ -91,16 +95,16 @@ def write_views(
     return manifest
 
 
-def _listed(photos: str) -> list[_Photo]:
+def _list_photos(photos: str) -> list[_ListedPhoto]:
     with tempfile.TemporaryDirectory(prefix="verger-") as folder:
         listing = write_listing(photos, Selection(), Path(folder) / "listing")
         table = pq.read_table(listing.folder, columns=["path", "label"]).to_pydict()
     pairs = sorted(zip(table["path"], table["label"], strict=True))
-    return [_Photo(number, path, label) for number, (path, label) in enumerate(pairs)]
+    return [_ListedPhoto(number, path, label) for number, (path, label) in enumerate(pairs)]
 
 
 def _write_all(
-    listed: list[_Photo], stage: Path, options: AugmentOptions, progress: Progress
+    listed: list[_ListedPhoto], stage: Path, options: AugmentOptions, progress: Progress
 ) -> list[dict[str, str]]:
     rejected: list[dict[str, str]] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -112,7 +116,7 @@ def _write_all(
     return rejected
 
 
-def _write_one(photo: _Photo, stage: Path, options: AugmentOptions) -> DecodeError | None:
+def _write_one(photo: _ListedPhoto, stage: Path, options: AugmentOptions) -> DecodeError | None:
     try:
         pixels = decode_rgb(read_photo(photo.path, options.max_pixels), max_pixels=options.max_pixels)
     except DecodeError as error:

@@ -1,4 +1,4 @@
-"""Photos as they might also have been taken: cropped, mirrored, in other light. Pillow does the work."""
+"""Random augmentation of a photo with Pillow: crop, mirror, brightness, contrast and colours."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from PIL import Image
 
 from verger.kernel.decode import RGB
 
-SMALLEST = 0.6  # the share of a photo that a crop shows at least, where nothing else is said
+SMALLEST = 0.6  # the default minimum share of a photo's area in a crop
 _ASPECT = (0.8, 1.25)
-_GAIN, _CONTRAST, _SATURATION, _CAST = 0.2, 0.2, 0.2, 0.05  # how far from 1 a factor may be
+_GAIN, _CONTRAST, _SATURATION, _CAST = 0.2, 0.2, 0.2, 0.05  # the largest difference of a factor from 1
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
 def augment(pixels: RGB, size_px: int, rng: np.random.Generator, smallest: float = SMALLEST) -> RGB:
-    """Return a (size_px, size_px, 3) view of a photo: a crop of `smallest` to all of it.
+    """Return a random (size_px, size_px, 3) view of a photo; the same for the same state of `rng`.
 
-    Drawn from `rng` and nothing else.
+    smallest: the minimum share of the photo's area in the view.
     """
     image = Image.fromarray(pixels)
     view = image.resize((size_px, size_px), Image.Resampling.BICUBIC, box=_draw_box(image.size, smallest, rng))

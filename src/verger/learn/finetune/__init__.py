@@ -1,1 +1,1 @@
-"""Transfer learning on one's own labelled photos; read `run` first, then `worker` and `train`."""
+"""Transfer learning on the user's labelled photos. READ FIRST: `finetune`, then `training_process`."""

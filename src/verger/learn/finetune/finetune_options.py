@@ -1,4 +1,4 @@
-"""What a fine-tuning does, checked before anything starts."""
+"""Options of a fine-tuning, validated when they are created."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from verger.errors import SettingsError
 from verger.kernel.decode import DEFAULT_MAX_PIXELS
 from verger.kernel.networks.catalog import CATALOG, OWN_GRAPH_SUFFIXES, NetworkSpec
 
-_MIN_SIZE_PX = 32  # no network of the catalog takes less
+_MIN_SIZE_PX = 32  # the smallest input size of the networks in the catalog
 _WEIGHTS = ("imagenet", "random:SEED", "a .h5 file of the model without its top")
 
 
@@ -17,11 +17,12 @@ class FinetuneOptions:
     """What to train, and how.
 
     model: a network of keras.applications, by its name in the catalog.
-    weights: what it starts from: "imagenet", "random:SEED" or a .h5 file.
-    head_epochs, epochs: passes over the photos with the backbone frozen, then with its upper layers free.
-    learning_rate: the highest of the second stage; it falls to 0 along a cosine.
-    validation: the share of the photos of each label that is held out.
-    size_px: width and height of the network's input; None takes the catalog's.
+    weights: the start weights: "imagenet", "random:SEED" or a .h5 file.
+    head_epochs: epochs of the first stage, which trains the new head on the frozen backbone.
+    epochs: epochs of the second stage, which also trains the upper layers of the backbone.
+    learning_rate: the maximum of the second stage; it falls to 0 along a cosine.
+    validation: the share of each label's photos that is held out.
+    size_px: width and height of the network's input; None for the size in the catalog.
     unfreeze: the share of the backbone's layers, from the top, that the second stage trains.
     patience: epochs without a lower validation loss after which a stage ends.
     """
@@ -44,7 +45,7 @@ class FinetuneOptions:
         self._check("head_epochs", self.head_epochs >= 0, "0 or more")
         self._check("epochs", self.epochs >= 0, "0 or more")
         self._check("epochs", self.head_epochs + self.epochs > 0, "1 or more where head_epochs is 0")
-        self._check("learning_rate", 0 < self.learning_rate <= 1, "over 0, at most 1; 0.0001 is usual")
+        self._check("learning_rate", 0 < self.learning_rate <= 1, "over 0 and at most 1; 0.0001 is typical")
         self._check("validation", 0 < self.validation < 1, "a share between 0 and 1, like 0.2")
         self._check("seed", self.seed >= 0, "0 or more")
         self._check("size_px", self.input_px >= _MIN_SIZE_PX, f"{_MIN_SIZE_PX} or more")
@@ -54,7 +55,7 @@ class FinetuneOptions:
         self._check("patience", self.patience >= 1, "1 or more")
 
     def _check_network(self) -> None:
-        trainable = [name for name, known in CATALOG.items() if not known.is_bundled]
+        trainable = [name for name, entry in CATALOG.items() if not entry.is_bundled]
         self._check("model", self.model in trainable, "one of " + ", ".join(trainable))
         is_graph = self.weights.endswith(OWN_GRAPH_SUFFIXES)
         self._check("weights", not is_graph, "one of " + ", ".join(_WEIGHTS))

@@ -1,4 +1,4 @@
-"""Which photos are held out: a share of each label, and never a frame of a film that is trained on."""
+"""Split photos into training and validation: a share of each label, without splitting a film."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Rows = list[int]
 
 
 def split_photos(paths: list[str], labels: list[str], *, share: float, seed: int) -> npt.NDArray[np.bool_]:
-    """Return for each photo whether it is held out, the same for the same seed.
+    """Return for each photo whether it is held out; reproducible for the same seed.
 
-    Per label, whole units are held out until `share` of its photos is as near as units allow: a film (see
-    verger.learn.folds), or a photo on its own. A label that is one film and nothing else is cut into a
-    first part, trained on, and a last one. A label's only photo is trained on.
+    For each label whole units are held out, as close to `share` of its photos as possible. A unit is a film (see
+    verger.learn.folds) or a photo that belongs to no film. If a label consists of a single film, the last frames of
+    the film are held out. The only photo of a label is used for training.
     """
     is_held_out = np.zeros(len(paths), bool)
     of_label: dict[str, Rows] = defaultdict(list)
@@ -27,11 +27,11 @@ def split_photos(paths: list[str], labels: list[str], *, share: float, seed: int
         of_label[label].append(row)
     for label, rows in of_label.items():
         rng = np.random.default_rng((seed, zlib.crc32(label.encode("utf-8", "replace"))))
-        is_held_out[_held_out(_units(rows, paths), share, rng)] = True
+        is_held_out[_choose_held_out(_group_into_units(rows, paths), share, rng)] = True
     return is_held_out
 
 
-def _units(rows: Rows, paths: list[str]) -> list[Rows]:
+def _group_into_units(rows: Rows, paths: list[str]) -> list[Rows]:
     units: dict[object, Rows] = defaultdict(list)
     for row in sorted(rows, key=lambda row: _frame_order(paths[row])):
         film = group_of(paths[row], FRAME_PATTERN)
@@ -40,23 +40,23 @@ def _units(rows: Rows, paths: list[str]) -> list[Rows]:
 
 
 def _frame_order(path: str) -> tuple[list[int], str]:
-    """Frames are numbered without leading zeros: 9 comes before 10."""
+    """Return a key that sorts frames by number: their names have no leading zeros."""
     return [int(number) for number in re.findall(r"\d+", path.rpartition("/")[2])], path
 
 
-def _held_out(units: list[Rows], share: float, rng: np.random.Generator) -> Rows:
+def _choose_held_out(units: list[Rows], share: float, rng: np.random.Generator) -> Rows:
     n_photos = sum(map(len, units))
-    n_wanted = max(1, round(share * n_photos))
+    n_target = max(1, round(share * n_photos))
     if n_photos == 1:
         return []
     if len(units) == 1:
-        return units[0][-min(n_wanted, n_photos - 1) :]
+        return units[0][-min(n_target, n_photos - 1) :]
     taken: list[Rows] = []
     n_taken = 0
     for i in rng.permutation(len(units)):
-        is_nearer = abs(n_taken + len(units[i]) - n_wanted) < abs(n_taken - n_wanted)
+        is_nearer = abs(n_taken + len(units[i]) - n_target) < abs(n_taken - n_target)
         if is_nearer and len(taken) < len(units) - 1:
             taken.append(units[i])
             n_taken += len(units[i])
-    taken = taken or [min(units, key=len)]  # every film is more than twice what is wanted
+    taken = taken or [min(units, key=len)]  # every film has more than twice the target
     return [row for unit in taken for row in unit]

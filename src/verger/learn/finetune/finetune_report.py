@@ -1,4 +1,4 @@
-"""report.html of a fine-tuning: the training curves, and how well each label is named."""
+"""report.html of a fine-tuning: the training curves and the accuracy per label."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from verger.learn.finetune.outcome import HISTORY
+from verger.learn.finetune.training_outcome import HISTORY
 from verger.report.details import list_details
 from verger.report.header import Tile
 from verger.report.html import render_page, write_page
@@ -21,7 +21,7 @@ _MAX_LABELS = 1000
 _MAX_REJECTED = 50
 
 
-def write_report(result: Path, *, title: str) -> AnyPath:
+def write_finetune_report(result: Path, *, title: str) -> AnyPath:
     """Write `result/report.html` from its finetune.json, history.json and manifest.json; return its path."""
     facts = json.loads((result / FACTS).read_text(encoding="utf-8"))
     history = json.loads((result / HISTORY).read_text())

@@ -1,7 +1,7 @@
-"""READ FIRST: a fine-tuning, from labelled photos to a model that `verger features` takes, and a classifier.
+"""READ FIRST: fine-tuning, from labelled photos to a model for `verger features` and a classifier on it.
 
-Keras works in two processes of their own: one trains, with a backend that can; one saves, in the layout that
-is fast in our chain, and checks that the chain then gives the vectors of the trained model.
+Keras works in two child processes. The first trains, with a backend that can. The second saves the model in the
+layout that is fast in our chain, and checks that the chain then gives the vectors of the trained model.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from verger.kernel.classifier.classifier import FILE_NAME as CLASSIFIER
-from verger.learn.finetune.backend import find_backend
-from verger.learn.finetune.child import Task, run_child
 from verger.learn.finetune.finetune_options import FinetuneOptions
-from verger.learn.finetune.outcome import HISTORY, LISTING, MODEL, PARITY, Outcome
-from verger.learn.finetune.page import FACTS, write_report
+from verger.learn.finetune.finetune_report import FACTS, write_finetune_report
+from verger.learn.finetune.keras_process import KerasJob, find_training_backend, run_keras_job
+from verger.learn.finetune.training_outcome import HISTORY, LISTING, MODEL, PARITY, TrainingOutcome
 from verger.process.progress import Progress
 from verger.sources.partitions import Selection, write_listing
 from verger.storage.commit import check_not_read, stage_result
@@ -29,7 +28,7 @@ _WORK = "work"
 
 @dataclass(frozen=True)
 class FinetuneResult:
-    """What a fine-tuning gives; the accuracy is of the best epoch, on held-out photos."""
+    """The result of a fine-tuning; the accuracy is of the best epoch, on held-out photos."""
 
     model: Path
     labels: list[str]
@@ -44,14 +43,14 @@ class FinetuneResult:
 def finetune(
     photos: str, out: Path, options: FinetuneOptions, progress: Progress, overwrite: bool = False
 ) -> FinetuneResult:
-    """Train on `photos` (a folder a label) and publish as `out` the model, a classifier on it and a report.
+    """Train on `photos` (one folder per label); publish the model, a classifier on it and a report as `out`.
 
-    Raises SetupError without a Keras backend that trains, SourceError where there is too little to train on,
-    WeightsError where the start weights cannot be had, ResultError where `out` is taken, or holds what is read.
+    Raises SetupError without a Keras backend that trains, SourceError if there are too few photos or labels,
+    WeightsError if the start weights are not available, ResultError if `out` exists or contains an input.
     """
     started = time.monotonic()
     check_not_read(out, [photos, *([options.weights] if options.weights.endswith(".h5") else [])])
-    backend = find_backend()
+    backend = find_training_backend()
     manifest = Manifest.start("finetune", photos, asdict(options))
     with stage_result(out, overwrite=overwrite) as stage:
         work = stage / _WORK
@@ -60,27 +59,31 @@ def finetune(
         with manifest.timed("list"):
             manifest.counts["listed"] = write_listing(photos, Selection(), work / LISTING).n_photos
         with manifest.timed("train"):
-            run_child(Task("verger.learn.finetune.worker", asdict(options), backend), work, progress)
+            run_keras_job(_job("training_process", options, backend), work, progress)
         progress.stage("save model")
         with manifest.timed("save"):
-            run_child(Task("verger.learn.finetune.save", asdict(options), "openvino"), work, progress)
+            run_keras_job(_job("saving_process", options, "openvino"), work, progress)
         for name in (MODEL, CLASSIFIER, HISTORY):
             (work / name).rename(stage / name)
-        outcome = Outcome.read(work)
+        outcome = TrainingOutcome.read(work)
         manifest.parity = json.loads((work / PARITY).read_text())
         shutil.rmtree(work)
         manifest.timings_s["total"] = round(time.monotonic() - started, 3)
         _write_facts(stage, options, outcome, manifest)
-        write_report(stage, title=out.name)
-    return _result(out, outcome, manifest)
+        write_finetune_report(stage, title=out.name)
+    return _summarize(out, outcome, manifest)
 
 
-def _write_facts(stage: Path, options: FinetuneOptions, outcome: Outcome, manifest: Manifest) -> None:
-    """Write finetune.json, and the manifest by which every result of verger is known."""
+def _job(module: str, options: FinetuneOptions, backend: str) -> KerasJob:
+    return KerasJob(f"{__package__}.{module}", asdict(options), backend)
+
+
+def _write_facts(stage: Path, options: FinetuneOptions, outcome: TrainingOutcome, manifest: Manifest) -> None:
+    """Complete the manifest, and write it and finetune.json to `stage`."""
     n_rejected = len(outcome.rejected)
     manifest.counts |= outcome.counts
     manifest.counts |= {"rejected": n_rejected, "rejected_by_reason": outcome.rejected_by_reason}
-    # To validate on, of labels none of whose photos to train on could be read.
+    # Validation photos of labels that have no readable training photo.
     manifest.counts["left_out"] = manifest.counts["listed"] - sum(outcome.counts.values()) - n_rejected
     manifest.counts["labels"] = len(outcome.labels)
     manifest.versions |= outcome.versions
@@ -110,7 +113,7 @@ def _write_facts(stage: Path, options: FinetuneOptions, outcome: Outcome, manife
     manifest.write(stage)
 
 
-def _result(out: Path, outcome: Outcome, manifest: Manifest) -> FinetuneResult:
+def _summarize(out: Path, outcome: TrainingOutcome, manifest: Manifest) -> FinetuneResult:
     return FinetuneResult(
         model=out / MODEL,
         labels=[score.label for score in outcome.labels],

@@ -1,4 +1,4 @@
-"""The labelled photos, decoded once into a file on disk."""
+"""The training and validation photos, decoded once into files on disk."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ import pyarrow.parquet as pq
 from verger.errors import DecodeError, SourceError
 from verger.kernel.decode import RGB, decode_rgb
 from verger.learn.finetune.finetune_options import FinetuneOptions
-from verger.learn.finetune.split import split_photos
+from verger.learn.finetune.validation_split import split_photos
 from verger.process.progress import Progress
 from verger.sources.content import read_photo
 
-# Photos to train on are kept this much larger than the input, so that a crop is seldom enlarged.
+# The size of training photos relative to the network's input: larger, so that crops are rarely enlarged.
 _MARGIN = 1.15
 
 Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Photos:
-    """One side of the split: (n, size, size, 3) uint8 RGB on disk, and the (n,) label numbers."""
+class DecodedPhotos:
+    """Training or validation photos: (n, size, size, 3) uint8 RGB on disk, and label numbers (n,)."""
 
     pixels: RGB
     labels: Labels
@@ -38,8 +38,8 @@ class Photos:
 
 
 @dataclass(frozen=True)
-class Rejected:
-    """A photo that could not be read."""
+class RejectedPhoto:
+    """A photo that could not be read, and why."""
 
     path: str
     reason: str
@@ -48,31 +48,31 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Both sides, the names of the labels, and what was set aside."""
+    """The photos of both sides of the split, the names of the labels, and the rejected photos."""
 
-    training: Photos
-    validation: Photos
+    training: DecodedPhotos
+    validation: DecodedPhotos
     labels: list[str]
-    rejected: list[Rejected]
+    rejected: list[RejectedPhoto]
 
     @property
     def reasons(self) -> dict[str, int]:
-        """How many photos were rejected for which reason."""
+        """The number of rejected photos by reason, largest first."""
         return dict(Counter(photo.reason for photo in self.rejected).most_common())
 
 
 @dataclass
-class _Reading:
-    """Goes on in threads: each photo has its row in a file of its own, so nothing waits for another."""
+class _Reader:
+    """Decodes photos in threads, each into its own row of a file; counts them over several calls."""
 
     progress: Progress
     max_pixels: int
     n_done: int = 0
-    rejected: list[Rejected] = field(default_factory=list)
+    rejected: list[RejectedPhoto] = field(default_factory=list)
 
     def read(self, paths: list[str], size_px: int, file: Path) -> tuple[RGB, npt.NDArray[np.bool_]]:
-        """Return the pixels of all paths, and which rows were read."""
-        pixels = _open_file(file, (len(paths), size_px, size_px, 3))
+        """Decode the photos into `file`; return their pixels, and for each whether it could be read."""
+        pixels = _allocate(file, (len(paths), size_px, size_px, 3))
         is_read = np.zeros(len(paths), bool)
 
         def load(row: int) -> DecodeError | None:
@@ -86,7 +86,7 @@ class _Reading:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for path, error in zip(paths, pool.map(load, range(len(paths))), strict=True):
                 if error is not None:
-                    self.rejected.append(Rejected(path, error.reason, error.detail))
+                    self.rejected.append(RejectedPhoto(path, error.reason, error.detail))
                 self.n_done += 1
                 self.progress.advance(self.n_done, len(self.rejected))
         return pixels, is_read
@@ -95,63 +95,65 @@ class _Reading:
 def read_dataset(listing: Path, options: FinetuneOptions, folder: Path, progress: Progress) -> Dataset:
     """Split the listed photos and read them into files in `folder`.
 
-    Photos to validate on are what the network will see: resized to its input in one step, as
-    `verger features` does. Raises SourceError where too few can be read.
+    Validation photos are resized to the network's input in one step, as `verger features` does. Raises SourceError
+    if too few photos can be read.
     """
     table = pq.read_table(listing, columns=["path", "label"]).to_pydict()
     paths, names = np.array(table["path"], object), np.array(table["label"], object)
     is_held_out = split_photos(list(paths), list(names), share=options.validation, seed=options.seed)
-    reading = _Reading(progress, options.max_pixels)
+    reader = _Reader(progress, options.max_pixels)
     progress.stage("read photos", len(paths))
     sides = []
     for chosen, size_px, name in (
         (~is_held_out, round(options.input_px * _MARGIN), "training"),
         (is_held_out, options.input_px, "validation"),
     ):
-        pixels, is_read = reading.read(list(paths[chosen]), size_px, folder / f"{name}.pixels")
+        pixels, is_read = reader.read(list(paths[chosen]), size_px, folder / f"{name}.pixels")
         sides.append((pixels, names[chosen], is_read))
-    return _put_together(sides, reading.rejected)
+    return _build_dataset(sides, reader.rejected)
 
 
-def _put_together(
-    sides: list[tuple[RGB, npt.NDArray[np.object_], npt.NDArray[np.bool_]]], rejected: list[Rejected]
+def _build_dataset(
+    sides: list[tuple[RGB, npt.NDArray[np.object_], npt.NDArray[np.bool_]]], rejected: list[RejectedPhoto]
 ) -> Dataset:
-    """Number the labels that can be trained on; photos to validate on that have another are left out."""
+    """Number the labels of the training photos; validation photos with another label are left out."""
     _, names, is_read = sides[0]
     labels = sorted(set(names[is_read]))
     number = {label: i for i, label in enumerate(labels)}
     training, validation = (
-        _take(
-            pixels, np.array([number.get(name, -1) if good else -1 for name, good in zip(own, read, strict=True)])
+        _keep_numbered(
+            pixels, np.array([number.get(name, -1) if ok else -1 for name, ok in zip(side, is_read, strict=True)])
         )
-        for pixels, own, read in sides
+        for pixels, side, is_read in sides
     )
     if len(labels) < 2:
         found = ", ".join(labels) or "none"
-        raise SourceError(f"fine-tuning needs photos of two labels (a folder each) or more, and found: {found}")
+        raise SourceError(f"fine-tuning needs photos of at least two labels (one folder per label); found: {found}")
     if not len(validation):
-        raise SourceError("there is no photo to validate on: give some label two photos or more that can be read")
+        raise SourceError("there is no photo to validate on: at least one label needs two photos that can be read")
     return Dataset(training, validation, labels, rejected)
 
 
-def _take(pixels: RGB, numbers: Labels) -> Photos:
+def _keep_numbered(pixels: RGB, numbers: Labels) -> DecodedPhotos:
+    """Return the photos whose label number is not negative."""
     if (numbers >= 0).all():
-        return Photos(pixels, numbers)
+        return DecodedPhotos(pixels, numbers)
     kept = np.flatnonzero(numbers >= 0)
-    for to, row in enumerate(kept):  # moved up in the file, not copied into memory
-        pixels[to] = pixels[row]
-    return Photos(pixels[: len(kept)], numbers[kept])
+    for target, row in enumerate(kept):  # moved within the file: a copy may not fit into memory
+        pixels[target] = pixels[row]
+    return DecodedPhotos(pixels[: len(kept)], numbers[kept])
 
 
-def _open_file(file: Path, shape: tuple[int, ...]) -> RGB:
-    with file.open("wb") as made:
-        # A full disk must be an error here: found by a write to mapped memory, it kills the process.
+def _allocate(file: Path, shape: tuple[int, ...]) -> RGB:
+    """Create a file for pixels of a shape and map it into memory."""
+    with file.open("wb") as opened:
+        # Reserves the space: on a full disk a write to mapped memory would kill the process.
         n_bytes = max(1, int(np.prod(shape)))
         reserve: Callable[[int, int, int], None] | None = getattr(os, "posix_fallocate", None)
         if reserve is not None:
-            reserve(made.fileno(), 0, n_bytes)
+            reserve(opened.fileno(), 0, n_bytes)
         else:
-            made.truncate(n_bytes)
+            opened.truncate(n_bytes)
     if shape[0] == 0:
         return np.zeros(shape, np.uint8)
     return np.memmap(file, np.uint8, "r+", shape=shape)

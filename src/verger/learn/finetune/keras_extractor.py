@@ -1,8 +1,8 @@
 """The feature extractor as a Keras model: pixels in, pooled features out, in either layout.
 
-Training needs channels_last, which TensorFlow's convolutions on a CPU are limited to; inference in our chain
-is several times faster channels_first (see verger.kernel.networks.convert). The weights are the same arrays in the
-same order in both, so the one is trained and the other saved.
+Training needs channels_last, the only layout of TensorFlow's convolutions on a CPU. Inference in our chain is
+several times faster with channels_first (see verger.kernel.networks.convert). Both layouts have the same weights in
+the same order, so one is trained and the other is saved.
 """
 
 from __future__ import annotations
@@ -24,49 +24,49 @@ LAYOUTS = ("channels_first", "channels_last")
 
 
 def start_weights(options: FinetuneOptions) -> tuple[Weights, str]:
-    """Return the backbone's weights to start from, and where they are from. Raises WeightsError.
+    """Return the backbone's start weights and their source. Raises WeightsError.
 
-    Read at the catalog's input size, whatever ours is: they do not depend on it, the names of their files do.
+    They are read at the catalog's input size: weights do not depend on the size, but the names of their files do.
     """
     model, source = build_with_weights(NetworkSpec(options.model, options.weights))
     return model.get_weights(), source.weights_from
 
 
 def build_extractor(options: FinetuneOptions, weights: Weights, layout: str) -> Any:
-    """Return the extractor: (size, size, 3) RGB values of 0 to 255 in, (n_features,) out.
+    """Return the extractor; it maps (size, size, 3) RGB values of 0 to 255 to (n_features,) features.
 
-    Raises SettingsError for a size that the architecture refuses, and what Keras raises for a layout it refuses.
+    Raises SettingsError if the architecture does not support the size; Keras's errors for the layout pass through.
     """
     import keras
 
     keras.backend.set_image_data_format(layout)
     size = options.input_px
     shape = (3, size, size) if layout == "channels_first" else (size, size, 3)
-    # With ImageNet's weights Keras builds an EfficientNet with one layer more, a Rescaling.
-    has_more = options.model.startswith("EfficientNetB") and options.weights == IMAGENET
+    # With ImageNet weights Keras builds an EfficientNet with an additional Rescaling layer.
+    has_rescaling = options.model.startswith("EfficientNetB") and options.weights == IMAGENET
     try:
         backbone = getattr(keras.applications, options.model)(
-            include_top=False, weights=IMAGENET if has_more else None, input_shape=shape, pooling="avg"
+            include_top=False, weights=IMAGENET if has_rescaling else None, input_shape=shape, pooling="avg"
         )
     except ValueError as error:
         if "at least" not in str(error):
             raise
-        raise SettingsError("size_px", size, f"what {options.model} takes: {error}") from error
+        raise SettingsError("size_px", size, f"a size that {options.model} supports ({error})") from error
     backbone.set_weights(weights)
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()  # else it goes on with what it began with
+            layer.finalize_state()  # otherwise it keeps its initial statistics
     pixels = keras.Input(shape, name="pixels")
     return keras.Model(pixels, backbone(_preprocess(pixels, options.model, layout)))
 
 
 def backbone_of(extractor: Any) -> Any:
-    """Return the keras.applications model within."""
+    """Return the keras.applications model inside an extractor."""
     return extractor.layers[-1]
 
 
 def _preprocess(pixels: Any, model: str, layout: str) -> Any:
-    """Apply the catalog's preprocessing as a frozen 1 x 1 convolution: all kinds of it, in both layouts."""
+    """Apply the catalog's preprocessing as a frozen 1 x 1 convolution, which covers all kinds in both layouts."""
     import keras
 
     kind = CATALOG[model].preprocessing
@@ -77,6 +77,6 @@ def _preprocess(pixels: Any, model: str, layout: str) -> Any:
     if kind == "caffe":
         mixes = mixes[::-1]  # RGB in, BGR out
     layer = keras.layers.Conv2D(3, 1, data_format=layout, trainable=False, name="preprocessing")
-    ready = layer(pixels)
+    preprocessed = layer(pixels)
     layer.set_weights([mixes[None, None], -mean / scale])
-    return ready
+    return preprocessed

@@ -1,4 +1,4 @@
-"""What the processes of a fine-tuning hand each other, as files in one folder."""
+"""The files that the processes of a fine-tuning exchange in their work folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OUTCOME = "outcome.json"
 
 @dataclass(frozen=True)
 class LabelScore:
-    """How many photos of a label were trained and validated on, and the share of the latter that was named."""
+    """The number of training and validation photos of a label; accuracy is the share named correctly."""
 
     label: str
     n_training: int
@@ -23,8 +23,8 @@ class LabelScore:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a training tells whoever started it; the accuracies are of the best epoch, on held-out photos."""
+class TrainingOutcome:
+    """What the training process reports to the parent; accuracies are of the best epoch, on held-out photos."""
 
     counts: dict[str, int]
     rejected_by_reason: dict[str, int]
@@ -38,11 +38,11 @@ class Outcome:
     versions: dict[str, str]
 
     @classmethod
-    def read(cls, folder: Path) -> Outcome:
-        """Return what a worker left in `folder`."""
-        told = json.loads((folder / _OUTCOME).read_text(encoding="utf-8"))
-        return cls(**told | {"labels": [LabelScore(**score) for score in told["labels"]]})
+    def read(cls, folder: Path) -> TrainingOutcome:
+        """Return the outcome that the training process wrote to `folder`."""
+        fields = json.loads((folder / _OUTCOME).read_text(encoding="utf-8"))
+        return cls(**fields | {"labels": [LabelScore(**score) for score in fields["labels"]]})
 
     def write(self, folder: Path) -> None:
-        """Leave it in `folder`."""
+        """Write the outcome to `folder`."""
         (folder / _OUTCOME).write_text(json.dumps(asdict(self)), encoding="utf-8")

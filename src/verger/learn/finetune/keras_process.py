@@ -1,0 +1,148 @@
+"""Child processes for Keras, which reads its backend from the environment when it is first imported.
+
+The child reports its progress and its error as JSON lines on its standard output: `ParentProgress` writes them,
+`run_keras_job` reads them. The child never outlives the parent: the parent stops it after an error or Ctrl-C, and a
+broken pipe ends it if the parent is killed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from verger.errors import SetupError, SourceError, VergerError, WeightsError
+from verger.process.launch import module_command, module_environment
+from verger.process.progress import Progress
+
+logger = logging.getLogger(__name__)
+
+# The order of preference: on a CPU TensorFlow trains seven times as fast as JAX.
+TRAINING_BACKENDS = ("tensorflow", "jax", "torch")
+
+_STOP_TIMEOUT_S = 5.0
+_ERRORS: dict[str, type[VergerError]] = {kind.__name__: kind for kind in (SourceError, WeightsError)}
+
+
+def find_training_backend() -> str:
+    """Return the Keras backend to train with: KERAS_BACKEND if it can train, else the first one installed.
+
+    Raises SetupError if no backend that can train is installed.
+    """
+    installed = [name for name in TRAINING_BACKENDS if importlib.util.find_spec(name) is not None]
+    if not installed:
+        raise SetupError(
+            "fine-tuning needs a Keras backend that can train (TensorFlow, JAX or PyTorch), and none is installed: "
+            "pip install 'verger[train]'"
+        )
+    requested = os.environ.get("KERAS_BACKEND", "")
+    return requested if requested in installed else installed[0]
+
+
+@dataclass(frozen=True)
+class KerasJob:
+    """A module to run as `python -m MODULE VALUES_JSON FOLDER`, and the Keras backend it needs."""
+
+    module: str
+    values: dict[str, Any]
+    backend: str
+
+
+def run_keras_job(job: KerasJob, folder: Path, progress: Progress) -> None:
+    """Run a job in `folder` and wait for its end; raises the VergerError that ended it."""
+    log = folder / f"{job.module.rpartition('.')[2]}.log"
+    with log.open("wb") as stderr:
+        child = subprocess.Popen(
+            module_command(job.module, json.dumps(job.values), str(folder)),
+            env={**module_environment(), "KERAS_BACKEND": job.backend, "TF_CPP_MIN_LOG_LEVEL": "2"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        )
+    try:
+        assert child.stdout is not None
+        for line in child.stdout:
+            _forward(json.loads(line), progress)
+        exit_code = child.wait()
+    finally:
+        _stop(child)
+    if exit_code != 0:
+        raise VergerError(_describe_crash(job.module, exit_code, log))
+
+
+def _forward(message: dict[str, Any], progress: Progress) -> None:
+    """Pass a child's message on to `progress`; raise the error that it reports."""
+    if "error" in message:
+        raise _ERRORS.get(message["kind"], VergerError)(message["error"])
+    if "stage" in message:
+        progress.stage(message["stage"], message["n_photos"])
+    elif "n_done" in message:
+        progress.advance(message["n_done"], message["n_rejected"])
+    else:
+        progress.note(message["note"])
+
+
+def _stop(child: subprocess.Popen[str]) -> None:
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+    if child.stdout is not None:
+        child.stdout.close()
+
+
+def _describe_crash(module: str, exit_code: int, log: Path) -> str:
+    """Return one line on why a child ended without reporting an error."""
+    if exit_code < 0:
+        name = signal.Signals(-exit_code).name
+        hint = ": not enough memory? Try a smaller batch_size or size_px" if -exit_code == signal.SIGKILL else ""
+        return f"{module} was ended by {name}{hint}"
+    text = log.read_text(encoding="utf-8", errors="replace")
+    logger.info("%s", text)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return f"{module} failed: {lines[-1] if lines else f'exit code {exit_code}'}"
+
+
+class ParentProgress:
+    """A `Progress` for the child process: sends everything, and the error that ends the child, to the parent."""
+
+    def __init__(self) -> None:
+        # Libraries print to stdout too: their output goes to stderr, so that the parent reads messages only.
+        self._out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+    def stage(self, name: str, n_photos: int | None = None) -> None:
+        """Report that a stage begins."""
+        self._send(stage=name, n_photos=n_photos)
+
+    def advance(self, n_done: int, n_rejected: int) -> None:
+        """Report how many photos the running stage has finished in total."""
+        self._send(n_done=n_done, n_rejected=n_rejected)
+
+    def note(self, words: str) -> None:
+        """Report something that the user should know."""
+        self._send(note=words)
+
+    def run(self, job: Callable[[dict[str, Any], Path], None]) -> int:
+        """Call `job` with the values and the folder of the command line; return the exit code."""
+        try:
+            job(json.loads(sys.argv[1]), Path(sys.argv[2]))
+        except VergerError as error:
+            self._send(error=" ".join(str(error).split()), kind=type(error).__name__)
+            return 1
+        return 0
+
+    def _send(self, **message: object) -> None:
+        print(json.dumps(message), file=self._out, flush=True)

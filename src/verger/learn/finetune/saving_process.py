@@ -1,0 +1,82 @@
+"""The child process that saves and checks the trained model.
+
+    KERAS_BACKEND=openvino python -m verger.learn.finetune.saving_process OPTIONS_JSON FOLDER
+
+The OpenVINO backend supports both layouts and converts models to inference graphs.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from verger.errors import VergerError
+from verger.kernel.networks.catalog import NetworkSpec
+from verger.kernel.networks.convert import convert
+from verger.kernel.networks.inference import Extractor
+from verger.kernel.networks.network import read_network
+from verger.learn.finetune.finetune_options import FinetuneOptions
+from verger.learn.finetune.keras_extractor import Weights, build_extractor
+from verger.learn.finetune.keras_process import ParentProgress
+from verger.learn.finetune.training_outcome import MODEL, PARITY, SAMPLE, WEIGHTS
+from verger.process.progress import Progress
+
+_MIN_COSINE = 0.999  # a lower value means that the conversion is wrong; 0.99999 is typical
+
+
+def save_model(folder: Path, options: FinetuneOptions, progress: Progress) -> None:
+    """Write model.keras from the trained weights, and parity.json from the sample.
+
+    The layout is channels_first if the architecture supports it. Raises VergerError if the vectors that our chain
+    computes with the saved model differ from those of the trained model.
+    """
+    with np.load(folder / WEIGHTS) as saved:
+        weights: Weights = [saved[f"arr_{i}"] for i in range(len(saved.files))]
+    _build_in_fastest_layout(options, weights).save(folder / MODEL)
+    parity = _compare_vectors(folder)
+    (folder / PARITY).write_text(json.dumps(parity))
+    if parity["min_cosine"] >= _MIN_COSINE:
+        return
+    message = f"{MODEL} does not give the trained model's vectors: cosine {parity['min_cosine']}"
+    if not options.weights.startswith("random:"):
+        raise VergerError(message)
+    progress.note(f"{message}; this is normal for deep networks that start from random weights")
+
+
+def _build_in_fastest_layout(options: FinetuneOptions, weights: Weights) -> Any:
+    import keras
+
+    try:
+        return build_extractor(options, weights, "channels_first")
+    except (ValueError, NotImplementedError):  # not supported by every architecture
+        keras.backend.clear_session()
+        return build_extractor(options, weights, "channels_last")
+
+
+def _compare_vectors(folder: Path) -> dict[str, float]:
+    """Return the cosines between the vectors of our chain and of the trained model, on validation photos."""
+    convert(NetworkSpec(model=str(folder / MODEL)), folder)
+    extractor = Extractor(read_network(folder, MODEL, "f32"))
+    with np.load(folder / SAMPLE) as sample:
+        expected, vectors = sample["features"], [extractor(pixels) for pixels in sample["pixels"]]
+    lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(expected, axis=1)
+    cosines = (np.array(vectors) * expected).sum(axis=1) / np.maximum(lengths, 1e-12)
+    return {
+        "n_checked": len(cosines),
+        "min_cosine": round(float(cosines.min()), 7),
+        "mean_cosine": round(float(cosines.mean()), 7),
+    }
+
+
+def main() -> int:
+    """Save the model in the folder that the command line names."""
+    progress = ParentProgress()
+    return progress.run(lambda values, folder: save_model(folder, FinetuneOptions(**values), progress))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
