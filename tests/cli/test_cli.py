@@ -39,7 +39,7 @@ def test_alone_it_lists_the_commands() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "words"),
     [
         (["--pooling", "sum"], ("pooling", "'sum'", "avg", "max", "flatten")),
         (["--precision", "f8"], ("precision", "'f8'", "f32", "bf16")),
@@ -56,16 +56,16 @@ def test_alone_it_lists_the_commands() -> None:
     ],
 )
 def test_a_bad_value_names_key_value_and_the_valid_ones(
-    flags: list[str], told: tuple[str, ...], tmp_path: Path
+    flags: list[str], words: tuple[str, ...], tmp_path: Path
 ) -> None:
     done = verger("run", tmp_path, "out", *flags, cwd=tmp_path)
     assert done.returncode == 2
-    assert all(word in done.stderr for word in told), done.stderr
+    assert all(word in done.stderr for word in words), done.stderr
     assert "Traceback" not in done.stderr and done.stdout == ""
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_bad_value_in_the_environment_or_the_file_is_told_too(tmp_path: Path) -> None:
+def test_a_bad_value_in_the_environment_or_the_file_is_reported_too(tmp_path: Path) -> None:
     from_environment = verger("run", "photos", "out", cwd=tmp_path, VERGER_POOLING="sum")
     assert from_environment.returncode == 2 and "pooling = 'sum'" in from_environment.stderr
     (tmp_path / "verger.toml").write_text("pooling = 'sum'\n")
@@ -109,7 +109,7 @@ def test_too_many_rejected_is_exit_code_3_with_the_results_written(
     assert beside_progress(done.stderr) == []
 
 
-def test_show_settings_tells_where_each_is_from_and_runs_nothing(tmp_path: Path) -> None:
+def test_show_settings_prints_the_origin_of_each_and_runs_nothing(tmp_path: Path) -> None:
     (tmp_path / "verger.toml").write_text("model = 'VGG16'\npooling = 'max'\nlimit = 5\n")
     flags = ("--limit", "7", "--show-settings")
     environment = {"VERGER_POOLING": "flatten", "VERGER_MAX_REJECTED": "5%", "COLUMNS": "160"}
@@ -170,7 +170,7 @@ def test_verbose_lets_spark_talk_without_spoiling_stdout(photos: Path, tiny_mode
 
 
 @pytest.mark.parametrize("words", [("absent.h5",), ("words.onnx",), ("words.h5",)])
-def test_weights_that_cannot_be_had_are_one_line(words: tuple[str], tmp_path: Path, photos: Path) -> None:
+def test_unreadable_weights_are_an_error_of_one_line(words: tuple[str], tmp_path: Path, photos: Path) -> None:
     (tmp_path / "words.onnx").write_text("no network")
     (tmp_path / "words.h5").write_text("no weights")
     done = verger("features", photos, "out", "--weights", *words, cwd=tmp_path)

@@ -67,8 +67,8 @@ def test_a_plan_needs_no_account_and_says_where_what_and_how_much() -> None:
 )
 def test_a_plan_says_that_a_job_would_be_ended_before_it_is_done(words: str, is_ended: bool) -> None:
     told = cloud("plan", *words.split(), "--photos", "2e7").output
-    assert ("would be ended after 4, paid for and not done: say --max-hours" in told) == is_ended, told
-    assert "would be ended" not in cloud("plan", *words.split(), "--photos", "1e5").output
+    assert ("would be stopped, unfinished and paid for, after 4: use --max-hours" in told) == is_ended, told
+    assert "would be stopped" not in cloud("plan", *words.split(), "--photos", "1e5").output
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_plan_says_that_a_job_would_be_ended_before_it_is_done(words: str, is_
 )
 def test_what_has_no_price_can_be_had_and_a_limit_on_it_cannot(words: str) -> None:
     done = cloud("plan", *words.split())
-    assert done.exit_code == 0 and "what an hour costs is not known: no price for" in done.output, done.output
+    assert done.exit_code == 0 and "the cost of an hour is unknown: no price for" in done.output, done.output
     assert "--max-eur 5" in refused("plan", *words.split(), "--max-eur", "5")
 
 
@@ -179,11 +179,11 @@ def test_a_package_is_made_for_machines_that_install_it(monkeypatch: pytest.Monk
 
 
 def test_without_a_terminal_nothing_is_made_removed_or_started_unasked() -> None:
-    assert "say --yes" in refused("up")
+    assert "use --yes" in refused("up")
     assert not deployments.has_deployment()
     deployments.save_deployment(orchard())
-    assert "say --yes" in refused("down")
-    assert "say --yes" in refused("submit", "raw/", "results/a")
+    assert "use --yes" in refused("down")
+    assert "use --yes" in refused("submit", "raw/", "results/a")
     assert deployments.load_deployment() == orchard()
 
 
@@ -221,7 +221,7 @@ def test_a_deployment_is_not_forgotten_for_one_elsewhere(
 
     monkeypatch.setenv("DATABRICKS_HOST", "https://a.cloud.databricks.com/")
     if flag == "workspace":
-        assert "say --yes" in refused(*asked[:-1]), "the same place, told by the environment"
+        assert "use --yes" in refused(*asked[:-1]), "the same place, told by the environment"
 
 
 def test_an_interrupted_up_can_be_seen_and_removed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,7 @@
-"""The command line: parses, calls one function, prints. No logic."""
+"""The command line: each command parses its arguments, calls one function and prints the result.
+
+`*_commands.py` define the commands, `flags.py` and `*_flags.py` their flags, `*tables.py` what they print.
+"""
 
 from __future__ import annotations
 
@@ -6,46 +9,50 @@ import os
 import signal
 import sys
 
-from verger.cli.app import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, app, messages
+from verger.cli.app import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, InterruptedUnchanged, app, messages
 from verger.errors import SettingsError, VergerError
 
-# These join the app, in the order that `verger --help` shows.
+# Importing a module registers its commands. This is their order in `verger --help`.
 # isort: off
-from verger.cli import classifier, cloud, cluster, cost, machine, photos  # noqa: F401
+from verger.cli import pipeline_commands, learn_commands, cluster_commands, cost_command, cloud_commands  # noqa: F401
+from verger.cli import machine_commands  # noqa: F401
 # isort: on
 
 __all__ = ["app", "main"]
 
-# Commands that change nothing where they do not end.
-_WHOLE_OR_NOTHING = ("run", "features", "pack", "reduce", "augment", "train", "evaluate", "finetune")
-
 
 def main() -> None:
-    """Run the command line: errors raised on purpose become one line, Ctrl-C, kill and hang-up exit code 130."""
+    """Run the command line.
+
+    A VergerError or OSError is printed as one line. SIGINT, SIGTERM and SIGHUP end the program with exit code 130.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
         signal.signal(signal.SIGHUP, signal.default_int_handler)
     try:
         app()
     except SettingsError as error:
-        _complain(error)
+        _print_error(error)
         sys.exit(EXIT_USAGE)
     except VergerError as error:
-        _complain(error)
-        has_changed = isinstance(error.__cause__, KeyboardInterrupt)  # see `publish`
-        sys.exit(EXIT_INTERRUPTED if has_changed else EXIT_ERROR)
-    except SystemExit as ending:  # typer has made one of Ctrl-C
-        if ending.code == EXIT_INTERRUPTED:
-            is_whole_or_nothing = sys.argv[1:2] and sys.argv[1] in _WHOLE_OR_NOTHING
-            messages.print(f"interrupted{': nothing was changed' * bool(is_whole_or_nothing)}", style="yellow")
+        _print_error(error)
+        # An interrupt just after a result was written, see `verger.storage.commit`.
+        is_interrupt = isinstance(error.__cause__, KeyboardInterrupt)
+        sys.exit(EXIT_INTERRUPTED if is_interrupt else EXIT_ERROR)
+    except InterruptedUnchanged:
+        messages.print("interrupted: nothing was changed", style="yellow")
+        sys.exit(EXIT_INTERRUPTED)
+    except SystemExit as error:
+        if error.code == EXIT_INTERRUPTED:  # Typer has caught a KeyboardInterrupt
+            messages.print("interrupted", style="yellow")
         raise
     except BrokenPipeError:  # `verger models | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:  # a full disk, a folder that may not be written
-        _complain(error)
+    except OSError as error:  # such as a full disk or a folder without permission
+        _print_error(error)
         sys.exit(EXIT_ERROR)
 
 
-def _complain(error: Exception) -> None:
+def _print_error(error: Exception) -> None:
     messages.print("[bold red]error:[/bold red]", end=" ")
     messages.print(str(error), markup=False, highlight=False, soft_wrap=True)

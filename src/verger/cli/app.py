@@ -1,16 +1,34 @@
-"""The application that the commands join, what it prints to, and the arguments that several commands take."""
+"""The Typer application, its exit codes and consoles, and the arguments that several commands share."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 EXIT_ERROR, EXIT_USAGE, EXIT_REJECTED, EXIT_INTERRUPTED = 1, 2, 3, 130
 
+# The panels of `verger --help`, in this order.
+PIPELINE, RECOGNITION, CLUSTERS, MACHINE = "Pipeline", "Recognition", "Clusters and clouds", "This machine"
+
+
+class PanelGroup(TyperGroup):
+    """A group whose help lists its commands in the order of the panels above."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """Return the names of the commands; Typer alone would list groups of commands first."""
+        panels = (PIPELINE, RECOGNITION, CLUSTERS, MACHINE)
+        return sorted(self.commands, key=lambda name: panels.index(self.commands[name].rich_help_panel))  # type: ignore[attr-defined]
+
+
 app = typer.Typer(
-    help="From a folder of fruit photos to CNN features and PCA components, on a laptop or on Spark.",
+    cls=PanelGroup,
+    help="Compute CNN features and principal components of fruit photos, on a laptop or on Spark.",
+    epilog="To try it: verger sample photos/ && verger run photos/ out/",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -18,13 +36,35 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-console = Console()
-messages = Console(stderr=True)
+console = Console()  # results
+messages = Console(stderr=True)  # progress, warnings and errors
 
 Source = Annotated[
-    str, typer.Argument(metavar="SRC", help="a folder, a file:, s3:, gs:, abfss: or az: URI, or a glob in quotes")
+    str,
+    typer.Argument(
+        metavar="SRC", help="photos: a folder, a file:, s3:, gs:, abfss: or az: URI, or a glob pattern in quotes"
+    ),
 ]
-Features = Annotated[str, typer.Argument(metavar="FEATURES", help="a result, or its features folder")]
-Result = Annotated[str, typer.Argument(metavar="OUT", help="the folder of the result, or a URI")]
-Trained = Annotated[str | None, typer.Option(help="a result of `verger train`; the bundled one by default")]
-Update = Annotated[str | None, typer.Option(help="fold in with this earlier result's PCA state")]
+Features = Annotated[str, typer.Argument(metavar="FEATURES", help="a result of `verger features` or `verger run`")]
+Result = Annotated[str, typer.Argument(metavar="OUT", help="the folder or URI of the result")]
+Trained = Annotated[
+    str | None,
+    typer.Option(help="a result of `verger train` or `verger finetune` \\[default: the bundled classifier]"),
+]
+Update = Annotated[str | None, typer.Option(help="add the features to the PCA of this earlier result")]
+
+
+class InterruptedUnchanged(Exception):  # noqa: N818
+    """A command was interrupted before it changed anything."""
+
+
+@contextmanager
+def atomic_result() -> Iterator[None]:
+    """Turn Ctrl-C into InterruptedUnchanged, for commands that write their result in one step at the end.
+
+    An interrupt after that step is a ResultError from `verger.storage.commit`, which passes through.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise InterruptedUnchanged from None

@@ -1,4 +1,4 @@
-"""What `verger cloud` prints, as rich tables."""
+"""Rich tables of `verger cloud`."""
 
 from __future__ import annotations
 
@@ -15,39 +15,45 @@ from verger.cloud.regions import EU_REGIONS
 _STYLES = {"done": "green", "failed": "bold red", "stopped": "yellow"}
 
 
-def deployment_line(here: DeploymentSpec) -> str:
-    """Return what a deployment is, in a line."""
-    city = EU_REGIONS[here.provider].get(here.region, "")
-    spot = ", the added ones spot" if here.has_spot else ""
-    machines = f"{shape_text(here.shape)} and {here.shape.primary}{spot}"
-    return f"{here.name}: {here.engine} on {here.provider}, {here.region} ({city}), {machines}"
+def deployment_line(deployment: DeploymentSpec) -> str:
+    """Return a one-line description of a deployment."""
+    city = EU_REGIONS[deployment.provider].get(deployment.region, "")
+    spot = ", added workers are spot machines" if deployment.has_spot else ""
+    machines = f"{shape_text(deployment.shape)} and {deployment.shape.primary}{spot}"
+    return (
+        f"{deployment.name}: {deployment.engine} on {deployment.provider}, {deployment.region} ({city}), {machines}"
+    )
 
 
 def resource_table(resources: Sequence[PlannedResource]) -> Table:
-    """Return what would exist."""
-    table = Table("what", "name", "for")
+    """Return the resources that a deployment consists of."""
+    table = Table("resource", "name", "purpose")
     for resource in resources:
         table.add_row(resource.kind, Text(resource.name), Text(resource.purpose))
     return table
 
 
-def status_table(here: DeploymentSpec, status: DeploymentStatus) -> RenderableType:
-    """Return what runs, and the jobs."""
-    costs = "it costs by the hour" if status.is_billable else "no machine costs anything now"
-    lines = [Text(deployment_line(here)), Text(f"{status.state}; {costs}")]
+def status_table(deployment: DeploymentSpec, status: DeploymentStatus) -> RenderableType:
+    """Return the state of a deployment, and its jobs."""
+    costs = "machines cost money by the hour now" if status.is_billable else "no machine costs money now"
+    lines = [Text(deployment_line(deployment)), Text(f"{status.state}; {costs}")]
     lines += [
-        Text(line) for line in (status.standing_cost, status.data_uri and f"its place: {status.data_uri}") if line
+        Text(line) for line in (status.standing_cost, status.data_uri and f"storage: {status.data_uri}") if line
     ]
-    table = Table("job", "state", "began", "ended", "told")
+    table = Table("job", "state", "started", "ended", "message")
     table.columns[0].overflow = "fold"
     for job in status.jobs:
         state = Text(job.state, style=_STYLES.get(job.state, ""))
         table.add_row(job.id, state, job.began, job.ended, Text(job.detail))
-    return Group(*lines, table) if status.jobs else Group(*lines, Text("no jobs yet: verger cloud submit"))
+    return (
+        Group(*lines, table)
+        if status.jobs
+        else Group(*lines, Text("no jobs yet: start one with `verger cloud submit`"))
+    )
 
 
 def finding_table(findings: Sequence[GuardFinding]) -> Table:
-    """Return what `guard` found."""
+    """Return the checks of `verger cloud guard`."""
     table = Table("", "check", "found")
     for finding in findings:
         sign = Text("ok", style="green") if finding.is_ok else Text("!!", style="bold red")
@@ -56,8 +62,8 @@ def finding_table(findings: Sequence[GuardFinding]) -> Table:
 
 
 def leftover_table(leftovers: Sequence[Leftover]) -> Table:
-    """Return what is still there after `down`."""
-    table = Table("still there", "id")
+    """Return the resources that still exist after `verger cloud down`."""
+    table = Table("left", "id")
     for leftover in leftovers:
         table.add_row(leftover.kind, Text(leftover.id))
     return table

@@ -1,10 +1,11 @@
-"""Commands that run a part of the chain: a flag for every setting, made of the settings themselves."""
+"""Command-line flags made from `Settings`, and the decorator for commands that run a pipeline job."""
 
 from __future__ import annotations
 
 import inspect
 import logging
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from typing import Annotated, Any
 
 import typer
@@ -12,119 +13,171 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from verger.cli import tables
-from verger.cli.app import EXIT_REJECTED, app, console, messages
-from verger.cli.progress_bar import watching
-from verger.settings import Settings, load_settings, origins
+from verger.cli.app import EXIT_REJECTED, app, atomic_result, console, messages
+from verger.cli.progress_bar import show_progress
+from verger.settings import (
+    ENGINE,
+    EXPORT,
+    NETWORK,
+    PACK,
+    PHOTOS,
+    PRIVACY,
+    REDUCTION,
+    RESULT,
+    RESUME,
+    SPARK,
+    Settings,
+    load_settings,
+    origins,
+)
 from verger.storage.manifest import Manifest
 from verger.storage.uri import AnyPath, any_path
 
 Job = Callable[..., Manifest]
+Command = Callable[..., None]
 
-_EXTRA_FLAGS = {
-    "as_json": Annotated[bool, typer.Option("--json", help="print the manifest as JSON, and nothing else")],
-    "show_settings": Annotated[
-        bool, typer.Option("--show-settings", help="print each setting and where it is from; run nothing")
-    ],
+# The groups of settings that each command of the pipeline uses, by the command's name: `verger cloud submit` starts
+# these commands on a cluster.
+SETTING_GROUPS: dict[str, tuple[str, ...]] = {
+    "run": (PHOTOS, NETWORK, REDUCTION, EXPORT, RESULT, RESUME, ENGINE, SPARK),
+    "features": (PHOTOS, NETWORK, EXPORT, RESULT, RESUME, ENGINE, SPARK),
+    "pack": (PHOTOS, PACK, PRIVACY, RESULT, ENGINE, SPARK),
+    "reduce": (REDUCTION, EXPORT, RESULT, ENGINE, SPARK),
 }
 
 
-# The groups of settings that each command takes.
-GROUPS: dict[str, tuple[str, ...]] = {}
+def setting_flags(groups: tuple[str, ...]) -> list[inspect.Parameter]:
+    """Return one flag for each field of `Settings` in `groups`, as parameters that Typer reads.
+
+    `photo_timeout_s` becomes --photo-timeout-s, a boolean field --report/--no-report, and a tuple field a flag that
+    may be repeated. The field's description and default become the help, its group the panel of `--help`.
+
+    Every other value is text, which `Settings` validates: a flag, an environment variable and a line of verger.toml
+    give the same error. The default of every flag is None, "not given", so that those two can supply the value.
+    """
+    return [_setting_flag(name, field) for name, field in Settings.model_fields.items() if _group(field) in groups]
 
 
-def chain_command(*groups: str) -> Callable[[Job], Callable[..., None]]:
-    """Make a job a command that has a flag for each setting of these groups, and prints its manifest.
+def take_setting_values(flags: list[inspect.Parameter], values: dict[str, Any]) -> dict[str, Any]:
+    """Remove the values of setting flags from `values`, and return them as `load_settings` takes them."""
+    return {flag.name: _join(values.pop(flag.name)) for flag in flags}
 
-    The job gets the positional arguments it names, `settings` and `watch`.
+
+def set_signature(command: Command, original: Callable[..., Any], parameters: list[inspect.Parameter]) -> Command:
+    """Give `command` the name and docstring of `original`, and parameters for Typer to read."""
+    command.__name__, command.__doc__ = original.__name__, original.__doc__
+    keywords = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+    command.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
+    return command
+
+
+def parameters_of(command: Callable[..., Any], *, without: tuple[str, ...] = ()) -> list[inspect.Parameter]:
+    """Return the parameters of a function, with evaluated annotations, excluding those named in `without`."""
+    return [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name not in without]
+
+
+def pipeline_command(groups: tuple[str, ...], panel: str) -> Callable[[Job], Command]:
+    """Register a job as a command that has a flag for each setting in `groups`, under `panel` of `verger --help`.
+
+    The job is called with its own arguments, `settings` and `progress`. The command prints the manifest that the
+    job returns, and exits with code 3 if more photos were rejected than --max-rejected allows.
     """
 
-    def decorate(job: Job) -> Callable[..., None]:
-        own = [p for p in inspect.signature(job, eval_str=True).parameters.values() if p.name not in _HANDED_OVER]
-        flags = _flags(groups)
-        GROUPS[job.__name__] = groups
-        extra = [_keyword(name, kind, False) for name, kind in _EXTRA_FLAGS.items()]
+    def decorate(job: Job) -> Command:
+        flags = setting_flags(groups)
 
         def command(*, as_json: bool, show_settings: bool, **values: Any) -> None:
-            given = _given(flags, values)
+            given = take_setting_values(flags, values)
             settings = load_settings(**given)
             if show_settings:
                 console.print(tables.settings_table(settings, origins(**given)))
                 return
             _set_up_logging(settings.verbose)
-            with watching(Console(stderr=True, quiet=as_json)) as watch:
-                manifest = job(**values, settings=settings, watch=watch)
-            _tell(manifest, any_path(values["out"]), as_json=as_json)
+            with atomic_result(), show_progress(Console(stderr=True, quiet=as_json)) as progress:
+                manifest = job(**values, settings=settings, progress=progress)
+            _print_manifest(manifest, any_path(values["out"]), as_json=as_json)
             if manifest.rejected_share > settings.max_rejected:
                 raise typer.Exit(EXIT_REJECTED)
 
-        command.__name__, command.__doc__ = job.__name__, job.__doc__
-        keywords = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
-        command.__signature__ = inspect.Signature([*keywords, *flags, *extra])  # type: ignore[attr-defined]
-        return app.command()(command)
+        own = parameters_of(job, without=("settings", "progress"))
+        set_signature(command, job, [*own, *flags, *_OUTPUT_FLAGS])
+        return app.command(rich_help_panel=panel)(command)
 
     return decorate
 
 
-_HANDED_OVER = ("settings", "watch")
+def with_setting_flags(groups: tuple[str, ...]) -> Callable[[Command], Command]:
+    """Add a flag for each setting in `groups` to a command, which gets their values as the dictionary `given`."""
 
-
-def with_settings(*groups: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command a flag for each setting of these groups; it gets them as `given`, None for one not given."""
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "given"]
-        flags = _flags(groups)
+    def decorate(command: Command) -> Command:
+        flags = setting_flags(groups)
 
         def with_flags(**values: Any) -> None:
-            given = _given(flags, values)
+            given = take_setting_values(flags, values)
             command(**values, given=given)
 
-        with_flags.__name__, with_flags.__doc__ = command.__name__, command.__doc__
-        keywords = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
-        with_flags.__signature__ = inspect.Signature([*keywords, *flags])  # type: ignore[attr-defined]
-        return with_flags
+        return set_signature(with_flags, command, [*parameters_of(command, without=("given",)), *flags])
 
     return decorate
 
 
-def _flags(groups: tuple[str, ...]) -> list[inspect.Parameter]:
-    return [_flag(name) for name, field in Settings.model_fields.items() if _group(field) in groups]
+def with_flag_groups(command: Command) -> Command:
+    """Replace each parameter of a command that is a dataclass by one flag for each of its fields."""
+    own = parameters_of(command)
+    groups: dict[str, Any] = {p.name: p.annotation for p in own if is_dataclass(p.annotation)}
 
+    def with_flags(**values: Any) -> None:
+        objects = {
+            name: group(**{field.name: values.pop(field.name) for field in fields(group)})
+            for name, group in groups.items()
+        }
+        command(**values, **objects)
 
-def _given(flags: list[inspect.Parameter], values: dict[str, Any]) -> dict[str, Any]:
-    """Take what the flags were given out of `values`."""
-    return {flag.name: _joined(values.pop(flag.name)) for flag in flags}
+    flags = [flag for p in own for flag in (parameters_of(groups[p.name]) if p.name in groups else [p])]
+    return set_signature(with_flags, command, flags)
 
 
 def _group(field: Any) -> str:
     return str(field.json_schema_extra["group"])
 
 
-def _keyword(name: str, kind: Any, default: Any) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
-
-
-def _flag(name: str) -> inspect.Parameter:
-    field = Settings.model_fields[name]
+def _setting_flag(name: str, field: Any) -> inspect.Parameter:
     dashed = name.replace("_", "-")
     is_switch = field.annotation is bool
     names = [f"--{dashed}/--no-{dashed}" if is_switch else f"--{dashed}"] + ["-v"] * (name == "verbose")
-    option = typer.Option(*names, help=_told(field), rich_help_panel=_group(field), show_default=False)
+    option = typer.Option(*names, help=_help(field), rich_help_panel=_group(field), show_default=False)
     if is_switch:
         return _keyword(name, Annotated[bool | None, option], None)
-    if isinstance(field.default, tuple):  # may be given more than once
+    if isinstance(field.default, tuple):
         return _keyword(name, Annotated[list[str] | None, option], None)
     return _keyword(name, Annotated[str | None, option], None)
 
 
-def _joined(value: Any) -> Any:
+def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _help(field: Any) -> str:
+    shown = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+    default = "" if shown in (None, "", False, True) else f" [dim]\\[default: {shown}][/dim]"
+    return f"{field.description}{default}"
+
+
+def _join(value: Any) -> Any:
     return (",".join(value) or None) if isinstance(value, list) else value
 
 
-def _told(field: Any) -> str:
-    shown = ",".join(field.default) if isinstance(field.default, tuple) else field.default
-    default = "" if shown in (None, "", False, True) else f" [dim]\\[{shown}][/dim]"
-    return f"{field.description}{default}"
+_OUTPUT_FLAGS = [
+    _keyword("as_json", Annotated[bool, typer.Option("--json", help="print only the manifest, as JSON")], False),
+    _keyword(
+        "show_settings",
+        Annotated[
+            bool,
+            typer.Option("--show-settings", help="print each setting and the origin of its value, and exit"),
+        ],
+        False,
+    ),
+]
 
 
 def _set_up_logging(verbose: bool) -> None:
@@ -133,7 +186,7 @@ def _set_up_logging(verbose: bool) -> None:
     logging.getLogger("py4j").setLevel(logging.WARNING)
 
 
-def _tell(manifest: Manifest, out: AnyPath, *, as_json: bool) -> None:
+def _print_manifest(manifest: Manifest, out: AnyPath, *, as_json: bool) -> None:
     if as_json:
         print(manifest.to_json())
     else:

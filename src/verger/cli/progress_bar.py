@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a progress bar on a terminal, a line now and then elsewhere."""
+"""Progress of a run on stderr: a progress bar on a terminal, otherwise a line every half minute."""
 
 from __future__ import annotations
 
@@ -16,91 +16,91 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.progress import Progress as Bars
+from rich.progress import Progress as RichProgress
 
 from verger.process.progress import Progress, SilentProgress
 
 
-class Bar:
-    """A rich progress bar: stage, photos done, photos a second, time left, rejected."""
+class ProgressBar:
+    """A rich progress bar for each stage: photos done, photos per second, time left, rejected."""
 
-    def __init__(self, bars: Bars) -> None:
+    def __init__(self, bars: RichProgress) -> None:
         self._bars = bars
         self._task: TaskID | None = None
 
     def stage(self, name: str, n_photos: int | None = None) -> None:
-        """Finish the last stage's line and begin one."""
-        self._finish()
-        self._task = self._bars.add_task(name, total=n_photos, told="")
+        """Complete the bar of the last stage and add one for this stage."""
+        self.finish()
+        self._task = self._bars.add_task(name, total=n_photos, details="")
 
-    def note(self, words: str) -> None:
+    def note(self, message: str) -> None:
         """Print a line above the bars."""
-        self._bars.console.print(words, style="dim", highlight=False)
+        self._bars.console.print(message, style="dim", highlight=False)
 
     def advance(self, n_done: int, n_rejected: int) -> None:
-        """Move the bar."""
+        """Set the bar to `n_done` photos."""
         if self._task is None:
             return
         speed = self._bars.tasks[self._task].speed
-        told = [f"{speed:.0f} img/s"] if speed else []
-        told += [f"[red]{n_rejected} rejected[/red]"] if n_rejected else []
-        self._bars.update(self._task, completed=n_done, told=" ".join(told))
+        details = [f"{speed:.0f} img/s"] if speed else []
+        details += [f"[red]{n_rejected} rejected[/red]"] if n_rejected else []
+        self._bars.update(self._task, completed=n_done, details=" ".join(details))
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
+        """Complete the bar of the last stage."""
         if self._task is not None:
             task = self._bars.tasks[self._task]
             total = task.total or 1
             self._bars.update(self._task, total=total, completed=total)
 
 
-class Lines(SilentProgress):
-    """Says in plain lines what must be said where there is no terminal, and every `every_s` how far it is."""
+class ProgressLines(SilentProgress):
+    """Plain lines for logs: every note, and how far the run is at most once in `every_s` seconds."""
 
     def __init__(self, console: Console, every_s: float = 30.0) -> None:
         self._console = console
         self._every_s = every_s
-        self._told = time.monotonic()
+        self._last_print = time.monotonic()
         self.stage("")
 
     def stage(self, name: str, n_photos: int | None = None) -> None:
-        """Remember the stage."""
-        self._stage, self._n_photos, self._began = name, n_photos, time.monotonic()
-        self._tell(name)
+        """Begin a stage."""
+        self._stage, self._n_photos, self._start = name, n_photos, time.monotonic()
+        self._print_if_due(name)
 
-    def note(self, words: str) -> None:
+    def note(self, message: str) -> None:
         """Print a line."""
-        self._console.print(words, highlight=False, soft_wrap=True)
+        self._console.print(message, highlight=False, soft_wrap=True)
 
     def advance(self, n_done: int, n_rejected: int) -> None:
-        """Print how far it is, once the last line is old enough."""
-        spent = max(time.monotonic() - self._began, 1e-9)
+        """Print how far the stage is, if the last line is old enough."""
+        elapsed_s = max(time.monotonic() - self._start, 1e-9)
         of_all = f" of {self._n_photos:,}" if self._n_photos else ""
         rejected = f", {n_rejected:,} rejected" * bool(n_rejected)
-        self._tell(f"{self._stage}: {n_done:,}{of_all} photos, {n_done / spent:.0f} img/s{rejected}")
+        self._print_if_due(f"{self._stage}: {n_done:,}{of_all} photos, {n_done / elapsed_s:.0f} img/s{rejected}")
 
-    def _tell(self, words: str) -> None:
-        """A log is read later, and need not hold every second of it."""
-        if time.monotonic() - self._told >= self._every_s:
-            self._told = time.monotonic()
-            self.note(words)
+    def _print_if_due(self, message: str) -> None:
+        if time.monotonic() - self._last_print >= self._every_s:
+            self._last_print = time.monotonic()
+            self.note(message)
 
 
 @contextmanager
-def watching(console: Console) -> Iterator[Progress]:
-    """Yield a progress bar on a terminal, and what prints a line now and then elsewhere."""
+def show_progress(console: Console) -> Iterator[Progress]:
+    """Yield a progress bar if `console` is a terminal, otherwise progress lines."""
     if not console.is_terminal:
-        yield Lines(console)
+        yield ProgressLines(console)
         return
     columns = (
         SpinnerColumn(finished_text="[green]✓[/green]"),
         TextColumn("{task.description:<16}"),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[told]}"),
+        TextColumn("{task.fields[details]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Bars(*columns, console=console, transient=False) as bars:
-        bar = Bar(bars)
+    with RichProgress(*columns, console=console, transient=False) as bars:
+        bar = ProgressBar(bars)
         yield bar
-        bar._finish()
+        bar.finish()

@@ -1,4 +1,4 @@
-"""What the command line prints, as rich tables."""
+"""Rich tables that the commands print, except those of `verger cost` and `verger cloud`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from verger.storage.manifest import Manifest
 from verger.storage.uri import AnyPath
 
 if TYPE_CHECKING:
-    from verger.cli.diagnosis import Finding
+    from verger.cli.machine_check import Check
     from verger.engine.spark.standalone.control import ClusterStatus
     from verger.learn.finetune.finetune import FinetuneResult
     from verger.learn.predict import Prediction
 
 
 def summary(manifest: Manifest, out: AnyPath) -> RenderableType:
-    """Return what a finished run tells: counts, components, times, and where everything lies."""
+    """Return the summary of a finished run: counts, components, times, and the paths of what was written."""
     table = Table(title=f"verger {manifest.command}", show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column()
@@ -33,7 +33,7 @@ def summary(manifest: Manifest, out: AnyPath) -> RenderableType:
 
 def _counts(manifest: Manifest) -> list[tuple[str, str]]:
     counts = manifest.counts
-    if manifest.command == "pack":
+    if "shards" in counts:
         size = f"{counts['bytes'] / 1e6:,.0f} MB in {counts['shards']:,} shards"
         metadata = ", ".join(f"{word} {n:,}" for word, n in counts.get("metadata", {}).items())
         return [("photos", f"{counts['listed']:,}"), ("size", size), ("metadata", metadata or "kept")]
@@ -47,7 +47,7 @@ def _counts(manifest: Manifest) -> list[tuple[str, str]]:
     network = manifest.network
     resumed = []
     if "reused" in counts:
-        resumed = [("resumed", f"{counts['reused']:,} features are of earlier runs, {counts['computed']:,} new")]
+        resumed = [("resumed", f"{counts['reused']:,} features from earlier runs, {counts['computed']:,} new")]
     return [
         ("photos", f"{counts['listed']:,} in {counts['labels']:,} labels"),
         *resumed,
@@ -58,60 +58,61 @@ def _counts(manifest: Manifest) -> list[tuple[str, str]]:
 
 
 def _reduction(manifest: Manifest) -> list[tuple[str, str]]:
-    found = manifest.reduction
-    if found is None:
+    pca = manifest.reduction
+    if pca is None:
         return []
-    kept = f"{found['n_components']} keep {found['explained_variance_ratio']:.2%} of the variance"
-    return [("components", f"{kept} ({found['criterion']}, {found['method']})")]
+    kept = f"{pca['n_components']} keep {pca['explained_variance_ratio']:.2%} of the variance"
+    return [("components", f"{kept} ({pca['criterion']}, {pca['method']})")]
 
 
 def _evaluation(manifest: Manifest) -> list[tuple[str, str]]:
-    it = manifest.evaluation
-    if it is None:
+    scores = manifest.evaluation
+    if scores is None:
         return []
-    low, high = it["accuracy_95"]
-    sure = "" if it["accuracy_when_sure"] is None else f", {it['accuracy_when_sure']:.1%} of them rightly"
+    low, high = scores["accuracy_95"]
+    when_sure = scores["accuracy_when_sure"]
+    correct = "" if when_sure is None else f", {when_sure:.1%} of them correct"
     return [
-        ("accuracy", f"{it['accuracy']:.1%} ({low:.1%} to {high:.1%}) of {it['n_photos']:,} photos"),
-        ("first three", f"{it['top3']:.1%}"),
-        ("macro F1", f"{it['macro_f1']:.1%}"),
-        ("calibration", f"ECE {it['ece']:.1%} (by chance alone about {it['ece_by_chance']:.1%})"),
-        ("answered", f"{it['coverage']:.1%}{sure}"),
+        ("accuracy", f"{scores['accuracy']:.1%} ({low:.1%} to {high:.1%}) of {scores['n_photos']:,} photos"),
+        ("top-3 accuracy", f"{scores['top3']:.1%}"),
+        ("macro F1", f"{scores['macro_f1']:.1%}"),
+        ("calibration", f"ECE {scores['ece']:.1%} (about {scores['ece_by_chance']:.1%} by chance)"),
+        ("answered", f"{scores['coverage']:.1%}{correct}"),
     ]
 
 
-def naming_table(named: list[Prediction]) -> Table:
-    """Return what each photo shows, how surely, and what else it may be."""
-    table = Table("photo", "shows", "sure", "or")
+def prediction_table(predictions: list[Prediction]) -> Table:
+    """Return the predicted label of each photo, its probability, and the next best labels."""
+    table = Table("photo", "fruit", "probability", "or")
     table.columns[0].overflow = "fold"
-    for photo in named:
+    for photo in predictions:
         if photo.error is not None:
             table.add_row(Text(photo.path), Text(photo.error, style="red"), "", "")
             continue
         (_, share), *others = photo.best
         rest = photo.best if not photo.is_sure else others
         style = "green" if photo.is_sure else "yellow"
-        told = ", ".join(f"{label} {other:.0%}" for label, other in rest)
-        table.add_row(Text(photo.path), Text(photo.name, style=style), f"{share:.0%}", Text(told))
+        alternatives = ", ".join(f"{label} {other:.0%}" for label, other in rest)
+        table.add_row(Text(photo.path), Text(photo.name, style=style), f"{share:.0%}", Text(alternatives))
     return table
 
 
 def augment_summary(manifest: Manifest, out: AnyPath) -> RenderableType:
-    """Return how many views there are, and what to do with them next."""
+    """Return the number of views, and the next commands."""
     counts = manifest.counts
-    told = f"{counts['views']:,} views of {counts['listed'] - counts['rejected']:,} photos"
+    views = f"{counts['views']:,} views of {counts['listed'] - counts['rejected']:,} photos"
     return Group(
-        Text(f"{told} in {counts['labels']:,} labels ({counts['rejected']:,} rejected)"),
+        Text(f"{views} in {counts['labels']:,} labels ({counts['rejected']:,} rejected)"),
         Text(f"next: verger features {out} OUT && verger train OUT CLASSIFIER --group photo"),
         Text(f"look at: {out}", style="cyan"),
     )
 
 
 def finetune_summary(result: FinetuneResult, photos: str) -> RenderableType:
-    """Return how well the tuned network tells photos apart, and what to do with it next."""
+    """Return the accuracy of a fine-tuned network, and the next commands."""
     return Group(
         Text(
-            f"{result.validation_accuracy:.1%} of {result.n_validation:,} held-out photos named rightly "
+            f"{result.validation_accuracy:.1%} of {result.n_validation:,} held-out photos named correctly "
             f"(best epoch: {result.best_epoch}; {result.n_rejected:,} rejected)"
         ),
         Text(f"next: verger predict PHOTO... --classifier {result.model.parent}"),
@@ -121,10 +122,10 @@ def finetune_summary(result: FinetuneResult, photos: str) -> RenderableType:
 
 
 def _times(manifest: Manifest) -> list[tuple[str, str]]:
-    spent = manifest.timings_s
-    stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in spent.items() if name != "total")
+    timings = manifest.timings_s
+    stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in timings.items() if name != "total")
     speed = f", {manifest.photos_per_s:,.0f} img/s" if manifest.photos_per_s else ""
-    return [("time", f"{spent['total']:.1f} s{speed} ({stages})")]
+    return [("time", f"{timings['total']:.1f} s{speed} ({stages})")]
 
 
 def _paths(manifest: Manifest, out: AnyPath) -> list[Text]:
@@ -145,7 +146,7 @@ def settings_table(settings: Settings, origins: dict[str, str]) -> Table:
 
 
 def models_table() -> Table:
-    """Return the catalog."""
+    """Return the networks of the catalog."""
     table = Table("model", "input px", "features (avg, max)", "preprocessing")
     for name, architecture in CATALOG.items():
         size = f"{architecture.size_px} x {architecture.size_px}"
@@ -153,30 +154,30 @@ def models_table() -> Table:
     return table
 
 
-def doctor_table(findings: list[Finding]) -> Table:
-    """Return what `verger doctor` found."""
-    table = Table("", "what", "found", "how to mend it")
-    for finding in findings:
-        sign = Text("ok", style="green") if finding.is_well else Text("!!", style="bold red")
-        if finding.is_well and finding.remedy:
+def doctor_table(checks: list[Check]) -> Table:
+    """Return the checks of `verger doctor`: ok, -- with a hint, or !! with a fix."""
+    table = Table("", "what", "found", "fix or hint")
+    for check in checks:
+        sign = Text("ok", style="green") if check.is_ok else Text("!!", style="bold red")
+        if check.is_ok and check.fix:
             sign = Text("--", style="yellow")
-        table.add_row(sign, finding.what, Text(finding.found), Text(finding.remedy))
+        table.add_row(sign, check.name, Text(check.result), Text(check.fix))
     return table
 
 
 def cluster_table(status: ClusterStatus) -> RenderableType:
-    """Return the cluster's workers and applications, and how much of it they use."""
-    table = Table("", "where", "cores", "memory")
+    """Return the workers and applications of the local cluster, and the cores and memory in use."""
+    table = Table("", "name", "cores", "memory")
     for worker in status.workers:
         cores = f"{worker['coresused']} of {worker['cores']} used"
         memory = f"{worker['memoryused']:,} of {worker['memory']:,} MB used"
         table.add_row("worker", f"{worker['host']}:{worker['port']}", cores, memory)
     for app in status.apps:
-        table.add_row("application", app["name"], f"{app['cores']}", f"{app['memoryperslave']:,} MB a worker")
+        table.add_row("application", app["name"], f"{app['cores']}", f"{app['memoryperslave']:,} MB per worker")
     size = f"cores: {status.cores_used} of {status.cores}, memory: {status.memory_used_mb:,} of "
     counts = f"workers: {len(status.workers)}, applications: {len(status.apps)}"
     return Group(
-        Text(f"{status.master} is running, its page is {status.page}"),
+        Text(f"{status.master} is running; web page: {status.page}"),
         Text(f"{counts}, {size}{status.memory_mb:,} MB"),
         table,
     )

@@ -1,4 +1,4 @@
-"""Make later starts faster: archive Spark's classes, and convert the default network."""
+"""What `verger warm-up` prepares: the converted default network and an archive of Spark's classes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from verger.settings import load_settings
 
 
 def warm_up(progress: Progress) -> Path | None:
-    """Convert the default network; run the chain on Spark and keep what the JVM loaded.
+    """Convert the default network, run the pipeline on Spark, and archive the classes that the JVM loaded.
 
-    Return the archive; None where there is no Spark, or a Java that writes none.
+    Return the archive's path, or None if Spark is not installed or its Java cannot write an archive.
     """
     if find_spec("pyspark") is None:
         progress.stage("convert network")
@@ -31,13 +31,13 @@ def warm_up(progress: Progress) -> Path | None:
         folder = Path(name)
         render_sample(folder / "photos", SampleOptions(per_kind=1))
         written = folder / archive.name
-        _run_chain(folder, written, progress)
+        _run_pipeline(folder, written, progress)
         if not written.is_file():
             return None
         written.replace(archive)
     return archive
 
 
-def _run_chain(folder: Path, archive: Path, progress: Progress) -> None:
+def _run_pipeline(folder: Path, archive: Path, progress: Progress) -> None:
     settings = load_settings(components="2", export="csv,json", report=False, engine="spark")
     chain.run(str(folder / "photos"), folder / "result", settings, progress, archive=archive)

@@ -160,7 +160,7 @@ def test_a_deployment_from_up_to_down(photos: Path, package: Path, tmp_path: Pat
     assert here["is_billable"] and cluster().id in here["state"] and here["jobs"] == []
     bucket = client("s3").list_buckets()["Buckets"][0]["Name"]
     assert here["data_uri"] == f"s3://{bucket}" and "6.91 EUR a month" in here["standing_cost"]
-    assert f"its place: s3://{bucket}" in cloud("status", cwd=tmp_path)
+    assert f"storage: s3://{bucket}" in cloud("status", cwd=tmp_path)
 
     for file in sorted(photos.rglob("*")):
         if file.is_file():
@@ -210,6 +210,6 @@ def check_end(cwd: Path) -> None:
     told = cloud("down", "--yes", cwd=cwd, fails=True)
     assert disk in told and "still costs" in told
     client("ec2").delete_volume(VolumeId=disk)
-    assert "nothing that costs is left" in cloud("down", "--name", "orchard", "--yes", cwd=cwd)
+    assert "nothing that costs money is left" in cloud("down", "--name", "orchard", "--yes", cwd=cwd)
     assert client("s3").list_buckets()["Buckets"] == []
     assert "nothing to remove" in cloud("down", "--name", "orchard", "--yes", cwd=cwd)

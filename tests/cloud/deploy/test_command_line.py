@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from verger.cli.flags import GROUPS
+from verger.cli.flags import SETTING_GROUPS
 from verger.cloud.deploy.command_line import (
     files_to_upload,
     job_flags,
@@ -26,7 +26,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def flags(command: str = "run", **given: Any) -> tuple[str, ...]:
-    return job_flags(load_settings(**given), origins(**given), GROUPS[command])
+    return job_flags(load_settings(**given), origins(**given), SETTING_GROUPS[command])
 
 
 def test_flags_give_the_same_settings_again() -> None:

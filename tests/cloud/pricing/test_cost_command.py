@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from tests.support.chain import verger
 from verger.cli import app
-from verger.cli.calibrate import Size, photos_per_s
+from verger.cli.speed_measurement import RunTime, photos_per_s
 from verger.cloud.pricing.calibration import load_calibration
 from verger.cloud.pricing.prices import BUNDLED
 from verger.errors import SettingsError
@@ -42,7 +42,7 @@ def test_the_first_try_of_the_help_is_within_its_budget() -> None:
     done = cost(*FIRST_TRY.split())
     assert done.exit_code == 0, done.output
     assert "22,688 photos of 4.7 kB" in done.stdout
-    assert "EUR; the result is there after" in done.stdout
+    assert "EUR; the result is ready after" in done.stdout
 
 
 def test_json_holds_the_ranges_and_the_lines_that_make_them() -> None:
@@ -152,18 +152,18 @@ def test_a_calibration_that_is_none_is_refused(tmp_path: Path) -> None:
         load_calibration(tmp_path / "mine.json")
 
 
-def test_two_sizes_tell_a_speed_without_the_start() -> None:
+def test_two_runs_give_a_speed_without_the_start() -> None:
     told = Told()
     # 3 s of start each; 300 photos more took 2 s more.
-    assert photos_per_s(Size(100, 3.5), Size(400, 5.5), told) == 150
+    assert photos_per_s(RunTime(100, 3.5), RunTime(400, 5.5), told) == 150
     assert told.notes == []
 
 
-@pytest.mark.parametrize("few", [Size(20, 1.9), Size(20, 2.5), Size(40, 2.0)])
-def test_sizes_that_hardly_differ_tell_a_speed_that_is_too_low_and_say_so(few: Size) -> None:
+@pytest.mark.parametrize("few", [RunTime(20, 1.9), RunTime(20, 2.5), RunTime(40, 2.0)])
+def test_runs_that_hardly_differ_give_a_low_speed_and_a_note(few: RunTime) -> None:
     told = Told()
-    assert photos_per_s(few, Size(40, 2.0), told) == 20
-    assert told.notes == ["too few photos to tell the work from its start: both are in the speed, which is too low"]
+    assert photos_per_s(few, RunTime(40, 2.0), told) == 20
+    assert told.notes == ["too few photos to separate the work from the start-up: the measured speed is too low"]
 
 
 class Told(SilentProgress):

@@ -1,4 +1,4 @@
-"""Measure how many photos a core does in a second, on those that are to be priced (`verger cost --calibrate`)."""
+"""Measure how many photos a core processes in a second, for `verger cost --calibrate`."""
 
 from __future__ import annotations
 
@@ -21,32 +21,34 @@ from verger.process.progress import Progress, SilentProgress
 from verger.settings import load_settings
 from verger.storage.manifest import Manifest
 
-PHOTOS_A_CORE = 500  # seconds of MobileNetV2
-_ROUNDS = 2  # of which the quicker counts: others may use the machine too
-_LEAST_S = 0.5
-_LOOK_S, _BUSY_PERCENT = 0.5, 25
+PHOTOS_PER_CORE = 500  # takes MobileNetV2 a few seconds
+_ROUNDS = 2  # the fastest counts: other programs may use the machine too
+_MIN_DIFFERENCE_S = 0.5
+_LOAD_INTERVAL_S, _BUSY_PERCENT = 0.5, 25
 _CPU_INFO = Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True)
-class Size:
-    """Photos of a run, and the seconds of its featurize stage."""
+class RunTime:
+    """The number of photos of a run, and the seconds of its featurize stage."""
 
     n_photos: int
     seconds: float
 
 
-def calibrate(src: str, model: str, limit: int | None, progress: Progress) -> Calibration:
-    """Featurize a few photos of `src` and then more: what both have in common, the start, falls out.
+def measure_speed(src: str, model: str, limit: int | None, progress: Progress) -> Calibration:
+    """Compute features of few and of more photos of `src` on this machine, and return the speed of a core.
 
-    On this machine's cores, into a temporary folder, after a run that warms the workers up.
+    The start-up time, which both runs have in common, cancels out. A first run warms the machine up.
+
+    limit: the larger number of photos; PHOTOS_PER_CORE for each core by default.
     """
     settings = load_settings(model=model, report=False, engine="local")
-    if (busy := psutil.cpu_percent(interval=_LOOK_S)) > _BUSY_PERCENT:
-        progress.note(f"this machine is busy ({busy:.0f} %): its cores will seem slower than they are")
+    if (busy := psutil.cpu_percent(interval=_LOAD_INTERVAL_S)) > _BUSY_PERCENT:
+        progress.note(f"this machine is busy ({busy:.0f} %): the measured speed will be too low")
     n_cores = available_cores()
     with tempfile.TemporaryDirectory(prefix="verger-calibrate-") as name:
-        n_many = limit or PHOTOS_A_CORE * n_cores
+        n_many = limit or PHOTOS_PER_CORE * n_cores
         n_few = max(1, n_many // 4)
         out = Path(name) / "out"
 
@@ -57,22 +59,22 @@ def calibrate(src: str, model: str, limit: int | None, progress: Progress) -> Ca
 
         run(n_few)
         rounds = [(run(n_few), run(n_many)) for _ in range(_ROUNDS)]
-        speed = photos_per_s(_quickest(few for few, _ in rounds), _quickest(many for _, many in rounds), progress)
+        speed = photos_per_s(_fastest(few for few, _ in rounds), _fastest(many for _, many in rounds), progress)
         return _calibration(rounds[-1][1], out, speed, n_cores)
 
 
-def photos_per_s(few: Size, many: Size, progress: Progress) -> float:
-    """Return the photos a second between two sizes of the same run; less where they hardly differ."""
+def photos_per_s(few: RunTime, many: RunTime, progress: Progress) -> float:
+    """Return the photos per second by the difference of two runs; too low if their times hardly differ."""
     n_photos, seconds = many.n_photos - few.n_photos, many.seconds - few.seconds
-    if n_photos > 0 and seconds >= _LEAST_S:
+    if n_photos > 0 and seconds >= _MIN_DIFFERENCE_S:
         return n_photos / seconds
-    progress.note("too few photos to tell the work from its start: both are in the speed, which is too low")
+    progress.note("too few photos to separate the work from the start-up: the measured speed is too low")
     return many.n_photos / many.seconds
 
 
-def _quickest(runs: Iterable[Manifest]) -> Size:
-    sizes = [Size(int(run.counts["listed"]), run.timings_s["featurize"]) for run in runs]
-    return min(sizes, key=lambda size: size.seconds)
+def _fastest(runs: Iterable[Manifest]) -> RunTime:
+    times = [RunTime(int(run.counts["listed"]), run.timings_s["featurize"]) for run in runs]
+    return min(times, key=lambda time: time.seconds)
 
 
 def _calibration(manifest: Manifest, out: Path, speed: float, n_cores: int) -> Calibration:
@@ -81,7 +83,7 @@ def _calibration(manifest: Manifest, out: Path, speed: float, n_cores: int) -> C
     pixels = [width * height for width, height in zip(table["width"], table["height"], strict=True)]
     network = manifest.network or {}
     if not pixels:
-        raise CloudError(f"{manifest.source}: no photo could be read; `verger features` says why")
+        raise CloudError(f"{manifest.source}: no photo could be read; `verger features` shows why")
     return Calibration(
         model=str(network["model"]),
         photos_per_core_s=round(speed / n_cores, 1),
@@ -97,7 +99,7 @@ def _calibration(manifest: Manifest, out: Path, speed: float, n_cores: int) -> C
 
 
 def _processor() -> str:
-    """The processor's name as Linux knows it, or what kind it is."""
+    """Return the processor's name from /proc/cpuinfo, else its architecture."""
     if _CPU_INFO.is_file():
         for line in _CPU_INFO.read_text().splitlines():
             if line.startswith("model name"):

@@ -1,0 +1,190 @@
+"""Commands that recognise fruit: train, evaluate, predict, augment and finetune."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from verger.cli import tables
+from verger.cli.app import (
+    EXIT_ERROR,
+    RECOGNITION,
+    Features,
+    Result,
+    Source,
+    Trained,
+    app,
+    atomic_result,
+    console,
+    messages,
+)
+from verger.cli.flags import pipeline_command
+from verger.cli.progress_bar import show_progress
+from verger.process.progress import Progress
+from verger.settings import ENGINE, RESULT, SPARK, Settings
+from verger.storage.manifest import Manifest
+from verger.storage.uri import any_path, local_folder
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace an existing result")]
+
+
+@pipeline_command((RESULT, ENGINE, SPARK), RECOGNITION)
+def train(
+    features: Features,
+    out: Result,
+    settings: Settings,
+    progress: Progress,
+    on: Annotated[Literal["features", "components"], typer.Option(help="the table to train on")] = "features",
+    group: Annotated[
+        str, typer.Option(help="photos that stay in one fold together: film, photo, none or regex:PATTERN")
+    ] = "film",
+    folds: Annotated[int, typer.Option(help="number of cross-validation folds")] = 5,
+    regularisation: Annotated[
+        str, typer.Option(help="regularisation strengths to choose from")
+    ] = "0.00003,0.0003,0.003,0.03",
+    accuracy: Annotated[
+        float, typer.Option(help='accuracy that the given answers should have; others become "not sure"')
+    ] = 0.95,
+) -> Manifest:
+    """Train a classifier on labelled features: a cross-validated, calibrated logistic regression.
+
+    \b
+    verger features photos/ out/ && verger train out/ classifier/
+    verger train out/ classifier/ --on components --folds 3
+    verger train out/ classifier/ --group 'regex:/([^/]+)_[0-9]+[.]jpg$'   # keep series of photos together
+    """
+    from verger.learn.classifier_jobs import train_result
+    from verger.learn.training_options import TrainOptions, parse_regularisations
+
+    strengths = parse_regularisations(regularisation)
+    options = TrainOptions(group=group, n_folds=folds, regularisations=strengths, accuracy=accuracy)
+    return train_result(any_path(features), any_path(out), settings, progress, options, on)
+
+
+@pipeline_command((RESULT,), RECOGNITION)
+def evaluate(
+    features: Features, out: Result, settings: Settings, progress: Progress, classifier: Trained = None
+) -> Manifest:
+    """Measure a classifier on labelled features that it was not trained on, and write a report.
+
+    \b
+    verger evaluate out/ judged/                             # the bundled classifier
+    verger evaluate other/ judged/ --classifier classifier/
+    """
+    from verger.learn.classifier_jobs import evaluate_result
+
+    path = any_path(classifier) if classifier else None
+    return evaluate_result(path, any_path(features), any_path(out), settings, progress)
+
+
+@app.command(rich_help_panel=RECOGNITION)
+def predict(
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="photo files")],
+    classifier: Trained = None,
+    top: Annotated[int, typer.Option(min=1, help="number of labels to show for each photo")] = 3,
+    views: Annotated[
+        int | None, typer.Option(help="1: the whole photo; 5: its corners too, slower and often more accurate")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print only one JSON object for each photo")] = False,
+) -> None:
+    """Name the fruit in photos.
+
+    \b
+    verger predict fruit.jpg
+    verger predict photos/*.jpg --top 5 --views 5
+    verger predict fruit.jpg --classifier classifier/ --json
+    """
+    from verger.kernel.classifier.classifier import load_classifier
+    from verger.learn.predict import predict
+
+    chosen = load_classifier(any_path(classifier) if classifier else None)
+    predictions = list(predict(photos, chosen, top=top, views=views))
+    if as_json:
+        print("\n".join(json.dumps(asdict(photo) | {"name": photo.name}) for photo in predictions))
+    else:
+        console.print(tables.prediction_table(predictions))
+    if all(photo.error for photo in predictions):
+        raise typer.Exit(EXIT_ERROR)
+
+
+@app.command(rich_help_panel=RECOGNITION)
+def augment(
+    photos: Source,
+    out: Result,
+    per_photo: Annotated[int, typer.Option(help="views of each photo, besides the whole photo")] = 12,
+    size_px: Annotated[int, typer.Option(help="width and height of a view")] = 256,
+    smallest: Annotated[float, typer.Option(help="least share of a photo that a view shows")] = 0.12,
+    seed: Annotated[int, typer.Option(help="random seed")] = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write cropped, mirrored and relit views of labelled photos, to train a better classifier on.
+
+    \b
+    verger augment photos/ views/
+    verger features views/ out/ && verger train out/ classifier/ --group photo
+    """
+    from verger.learn.augment.augment import AugmentOptions, write_views
+
+    options = AugmentOptions(per_photo=per_photo, size_px=size_px, smallest=smallest, seed=seed)
+    with atomic_result(), show_progress(messages) as progress:
+        manifest = write_views(photos, local_folder(out), options, progress, overwrite=overwrite)
+    console.print(tables.augment_summary(manifest, local_folder(out)))
+
+
+@app.command(rich_help_panel=RECOGNITION)
+def finetune(
+    photos: Source,
+    out: Result,
+    model: Annotated[
+        str, typer.Option(help="a network of keras.applications, see `verger models`")
+    ] = "MobileNetV2",
+    weights: Annotated[str, typer.Option(help="initial weights: imagenet, random:SEED or a .h5 file")] = "imagenet",
+    head_epochs: Annotated[int, typer.Option(help="epochs that train only the new head")] = 3,
+    epochs: Annotated[int, typer.Option(help="epochs that train the upper layers too")] = 10,
+    learning_rate: Annotated[float, typer.Option(help="highest learning rate of the upper layers")] = 1e-4,
+    validation: Annotated[float, typer.Option(help="share of each label's photos held out for validation")] = 0.2,
+    unfreeze: Annotated[float, typer.Option(help="share of the layers, from the top, that is trained")] = 0.35,
+    size_px: Annotated[
+        int | None, typer.Option(help="width and height of the input \\[default: the model's]")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="photos in a training step")] = 32,
+    seed: Annotated[int, typer.Option(help="random seed of the split, the crops and the head")] = 0,
+    overwrite: Overwrite = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print only the result, as JSON")] = False,
+) -> None:
+    """Fine-tune a network on your own photos, one folder for each label.
+
+    Needs `pip install 'verger\\[train]'`.
+
+    \b
+    verger finetune photos/ tuned/ && verger predict fruit.jpg --classifier tuned/
+    verger features photos/ out/ --weights tuned/model.keras
+    verger finetune photos/ tuned/ --model EfficientNetB0 --epochs 20 --overwrite
+    verger finetune photos/ tuned/ --size-px 128 --unfreeze 0.2        # faster
+    """
+    from verger.learn.finetune.finetune import finetune
+    from verger.learn.finetune.finetune_options import FinetuneOptions
+
+    options = FinetuneOptions(
+        model=model,
+        weights=weights,
+        head_epochs=head_epochs,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        validation=validation,
+        unfreeze=unfreeze,
+        size_px=size_px,
+        batch_size=batch_size,
+        seed=seed,
+    )
+    with atomic_result(), show_progress(Console(stderr=True, quiet=as_json)) as progress:
+        result = finetune(photos, local_folder(out), options, progress, overwrite)
+    if as_json:
+        print(json.dumps(asdict(result), default=str))
+    else:
+        console.print(tables.finetune_summary(result, photos))

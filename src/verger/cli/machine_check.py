@@ -1,0 +1,102 @@
+"""Checks of `verger doctor`: what verger needs on this machine, and how to fix what is missing."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+
+import psutil
+
+from verger.engine.spark.java import MIN_VERSION, class_archive, find_java
+from verger.kernel.networks.network import imagenet_file
+from verger.storage.cache import cache_dir
+
+MIN_MEMORY_GB = 4
+
+_FAST_CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+
+
+@dataclass(frozen=True)
+class Check:
+    """The result of one check. `fix` says how to repair a failed check, or is a hint if the check is ok."""
+
+    name: str
+    result: str
+    is_ok: bool = True
+    fix: str = ""
+
+
+def check_machine() -> list[Check]:
+    """Check OpenVINO, processor, memory, disk, weights, and what only the Spark engine needs: Spark and Java."""
+    return [_openvino(), _cpu(), _memory(), _disk(), _weights(), _spark(), _java()]
+
+
+def _spark() -> Check:
+    try:
+        installed = version("pyspark")
+    except PackageNotFoundError:
+        return Check("Spark", "none: the local engine does not need it", True, "pip install 'verger[spark]'")
+    is_supported = (3, 5) <= tuple(int(part) for part in installed.split(".")[:2]) < (4, 2)
+    fix = "" if is_supported else "pip install 'pyspark>=3.5,<4.2'"
+    return Check("Spark", f"pyspark {installed}", is_supported, fix)
+
+
+def _java() -> Check:
+    if find_spec("pyspark") is None:
+        return Check("Java", "not checked: only Spark needs it")
+    java = find_java()
+    if java is None:
+        fix = f"pip install 'verger[java]', or install Java {MIN_VERSION} or newer"
+        return Check("Java", "none: only the Spark engine needs it", False, fix)
+    hint = "" if class_archive().is_file() else "`verger warm-up` halves the start time of Spark"
+    return Check("Java", f"{java.version} from {java.origin}: {java.home}", True, hint)
+
+
+def _openvino() -> Check:
+    if find_spec("openvino") is None:
+        return Check("OpenVINO", "none", False, "pip install openvino")
+    return Check("OpenVINO", version("openvino"))
+
+
+def _cpu() -> Check:
+    n_cores = len(os.sched_getaffinity(0))
+    flags = _cpu_flags()
+    fast = [flag for flag in _FAST_CPU_FLAGS if flag in flags]
+    result = f"{n_cores} cores, {' '.join(fast) or 'no vector extensions known'}"
+    if flags and "avx2" not in flags:
+        return Check("processor", result, True, "inference is several times slower without AVX2")
+    bf16 = "avx512_bf16" in flags or "amx_bf16" in flags
+    return Check("processor", result, True, "" if bf16 else "no bf16 instructions: --precision bf16 is not faster")
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        with open("/proc/cpuinfo") as lines:
+            return next((set(line.split()) for line in lines if line.startswith("flags")), set())
+    except OSError:
+        return set()
+
+
+def _memory() -> Check:
+    total_gb = psutil.virtual_memory().total / 1e9
+    is_enough = total_gb >= MIN_MEMORY_GB
+    return Check("memory", f"{total_gb:.1f} GB", is_enough, "" if is_enough else "use fewer processes: --workers 1")
+
+
+def _disk() -> Check:
+    folder = cache_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    is_writable = os.access(folder, os.W_OK)
+    free_gb = psutil.disk_usage(str(folder)).free / 1e9
+    fix = "" if is_writable else "set VERGER_CACHE to a folder that you can write to"
+    return Check("cache", f"{folder}, {free_gb:.0f} GB free", is_writable, fix)
+
+
+def _weights() -> Check:
+    file = imagenet_file()
+    if file.is_file():
+        return Check("ImageNet weights", str(file.parent))
+    hint = f"--model MobileNetV2 downloads them once, or put {file.name} into {file.parent}"
+    return Check("ImageNet weights", "not in Keras' cache: verger uses its own fruitnet", True, hint)
