@@ -1,8 +1,8 @@
-"""The commands of the chain as Python functions.
+"""The Python API: `verger.run`, `features`, `reduce` and `pack`.
 
-Each takes the settings of its command by name (`verger run --show-settings` lists them) and returns the manifest.
-Paths may be local or URIs of object stores. Raises SettingsError for a bad setting, and other VergerErrors (see
-`errors`).
+Each function accepts the settings of its command as keyword arguments (`verger run --show-settings` lists them) and
+returns the manifest. Paths may be local or URIs of object stores. Raises SettingsError for an invalid setting, and
+other exceptions of `verger.errors`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SILENT = SilentProgress()
 
 
 def run(src: Location, out: Location, *, progress: Progress = _SILENT, **settings: Any) -> Manifest:
-    """Photos at `src` -> features, components, manifest and report in `out`.
+    """Compute features and components of the photos at `src`, and write them and a report to `out`.
 
     >>> verger.run("photos/", "out/", model="fruitnet", variance=0.95, overwrite=True)  # doctest: +SKIP
     """
@@ -30,14 +30,14 @@ def run(src: Location, out: Location, *, progress: Progress = _SILENT, **setting
 
 
 def features(src: Location, out: Location, *, progress: Progress = _SILENT, **settings: Any) -> Manifest:
-    """Photos at `src` -> features and rejected in `out`: the first half of `run`."""
+    """Compute the features of the photos at `src`: the first half of `run`."""
     return chain.features(fspath(src), any_path(fspath(out)), load_settings(**settings), progress)
 
 
 def reduce(
     src: Location, out: Location, *, update: Location | None = None, progress: Progress = _SILENT, **settings: Any
 ) -> Manifest:
-    """Features of a result -> components in `out`: the second half of `run`.
+    """Compute the principal components of the features of a result: the second half of `run`.
 
     update: an earlier result whose PCA the features are added to.
     """
@@ -46,5 +46,5 @@ def reduce(
 
 
 def pack(src: Location, out: Location, *, progress: Progress = _SILENT, **settings: Any) -> Manifest:
-    """Many small photos at `src` -> few large files in `out`, which `run` and `features` take as their source."""
+    """Pack many small photos into a few large files, which `run` and `features` accept as `src`."""
     return chain.pack(fspath(src), any_path(fspath(out)), load_settings(**settings), progress)

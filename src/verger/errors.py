@@ -1,18 +1,18 @@
-"""The exception tree.
+"""The exceptions that verger raises.
 
-VergerError                 everything verger raises on purpose; cli prints it without a traceback
-+-- SettingsError           a bad setting: names key, value and the valid ones
+VergerError                 base class; the command line prints the message without a traceback
++-- SettingsError           a setting is invalid: names key, value and the valid values
 +-- SourceError             the photos cannot be listed, or there are none
-+-- StorageError            an object store refuses, fails or cannot be reached; says whose credentials were used
-+-- ResultError             the output folder is taken, locked or not a verger result
++-- StorageError            an object store refuses, fails or cannot be reached; names the credentials used
++-- ResultError             the output folder exists, is locked or is not a verger result
 +-- WeightsError            weights missing, unreachable or of another architecture
-+-- ReductionError          PCA cannot be fitted as asked; says what to ask instead
++-- ReductionError          PCA cannot be fitted with these settings; says which to use instead
 +-- ClassifierError         a classifier cannot be trained, read or used on these features
-+-- ClusterError            the cluster of `verger cluster` cannot be started, or is not well
-+-- CloudError              a cloud refuses, or what is asked of it may not be: says what to do
-+-- SetupError              the machine lacks something (Java, an extra); says which command mends it
-+-- JobError                a task failed for a reason verger does not know: says what is known of it
-+-- SpaceError              a disk is full: says how much is free where
++-- ClusterError            the cluster of `verger cluster` cannot start or does not respond
++-- CloudError              a cloud refuses a request, or verger does not allow it; says what to do
++-- SetupError              something is not installed (Java, an extra); says which command installs it
++-- JobError                a task failed for an unknown reason; shows its error
++-- SpaceError              a disk is full; says how much is free on each
 +-- DecodeError             one photo cannot be decoded: becomes a row in `rejected`, never stops a run
 """
 
@@ -23,11 +23,11 @@ from enum import StrEnum
 
 
 class VergerError(Exception):
-    """Base of all errors raised on purpose."""
+    """Base class of the exceptions that verger raises."""
 
 
 class SettingsError(VergerError):
-    """A setting has a value it cannot have."""
+    """A setting has an invalid value."""
 
     def __init__(self, key: str, value: object, expected: str | Iterable[str]) -> None:
         valid = expected if isinstance(expected, str) else "one of " + ", ".join(expected)
@@ -45,7 +45,7 @@ class SourceError(VergerError):
 class StorageError(VergerError):
     """An object store refuses, fails or cannot be reached.
 
-    is_refusal: these credentials may not do it. is_unsupported: the store has no such operation.
+    is_refusal: the credentials lack permission. is_unsupported: the store does not have this operation.
     """
 
     def __init__(self, message: str, *, is_refusal: bool = False, is_unsupported: bool = False) -> None:
@@ -59,27 +59,27 @@ class ResultError(VergerError):
 
 
 class WeightsError(VergerError):
-    """The weights cannot be had or do not fit the model."""
+    """The weights cannot be read or downloaded, or do not fit the model."""
 
 
 class ReductionError(VergerError):
-    """PCA cannot be fitted as asked."""
+    """PCA cannot be fitted with these settings."""
 
 
 class ClassifierError(VergerError):
-    """A classifier cannot be trained, read or used as asked."""
+    """A classifier cannot be trained, read or used."""
 
 
 class ClusterError(VergerError):
-    """The cluster on this machine cannot be started, or is not well."""
+    """The cluster on this machine cannot start or does not respond."""
 
 
 class CloudError(VergerError):
-    """A cloud refuses what is asked of it, or verger does: outside the EU, over the budget, not there."""
+    """A cloud refuses a request, or verger does not allow it: outside the EU or over the budget."""
 
 
 class SetupError(VergerError):
-    """The machine lacks something verger needs."""
+    """Something that verger needs is not installed."""
 
 
 class JobError(VergerError):
@@ -91,22 +91,22 @@ class SpaceError(VergerError):
 
 
 class Reason(StrEnum):
-    """Why a photo is in `rejected`: the closed list."""
+    """The possible values of the column `reason` of `rejected`."""
 
     EMPTY = "empty"  # zero bytes
-    UNREADABLE = "unreadable"  # the file system refuses to give it
+    UNREADABLE = "unreadable"  # the file cannot be read
     NOT_AN_IMAGE = "not-an-image"  # no decoder recognises the first bytes
-    TOO_LARGE = "too-large"  # more bytes than any photo has; none were read
-    TOO_MANY_PIXELS = "too-many-pixels"  # over the limit; nothing was allocated
-    TRUNCATED = "truncated"  # the file ends before the picture does
-    CORRUPT = "corrupt"  # recognised, but the decoder gives up
-    UNSUPPORTED = "unsupported"  # a pixel format with no agreed 8-bit rendering
-    POISON = "poison"  # decoding it ends the process that does, or takes more memory than there is
-    TIMEOUT = "timeout"  # decoding it takes longer than the limit
+    TOO_LARGE = "too-large"  # too many bytes; nothing was read
+    TOO_MANY_PIXELS = "too-many-pixels"  # too many pixels; nothing was decoded
+    TRUNCATED = "truncated"  # the file ends before the image data
+    CORRUPT = "corrupt"  # the decoder fails
+    UNSUPPORTED = "unsupported"  # a pixel format without a defined conversion to 8 bits
+    POISON = "poison"  # decoding crashes the process or exhausts memory
+    TIMEOUT = "timeout"  # decoding takes longer than the limit
 
 
 class DecodeError(VergerError):
-    """One photo cannot be decoded; `reason` is from the closed list, `detail` for people."""
+    """One photo cannot be decoded; `detail` is the decoder's message."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")

@@ -1,7 +1,7 @@
-"""The settings of a run: frozen, loaded once, handed down.
+"""The settings of a run.
 
-A value comes from, in this order: flag, environment (VERGER_MODEL=VGG16), verger.toml in the working
-folder, default.
+The value of a setting comes from the first of: a flag (--model VGG16), an environment variable
+(VERGER_MODEL=VGG16), a key of verger.toml in the working directory (model = "VGG16"), the default.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ PHOTO_GLOBS = ("*.jpg", "*.jpeg", "*.png", "*.webp", "*.bmp", "*.gif", "*.tif", 
 
 
 def _split(value: object) -> object:
-    """Let one comma-separated text stand for a list, as flags and the environment give it."""
+    """Split a comma-separated text, as flags and environment variables give it, into a tuple."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
 
 
 def _split_pairs(value: object) -> object:
-    """The same for key=value pairs, whose values may hold commas."""
+    """Split comma-separated key=value pairs, whose values may contain commas."""
     if isinstance(value, str):
         return tuple(re.split(r",\s*(?=[\w.-]+=)", value.strip())) if value.strip() else ()
     return value
 
 
 def _fraction(value: object) -> object:
-    """Read 5% as 0.05."""
+    """Convert 5% to 0.05."""
     if isinstance(value, str) and value.strip().endswith("%"):
         return float(value.strip().removesuffix("%")) / 100
     return value
@@ -58,124 +58,125 @@ PHOTOS, NETWORK, REDUCTION, SPARK = "Photos", "Network", "Reduction", "Spark"
 EXPORT, RESULT, RESUME, PRIVACY, PACK, ENGINE = "Export", "Result", "Resume", "Privacy", "Pack", "Engine"
 
 ENGINES = ("local", "spark")
-DECODE_MODES = ("exact", "scaled")
 DEFAULT_MASTER = "local[*]"
 
 # benchmarks/precision.py: MobileNetV2, 1,030 photos of fruits360-test, a processor with AVX-512 BF16
 BF16_FIDELITY = "1.7 times as fast, not exact (cosine to f32: mean 0.978, lowest 0.921)"
 
 
-def _setting(group: str, default: Any, told: str, **limits: Any) -> Any:
-    """Return a field; its group and words are the command line's help."""
-    return Field(default, description=told, json_schema_extra={"group": group}, **limits)
+def _setting(group: str, default: Any, help: str, **limits: Any) -> Any:
+    """Return a field of Settings. The command line shows `help` under the heading `group`."""
+    return Field(default, description=help, json_schema_extra={"group": group}, **limits)
 
 
 class Settings(BaseSettings):
-    """What a run does. Each field is a flag of the command line too."""
+    """The settings of a run. Each field is also a flag, an environment variable and a key of verger.toml."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX, toml_file=TOML_FILE, frozen=True, extra="forbid", env_ignore_empty=True
     )
 
-    glob: Words = _setting(PHOTOS, PHOTO_GLOBS, "which files are photos: comma-separated, any case")
+    glob: Words = _setting(
+        PHOTOS, PHOTO_GLOBS, "file name patterns of photos, separated by commas; case is ignored"
+    )
     label: str = _setting(PHOTOS, "parent", "label of a photo: parent (folder), none, regex:PATTERN or csv:FILE")
-    limit: int | None = _setting(PHOTOS, None, "take the first N photos only", ge=1)
-    sample: Fraction | None = _setting(PHOTOS, None, "take this share of the photos: 0.05 or 5%", gt=0)
-    max_megapixels: float = _setting(PHOTOS, 50, "reject larger photos, before they are unpacked", gt=0)
-    max_rejected: Fraction = _setting(PHOTOS, 1.0, "exit with code 3 beyond this share: 5% or 0.05")
+    limit: int | None = _setting(PHOTOS, None, "use only the first N photos", ge=1)
+    sample: Fraction | None = _setting(PHOTOS, None, "use this share of the photos: 0.05 or 5%", gt=0)
+    max_megapixels: float = _setting(PHOTOS, 50, "reject larger photos before decoding them", gt=0)
+    max_rejected: Fraction = _setting(PHOTOS, 1.0, "exit with code 3 if more photos are rejected: 0.05 or 5%")
 
     model: str = _setting(
         NETWORK,
         "auto",
-        "name from `verger models`, or a .keras or .onnx file, or several joined by +; auto is MobileNetV2 where "
-        "its ImageNet weights are at hand, else the bundled fruitnet",
+        "a name from `verger models`, a .keras or .onnx file, or several joined by +; auto: MobileNetV2 if its "
+        "ImageNet weights are in Keras' cache, otherwise the bundled fruitnet",
     )
     weights: str | None = _setting(
-        NETWORK, None, "imagenet, random:SEED, or a .h5, .keras or .onnx file; the model's own by default"
+        NETWORK, None, "imagenet, random:SEED, or a .h5, .keras or .onnx file; by default the weights of the model"
     )
     pooling: Literal["avg", "max", "flatten"] = _setting(NETWORK, "avg", "avg, max or flatten")
     precision: Literal["f32", "bf16"] = _setting(NETWORK, "f32", f"f32, or bf16: {BF16_FIDELITY}")
     preprocessing: Literal["none", "tf", "caffe", "torch"] | None = _setting(
-        NETWORK, None, "none, tf, caffe or torch; the catalog's by default, none for an own model"
+        NETWORK, None, "none, tf, caffe or torch; by default that of the catalog, none for your own model"
     )
 
     views: int = _setting(
-        NETWORK, 1, "1, or 5: the mean over the whole photo and its corners; slower, often better"
+        NETWORK, 1, "1: the whole photo; 5: the mean of the photo and its corners, slower and often more accurate"
     )
 
     decode: Literal["exact", "scaled"] = _setting(
         NETWORK,
         "exact",
-        "exact, or scaled: large JPEGs at a reduced scale, about 3 times as fast on photos of 12 megapixels "
-        "(cosine to exact: 0.999 at least); small photos are the same to the bit",
+        "exact; or scaled: decode large JPEGs at a reduced scale, about 3 times as fast on photos of 12 megapixels "
+        "(cosine to exact at least 0.999); small photos give identical features",
     )
 
     device: Literal["cpu", "cuda", "onnx"] = _setting(
         NETWORK,
         "cpu",
-        "cpu (OpenVINO); cuda: NVIDIA GPUs by ONNX Runtime, not yet tried on one (docs/gpu.md); "
-        "onnx: the same on the processor, to try the path",
+        "cpu: OpenVINO; cuda: ONNX Runtime on NVIDIA GPUs, not yet tested on one (docs/gpu.md); "
+        "onnx: ONNX Runtime on the processor, for tests",
     )
     batch_size: int | None = _setting(
-        NETWORK, None, "photos a call with --device cuda (64 by default) or onnx (4)", ge=1
+        NETWORK, None, "photos per inference call with --device cuda (64 by default) or onnx (4)", ge=1
     )
 
-    components: int | None = _setting(REDUCTION, None, "keep so many components", ge=1)
+    components: int | None = _setting(REDUCTION, None, "number of components to keep", ge=1)
     variance: float | None = _setting(
-        REDUCTION, None, "keep the fewest components with this share of variance (0.9 by default)", gt=0, le=1
+        REDUCTION,
+        None,
+        "keep the fewest components that explain this share of the variance (0.9 by default)",
+        gt=0,
+        le=1,
     )
     standardize: bool = _setting(REDUCTION, False, "divide each feature by its standard deviation first")
 
-    export: Words = _setting(EXPORT, (), "csv, json or both (csv,json), beside the Parquet")
+    export: Words = _setting(EXPORT, (), "also write csv, json or both (csv,json)")
     single_file: bool = _setting(
-        EXPORT, False, "components, CSV and JSON as one file each; features/ stays a file a task"
+        EXPORT, False, "write components, CSV and JSON as one file each; features/ keeps one file per task"
     )
-    overwrite: bool = _setting(RESULT, False, "replace an existing result, once the new one is whole")
+    overwrite: bool = _setting(RESULT, False, "replace an existing result when the new one is complete")
     report: bool = _setting(RESULT, True, "write report.html")
 
     resume: bool = _setting(
         RESUME,
         False,
-        "compute only new and changed photos, and what a run that did not end well had not done; features in OUT "
-        "that were made with other settings are replaced only with --overwrite too",
+        "finish an interrupted run, or compute only new and changed photos; features in OUT that were computed "
+        "with other settings are replaced only with --overwrite",
     )
-    prune: bool = _setting(RESUME, False, "with --resume: drop photos that the source has no more")
+    prune: bool = _setting(RESUME, False, "with --resume: remove photos that are no longer in the source")
 
     keep_metadata: bool = _setting(
         PRIVACY,
         False,
-        "pack photos as they are, with the place, time, camera and names in their files (docs/privacy.md)",
+        "pack photos unchanged, with the location, time, camera and names in their metadata (docs/privacy.md)",
     )
 
-    max_side: int | None = _setting(
-        PACK, None, "write smaller copies: the most pixels that the longer side may have", ge=64
-    )
+    max_side: int | None = _setting(PACK, None, "write smaller copies: maximum pixels of the longer side", ge=64)
 
     engine: Literal["local", "spark"] | None = _setting(
         ENGINE,
         None,
-        "local: processes of this machine, no Java; spark: a Spark master. By default local, and spark where "
-        "--master is given, where Spark runs already, and for sources that only Spark reads",
+        "local: processes on this machine, without Java; spark: a Spark master. By default local; spark with "
+        "--master, inside a running Spark, and for sources that only Spark can read",
     )
-    workers: int | None = _setting(
-        ENGINE, None, "processes of the local engine; one for each core of this machine by default", ge=1
-    )
+    workers: int | None = _setting(ENGINE, None, "processes of the local engine; by default one per core", ge=1)
     photo_timeout_s: float = _setting(
         ENGINE,
         300,
-        "seconds for one photo: one whose decoding takes longer is rejected, or packed as it is",
+        "reject a photo that takes longer to decode; `pack` keeps it unchanged",
         gt=0,
     )
 
     master: str | None = _setting(
         SPARK,
         None,
-        f"the Spark to run on: local[*], local[N], spark://HOST:PORT, yarn, k8s://URL or sc://HOST:PORT; "
-        f"{DEFAULT_MASTER} where --engine spark names none",
+        "Spark master: local[*], local[N], spark://HOST:PORT, yarn, k8s://URL or sc://HOST:PORT; "
+        f"{DEFAULT_MASTER} by default with --engine spark",
     )
     driver_memory: str = _setting(SPARK, "2g", "memory of the Spark driver")
-    conf: Pairs = _setting(SPARK, (), "a Spark setting, key=value; as often as you like")
-    verbose: bool = _setting(SPARK, False, "let Spark's log through")
+    conf: Pairs = _setting(SPARK, (), "a Spark setting, key=value; may be repeated")
+    verbose: bool = _setting(SPARK, False, "show Spark's log")
 
     @field_validator("label")
     @classmethod
@@ -209,7 +210,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _check_prune(self) -> Settings:
         if self.prune and not self.resume:
-            raise SettingsError("prune", self.prune, "resume beside it; without, a result is of its source alone")
+            raise SettingsError("prune", self.prune, "false without resume: a new result has no photos to remove")
         return self
 
     @model_validator(mode="after")
@@ -220,12 +221,12 @@ class Settings(BaseSettings):
 
     @property
     def variance_kept(self) -> float | None:
-        """The share of variance to keep, or None where a number of components is asked for."""
+        """The share of variance to keep, None if a number of components is set."""
         return None if self.components is not None else (self.variance or 0.9)
 
     @property
     def max_pixels(self) -> int:
-        """The limit on a photo's pixels."""
+        """The maximum number of pixels of a photo."""
         return int(self.max_megapixels * 1e6)
 
     @classmethod
@@ -237,12 +238,15 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, then environment, then verger.toml."""
+        """Return the sources of values, the first wins: flags, environment variables, verger.toml."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 
 def load_settings(**flags: Any) -> Settings:
-    """Return the settings; a flag that is None counts as not given. Raises SettingsError."""
+    """Return the settings from flags, environment and verger.toml. A flag that is None is not given.
+
+    Raises SettingsError for an invalid value.
+    """
     given = {key: value for key, value in flags.items() if value is not None}
     try:
         return Settings(**given)
@@ -253,7 +257,7 @@ def load_settings(**flags: Any) -> Settings:
 
 
 def origins(**flags: Any) -> dict[str, str]:
-    """Return for every setting where its value comes from: flag, environment, verger.toml or default."""
+    """Return the origin of each setting's value: flag, environment, verger.toml or default."""
     env = EnvSettingsSource(Settings)()
     toml = TomlConfigSettingsSource(Settings)()
     layers = {"flag": {k for k, v in flags.items() if v is not None}, "environment": env, TOML_FILE: toml}
@@ -275,5 +279,5 @@ def _settings_error(error: ValidationError) -> SettingsError:
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return SettingsError("setting", key, sorted(Settings.model_fields))
-    words = first["msg"].removeprefix("Value error, ")
-    return SettingsError(key, first["input"], words[0].lower() + words[1:])
+    message = first["msg"].removeprefix("Value error, ")
+    return SettingsError(key, first["input"], message[0].lower() + message[1:])

@@ -1,4 +1,4 @@
-"""Which Sparks `--master` may name."""
+"""Valid values of `--master`."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _FORMS = re.compile(
 
 
 def check_master(master: str) -> str:
-    """Return `master`; raises SettingsError where it is none that verger can use."""
+    """Return `master`. Raises SettingsError if verger cannot use it."""
     if not _FORMS.fullmatch(master):
         raise SettingsError("master", master, "one of " + ", ".join(VALID))
     return master
 
 
 def is_standalone(master: str) -> bool:
-    """Tell whether it is a master of Spark's own kind of cluster."""
+    """Return whether it is the master of a Spark standalone cluster."""
     return master.startswith(_STANDALONE)
 
 
 def is_connect(master: str) -> bool:
-    """Tell whether it is a server of Spark Connect, which is talked to without a JVM of our own."""
+    """Return whether it is a Spark Connect server, which needs no JVM on this machine."""
     return master.startswith(_CONNECT)
 
 
 def standalone_nodes(master: str) -> list[tuple[str, int]]:
-    """Return host and port of each master that a spark:// URL names: more than one where one stands by."""
+    """Return host and port of each master in a spark:// URL: several if there are standby masters."""
     nodes = [node.rpartition(":") for node in master.removeprefix(_STANDALONE).split(",")]
     return [(host.strip("[]"), int(port)) for host, _, port in nodes]
