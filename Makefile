@@ -1,21 +1,20 @@
-# Two commands do it all: make demo, make test.
+# Start with: make demo, make test.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 LOCK := requirements/dev.lock
-# Two processes share the tests out: one waits while the other computes. They begin at both ends, the first to be
-# done takes from the other's.
+# Two processes run the tests; one that has finished takes tests from the other.
 PYTEST = bin/pytest -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-cloud scan check lint test-spark35 notebook bench bench-model soak soak-scale pictures lock clean
 
-help:  ## what there is to make
+help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
-setup: $(VENV)/.done  ## .venv with verger, everything pinned
+setup: $(VENV)/.done  ## create .venv with verger, all versions pinned
 
 $(VENV)/.done: $(LOCK) pyproject.toml scripts/setup
 	scripts/setup $(PYTHON) $(VENV) $(LOCK)
@@ -27,14 +26,14 @@ demo: setup  ## set up, render photos, run the chain on them
 test: setup  ## the everyday tests: minutes
 	$(VENV)/$(PYTEST) -m "not slow and not cloud"
 
-test-slow: setup  ## the others: real data, memory, kills, two thousand hostile photos
+test-slow: setup  ## the slow tests: real data, memory, kills, two thousand hostile photos
 	$(VENV)/$(PYTEST) -m "slow and not cloud"
 
-test-cloud: setup scan .venv-spark35/.done  ## deployment to clouds, on their stand-ins: needs Terraform; minutes
-	$(VENV)/$(PYTEST) --dist loadfile -m cloud  # what a file's tests share takes minutes to make
+test-cloud: setup scan .venv-spark35/.done  ## deployment to clouds, on stand-ins: needs Terraform; minutes
+	$(VENV)/$(PYTEST) --dist loadfile -m cloud  # the fixtures of a file take minutes
 
-# Whether a dependency has a known hole is asked of a service on the internet: pip-audit, in .github/workflows.
-scan: .venv-scan/.done  ## what checkov finds in infra/ and .github, offline
+# Known vulnerabilities of dependencies are checked online, by pip-audit in .github/workflows.
+scan: .venv-scan/.done  ## check infra/ and .github with checkov, offline
 	.venv-scan/bin/checkov --directory infra --directory .github --skip-download --quiet --compact
 
 .venv-scan/.done: requirements/scan.lock
@@ -57,34 +56,34 @@ test-spark35: .venv-spark35/.done  ## the core tests on the oldest Spark
 	scripts/setup $(PYTHON) .venv-spark35 requirements/spark35.lock
 	@touch $@
 
-notebook: setup  ## execute notebooks/verger.ipynb anew, on renders
+notebook: setup  ## execute notebooks/verger.ipynb again, on renders
 	$(BIN)/python -m notebooks.execute
 
-bench: setup $(if $(filter peers camera,$(or $(PARTS),peers)),.venv-peers/.done)  ## speed: chain engines peers camera seed reduction store packed listing cluster resume; hours, or a few of them: PARTS="chain seed"
+bench: setup $(if $(filter peers camera,$(or $(PARTS),peers)),.venv-peers/.done)  ## speed: chain engines peers camera seed reduction store packed listing cluster resume; hours; or only some parts: PARTS="chain seed"
 	$(BIN)/python -m benchmarks.run $(PARTS)
 
-# Daft and Ray Data, which the part `peers` runs beside verger: an environment of their own, without verger.
+# A separate environment for Daft and Ray Data, which the part `peers` compares with verger.
 .venv-peers/.done: requirements/peers.lock
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/pip install --quiet --no-compile --disable-pip-version-check --retries 5 --require-hashes -r $<
 	@touch $@
 
-bench-model: setup  ## fruitnet beside ImageNet's MobileNetV2: how good, how fast; half an hour, without TensorFlow one and a half
+bench-model: setup  ## accuracy and speed of fruitnet and ImageNet's MobileNetV2; 30 minutes, without TensorFlow 90
 	$(BIN)/python -m benchmarks.model
 
-soak: setup  ## runs killed at random moments, 50 of them, each compared with one left alone; half an hour
+soak: setup  ## 50 runs with randomly killed processes, compared with undisturbed ones; 30 minutes
 	$(BIN)/python -m benchmarks.soak
 
 soak-scale: setup  ## 200,000 photos in one run, 16,480 before and after: speed and memory; ten minutes
 	$(BIN)/python -m benchmarks.scale build/scale
 
-pictures: $(patsubst %.dot,%.svg,$(wildcard docs/pictures/*.dot))  ## the drawings of docs/, by Graphviz
+pictures: $(patsubst %.dot,%.svg,$(wildcard docs/pictures/*.dot))  ## draw the pictures of docs/ with Graphviz
 
 docs/pictures/%.svg: docs/pictures/%.dot
 	dot -Tsvg $< -o $@
 
-lock:  ## pin anew what pyproject.toml asks for
+lock:  ## pin the dependencies of pyproject.toml again
 	scripts/lock
 
-clean:  ## remove what can be made again
+clean:  ## remove everything that make can create again
 	rm -rf $(VENV) .venv-spark35 .venv-scan .venv-peers $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,9 +1,9 @@
-# What lets GitHub's workflows put a new package into a deployment's bucket, without any key that somebody keeps.
-# Made once an account, by hand: terraform init && terraform apply -var repository=OWNER/NAME -var bucket=...
+# Allows GitHub's workflows to upload a new package to a deployment's bucket, without a stored key.
+# Created once per account, by hand: terraform init && terraform apply -var repository=OWNER/NAME -var bucket=...
 #
 # A job that names an environment has that environment in its token's subject, and no tag:
 # docs.github.com/en/actions/reference/security/oidc. So the trust is bound to one environment of one repository, and
-# that environment's own rules bind it to tags (v*) and to whoever approves. They are set in the repository's settings.
+# that environment's rules, in the repository's settings, require a tag (v*) and an approval.
 
 terraform {
   required_version = ">= 1.11"
@@ -82,7 +82,7 @@ data "aws_iam_policy_document" "deploy" {
     }
   }
 
-  # S3 encrypts with the bucket's key, in the name of whoever writes; large wheels are sent in parts, which it reads.
+  # S3 encrypts with the bucket's key on behalf of the writer; large wheels are sent in parts, which S3 reads.
   statement {
     sid       = "Encryption"
     actions   = ["kms:GenerateDataKey", "kms:Decrypt"]

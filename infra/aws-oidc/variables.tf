@@ -1,5 +1,5 @@
 variable "name" {
-  description = "The deployment that is brought up to date: the name given to infra/aws."
+  description = "The deployment to update: the name given to infra/aws."
   type        = string
   default     = "verger"
 
@@ -27,7 +27,7 @@ variable "repository" {
   description = "OWNER/NAME on GitHub: the only repository that is trusted."
   type        = string
 
-  # A * here would trust strangers.
+  # A * would trust other repositories.
   validation {
     condition     = can(regex("^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", var.repository))
     error_message = "A repository is OWNER/NAME, one, without a pattern."
@@ -35,7 +35,7 @@ variable "repository" {
 }
 
 variable "environment" {
-  description = "The environment of that repository whose rules say which tags may deploy, and who approves."
+  description = "The environment of that repository whose rules define the tags that may deploy, and the reviewers."
   type        = string
   default     = "deploy"
 

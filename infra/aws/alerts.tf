@@ -1,7 +1,7 @@
-# Who is told, and of what: money spent, and machines that live too long.
+# Alerts about costs, and about machines that run too long.
 
-# AWS counts what carries the tag only after somebody has made `deployment` a cost allocation tag, once for the
-# account (Billing, Cost allocation tags); until then this budget sees nothing spent.
+# The budget counts resources by their tag. This works only after `deployment` was activated as a cost allocation tag,
+# once per account (Billing, Cost allocation tags); until then the budget counts nothing.
 resource "aws_budgets_budget" "month" {
   name         = "verger-${var.name}"
   budget_type  = "COST"
@@ -34,7 +34,7 @@ resource "aws_sns_topic" "alarms" {
   kms_master_key_id = aws_kms_key.data.arn
 }
 
-# AWS asks the address once whether it wants them.
+# AWS sends a confirmation request to the address once.
 resource "aws_sns_topic_subscription" "alarms" {
   count = var.email == null ? 0 : 1
 
@@ -43,14 +43,14 @@ resource "aws_sns_topic_subscription" "alarms" {
   endpoint  = var.email
 }
 
-# No metric tells a cluster's age. But while one lives it says every five minutes whether it is idle, at least 12
-# times an hour, and says nothing once it has ended: so in each of the last max_hours hours it has spoken (once less
-# is forgiven). EMR Serverless needs none: it stops by itself, and a job has a time limit.
+# There is no metric of a cluster's age. But a running cluster reports every five minutes whether it is idle, at least
+# 12 times an hour, and an ended one reports nothing. So the alarm checks for reports in each of the last max_hours
+# hours (one may be missing). EMR Serverless needs no alarm: it stops by itself, and a job has a time limit.
 resource "aws_cloudwatch_metric_alarm" "long_life" {
   count = local.on_emr && var.email != null ? 1 : 0
 
   alarm_name          = "verger-${var.name}-lives-long"
-  alarm_description   = "Cluster ${aws_emr_cluster.this[0].id} has lived for ${var.max_hours} hours. If nobody needs it: verger cloud down --name ${var.name}"
+  alarm_description   = "Cluster ${aws_emr_cluster.this[0].id} has run for ${var.max_hours} hours. If it is not needed: verger cloud down --name ${var.name}"
   namespace           = "AWS/ElasticMapReduce"
   metric_name         = "IsIdle"
   dimensions          = { JobFlowId = aws_emr_cluster.this[0].id }

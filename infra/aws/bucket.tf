@@ -1,8 +1,8 @@
-# raw/ packed/ results/ packages/ logs/ events/ tmp/: everything that outlives the machines.
+# raw/ packed/ results/ packages/ logs/ events/ tmp/: everything that is kept after the machines end.
 
 resource "aws_s3_bucket" "data" {
-  #checkov:skip=CKV_AWS_18:Access logs would need a second bucket, and be larger than the photos: a line for each small object. Who read what is CloudTrail's matter, by data events of the account.
-  #checkov:skip=CKV_AWS_144:Photos stay in one region of the EU, and have an original elsewhere.
+  #checkov:skip=CKV_AWS_18:Access logs would need a second bucket, and be larger than the photos, with a line for each small object. CloudTrail's data events can log reads.
+  #checkov:skip=CKV_AWS_144:Photos stay in one region of the EU, and the originals are elsewhere.
   #checkov:skip=CKV2_AWS_62:Nothing waits for new photos; jobs are submitted.
   bucket_prefix = "${var.name}-"
   force_destroy = var.force_destroy
@@ -28,7 +28,7 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "data" {
   bucket = aws_s3_bucket.data.id
 
   rule {
-    bucket_key_enabled = true # one question to KMS for many objects
+    bucket_key_enabled = true # one KMS request for many objects
 
     apply_server_side_encryption_by_default {
       sse_algorithm     = "aws:kms"
@@ -76,8 +76,8 @@ resource "aws_s3_bucket_lifecycle_configuration" "data" {
   bucket     = aws_s3_bucket.data.id
   depends_on = [aws_s3_bucket_versioning.data]
 
-  # Photos are read often at first, and kept for long. S3 moves none below 128 KiB, for which the colder classes
-  # would cost more: packed/ holds those in large shards.
+  # Photos are read often at first, and kept for a long time. S3 does not move objects below 128 KiB, for which the
+  # colder classes would cost more: packed/ has them in large shards.
   dynamic "rule" {
     for_each = toset(["raw", "packed"])
 
@@ -134,7 +134,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "data" {
   }
 }
 
-# What the nodes install, and what spark-submit starts.
+# The package for the nodes, and the program for spark-submit.
 resource "aws_s3_object" "package" {
   for_each = var.package_dir == null ? toset([]) : fileset(var.package_dir, "**")
 
@@ -146,7 +146,7 @@ resource "aws_s3_object" "package" {
   depends_on  = [aws_s3_bucket_versioning.data]
 }
 
-# Spark refuses an event log in a folder that is not there.
+# Spark requires that the folder of the event log exists.
 resource "aws_s3_object" "events" {
   bucket       = aws_s3_bucket.data.id
   key          = "events/"
@@ -155,5 +155,5 @@ resource "aws_s3_object" "events" {
   kms_key_id   = aws_kms_key.data.arn
   depends_on   = [aws_s3_bucket_versioning.data]
 
-  # It expires with the logs, and returns with the next `up`.
+  # It expires with the logs, and the next `up` creates it again.
 }

@@ -1,11 +1,11 @@
-# A cluster on EC2: it ends by itself when it has nothing to do, and the next `up` makes another.
+# A cluster on EC2: it ends automatically when it is idle, and the next `up` creates another.
 
 locals {
   most_workers = coalesce(var.max_workers, var.workers)
   scales       = local.most_workers > var.workers
   spot_scales  = local.on_emr && local.scales && var.spot
 
-  # Graviton has a g behind its generation. The package holds wheels for one processor.
+  # Graviton types have a g after the generation. The package has wheels for one processor type.
   arm         = "^[a-z]+[0-9]+g"
   is_arm      = can(regex(local.arm, var.machine))
   has_one_cpu = can(regex(local.arm, var.primary_machine)) == local.is_arm
@@ -15,7 +15,7 @@ locals {
   spark_defaults = {
     "spark.pyspark.python"        = "/opt/verger/bin/python"
     "spark.pyspark.driver.python" = "/opt/verger/bin/python"
-    # Without it Amazon's tools ask us-east-1; the driver takes it from here too (verger.engine.spark.submitted).
+    # The default of Amazon's tools is us-east-1; the driver reads it from here too (verger.engine.spark.submitted).
     "spark.executorEnv.AWS_REGION"  = var.region
     "spark.eventLog.enabled"        = "true"
     "spark.eventLog.dir"            = "s3://${aws_s3_bucket.data.bucket}/events/"
@@ -32,7 +32,7 @@ locals {
 }
 
 resource "aws_emr_security_configuration" "this" {
-  #checkov:skip=CKV_AWS_351:EMR encrypts between nodes only with a certificate that somebody must keep and renew. Our way costs nothing: S3 by TLS alone (the bucket refuses else), nodes of Nitro machines in one private network, whose hardware encrypts what passes between them.
+  #checkov:skip=CKV_AWS_351:EMR encrypts between nodes only with a certificate that must be kept and renewed. Instead: S3 only with TLS (the bucket refuses other connections), nodes of Nitro machines in one private network, whose hardware encrypts what passes between them.
   count = local.on_emr ? 1 : 0
 
   name_prefix = "${var.name}-"
@@ -50,7 +50,7 @@ resource "aws_emr_security_configuration" "this" {
         }
       }
     }
-    # IMDSv2: no credentials of a node without a token, and none beyond the node.
+    # IMDSv2: a node's credentials need a token and cannot be read from other machines.
     InstanceMetadataServiceConfiguration = {
       MinimumInstanceMetadataServiceVersion = 2
       HttpPutResponseHopLimit               = 1
@@ -94,7 +94,7 @@ resource "aws_emr_cluster" "this" {
     }
   }
 
-  # They hold HDFS and what is shuffled: never spot.
+  # They store HDFS and shuffled data: never spot.
   core_instance_fleet {
     name                      = "core"
     target_on_demand_capacity = var.workers
@@ -112,7 +112,7 @@ resource "aws_emr_cluster" "this" {
   }
 
   lifecycle {
-    # Managed scaling moves it.
+    # Managed scaling changes it.
     ignore_changes = [core_instance_fleet[0].target_on_demand_capacity]
 
     precondition {
@@ -122,11 +122,11 @@ resource "aws_emr_cluster" "this" {
 
     precondition {
       condition     = var.package_dir != null
-      error_message = "engine = \"emr\" needs package_dir: its nodes install verger from there. Make one by `verger cloud package`."
+      error_message = "engine = \"emr\" needs package_dir: its nodes install verger from there. Create one with `verger cloud package`."
     }
   }
 
-  # Nodes install the package at once, and need the network, their rights and the firewall for that.
+  # Nodes install the package at their start, and need the network, their permissions and the firewall for that.
   depends_on = [
     aws_s3_object.package, aws_s3_object.events, aws_iam_role_policy.job, aws_iam_role_policy.service,
     aws_iam_role_policy_attachment.service, aws_vpc_endpoint.s3, aws_vpc_endpoint.service,
@@ -135,7 +135,7 @@ resource "aws_emr_cluster" "this" {
   ]
 }
 
-# Where JupyterHub keeps the notebooks of its first user (from memory: no page of AWS's was at hand).
+# The path where JupyterHub stores the notebooks of its first user (from memory, not verified).
 resource "aws_s3_object" "notebook" {
   count = local.on_emr && var.notebook && var.package_dir != null ? 1 : 0
 
@@ -147,8 +147,8 @@ resource "aws_s3_object" "notebook" {
   depends_on  = [aws_s3_bucket_versioning.data]
 }
 
-# Spot machines only add speed: what runs on one that AWS takes back runs again elsewhere. No more than the price
-# on demand is paid. EMR wants one at least; scaling may remove it.
+# Spot machines only add speed: tasks of a machine that AWS reclaims run again elsewhere. The maximum price is that on
+# demand. EMR requires at least one; scaling may remove it.
 resource "aws_emr_instance_fleet" "task" {
   count = local.spot_scales ? 1 : 0
 

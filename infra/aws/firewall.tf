@@ -1,5 +1,5 @@
-# Who may talk to whom, and nobody else: docs.aws.amazon.com/emr/latest/ManagementGuide/emr-man-sec-groups.html
-# (private subnets). EMR adds rules of its own between these groups; none of them opens to the world.
+# Allowed connections; all others are blocked: docs.aws.amazon.com/emr/latest/ManagementGuide/emr-man-sec-groups.html
+# (private subnets). EMR adds its own rules between these groups; none of them allows other addresses.
 
 locals {
   groups = {
@@ -15,7 +15,7 @@ locals {
   inside = concat(
     [for pair in setproduct(local.nodes, local.nodes) : [pair[0], pair[1], "-1", null]],
     [for node in local.nodes : [node, "endpoints", "tcp", 443]],
-    # EMR 7: its manager calls the nodes at 8443, and the primary calls it at 9443.
+    # EMR 7: its manager connects to the nodes at 8443, and the primary connects to it at 9443.
     local.is_spark_8 ? [] : [["service", "primary", "tcp", 8443], ["service", "workers", "tcp", 8443]],
     local.is_spark_8 ? [] : [for node in local.nodes : [node, "service", "tcp", 9443]],
     local.is_spark_8 ? [for node in local.nodes : [node, "service", "tcp", 443]] : [],
@@ -31,7 +31,7 @@ resource "aws_security_group" "this" {
   name_prefix            = "${var.name}-${each.key}-"
   description            = each.value
   vpc_id                 = aws_vpc.main.id
-  revoke_rules_on_delete = true # EMR's rules let the groups name each other: none could go first
+  revoke_rules_on_delete = true # the groups refer to each other in EMR's rules, so none could be deleted first
   tags                   = merge(local.emr_tag, { Name = "${var.name}-${each.key}" })
 }
 
@@ -57,7 +57,7 @@ resource "aws_vpc_security_group_ingress_rule" "inside" {
   to_port                      = each.value[3]
 }
 
-# To S3 by the gateway, which lets only the buckets pass that its policy names.
+# To S3 through the gateway, which allows only the buckets in its policy.
 resource "aws_vpc_security_group_egress_rule" "s3" {
   for_each = toset(local.nodes)
 

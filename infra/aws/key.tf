@@ -1,4 +1,4 @@
-# One key for what is kept: the bucket, the nodes' disks, the messages.
+# One key for all stored data: the bucket, the nodes' disks, the messages.
 
 resource "aws_kms_key" "data" {
   description             = "verger ${var.name}: photos, results, disks and messages"
@@ -9,7 +9,7 @@ resource "aws_kms_key" "data" {
     Version = "2012-10-17"
     Statement = [
       {
-        # Without it nobody could ever change the key again; who may use it is said by IAM (roles.tf).
+        # Without it the key could never be changed again; IAM defines who may use it (roles.tf).
         Sid       = "AccountGovernsByIAM"
         Effect    = "Allow"
         Principal = { AWS = "arn:aws:iam::${local.account}:root" }
@@ -17,7 +17,7 @@ resource "aws_kms_key" "data" {
         Resource  = "*"
       },
       {
-        # An alarm writes into an encrypted topic only where the key lets CloudWatch:
+        # An alarm can write to an encrypted topic only if the key allows CloudWatch:
         # docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
         Sid       = "AlarmsAreEncrypted"
         Effect    = "Allow"

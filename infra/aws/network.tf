@@ -1,19 +1,19 @@
-# Private subnets alone: no gateway to the internet, in or out. Nodes reach S3, KMS and the EMR service.
+# Only private subnets, without a gateway to the internet. Nodes reach S3, KMS and the EMR service.
 
 resource "aws_vpc" "main" {
-  #checkov:skip=CKV2_AWS_11:There is no way in or out but by the endpoints below; S3 and KMS tell CloudTrail who used them.
+  #checkov:skip=CKV2_AWS_11:All traffic goes through the endpoints below; CloudTrail logs the use of S3 and KMS.
   cidr_block           = "10.20.0.0/20"
   enable_dns_hostnames = true
   enable_dns_support   = true
   tags                 = merge(local.emr_tag, { Name = var.name })
 }
 
-# What would let everything pass is closed.
+# The default security group allows no traffic.
 resource "aws_default_security_group" "closed" {
   vpc_id = aws_vpc.main.id
 }
 
-# Three zones, so that EMR may choose the one that has machines: every region of the list has a, b and c.
+# Three zones, so that EMR can choose one with free machines: every region of the list has a, b and c.
 resource "aws_subnet" "private" {
   for_each = { a = 0, b = 1, c = 2 }
 
@@ -34,7 +34,7 @@ resource "aws_route_table_association" "private" {
   route_table_id = aws_route_table.private.id
 }
 
-# Free. It opens to our bucket and to those that EMR installs from, and writes its own logs to, in this region:
+# Free. It allows our bucket, and the buckets from which EMR installs and to which it writes its logs, in this region:
 # docs.aws.amazon.com/emr/latest/ManagementGuide/private-subnet-iampolicy.html. dnf finds Python in the first.
 resource "aws_vpc_endpoint" "s3" {
   vpc_id          = aws_vpc.main.id
@@ -74,12 +74,12 @@ resource "aws_vpc_endpoint" "s3" {
   })
 }
 
-# Each costs by the hour until the deployment is taken down, also when the cluster has ended by itself. Hence only with
-# an engine, and in one zone: the others reach it too.
-# kms: nodes encrypt their disks with keys that they ask it for
+# Each costs by the hour until the deployment is removed, even after the cluster has ended. Therefore they exist only
+# with an engine, and in one zone, which the others can reach.
+# kms: nodes request the keys for their disks from it
 #      (docs.aws.amazon.com/kms/latest/developerguide/services-emr.html).
-# emr: how nodes of emr-spark-8 and the EMR service talk. EMR 7 brings a network interface of its own.
-# No sts: roles of nodes come from the instance's metadata. No logs: they go to the bucket.
+# emr: connects nodes of emr-spark-8 with the EMR service. EMR 7 has its own network interface.
+# No sts: nodes get their roles from the instance's metadata. No logs: they go to the bucket.
 resource "aws_vpc_endpoint" "service" {
   for_each = merge(
     local.computes ? { kms = "com.amazonaws.${var.region}.kms" } : {},

@@ -1,18 +1,18 @@
-# Who may do what. No role may touch another bucket, key or deployment.
+# Roles and their permissions. No role may access another bucket, key or deployment.
 
 locals {
-  # What EBS asks of a key in EMR's name: docs.aws.amazon.com/emr/latest/ManagementGuide (local disk encryption).
+  # The permissions on a key that EBS needs for EMR: docs.aws.amazon.com/emr/latest/ManagementGuide (local disk encryption).
   disk_actions = [
     "kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:GenerateDataKey",
     "kms:GenerateDataKeyWithoutPlaintext", "kms:DescribeKey",
   ]
 
-  # A job runs on nodes of EC2, or where EMR Serverless runs it.
+  # A job runs on EC2 nodes or on EMR Serverless.
   job_principal = local.on_serverless ? "emr-serverless.amazonaws.com" : "ec2.amazonaws.com"
   job_writes    = concat(["packed", "results", "tmp", "logs", "events"], var.notebook ? ["jupyter"] : [])
 }
 
-# The EMR service: it starts and ends machines in our network, and tags them.
+# The EMR service: it starts, stops and tags machines in our network.
 
 resource "aws_iam_role" "service" {
   count = local.on_emr ? 1 : 0
@@ -33,7 +33,7 @@ resource "aws_iam_role" "service" {
   })
 }
 
-# AWS keeps it up to date; it touches only what carries local.emr_tag.
+# AWS maintains it; it allows only resources with local.emr_tag.
 resource "aws_iam_role_policy_attachment" "service" {
   count = local.on_emr ? 1 : 0
 
@@ -71,7 +71,7 @@ resource "aws_iam_role_policy" "service" {
         Condition = { Bool = { "kms:GrantIsForAWSResource" = "true" } }
       },
       {
-        # An account that never had a spot machine lacks this role, and AmazonEMRServicePolicy_v2 lacks this right.
+        # An account that never had a spot machine lacks this role, and AmazonEMRServicePolicy_v2 lacks this permission.
         Sid       = "LetSpotMachinesCome"
         Effect    = "Allow"
         Action    = "iam:CreateServiceLinkedRole"
@@ -82,7 +82,7 @@ resource "aws_iam_role_policy" "service" {
   })
 }
 
-# A job: reads photos, writes results. raw/ is never written, packages/ neither.
+# A job: reads photos, writes results. It cannot write raw/ and packages/.
 
 resource "aws_iam_role" "job" {
   name_prefix = "${var.name}-job-"
@@ -117,7 +117,7 @@ resource "aws_iam_role_policy" "job" {
         Resource = "${aws_s3_bucket.data.arn}/*"
       },
       {
-        # Spark renames by copy and delete; a result is switched to its place in the same way.
+        # Spark renames by copy and delete; a result is published in the same way.
         Sid      = "Write"
         Effect   = "Allow"
         Action   = ["s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
@@ -140,8 +140,8 @@ resource "aws_iam_instance_profile" "node" {
   role        = aws_iam_role.job.name
 }
 
-# Who submits jobs and fetches results. People and programs of this account take the role, where their own policy
-# lets them; it can neither make nor remove anything.
+# The submitter of jobs, who also fetches results. Users and programs of this account can assume the role if their own
+# policy allows it; it can neither create nor remove anything.
 
 resource "aws_iam_role" "submitter" {
   name_prefix = "${var.name}-submitter-"
@@ -176,7 +176,7 @@ resource "aws_iam_role_policy" "submitter" {
         Resource = [for folder in ["raw", "packed", "results", "logs", "events"] : "${aws_s3_bucket.data.arn}/${folder}/*"]
       },
       {
-        # And the weights that `verger cloud submit` brings along.
+        # And the weights that `verger cloud submit` uploads.
         Sid      = "BringPhotos"
         Effect   = "Allow"
         Action   = ["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
@@ -193,7 +193,7 @@ resource "aws_iam_role_policy" "submitter" {
   })
 }
 
-# A cluster that has ended is made anew under another id: hence the tag, and not the id, says which is ours.
+# A cluster that has ended is created again with another id, so the tag identifies it, not the id.
 resource "aws_iam_role_policy" "submitter_emr" {
   count = local.on_emr ? 1 : 0
 

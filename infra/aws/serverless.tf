@@ -1,5 +1,5 @@
-# EMR Serverless: nothing runs between jobs, and nothing but the endpoint (network.tf) is paid. Its disks are encrypted
-# by AWS's own key: version 5.100 of the provider cannot say another yet.
+# EMR Serverless: between jobs nothing runs, and only the endpoint (network.tf) costs. Its disks are encrypted with
+# AWS's own key: version 5.100 of the provider cannot set another.
 
 resource "aws_emrserverless_application" "this" {
   count = local.on_serverless ? 1 : 0
@@ -17,8 +17,8 @@ resource "aws_emrserverless_application" "this" {
     }
   }
 
-  # max_workers workers and a driver, each of 4 vCPU with 16 GB and 20 GB of disk: what they cost together is the
-  # most that an hour can cost. No pre-initialized capacity, which would be paid while nothing runs.
+  # max_workers workers and a driver, each with 4 vCPU, 16 GB and 20 GB of disk: this limits the cost of an hour.
+  # No pre-initialized capacity, which would cost while nothing runs.
   maximum_capacity {
     cpu    = "${4 * (local.most_workers + 1)} vCPU"
     memory = "${16 * (local.most_workers + 1)} GB"

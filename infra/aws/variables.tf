@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Begins the name of everything that is made, and is its tag `deployment`."
+  description = "Prefix of the name of every resource, and the value of its tag `deployment`."
   type        = string
 
   validation {
@@ -9,7 +9,7 @@ variable "name" {
 }
 
 variable "region" {
-  description = "Where everything lies and runs: a region in the European Union."
+  description = "The region of all resources, in the European Union."
   type        = string
   default     = "eu-west-3"
 
@@ -23,7 +23,7 @@ variable "region" {
 }
 
 variable "engine" {
-  description = "emr: a cluster on EC2; serverless: EMR Serverless; none: the bucket, its key, roles and the network alone."
+  description = "emr: a cluster on EC2; serverless: EMR Serverless; none: only the bucket, its key, roles and the network."
   type        = string
   default     = "emr"
 
@@ -40,12 +40,12 @@ variable "release" {
 
   validation {
     condition     = contains(["emr-7.13.0", "emr-spark-8.0.0"], var.release)
-    error_message = "release is one of emr-7.13.0, emr-spark-8.0.0: what the package is built for."
+    error_message = "release is one of emr-7.13.0, emr-spark-8.0.0: the package is built for these."
   }
 }
 
 variable "primary_machine" {
-  description = "The instance type of the node that leads the cluster and runs the driver."
+  description = "The instance type of the primary node, which runs the driver."
   type        = string
   default     = "m5.xlarge"
 }
@@ -57,7 +57,7 @@ variable "machine" {
 }
 
 variable "workers" {
-  description = "Workers on demand, which the cluster keeps."
+  description = "Number of permanent workers, on demand."
   type        = number
   default     = 1
 
@@ -68,7 +68,7 @@ variable "workers" {
 }
 
 variable "max_workers" {
-  description = "So many workers at most: managed scaling adds the others. null keeps the number."
+  description = "Maximum number of workers, with managed scaling; null: the number is constant."
   type        = number
   default     = null
 
@@ -85,7 +85,7 @@ variable "spot" {
 }
 
 variable "idle_minutes" {
-  description = "Without work for so long, the machines end by themselves."
+  description = "The machines end after this time without work."
   type        = number
   default     = 15
 
@@ -96,7 +96,7 @@ variable "idle_minutes" {
 }
 
 variable "max_hours" {
-  description = "A cluster that lives for so many hours raises an alarm. It is not ended: a job may need them."
+  description = "A cluster that has run for this time raises an alarm. It is not ended, since a job may need it."
   type        = number
   default     = 4
 
@@ -108,7 +108,7 @@ variable "max_hours" {
 }
 
 variable "budget" {
-  description = "US dollars a month; alerts at 50, 90 and 100 % go to email."
+  description = "Budget in US dollars per month; alerts at 50, 90 and 100 % go to email."
   type        = number
   default     = 10
 
@@ -119,7 +119,7 @@ variable "budget" {
 }
 
 variable "email" {
-  description = "Who is told of costs and of clusters that live too long; null: nobody."
+  description = "The address for alerts about costs and about clusters that run too long; null: none."
   type        = string
   default     = null
 
@@ -130,13 +130,13 @@ variable "email" {
 }
 
 variable "package_dir" {
-  description = "The folder that `verger cloud package` makes; it becomes packages/ of the bucket. null: none."
+  description = "The folder written by `verger cloud package`; it becomes packages/ of the bucket. null: none."
   type        = string
   default     = null
 }
 
 variable "image" {
-  description = "The image of EMR Serverless' workers, in the account's own registry (serverless/Dockerfile). null: AWS's, which has no verger."
+  description = "The image of EMR Serverless' workers, in the account's own registry (serverless/Dockerfile). null: AWS's image, without verger."
   type        = string
   default     = null
 }
@@ -148,13 +148,13 @@ variable "notebook" {
 }
 
 variable "force_destroy" {
-  description = "Whether terraform destroy empties the bucket first. Without, a bucket with objects in it stays."
+  description = "Whether terraform destroy empties the bucket first. Otherwise a bucket with objects is kept."
   type        = bool
   default     = false
 }
 
 variable "tags" {
-  description = "More tags, on everything."
+  description = "Additional tags for all resources."
   type        = map(string)
   default     = {}
 }

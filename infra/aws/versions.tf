@@ -1,4 +1,4 @@
-# One deployment of verger on AWS, inside the European Union. `verger cloud up` runs this in a copy of its own;
+# One deployment of verger on AWS, inside the European Union. `verger cloud up` runs this in a copy;
 # by hand: terraform init && terraform apply -var name=orchard -var package_dir=PACKAGE
 
 terraform {
@@ -23,7 +23,7 @@ provider "aws" {
 locals {
   tags = merge(var.tags, { project = "verger", deployment = var.name })
 
-  # AWS's own policy for the EMR service lets it touch only what carries this tag:
+  # AWS's own policy for the EMR service allows only resources with this tag:
   # docs.aws.amazon.com/emr/latest/ManagementGuide/emr-iam-role.html
   emr_tag = { for-use-with-amazon-emr-managed-policies = "true" }
 
@@ -31,10 +31,10 @@ locals {
   on_serverless = var.engine == "serverless"
   computes      = var.engine != "none"
 
-  # emr-spark-8 reaches the EMR service by an endpoint of its own, and has neither EMRFS nor JupyterHub:
+  # emr-spark-8 reaches the EMR service through a separate endpoint, and has neither EMRFS nor JupyterHub:
   # docs.aws.amazon.com/emr/latest/ReleaseGuide (emr-spark-8.0.0, migration from EMR 7.x)
   is_spark_8 = startswith(var.release, "emr-spark-8")
 
-  # The network knows whose account this is, and saves a question that a plan without credentials could not ask.
+  # The account id comes from the network, since a plan without credentials cannot request it.
   account = aws_vpc.main.owner_id
 }

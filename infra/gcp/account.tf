@@ -1,4 +1,4 @@
-# As whom the machines work: they run Dataproc's agent, and read and write this bucket.
+# The machines' service account: they run Dataproc's agent, and read and write this bucket.
 
 resource "google_service_account" "machines" {
   count = local.computes ? 1 : 0
@@ -8,8 +8,8 @@ resource "google_service_account" "machines" {
   depends_on   = [google_project_service.used]
 }
 
-# The role that Dataproc asks for its machines; nothing narrower is documented. It reaches other buckets of the
-# project too: a project of its own keeps them apart.
+# The role that Dataproc requires for its machines; no narrower one is documented. It can access other buckets of
+# the project too: use a separate project.
 resource "google_project_iam_member" "worker" {
   count = local.computes ? 1 : 0
 

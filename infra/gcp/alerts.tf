@@ -1,4 +1,4 @@
-# Who is told of money spent. A cluster that lives too long needs no alarm: Google ends it (lifecycle_config).
+# Cost alerts. A cluster that lives too long needs no alarm: Google ends it (lifecycle_config).
 
 resource "google_monitoring_notification_channel" "email" {
   count = var.email == null ? 0 : 1
@@ -9,7 +9,7 @@ resource "google_monitoring_notification_channel" "email" {
   depends_on   = [google_project_service.used]
 }
 
-# Whoever applies this needs roles/billing.costsManager on the billing account.
+# The user who applies this needs roles/billing.costsManager on the billing account.
 resource "google_billing_budget" "month" {
   count = var.email == null ? 0 : 1
 

@@ -1,7 +1,7 @@
-# raw/ packed/ results/ packages/ logs/ events/ tmp/: everything that outlives the machines.
+# raw/ packed/ results/ packages/ logs/ events/ tmp/: everything that is kept after the machines end.
 
 resource "google_storage_bucket" "data" {
-  #checkov:skip=CKV_GCP_62:Access logs would need a second bucket, and be larger than the photos: a line for each small object. Who read what is Cloud Audit's matter.
+  #checkov:skip=CKV_GCP_62:Access logs would need a second bucket, and be larger than the photos, with a line for each small object. Cloud Audit can log reads.
   name                        = "${local.title}-${var.project}"
   location                    = upper(var.region)
   storage_class               = "STANDARD"
@@ -14,7 +14,7 @@ resource "google_storage_bucket" "data" {
     enabled = true
   }
 
-  # Versions are kept already, for 30 days: Google would keep what is deleted for another seven, and bill it.
+  # Versions are kept for 30 days already: Google would keep deleted objects for another seven, and bill them.
   soft_delete_policy {
     retention_duration_seconds = 0
   }
@@ -27,7 +27,7 @@ resource "google_storage_bucket" "data" {
     }
   }
 
-  # Photos are read often at first, and kept for long.
+  # Photos are read often at first, and kept for a long time.
   dynamic "lifecycle_rule" {
     for_each = { NEARLINE = 30, ARCHIVE = 365 }
 
@@ -44,7 +44,7 @@ resource "google_storage_bucket" "data" {
     }
   }
 
-  # Dataproc keeps what drivers write under a name of its own.
+  # Dataproc stores the drivers' output under its own prefix.
   dynamic "lifecycle_rule" {
     for_each = { "tmp/" = 7, "logs/" = 90, "events/" = 90, "google-cloud-dataproc-metainfo/" = 90 }
 

@@ -1,5 +1,5 @@
-# A network of their own for the machines: no public address, no way in, and out to Google's services alone. There is
-# no gateway to the internet: verger comes to the nodes from the bucket.
+# A separate network for the machines: no public addresses, no inbound traffic, outbound only to Google's services.
+# There is no gateway to the internet: the nodes install verger from the bucket.
 
 resource "google_compute_network" "main" {
   count = local.computes ? 1 : 0
@@ -25,7 +25,7 @@ resource "google_compute_subnetwork" "main" {
   }
 }
 
-# The nodes talk to each other: Dataproc asks for all of it, by its page on the cluster's network.
+# The nodes communicate with each other: Dataproc requires all ports, see its page on the cluster's network.
 resource "google_compute_firewall" "inside" {
   count = local.computes ? 1 : 0
 

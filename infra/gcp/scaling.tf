@@ -1,4 +1,4 @@
-# By what clusters grow and shrink. Only the added workers, which are spot machines, come and go.
+# The autoscaling policy of clusters. It adds and removes only spot workers.
 
 resource "google_dataproc_autoscaling_policy" "main" {
   count = local.grows ? 1 : 0

@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Is in the name of everything that is made, and is its label `deployment`."
+  description = "Part of the name of every resource, and the value of its label `deployment`."
   type        = string
 
   # A service account's name has 30 characters at most, and begins with verger- here.
@@ -10,12 +10,12 @@ variable "name" {
 }
 
 variable "project" {
-  description = "The project of Google's cloud, by its id: my-project-123456."
+  description = "The id of the Google Cloud project: my-project-123456."
   type        = string
 }
 
 variable "region" {
-  description = "Where everything lies and runs: a region in the European Union."
+  description = "The region of all resources, in the European Union."
   type        = string
   default     = "europe-west9"
 
@@ -32,7 +32,7 @@ variable "region" {
 }
 
 variable "engine" {
-  description = "dataproc: for clusters, which verger starts; batch: for Dataproc Serverless; none: the bucket alone."
+  description = "dataproc: for clusters, which verger starts; batch: for Dataproc Serverless; none: only the bucket."
   type        = string
   default     = "dataproc"
 
@@ -43,7 +43,7 @@ variable "engine" {
 }
 
 variable "workers" {
-  description = "Workers that a cluster keeps; Dataproc has two at least."
+  description = "Number of permanent workers of a cluster; at least two."
   type        = number
   default     = 2
 
@@ -54,13 +54,13 @@ variable "workers" {
 }
 
 variable "max_workers" {
-  description = "So many workers at most: autoscaling adds the others. null keeps the number."
+  description = "Maximum number of workers, with autoscaling; null: the number is constant."
   type        = number
   default     = null
 }
 
 variable "budget" {
-  description = "A month, in the currency of the billing account; alerts at 50, 90 and 100 % go to email."
+  description = "Budget per month, in the currency of the billing account; alerts at 50, 90 and 100 % go to email."
   type        = number
   default     = 10
 
@@ -71,7 +71,7 @@ variable "budget" {
 }
 
 variable "email" {
-  description = "Who is told of costs; null: nobody, and no budget is made."
+  description = "The address for cost alerts; null: none, and no budget is created."
   type        = string
   default     = null
 
@@ -82,19 +82,19 @@ variable "email" {
 }
 
 variable "kms_key" {
-  description = "A key of your own for the bucket, projects/P/locations/REGION/keyRings/R/cryptoKeys/K; null: Google's."
+  description = "Your own key for the bucket, projects/P/locations/REGION/keyRings/R/cryptoKeys/K; null: Google's."
   type        = string
   default     = null
 }
 
 variable "force_destroy" {
-  description = "Whether terraform destroy empties the bucket first. Without, a bucket with objects in it stays."
+  description = "Whether terraform destroy empties the bucket first. Otherwise a bucket with objects is kept."
   type        = bool
   default     = false
 }
 
 variable "labels" {
-  description = "More labels, on everything."
+  description = "Additional labels for all resources."
   type        = map(string)
   default     = {}
 }

@@ -1,5 +1,5 @@
-# What lasts of a deployment of verger on Google's cloud, inside the European Union. The machines, which cost, come
-# and go by Google's client (src/verger/cloud/gcp). `verger cloud up` runs this in a copy of its own; by hand:
+# The lasting resources of a deployment of verger on Google Cloud, inside the European Union. Google's client creates
+# and removes the machines, which cost (src/verger/cloud/gcp). `verger cloud up` runs this in a copy; by hand:
 # terraform init && terraform apply -var name=orchard -var project=my-project-123456
 
 terraform {
@@ -17,7 +17,7 @@ provider "google" {
   project               = var.project
   region                = var.region
   default_labels        = local.labels
-  user_project_override = true # budgets ask whose quota it is
+  user_project_override = true # budgets need to know the project for the quota
   billing_project       = var.project
 }
 
@@ -27,18 +27,18 @@ locals {
   computes = var.engine != "none"
   grows    = var.engine == "dataproc" && coalesce(var.max_workers, var.workers) > var.workers
 
-  # The project's own, serviceusage, has to be on already: it turns on the others.
+  # serviceusage must be enabled already: it enables the others.
   services = toset([
     "cloudresourcemanager.googleapis.com", "compute.googleapis.com", "dataproc.googleapis.com",
     "iam.googleapis.com", "storage.googleapis.com",
   ])
-  # Cloud Billing tells the project's billing account.
+  # Cloud Billing reports the project's billing account.
   alerting = toset(var.email == null ? [] : [
     "billingbudgets.googleapis.com", "cloudbilling.googleapis.com", "monitoring.googleapis.com",
   ])
 }
 
-# Whose billing account pays, which only a budget asks.
+# The billing account, which only a budget needs.
 data "google_project" "this" {
   count = var.email == null ? 0 : 1
 
@@ -50,5 +50,5 @@ resource "google_project_service" "used" {
   for_each = setunion(local.services, local.alerting)
 
   service            = each.value
-  disable_on_destroy = false # others of the project may use them
+  disable_on_destroy = false # other programs in the project may use them
 }
