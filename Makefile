@@ -59,7 +59,7 @@ test-spark35: .venv-spark35/.done  ## the core tests on the oldest Spark
 notebook: setup  ## execute notebooks/verger.ipynb again, on renders
 	$(BIN)/python -m notebooks.execute
 
-bench: setup $(if $(filter peers camera,$(or $(PARTS),peers)),.venv-peers/.done)  ## speed: chain engines peers camera seed reduction store packed listing cluster resume; hours; or only some parts: PARTS="chain seed"
+bench: setup $(if $(filter peers camera,$(or $(PARTS),peers)),.venv-peers/.done)  ## speed: chain engines peers camera notebook reduction store packed listing cluster resume; hours; or only some parts: PARTS="chain notebook"
 	$(BIN)/python -m benchmarks.run $(PARTS)
 
 # A separate environment for Daft and Ray Data, which the part `peers` compares with verger.

@@ -78,7 +78,8 @@ def format_table(lines: list[Line]) -> str:
     n_cores = len(os.sched_getaffinity(0))
     head = [
         f"Measured {time.strftime('%Y-%m-%d')} on {n_cores} cores of {cpu_name()}; {versions}.",
-        f"Medians of {N_ROUNDS} runs; trust the ratios.",
+        f"Medians of {N_ROUNDS} runs. A ratio (with its range) above 1 means that the first one is faster; "
+        "times vary more than ratios.",
         "",
         "| what | measured | target |",
         "|---|---|---|",

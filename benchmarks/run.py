@@ -26,7 +26,7 @@ PARTS = {
     "engines": ("engines", "measure"),
     "peers": ("peers", "measure"),
     "camera": ("camera", "measure"),
-    "seed": ("chain", "measure_seed"),
+    "notebook": ("chain", "measure_notebook"),
     "reduction": ("reduction", "measure"),
     "store": ("stores", "measure_store"),
     "packed": ("stores", "measure_packed"),

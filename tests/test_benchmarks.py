@@ -1,4 +1,4 @@
-"""What the scale benchmarks claim: their photos differ, and their plan is the chain's own rule."""
+"""The benchmarks: the photos of the scale test differ, and the simulation follows the rules of the chain."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ def test_cores_help_until_the_driver_is_what_is_left() -> None:
 
 
 def test_the_plan_in_the_docs_is_what_the_simulation_says() -> None:
-    told = (DOCS / "scaling.md").read_text()
-    assert hours_table() in told
-    assert stages_table() in told
+    text = (DOCS / "scaling.md").read_text()
+    assert hours_table() in text
+    assert stages_table() in text
     assert (DOCS / "scaling.svg").read_text() == chart()
 
 

@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 from tests.support.chain import manifest_here, table
 from verger.sample import SampleOptions, render_sample
 
-# Somebody's machine: a home, a scratch folder, Spark's own way to write a path.
+# Paths of the machine that ran the notebook: a home, a temporary folder, a path as Spark writes it.
 PRIVATE = re.compile(r"/home/|/root/|/tmp/|/Users/|[A-Z]:\\|file:/" + f"|{re.escape(str(Path.home()))}/")
 
 
@@ -30,7 +30,7 @@ def code_cells(notebook: Any) -> list[Any]:
 
 
 def texts(cell: Any) -> list[str]:
-    """What a cell says and shows, but for the pictures."""
+    """Return the source and the text outputs of a cell, without pictures."""
     shown = [output.get("text", "") for output in cell.get("outputs", [])]
     data = [output.get("data", {}) for output in cell.get("outputs", [])]
     return [
@@ -71,7 +71,7 @@ def test_the_links_lead_somewhere(committed: Any) -> None:
 
 @pytest.fixture(scope="module")
 def few_photos(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
-    """Real photos where there are some, else renders; and one that is broken."""
+    """Real photos if they are available, otherwise renders; and a broken photo."""
     folder = tmp_path_factory.mktemp("few") / "photos"
     real = Path(__file__).parents[2] / "shared" / "data" / "sample"
     if real.is_dir():
@@ -100,13 +100,13 @@ def test_it_runs_and_gives_what_verger_run_gives(
     ]
     assert ran == [cell.source for cell in code_cells(committed)]
 
-    told = manifest_here("run", few_photos, "run", "--model", "fruitnet", "--variance", "0.9", cwd=tmp_path)
-    assert told["counts"]["rejected_by_reason"] == {"truncated": 1}
+    manifest = manifest_here("run", few_photos, "run", "--model", "fruitnet", "--variance", "0.9", cwd=tmp_path)
+    assert manifest["counts"]["rejected_by_reason"] == {"truncated": 1}
     for name in ("features", "rejected"):
         ours, theirs = table(tmp_path / "out" / name), table(tmp_path / "run" / name)
         assert ours.to_pydict() == theirs.to_pydict(), name
     ours, theirs = (table(tmp_path / out / "components") for out in ("out", "run"))
-    assert ours["path"] == theirs["path"] and len(ours["components"][0]) == told["reduction"]["n_components"]
+    assert ours["path"] == theirs["path"] and len(ours["components"][0]) == manifest["reduction"]["n_components"]
     vectors = [np.array(one["components"].to_pylist()) for one in (ours, theirs)]
     assert vectors[0] == pytest.approx(vectors[1], abs=1e-4)
 

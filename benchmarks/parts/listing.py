@@ -32,8 +32,8 @@ _KEYS = [f"photos/IMG_{i:06d}.jpg" for i in range(N_OBJECTS)]
 class ListingTimes:
     """Seconds and numbers of requests of both ways to list."""
 
-    chain_s: float
-    side_by_side_s: float
+    sequential_s: float
+    parallel_s: float
     n_pages: int
     n_requests: int
 
@@ -43,26 +43,26 @@ def measure(bench: Bench) -> list[Line]:
     found = time_listing()
     return [
         Line(
-            f"a flat folder of {N_OBJECTS:,} objects listed, {LATENCY_S * 1000:.0f} ms an answer",
-            f"{found.side_by_side_s:.1f} s, {found.n_requests} requests; "
-            f"one after another {found.chain_s:.1f} s, {found.n_pages}",
+            f"list a flat folder of {N_OBJECTS:,} objects, {LATENCY_S * 1000:.0f} ms per answer",
+            f"{found.parallel_s:.1f} s, {found.n_requests} requests; "
+            f"sequentially {found.sequential_s:.1f} s, {found.n_pages} requests",
         )
     ]
 
 
 def time_listing() -> ListingTimes:
     """List the folder both ways."""
-    place = object_path("s3a://bucket/photos")
-    assert place is not None
+    folder = object_path("s3a://bucket/photos")
+    assert folder is not None
     with _serving() as n_requests:
         start = time.monotonic()
-        n_chained = sum(len(page) for page in _pages(place.root, place.key))
-        chain_s, n_pages = time.monotonic() - start, n_requests.value
+        n_sequential = sum(len(page) for page in _pages(folder.root, folder.key))
+        sequential_s, n_pages = time.monotonic() - start, n_requests.value
         start = time.monotonic()
-        n_walked = sum(1 for _ in place.walk())
-        side_by_side_s = time.monotonic() - start
-        assert n_chained == n_walked == N_OBJECTS
-        return ListingTimes(chain_s, side_by_side_s, n_pages, n_requests.value - n_pages)
+        n_parallel = sum(1 for _ in folder.walk())
+        parallel_s = time.monotonic() - start
+        assert n_sequential == n_parallel == N_OBJECTS
+        return ListingTimes(sequential_s, parallel_s, n_pages, n_requests.value - n_pages)
 
 
 class _Lister(BaseHTTPRequestHandler):
@@ -74,13 +74,13 @@ class _Lister(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         with self.n_requests.get_lock():
             self.n_requests.value += 1
-        asked = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
-        first = bisect_right(_KEYS, asked.get("continuation-token") or asked.get("start-after") or "")
+        parameters = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+        first = bisect_right(_KEYS, parameters.get("continuation-token") or parameters.get("start-after") or "")
         page = _KEYS[first : first + _PAGE]
-        is_cut = first + _PAGE < len(_KEYS)
+        is_truncated = first + _PAGE < len(_KEYS)
         body = "".join(_ENTRY.format(key) for key in page)
-        body += f"<IsTruncated>{str(is_cut).lower()}</IsTruncated>"
-        body += f"<NextContinuationToken>{page[-1]}</NextContinuationToken>" if is_cut else ""
+        body += f"<IsTruncated>{str(is_truncated).lower()}</IsTruncated>"
+        body += f"<NextContinuationToken>{page[-1]}</NextContinuationToken>" if is_truncated else ""
         content = f"<ListBucketResult>{body}</ListBucketResult>".encode()
         time.sleep(LATENCY_S)
         self.send_response(200)

@@ -32,7 +32,7 @@ def measure_store(bench: Bench) -> list[Line]:
     speeds = (f"{4120 / statistics.median(spent[name]):.0f} img/s" for name in ("store", "local"))
     return [
         against("`verger run`, fruitnet, 4,120 photos: S3 against disk", spent, "store", "local"),
-        Line("the same in photos, start and end included", " against ".join(speeds)),
+        Line("photos per second, including start and end", " against ".join(speeds)),
     ]
 
 
@@ -43,7 +43,7 @@ def measure_packed(bench: Bench) -> list[Line]:
     counted = count_requests(folder)
     requests = " against ".join(_requests(counted[src]) for src in ("packed", "photos"))
     what = "`verger features` from S3, fruitnet, 4,120 photos: packed against loose"
-    return [against(what, spent, "packed", "loose"), Line("requests for that", requests)]
+    return [against(what, spent, "packed", "loose"), Line("number of requests", requests)]
 
 
 def _requests(counted: Counter[str]) -> str:

@@ -1,6 +1,6 @@
 """The same chain as typical student notebooks write it, for comparison.
 
-    python -m benchmarks.seed_style PHOTOS OUT
+    python -m benchmarks.notebook_chain PHOTOS OUT
 
 binaryFile through the JVM, `repartition`, a pandas UDF with one Keras `predict` per batch on broadcast weights,
 then Spark ML's StandardScaler and PCA. Keras runs on its OpenVINO backend, which needs no TensorFlow;
