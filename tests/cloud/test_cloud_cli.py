@@ -188,7 +188,7 @@ def test_without_a_terminal_nothing_is_made_removed_or_started_unasked() -> None
 
 
 def test_missing_credentials_are_said_before_anything_is_noted(tmp_path: Path) -> None:
-    assert "there are no credentials for AWS: `aws configure sso`" in refused("up", "--yes")
+    assert "there are no credentials for AWS: run `aws configure sso`" in refused("up", "--yes")
     assert not deployments.has_deployment()
     deployments.save_deployment(orchard())
     for words in (("status",), ("logs", "s-1"), ("fetch", "results/a", "out"), ("guard",), ("down", "--yes")):

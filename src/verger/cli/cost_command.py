@@ -152,12 +152,12 @@ def _print_comparison(
 ) -> None:
     """Print the estimates of all engines, and draw them into the file of --plot."""
     from verger.cli.cost_tables import comparison_table
-    from verger.cloud.pricing.chart import chart
+    from verger.cloud.pricing.chart import svg_chart
     from verger.cloud.pricing.comparison import compare
 
     estimates = compare(deployment, prices, estimate_run)
     if flags.plot is not None:
-        flags.plot.write_text(chart(estimates))
+        flags.plot.write_text(svg_chart(estimates))
     if flags.as_json:
         print(json.dumps([_as_dict(estimate) for estimate in estimates]))
     else:

@@ -63,7 +63,7 @@ def comparison_table(estimates: list[Estimate], requested: DeploymentSpec) -> Re
 def prices_table(prices: Prices) -> RenderableType:
     """Return every price with its source and how reliable that is, for each region; then the sources."""
     tables: dict[str, Table] = {}
-    for location, item, price in prices.every():
+    for location, item, price in prices.all_prices():
         if location not in tables:
             tables[location] = Table(
                 "item", "USD", "per", "status", "source", title=location, title_justify="left", box=None
@@ -104,7 +104,7 @@ def assumptions(deployment: DeploymentSpec, calibration: Calibration, prices: Pr
 def certainty(deployment: DeploymentSpec, prices: Prices) -> str:
     """Return a sentence on how reliable the prices of this region are."""
     region = f"{deployment.provider} {deployment.region}"
-    status = [prices.sources[price.source].sure for location, _, price in prices.every() if location == region]
+    status = [prices.sources[price.source].sure for location, _, price in prices.all_prices() if location == region]
     counts = ", ".join(f"{status.count(kind)} {kind}" for kind in ("verified", "derived", "recalled"))
     return f"prices read {prices.read}: {counts} (--show-prices); excluding tax"
 

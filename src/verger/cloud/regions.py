@@ -1,15 +1,14 @@
-"""Where photos may lie and be computed on: the regions of each cloud that are in the European Union.
+"""The regions of each cloud that are in the European Union: photos are stored and processed only there.
 
-A region's prefix says nothing: eu-west-2 is London, eu-central-2 Zurich, europe-west2 and europe-west6 likewise.
-Hence lists, and no pattern. Terraform's variables and the policies in infra/ hold the same lists; a test
-compares them.
+They are listed, because prefixes mislead: eu-west-2 and europe-west2 are London, eu-central-2 and europe-west6
+Zurich. Terraform's variables and the policies in infra/ hold the same lists; a test compares them.
 """
 
 from __future__ import annotations
 
 from verger.errors import CloudError, SettingsError
 
-# Checked against the providers' pages of regions, 2026-11-22.
+# Checked against the providers' lists of regions on 2026-11-22.
 EU_REGIONS: dict[str, dict[str, str]] = {
     "aws": {
         "eu-central-1": "Frankfurt",
@@ -33,7 +32,7 @@ EU_REGIONS: dict[str, dict[str, str]] = {
         "europe-west9": "Paris",
     },
 }
-# A workspace of Databricks lies in a region of the cloud below it.
+# A Databricks workspace is in a region of the cloud that it runs on.
 EU_REGIONS["databricks"] = (
     EU_REGIONS["aws"]
     | EU_REGIONS["gcp"]
@@ -49,8 +48,8 @@ EU_REGIONS["databricks"] = (
     }
 )
 
-# In Europe, and not in the Union: what people take for it.
-_NEIGHBOURS = {
+# Regions in Europe outside the EU, with their cities, for the error message.
+_EUROPE_OUTSIDE_EU = {
     "eu-west-2": "London",
     "eu-central-2": "Zurich",
     "europe-west2": "London",
@@ -66,12 +65,12 @@ DEFAULT_REGIONS = {"aws": "eu-west-3", "gcp": "europe-west9", "databricks": "eu-
 
 
 def check_region(provider: str, region: str) -> str:
-    """Return the region; raises CloudError where it is not in the EU, SettingsError for an unknown provider."""
+    """Return the region; raises CloudError if it is not in the EU, SettingsError for an unknown provider."""
     if provider not in EU_REGIONS:
         raise SettingsError("provider", provider, EU_REGIONS)
     allowed = EU_REGIONS[provider]
     if region in allowed:
         return region
-    where = f" ({_NEIGHBOURS[region]})" if region in _NEIGHBOURS else ""
+    suffix = f" ({_EUROPE_OUTSIDE_EU[region]})" if region in _EUROPE_OUTSIDE_EU else ""
     listed = ", ".join(f"{name} ({city})" for name, city in allowed.items())
-    raise CloudError(f"region {region}{where} is not in the European Union; allowed on {provider}: {listed}")
+    raise CloudError(f"region {region}{suffix} is not in the European Union; allowed on {provider}: {listed}")

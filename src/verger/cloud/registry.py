@@ -1,4 +1,4 @@
-"""Registry of cloud providers; each is imported on first use, because each needs an extra of its own."""
+"""Registry of cloud providers; each is imported on first use, because each needs its own extra."""
 
 from __future__ import annotations
 

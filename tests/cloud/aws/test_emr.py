@@ -75,7 +75,7 @@ def test_machines_that_a_job_runs_on_stay(service: Any, cluster: str, tmp_path: 
     job = Aws().submit(HERE, JobSpec("run", "raw/", "results/first"))
     changes = ({"engine": "serverless", "image": "verger:1"}, {"notebook": True}, {"shape": SMALLER.shape})
     for change in changes:
-        with pytest.raises(CloudError, match=f"job {job} is under way on machines that this may change"):
+        with pytest.raises(CloudError, match=f"job {job} is under way on machines that this command may change"):
             Aws().check(replace(HERE, **change))
         with pytest.raises(CloudError, match=f"job {job} is under way"):
             Aws().up(replace(HERE, **change), tmp_path, lambda line: None)

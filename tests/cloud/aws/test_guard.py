@@ -43,11 +43,11 @@ def test_a_network_that_fails_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     ("state", "is_ok", "told"),
     [
         ("arn:aws:sns:eu-west-3:123456789012:verger-orchard:1", True, "go to me@example.org"),
-        ("PendingConfirmation", False, "me@example.org has not followed the link in AWS's mail"),
-        (None, False, "go to nobody"),
+        ("PendingConfirmation", False, "me@example.org has not opened the link in AWS's mail"),
+        (None, False, "go to no one"),
     ],
 )
-def test_alarms_reach_who_has_followed_the_link(
+def test_alarms_reach_an_address_that_has_opened_the_link(
     monkeypatch: pytest.MonkeyPatch, state: str | None, is_ok: bool, told: str
 ) -> None:
     def list_subscriptions_by_topic(TopicArn: str) -> dict[str, list[dict[str, str]]]:  # noqa: N803 (boto3's)
@@ -65,4 +65,4 @@ def test_alarms_reach_who_has_followed_the_link(
     monkeypatch.setattr(module, "_DATA", [check for check in module._DATA if check[0] == "alarms"])
     assert guard(LOUD, STACK) == [GuardFinding("alarms", is_ok, told)]
     (silent,) = guard(HERE, STACK)
-    assert silent.is_ok and "nobody" in silent.detail
+    assert silent.is_ok and "no one" in silent.detail

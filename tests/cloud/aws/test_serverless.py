@@ -85,7 +85,7 @@ def test_status_and_logs_follow_a_job(application: str) -> None:
         run_of(application, job).state = state
         found = Aws().status(HERE)
         assert (found.jobs[0].id, found.jobs[0].state, found.is_billable) == (job, told, is_billable)
-    with pytest.raises(CloudError, match=f"no lines of {job} yet"):
+    with pytest.raises(CloudError, match=f"job {job} has no log lines yet"):
         list(Aws().logs(HERE, job))
 
     run_of(application, job).state = "SUCCESS"
@@ -122,7 +122,7 @@ def test_an_application_is_changed_when_it_is_stopped(
     job = Aws().submit(HERE, JOB)
     run_of(application, job).state = "RUNNING"
     for change in (Aws().check, lambda wanted: Aws().up(wanted, tmp_path, lambda line: None)):
-        with pytest.raises(CloudError, match=f"job {job} is under way on machines that this may change"):
+        with pytest.raises(CloudError, match=f"job {job} is under way on machines that this command may change"):
             change(longer)
     assert state() == "STARTED" and not applied
 

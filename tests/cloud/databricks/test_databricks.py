@@ -141,8 +141,8 @@ def test_down_removes_nothing_under_a_run_that_does_not_stop(
     Databricks().up(wanted, package, lambda _: None)
     run = Databricks().submit(wanted, JobSpec("run", "raw", "out"))
     workspace.ending = "TERMINATING"
-    monkeypatch.setattr("verger.cloud.databricks.workspace._STOPPING", timedelta(seconds=0.1))
-    with pytest.raises(CloudError, match=f"run {run} still stops .*`verger cloud down` tries again"):
+    monkeypatch.setattr("verger.cloud.databricks.workspace._STOP_TIMEOUT", timedelta(seconds=0.1))
+    with pytest.raises(CloudError, match=f"run {run} has not stopped yet .*`verger cloud down` tries again"):
         Databricks().down(wanted, lambda _: None, keep_data=False)
     assert workspace.jobs and workspace.policies
 
@@ -170,7 +170,7 @@ def test_two_results_are_not_mixed_in_a_folder(
     cloud, here = Databricks(), tmp_path / "out"
     for _ in range(2):
         cloud.fetch(wanted, "results/first", here, lambda _: None)
-    with pytest.raises(CloudError, match=r"files that are not of this result \(photos/part-0.parquet\)"):
+    with pytest.raises(CloudError, match=r"files of another result \(photos/part-0.parquet\)"):
         cloud.fetch(wanted, "results/second/", here, lambda _: None)
     assert [file.name for file in (here / "photos").iterdir()] == ["part-0.parquet"]
 
@@ -179,7 +179,7 @@ def test_half_a_result_is_not_fetched_and_a_broken_fetch_leaves_no_cut_file(
     wanted: DeploymentSpec, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace.files[f"{OUT}/features/part-0.parquet"] = b"PAR1 and more"
-    with pytest.raises(CloudError, match=r"no whole result, as it has no manifest\.json"):
+    with pytest.raises(CloudError, match=r"not a complete result, as it has no manifest\.json"):
         Databricks().fetch(wanted, OUT, tmp_path / "here", lambda _: None)
     assert not (tmp_path / "here").exists()
 
@@ -224,8 +224,8 @@ def test_a_catalog_without_volumes_is_never_taken(
 
 
 def test_a_workspace_that_does_not_answer_is_named(wanted: DeploymentSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("verger.cloud.databricks.workspace._PATIENCE_S", 1)
-    with pytest.raises(CloudError, match=r"http://127\.0\.0\.1:9 does not answer: is that its address"):
+    monkeypatch.setattr("verger.cloud.databricks.workspace._RETRY_S", 1)
+    with pytest.raises(CloudError, match=r"http://127\.0\.0\.1:9 does not answer: check its address"):
         Databricks().check(replace(wanted, workspace="http://127.0.0.1:9"))
 
 
@@ -291,14 +291,16 @@ def test_a_workspace_outside_the_eu_gets_nothing(
         Databricks().up(wanted, package, lambda _: None)
     assert not workspace.files and not workspace.schemas
     workspace.region = "eu-central-1"
-    with pytest.raises(CloudError, match="lies in eu-central-1"):
+    with pytest.raises(CloudError, match="workspace is in eu-central-1"):
         Databricks().up(wanted, package, lambda _: None)
 
 
 def test_refusals_and_missing_credentials_are_said_in_words(
     wanted: DeploymentSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(CloudError, match="no job verger-late-apples: verger cloud up --name late-apples"):
+    with pytest.raises(
+        CloudError, match="the job verger-late-apples does not exist: verger cloud up --name late-apples"
+    ):
         Databricks().submit(wanted, JobSpec("run", "raw", "out"))
     with pytest.raises(CloudError, match=r"output of run 7: Run 7 does not exist"):
         list(Databricks().logs(wanted, "7"))

@@ -117,4 +117,4 @@ def test_the_job_suits_the_cloud_below_the_workspace(region: str) -> None:
     here = DeploymentSpec("orchard", "databricks", region, "job", Shape(2, "m", "m"))
     (told,) = jobs.JobSettings.from_dict(requests.job_settings(here, "p", VOLUME)).as_dict()["job_clusters"]
     clouds = {key for key in told["new_cluster"] if key.endswith("_attributes")}
-    assert clouds == {f"{requests.cloud_of(region)}_attributes"}
+    assert clouds == {f"{requests.cloud_below(region)}_attributes"}

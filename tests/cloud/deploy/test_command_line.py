@@ -69,7 +69,7 @@ def test_a_network_of_files_is_carried_and_that_of_a_store_is_not() -> None:
 )
 def test_where_no_file_is_carried_it_is_named_as_the_machines_see_it(provider: str, place: str) -> None:
     here, there = (load_settings(model="VGG16", weights=weights) for weights in ("w.h5", place))
-    with pytest.raises(CloudError, match=f"bring w.h5 there.*{place.split('/')[1]}"):
+    with pytest.raises(CloudError, match=f"copy w.h5 to the cloud.*{place.split('/')[1]}"):
         files_to_upload(here, provider)
     assert (
         files_to_upload(there, provider) == ()
@@ -90,7 +90,7 @@ def test_files_are_called_by_where_they_are_now_whole_and_as_parts_of_a_network(
 def test_imagenet_weights_go_along_where_they_are_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     for model in ("MobileNetV2", "VGG16", "MobileNetV2+fruitnet"):
-        with pytest.raises(CloudError, match=r"ImageNet weights of \w+: name them by --weights"):
+        with pytest.raises(CloudError, match=r"ImageNet weights of \w+: name them with --weights"):
             with_weights_file(load_settings(model=model))
     imagenet_file().parent.mkdir()
     imagenet_file().touch()

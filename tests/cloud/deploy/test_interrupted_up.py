@@ -91,7 +91,7 @@ def test_whoever_interrupts_again_is_told_to_wait(folder: Path, signals: str) ->
     _, told = up.communicate(timeout=60)
     assert (folder / "terraform.tfstate").read_text() == "noted", told
     assert up.returncode == EXIT_INTERRUPTED and "Traceback" not in told
-    assert "Terraform ends what it has begun: wait" in told
+    assert "Terraform is ending its requests: please wait" in told
     assert "`verger cloud down --name orchard` removes it" in told
 
 

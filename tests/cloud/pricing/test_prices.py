@@ -21,7 +21,7 @@ MACHINE = {"operatingSystem": "Linux", "tenancy": "Shared", "preInstalledSw": "N
 
 
 def test_a_price_that_claims_to_be_read_somewhere_says_where() -> None:
-    for place, what, price in PRICES.every():
+    for place, what, price in PRICES.all_prices():
         source = PRICES.sources[price.source]
         assert source.page, (place, what)
         assert source.note or source.sure != "derived", f"{price.source}: derived, of what?"
@@ -179,7 +179,7 @@ def test_a_list_that_says_nothing_of_the_region_is_refused(tmp_path: Path) -> No
     path.write_text(
         _offer("AmazonS3", ({"usagetype": "USE1-Requests-Tier1", "regionCode": "us-east-1"}, "R", ["1"]))
     )
-    with pytest.raises(CloudError, match="AmazonS3 has no price that we use for eu-west-3"):
+    with pytest.raises(CloudError, match="AmazonS3 has no price that verger uses for eu-west-3"):
         update_prices(PRICES, "eu-west-3", [path], TODAY)
     path.write_text("{}")
     with pytest.raises(SettingsError, match="a file of AWS's price list"):
@@ -187,7 +187,7 @@ def test_a_list_that_says_nothing_of_the_region_is_refused(tmp_path: Path) -> No
 
 
 def test_every_rate_has_a_unit_and_is_asked_somewhere() -> None:
-    used = {what for _, what, _ in PRICES.every()}
+    used = {what for _, what, _ in PRICES.all_prices()}
     assert set(RATES) <= used
     assert set(TABLE) == set(type(PRICES).model_fields)
 

@@ -1,7 +1,7 @@
 """AWS: a bucket, a private network, and EMR on EC2 or EMR Serverless.
 
-`stack` is what Terraform makes (infra/aws); `emr` and `serverless` run jobs there, `places` says where these read
-and write, `guard` looks at what exists, `leftovers` at what should not. boto3 does the asking (`clients`).
+`stack` makes the lasting parts with Terraform (infra/aws), `emr` and `serverless` run jobs, `bucket` checks their
+paths, `guard` checks what exists, `leftovers` finds what still costs money, `clients` makes boto3's clients.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ from types import ModuleType
 from typing import Any
 
 from verger.cloud.aws import emr, serverless
-from verger.cloud.aws.bucket import carry, resolve, resolve_out, store_in
+from verger.cloud.aws.bucket import resolve_result, resolve_source, upload_file
 from verger.cloud.aws.clients import check_credentials
 from verger.cloud.aws.guard import guard
 from verger.cloud.aws.leftovers import find_leftovers
 from verger.cloud.aws.resources import planned_resources
 from verger.cloud.aws.stack import (
+    Stack,
     change,
-    changing_machines,
     has_other_machines,
     important_lines,
     prepare,
     read_outputs,
     read_stack,
+    recording_machines,
 )
 from verger.cloud.deploy.command_line import replace_files
 from verger.cloud.deploy.provider import (
@@ -44,24 +45,25 @@ from verger.cloud.pricing.estimate import eur_a_month_until_down
 from verger.cloud.pricing.prices import load_prices
 from verger.errors import CloudError, StorageError
 from verger.storage.objects import object_path
+from verger.storage.objects.stores import set_s3_region
 
 _BUCKET = "aws_s3_bucket.data"
 
 _NO_LOGS = (
-    "there are no lines of {job} yet: EMR copies them to the bucket every five minutes, and once more at the end; "
-    "`verger cloud status` knows more"
+    "job {job} has no log lines yet: EMR copies them to the bucket every five minutes and at the end of the job; "
+    "`verger cloud status` shows the state of the job"
 )
 
 
 class Aws:
-    """See `provider.Provider`."""
+    """The provider of AWS; see `provider.Provider` for the methods."""
 
     def plan(self, spec: DeploymentSpec) -> list[PlannedResource]:
         """Return what Terraform would make."""
         return planned_resources(spec)
 
     def check(self, spec: DeploymentSpec) -> None:
-        """Look for Serverless' image, for Terraform, for credentials, and whether a job is in the way."""
+        """Check the image of EMR Serverless, Terraform, the credentials, and that no running job is in the way."""
         if spec.engine == "serverless":
             serverless.check_image(spec)
         find_program()
@@ -69,65 +71,61 @@ class Aws:
         _check_jobs(spec, read_outputs(spec))
 
     def up(self, spec: DeploymentSpec, package: Path, say: Say) -> None:
-        """Apply infra/aws; a cluster that has ended is made anew."""
-        made = read_outputs(spec)
-        jobs, application_id = _check_jobs(spec, made), made.get("application_id")
+        """Apply infra/aws; a cluster that has ended is made again."""
+        outputs = read_outputs(spec)
+        jobs, application_id = _check_jobs(spec, outputs), outputs.get("application_id")
         if application_id and not jobs:
-            # AWS changes and removes none that is started; the next job starts it again.
+            # AWS changes and removes only stopped applications; the next job starts it again.
             serverless.stop(spec, application_id, say)
         budget_usd = spec.budget_eur / load_prices().eur_per_usd
         terraform = prepare(spec, package, budget_usd)
-        with changing_machines(spec):
+        with recording_machines(spec):
             terraform.apply(important_lines(say))
             cluster_id = read_outputs(spec).get("cluster_id")
             if cluster_id and spec.shape.max_workers is None:
                 emr.resize(spec, cluster_id, say)
 
     def submit(self, spec: DeploymentSpec, job: JobSpec) -> str:
-        """Start a step, or a job of the application."""
-        check_credentials(spec.region)
-        stack = read_stack(spec)
-        src, out = resolve(spec, stack.bucket, job.src), resolve_out(stack.bucket, job.out)
-        flags = replace_files(job.flags, {file: carry(spec, stack.bucket, Path(file)) for file in job.files})
-        submitted: str = _engine(spec).submit(spec, stack, replace(job, src=src, out=out, flags=flags))
-        return submitted
+        """Start a step of the cluster, or a job of the application."""
+        stack = _open_stack(spec)
+        src, out = resolve_source(spec, stack.bucket, job.src), resolve_result(stack.bucket, job.out)
+        uris = {file: upload_file(spec, stack.bucket, Path(file)) for file in job.files}
+        job = replace(job, src=src, out=out, flags=replace_files(job.flags, uris))
+        job_id: str = _engine(spec).submit(spec, stack, job)
+        return job_id
 
     def status(self, spec: DeploymentSpec) -> DeploymentStatus:
-        """Ask EMR. What is not whole yet, or was interrupted, is told as that."""
+        """Return EMR's state; a deployment that is incomplete is reported as such."""
         check_credentials(spec.region)
         try:
             stack = read_stack(spec)
         except CloudError as error:
             n_made = len(terraform_of(spec).addresses())
-            return DeploymentStatus(f"{error} (of it {n_made} things exist)", is_billable=n_made > 0)
-        found: DeploymentStatus = _engine(spec).status(spec, stack)
-        is_computing = stack.cluster_id is not None or stack.application_id is not None
+            return DeploymentStatus(f"{error} ({n_made} of its resources exist)", is_billable=n_made > 0)
+        status: DeploymentStatus = _engine(spec).status(spec, stack)
+        has_machines = stack.cluster_id is not None or stack.application_id is not None
         return replace(
-            found, data_uri=f"s3://{stack.bucket}", standing_cost=_standing_cost(spec) if is_computing else ""
+            status, data_uri=f"s3://{stack.bucket}", standing_cost=_standing_cost(spec) if has_machines else ""
         )
 
     def logs(self, spec: DeploymentSpec, job_id: str) -> Iterator[str]:
-        """Yield what the job's driver has written, as far as it has been copied to the bucket."""
-        check_credentials(spec.region)
-        stack = read_stack(spec)
-        with store_in(spec.region):
-            for folder in _engine(spec).log_folders(stack, job_id):
-                lines = list(_read_logs(folder))
-                if lines:
-                    yield from lines
-                    return
+        """Yield the lines of the job's driver that EMR has copied to the bucket."""
+        stack = _open_stack(spec)
+        for folder in _engine(spec).log_folders(stack, job_id):
+            lines = list(_read_logs(folder))
+            if lines:
+                yield from lines
+                return
         raise CloudError(_NO_LOGS.format(job=job_id))
 
     def fetch(self, spec: DeploymentSpec, out: str, folder: Path, say: Say) -> None:
         """Copy a result from the bucket."""
-        check_credentials(spec.region)
-        source = object_path(resolve(spec, read_stack(spec).bucket, out))
+        source = object_path(resolve_source(spec, _open_stack(spec).bucket, out))
         assert source is not None
-        with store_in(spec.region):
-            fetch_tree(source, folder, say)
+        fetch_tree(source, folder, say)
 
     def down(self, spec: DeploymentSpec, say: Say, *, keep_data: bool) -> list[Leftover]:
-        """Let Terraform remove what it made; then ask AWS itself what is left."""
+        """Remove with Terraform what it made; then ask AWS itself what is left."""
         find_program()
         check_credentials(spec.region)
         terraform = terraform_of(spec)
@@ -138,30 +136,38 @@ class Aws:
             change(spec, engine="none").apply(important_lines(say))
         elif made:
             terraform = change(spec, force_destroy=True)
-            if _BUCKET in made:  # it may go with what is in it: so it is asked, before it is asked to go
+            if _BUCKET in made:  # force_destroy counts only once it has been applied
                 terraform.apply(important_lines(say), only=_BUCKET)
             terraform.destroy(important_lines(say))
             if spec.image is not None:
-                say(f"the image {spec.image} stays, and costs: its repository is not verger's to remove")
-        return [found for found in find_leftovers(spec) if not (keep_data and found.kind in ("bucket", "key"))]
+                say(f"the image {spec.image} stays, and costs money: verger does not remove it from your registry")
+        return [left for left in find_leftovers(spec) if not (keep_data and left.kind in ("bucket", "key"))]
 
     def guard(self, spec: DeploymentSpec) -> list[GuardFinding]:
-        """Ask AWS how bucket, key, machines, network and budget are set."""
+        """Check the settings of bucket, key, machines, network and budget, as AWS reports them."""
         check_credentials(spec.region)
         return guard(spec, read_stack(spec))
 
 
-def _check_jobs(spec: DeploymentSpec, made: Mapping[str, Any]) -> list[str]:
-    """Return the jobs under way; raises CloudError where they would not outlive the change to what is wanted."""
+def _open_stack(spec: DeploymentSpec) -> Stack:
+    """Return what exists, and have the bucket read in the deployment's region, not in the environment's."""
+    check_credentials(spec.region)
+    stack = read_stack(spec)
+    set_s3_region(f"s3a://{stack.bucket}", spec.region)
+    return stack
+
+
+def _check_jobs(spec: DeploymentSpec, outputs: Mapping[str, Any]) -> list[str]:
+    """Return the active jobs; raises CloudError if changing the machines to `spec` would end them."""
     jobs = list[str]()
-    if cluster_id := made.get("cluster_id"):
+    if cluster_id := outputs.get("cluster_id"):
         jobs += emr.active_jobs(spec, cluster_id)
-    if application_id := made.get("application_id"):
+    if application_id := outputs.get("application_id"):
         jobs += serverless.active_jobs(spec, application_id)
     if jobs and has_other_machines(spec):
         raise CloudError(
-            f"job {jobs[0]} is under way on machines that this may change: wait until it is done "
-            f"(verger cloud status --name {spec.name}), or take another --name"
+            f"job {jobs[0]} is under way on machines that this command may change: wait until it is done "
+            f"(verger cloud status --name {spec.name}), or use another --name"
         )
     return jobs
 
@@ -170,8 +176,8 @@ def _standing_cost(spec: DeploymentSpec) -> str:
     try:
         eur = f"{eur_a_month_until_down(spec, load_prices()):.2f} EUR"
     except CloudError:  # no price is known for the region
-        eur = "some euros"
-    return f"the network's endpoint costs {eur} a month, machines or not, until `verger cloud down`"
+        eur = "a few euros"
+    return f"the network's endpoint costs {eur} a month, with or without machines, until `verger cloud down`"
 
 
 def _engine(spec: DeploymentSpec) -> Any:
@@ -180,7 +186,7 @@ def _engine(spec: DeploymentSpec) -> Any:
 
 
 def _read_logs(folder: str) -> Iterator[str]:
-    """Yield the lines of stdout, then of stderr, each under its name."""
+    """Yield the lines of stdout, then of stderr, each after a line with its name."""
     for name in ("stdout", "stderr"):
         file = object_path(f"{folder}/{name}.gz")
         assert file is not None

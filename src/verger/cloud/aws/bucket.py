@@ -1,69 +1,57 @@
-"""Where a job reads and writes: the deployment's bucket."""
+"""Paths in the deployment's bucket: where jobs read and write, and upload of single files."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from verger.cloud.aws.clients import client, translated_errors
+from verger.cloud.deploy.data_paths import PathRule
 from verger.cloud.deploy.provider import DeploymentSpec
 from verger.cloud.regions import check_region
 from verger.errors import CloudError
 from verger.storage.hashing import hash_file
-from verger.storage.objects import object_path
-from verger.storage.objects.stores import store_of
-from verger.storage.uri import scheme_of
 
-# Where jobs may write (infra/aws/roles.tf).
+# The folders that the jobs' role may write to (infra/aws/roles.tf).
 _WRITABLE = ("packed", "results", "tmp")
 
 
-def resolve_out(bucket: str, place: str) -> str:
-    """Return the s3:// URI of a result. Raises CloudError where jobs may not write."""
-    found = object_path(place) or object_path(f"s3://{bucket}/{_relative(bucket, place)}")
-    assert found is not None
-    folder, _, rest = found.key.partition("/")
-    if found.root != f"s3a://{bucket}" or folder not in _WRITABLE or not rest:
+def resolve_result(bucket: str, path: str) -> str:
+    """Return the s3:// URI of a result. Raises CloudError for a folder that jobs may not write to."""
+    uri = _rule(bucket).resolve(path)
+    folder, _, name = uri.removeprefix(f"s3://{bucket}/").partition("/")
+    if folder not in _WRITABLE or not name:
         raise CloudError(
-            f"{place}: jobs write to folders of the deployment's bucket alone: results/NAME, packed/NAME"
+            f"{path}: jobs can write only to these folders of the deployment's bucket: results/NAME, packed/NAME"
         )
-    return f"s3://{bucket}/{found.key}"
+    return uri
 
 
-def resolve(spec: DeploymentSpec, bucket: str, place: str) -> str:
-    """Return the s3:// URI of a place: a relative one is of the deployment's bucket.
+def resolve_source(spec: DeploymentSpec, bucket: str, path: str) -> str:
+    """Return the s3:// URI of a source; a relative path is inside the deployment's bucket.
 
-    Raises CloudError for a place that the machines would not see, and for a bucket outside the EU.
+    Raises CloudError for a path that the machines cannot read: a local folder, another store or another bucket.
     """
-    found = object_path(place)
-    if found is None:
-        return f"s3://{bucket}/{_relative(bucket, place)}"
-    if not found.root.startswith("s3a://"):
-        raise CloudError(f"{place}: jobs on AWS read s3://")
-    named = found.root.removeprefix("s3a://")
+    uri = _rule(bucket).resolve(path)
+    named, _, key = uri.removeprefix("s3://").partition("/")
     if named != bucket:
-        _check_bucket(spec, named)
+        _check_bucket_region(spec, named)
         raise CloudError(
-            f"{place}: neither the jobs' role nor their network leads to other buckets. Bring the photos over: "
-            f"aws s3 sync s3://{named}/{found.key} s3://{bucket}/raw/"
+            f"{path}: jobs can read only the deployment's bucket. Copy the photos there: "
+            f"aws s3 sync s3://{named}/{key} s3://{bucket}/raw/"
         )
-    return f"s3://{named}/{found.key}"
+    return uri
 
 
-def _relative(bucket: str, place: str) -> str:
-    """Return the key of a place in the deployment's bucket; a folder of this machine is none."""
-    if scheme_of(place) != "file" or place.startswith(("/", "~", "..", "file:")):
-        raise CloudError(
-            f"{place}: the machines of a deployment see its bucket alone. Name a folder of that (raw/); photos get "
-            f"there by: aws s3 sync FOLDER s3://{bucket}/raw/"
-        )
-    return place.removeprefix("./").strip("/")
+def _rule(bucket: str) -> PathRule:
+    advice = (
+        "jobs on AWS can read and write only the deployment's bucket. Name a folder of the bucket (raw/); to "
+        f"upload photos: aws s3 sync FOLDER s3://{bucket}/raw/"
+    )
+    return PathRule(f"s3://{bucket}", "s3a://", advice)
 
 
-def carry(spec: DeploymentSpec, bucket: str, file: Path) -> str:
-    """Bring a file of this machine to the bucket, where it is not there yet, and return its URI."""
+def upload_file(spec: DeploymentSpec, bucket: str, file: Path) -> str:
+    """Upload a local file to the bucket, unless it is there already, and return its URI."""
     if not file.is_file():
         raise CloudError(f"{file}: there is no such file")
     key = f"packages/files/{hash_file(file)[:16]}/{file.name}"
@@ -74,8 +62,8 @@ def carry(spec: DeploymentSpec, bucket: str, file: Path) -> str:
     return f"s3://{bucket}/{key}"
 
 
-def _check_bucket(spec: DeploymentSpec, bucket: str) -> None:
-    """Raise CloudError where a bucket is not in the EU, or cannot be asked where it is."""
+def _check_bucket_region(spec: DeploymentSpec, bucket: str) -> None:
+    """Raise CloudError if a bucket is outside the EU, or its region cannot be read."""
     s3 = client("s3", spec.region)
     with translated_errors():
         answer = s3.head_bucket(Bucket=bucket)
@@ -85,16 +73,3 @@ def _check_bucket(spec: DeploymentSpec, bucket: str) -> None:
         check_region("aws", region)
     except CloudError as error:
         raise CloudError(f"the bucket {bucket}: {error}") from None
-
-
-@contextmanager
-def store_in(region: str) -> Iterator[None]:
-    """Let `verger.storage.objects` ask S3 in this region, whatever the environment says of others."""
-    before = os.environ.get("AWS_REGION")
-    os.environ["AWS_REGION"] = region
-    store_of.cache_clear()
-    try:
-        yield
-    finally:
-        os.environ.pop("AWS_REGION") if before is None else os.environ.update(AWS_REGION=before)
-        store_of.cache_clear()

@@ -1,4 +1,4 @@
-"""boto3's clients, and what AWS says when it refuses, in words."""
+"""Clients of boto3, and translation of their errors into verger's."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 from verger.errors import CloudError, SetupError
 
 NO_CREDENTIALS = (
-    "there are no credentials for AWS: `aws configure sso` (or AWS_PROFILE, or AWS_ACCESS_KEY_ID and its kin), "
-    "then try again"
+    "there are no credentials for AWS: run `aws configure sso`, or set AWS_PROFILE, or set AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY; then try again"
 )
-_STALE = ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException")
-_SILENCE_S = 20
+_EXPIRED = ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException")
+_TIMEOUT_S = 20
 
 
 @functools.lru_cache(maxsize=32)
 def client(service: str, region: str) -> Any:
-    """Return the client of a service, one a process; it makes a request that fails again, by boto3's own rules."""
+    """Return the client of a service, cached for the process; boto3 repeats requests that fail."""
     try:
         import boto3
         from botocore.config import Config
@@ -27,8 +27,8 @@ def client(service: str, region: str) -> Any:
         raise SetupError("AWS needs boto3: pip install 'verger[aws]'") from error
     config = Config(
         retries={"mode": "standard", "max_attempts": 5},
-        connect_timeout=_SILENCE_S,
-        read_timeout=_SILENCE_S * 3,
+        connect_timeout=_TIMEOUT_S,
+        read_timeout=_TIMEOUT_S * 3,
         user_agent_appid="verger",
     )
     with translated_errors():
@@ -36,7 +36,7 @@ def client(service: str, region: str) -> Any:
 
 
 def check_credentials(region: str) -> str:
-    """Return the account that is asked; raises SetupError where there are no credentials, or stale ones."""
+    """Return the number of the AWS account; raises SetupError if credentials are missing or expired."""
     sts = client("sts", region)
     with translated_errors():
         return str(sts.get_caller_identity()["Account"])
@@ -44,34 +44,34 @@ def check_credentials(region: str) -> str:
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turn boto3's exceptions into SetupError (credentials) and CloudError (all else)."""
+    """Translate boto3's exceptions: SetupError for credentials, CloudError for all others."""
     from botocore import exceptions
 
-    unknown = (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.NoRegionError)
-    stale = (exceptions.CredentialRetrievalError, exceptions.TokenRetrievalError, exceptions.SSOError)
+    missing = (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.NoRegionError)
+    expired = (exceptions.CredentialRetrievalError, exceptions.TokenRetrievalError, exceptions.SSOError)
     try:
         yield
-    except unknown as error:
+    except missing as error:
         raise SetupError(NO_CREDENTIALS) from error
     except exceptions.ProfileNotFound as error:
-        raise SetupError(f"{error}: see AWS_PROFILE, and `aws configure list-profiles`") from error
-    except stale as error:
-        raise SetupError(f"AWS credentials cannot be renewed ({error}): `aws sso login`") from error
+        raise SetupError(f"{error}: check AWS_PROFILE; `aws configure list-profiles` lists the profiles") from error
+    except expired as error:
+        raise SetupError(f"AWS credentials cannot be renewed ({error}): run `aws sso login`") from error
     except exceptions.ClientError as error:
-        raise _refusal(error) from error
+        raise _translate(error) from error
     except exceptions.BotoCoreError as error:
         raise CloudError(f"AWS cannot be reached: {error}") from error
 
 
 def code_of(error: Exception) -> str:
-    """Return AWS's short word for what a boto3 call was refused for."""
+    """Return the AWS error code of a boto3 exception, such as AccessDenied."""
     response = getattr(error, "response", None) or {}
     return str(response.get("Error", {}).get("Code", type(error).__name__))
 
 
-def _refusal(error: Any) -> SetupError | CloudError:
+def _translate(error: Any) -> SetupError | CloudError:
     code = code_of(error)
-    told = f"{code}: {error.response['Error'].get('Message', '')}".rstrip(": ")
-    if code in _STALE:
-        return SetupError(f"AWS does not take these credentials ({told}): `aws sso login`, or set newer ones")
-    return CloudError(f"AWS refuses {error.operation_name}: {told}")
+    message = f"{code}: {error.response['Error'].get('Message', '')}".rstrip(": ")
+    if code in _EXPIRED:
+        return SetupError(f"AWS refuses the credentials ({message}): run `aws sso login`, or set newer ones")
+    return CloudError(f"AWS refuses {error.operation_name}: {message}")

@@ -1,8 +1,8 @@
-"""What is still there, and costs, after everything was removed: asked of AWS itself, not of Terraform.
+"""Search for resources that still exist, and cost money, after `down`; AWS itself is asked, not Terraform.
 
-Everything that a deployment makes carries two tags, and EMR hands them on to its machines and their disks. What
-costs by the hour is listed service by service, since lists of tags lag behind by minutes; the list of tags then
-shows what nobody has thought of. Free things (roles, networks, security groups, topics) are no leftovers.
+Every resource of a deployment has two tags, and EMR passes them on to its machines and disks. Resources that cost
+by the hour are listed service by service, because AWS updates the list of tags minutes later; the list of tags then
+shows all other kinds. Free resources (roles, networks, security groups, topics) do not count.
 """
 
 from __future__ import annotations
@@ -16,72 +16,72 @@ from verger.cloud.deploy.provider import DeploymentSpec, Leftover
 
 PROJECT = "verger"
 
-# Free, or asked for by itself above.
-_PASSED_OVER = ("budgets", "ec2", "elasticmapreduce", "emr-serverless", "events", "iam", "scheduler", "sns")
+# Services that are free, or that have a function of their own below.
+_SKIPPED_SERVICES = ("budgets", "ec2", "elasticmapreduce", "emr-serverless", "events", "iam", "scheduler", "sns")
 _GONE = ("deleted", "deleting", "failed")
 
 
 def find_leftovers(spec: DeploymentSpec) -> list[Leftover]:
-    """Return what is tagged as this deployment's and costs something."""
+    """Return the resources that have this deployment's tags and cost money."""
     with translated_errors():
-        listed = [leftover for look in _LOOKS for leftover in look(spec)]
-        known = {leftover.id for leftover in listed}
-        return listed + [found for found in _tagged(spec) if not any(id in found.id for id in known)]
+        listed = [leftover for search in _SEARCHES for leftover in search(spec)]
+        ids = {leftover.id for leftover in listed}
+        return listed + [tagged for tagged in _tagged(spec) if not any(id in tagged.id for id in ids)]
 
 
 def _instances(spec: DeploymentSpec) -> Iterator[Leftover]:
     states = {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]}
     for page in _pages(spec, "ec2", "describe_instances", Filters=[*_filters(spec), states]):
         for reservation in page["Reservations"]:
-            yield from (Leftover("machine", found["InstanceId"]) for found in reservation["Instances"])
+            yield from (Leftover("machine", instance["InstanceId"]) for instance in reservation["Instances"])
 
 
 def _volumes(spec: DeploymentSpec) -> Iterator[Leftover]:
     for page in _pages(spec, "ec2", "describe_volumes", Filters=_filters(spec)):
         yield from (
-            Leftover("disk", found["VolumeId"]) for found in page["Volumes"] if found["State"] != "deleting"
+            Leftover("disk", volume["VolumeId"]) for volume in page["Volumes"] if volume["State"] != "deleting"
         )
 
 
 def _endpoints(spec: DeploymentSpec) -> Iterator[Leftover]:
     for page in _pages(spec, "ec2", "describe_vpc_endpoints", Filters=_filters(spec)):
-        for found in page["VpcEndpoints"]:
-            if found.get("VpcEndpointType") == "Interface" and found.get("State", "").lower() not in _GONE:
-                yield Leftover("interface endpoint", found["VpcEndpointId"])
+        for endpoint in page["VpcEndpoints"]:
+            if endpoint.get("VpcEndpointType") == "Interface" and endpoint.get("State", "").lower() not in _GONE:
+                yield Leftover("interface endpoint", endpoint["VpcEndpointId"])
 
 
 def _gateways(spec: DeploymentSpec) -> Iterator[Leftover]:
     for page in _pages(spec, "ec2", "describe_nat_gateways", Filters=_filters(spec)):
-        for found in page["NatGateways"]:
-            if found["State"] not in _GONE:
-                yield Leftover("NAT gateway", found["NatGatewayId"])
+        for gateway in page["NatGateways"]:
+            if gateway["State"] not in _GONE:
+                yield Leftover("NAT gateway", gateway["NatGatewayId"])
 
 
 def _addresses(spec: DeploymentSpec) -> Iterator[Leftover]:
     ec2 = client("ec2", spec.region)
-    for found in ec2.describe_addresses(Filters=_filters(spec))["Addresses"]:
-        yield Leftover("public address", found["AllocationId"])
+    for address in ec2.describe_addresses(Filters=_filters(spec))["Addresses"]:
+        yield Leftover("public address", address["AllocationId"])
 
 
 def _clusters(spec: DeploymentSpec) -> Iterator[Leftover]:
     emr = client("emr", spec.region)
     for page in emr.get_paginator("list_clusters").paginate(ClusterStates=list(LIVING)):
-        for found in page["Clusters"]:
-            tags = emr.describe_cluster(ClusterId=found["Id"])["Cluster"].get("Tags", [])
+        for cluster in page["Clusters"]:
+            tags = emr.describe_cluster(ClusterId=cluster["Id"])["Cluster"].get("Tags", [])
             if _is_ours(spec, {tag["Key"]: tag["Value"] for tag in tags}):
-                yield Leftover("EMR cluster", found["Id"])
+                yield Leftover("EMR cluster", cluster["Id"])
 
 
 def _applications(spec: DeploymentSpec) -> Iterator[Leftover]:
     serverless = client("emr-serverless", spec.region)
     for page in serverless.get_paginator("list_applications").paginate():
-        for found in page["applications"]:
-            about = serverless.get_application(applicationId=found["id"])["application"]
-            if found["state"] != "TERMINATED" and _is_ours(spec, about.get("tags", {})):
-                yield Leftover("EMR Serverless application", found["id"])
+        for application in page["applications"]:
+            details = serverless.get_application(applicationId=application["id"])["application"]
+            if application["state"] != "TERMINATED" and _is_ours(spec, details.get("tags", {})):
+                yield Leftover("EMR Serverless application", application["id"])
 
 
-_LOOKS: tuple[Callable[[DeploymentSpec], Iterator[Leftover]], ...] = (
+_SEARCHES: tuple[Callable[[DeploymentSpec], Iterator[Leftover]], ...] = (
     _instances,
     _volumes,
     _endpoints,
@@ -93,25 +93,25 @@ _LOOKS: tuple[Callable[[DeploymentSpec], Iterator[Leftover]], ...] = (
 
 
 def _tagged(spec: DeploymentSpec) -> Iterator[Leftover]:
-    """Yield what else the list of tags shows, less what is gone already and only still listed."""
+    """Yield the other resources in the list of tags, except removed ones that are still listed."""
     tags = [{"Key": tag["Name"].removeprefix("tag:"), "Values": tag["Values"]} for tag in _filters(spec)]
     for page in _pages(spec, "resourcegroupstaggingapi", "get_resources", TagFilters=tags):
-        for found in page["ResourceTagMappingList"]:
-            arn = found["ResourceARN"]
+        for resource in page["ResourceTagMappingList"]:
+            arn = resource["ResourceARN"]
             service = arn.split(":")[2]
-            if service not in _PASSED_OVER and not _is_gone(spec, service, arn):
+            if service not in _SKIPPED_SERVICES and not _is_gone(spec, service, arn):
                 yield Leftover({"s3": "bucket", "kms": "key"}.get(service, service), arn)
 
 
 def _is_gone(spec: DeploymentSpec, service: str, arn: str) -> bool:
-    """Tell whether a tagged bucket or key costs no more: a key that waits for its deletion is free."""
+    """Return whether a tagged bucket or key no longer costs money: a key that waits for its deletion is free."""
     name = arn.rpartition(":")[2]
     try:
         if service == "s3":
             client("s3", spec.region).head_bucket(Bucket=name)
         elif service == "kms":
-            found = client("kms", spec.region).describe_key(KeyId=arn)["KeyMetadata"]
-            return bool(found["KeyState"] == "PendingDeletion")
+            key = client("kms", spec.region).describe_key(KeyId=arn)["KeyMetadata"]
+            return bool(key["KeyState"] == "PendingDeletion")
     except client(service, spec.region).exceptions.ClientError as error:
         return code_of(error) in ("404", "NoSuchBucket", "NotFound", "NotFoundException")
     return False
@@ -126,5 +126,5 @@ def _filters(spec: DeploymentSpec) -> list[dict[str, Any]]:
     return [{"Name": f"tag:{key}", "Values": [value]} for key, value in tags.items()]
 
 
-def _pages(spec: DeploymentSpec, service: str, operation: str, **asked: Any) -> Iterator[dict[str, Any]]:
-    yield from client(service, spec.region).get_paginator(operation).paginate(**asked)
+def _pages(spec: DeploymentSpec, service: str, operation: str, **parameters: Any) -> Iterator[dict[str, Any]]:
+    yield from client(service, spec.region).get_paginator(operation).paginate(**parameters)

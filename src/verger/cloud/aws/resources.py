@@ -1,4 +1,4 @@
-"""What infra/aws makes, in words; a test compares it with what Terraform does make."""
+"""Descriptions of what infra/aws makes; a test compares them with what Terraform makes."""
 
 from __future__ import annotations
 
@@ -6,48 +6,47 @@ from verger.cloud.deploy.provider import DeploymentSpec, PlannedResource
 
 
 def planned_resources(spec: DeploymentSpec) -> list[PlannedResource]:
-    """Return what would exist: what is free, or belongs to something else of the list, is told with it."""
+    """Return the resources of a deployment; free ones, and parts of others, are described with those they serve."""
     name = spec.name
-    found = [
+    alerts = spec.email or "no one (see --email)"
+    resources = [
         PlannedResource(
             "S3 bucket", f"{name}-...", "photos, results, package, logs: encrypted, versioned, TLS only"
         ),
         PlannedResource(
             "KMS key", f"alias/verger-{name}", "encrypts bucket, disks and messages; renewed every year"
         ),
-        PlannedResource("VPC", name, "three private subnets with a free way to S3, and none to the internet"),
+        PlannedResource("VPC", name, "three private subnets with free access to S3, and none to the internet"),
         PlannedResource(
-            "interface endpoint", f"{name}-kms", "the machines' way to the key; paid by the hour until `down`"
+            "interface endpoint", f"{name}-kms", "the machines' access to the key; paid by the hour until `down`"
         ),
-        PlannedResource("IAM roles", f"{name}-...", "the job's and the submitter's: this bucket and key alone"),
-        PlannedResource("budget", f"verger-{name}", f"{spec.budget_eur:g} EUR a month; alerts go to {_whom(spec)}"),
+        PlannedResource("IAM roles", f"{name}-...", "of jobs and of users who submit: only this bucket and key"),
+        PlannedResource("budget", f"verger-{name}", f"{spec.budget_eur:g} EUR a month; alerts go to {alerts}"),
     ]
     if spec.email is not None:
-        found.append(PlannedResource("SNS topic", f"verger-{name}", "carries alarms to the address"))
-    return found + (_serverless(spec) if spec.engine == "serverless" else _emr(spec))
-
-
-def _whom(spec: DeploymentSpec) -> str:
-    return spec.email or "nobody (see --email)"
+        resources.append(PlannedResource("SNS topic", f"verger-{name}", "sends alarms to the address"))
+    return resources + (_serverless(spec) if spec.engine == "serverless" else _emr(spec))
 
 
 def _emr(spec: DeploymentSpec) -> list[PlannedResource]:
     shape = spec.shape
     ends = f"ends after {spec.idle_minutes} minutes without work"
-    machines = f"{shape.workers} x {shape.machine} on demand, led by {shape.primary}"
-    found = [PlannedResource("EMR cluster", spec.name, f"{machines}; {ends}")]
+    machines = f"{shape.workers} x {shape.machine} on demand, primary {shape.primary}"
+    resources = [PlannedResource("EMR cluster", spec.name, f"{machines}; {ends}")]
     if shape.max_workers:
         kind = "spot" if shape.spot else "on demand"
-        told = f"up to {shape.max_workers - shape.workers} more x {shape.machine}, {kind}, while there is work"
-        found.append(PlannedResource("managed scaling", spec.name, told))
+        purpose = f"up to {shape.max_workers - shape.workers} more x {shape.machine}, {kind}, while there is work"
+        resources.append(PlannedResource("managed scaling", spec.name, purpose))
     if spec.email is not None:
-        told = f"for a cluster that lives longer than {spec.max_hours} hours"
-        found.append(PlannedResource("CloudWatch alarm", f"verger-{spec.name}-lives-long", told))
-    return found
+        purpose = f"for a cluster that runs longer than {spec.max_hours} hours"
+        resources.append(PlannedResource("CloudWatch alarm", f"verger-{spec.name}-lives-long", purpose))
+    return resources
 
 
 def _serverless(spec: DeploymentSpec) -> list[PlannedResource]:
-    most = spec.shape.peak_workers
-    verger = f"verger from {spec.image}" if spec.image else "verger from an image, for which `up` needs --image"
-    told = f"at most {most} workers of 4 vCPU and 16 GB, {verger}; costs while jobs run, none of which takes over "
-    return [PlannedResource("EMR Serverless application", spec.name, f"{told}{spec.max_hours} hours")]
+    image = f"verger from {spec.image}" if spec.image else "verger from an image, for which `up` needs --image"
+    purpose = (
+        f"at most {spec.shape.peak_workers} workers of 4 vCPU and 16 GB, {image}; costs only while jobs run; "
+        f"a job is ended after {spec.max_hours} hours"
+    )
+    return [PlannedResource("EMR Serverless application", spec.name, purpose)]

@@ -1,6 +1,6 @@
-"""Jobs on EMR Serverless: an application that is there, and costs only while jobs run.
+"""Jobs on EMR Serverless: an application that exists all the time and costs money only while jobs run.
 
-Its workers have verger from an image (infra/aws/serverless/Dockerfile), and nothing from the bucket's packages/.
+Its workers have verger from an image (infra/aws/serverless/Dockerfile) and do not use the bucket's packages/.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from verger.cloud.deploy.terraform import infra_folder
 from verger.errors import CloudError
 
 _NO_IMAGE = """\
-engine = 'serverless' needs --image: its workers have verger from an image in your own registry, made by
+engine = 'serverless' needs --image: its workers take verger from an image in your own registry. To make it:
   verger cloud package build/package
   docker build -f {dockerfile} -t {image} build/package
   docker push {image}
 then: verger cloud up --engine serverless --image {image}"""
 
-# Where the image has them.
+# Paths inside the image.
 _MAIN = "local:///opt/verger/main.py"
 _PYTHON = "/opt/verger/bin/python"
 _JOB_STATES = {
@@ -40,12 +40,12 @@ _JOB_STATES = {
 _ENDED = ("SUCCESS", "FAILED", "CANCELLED")
 _NO_APPLICATION = "there is no application, only the bucket and its key"
 _STARTED = ("STARTING", "STARTED")
-_AT_WORK = (*_STARTED, "STOPPING")
-_PATIENCE_S, _PAUSE_S = 600, 5
+_NOT_STOPPED = (*_STARTED, "STOPPING")
+_TIMEOUT_S, _POLL_S = 600, 5
 
 
 def check_image(spec: DeploymentSpec) -> None:
-    """Raise CloudError where no image is named: without, no worker could import verger."""
+    """Raise CloudError if no image is named: without one no worker could import verger."""
     if spec.image is None:
         image = f"ACCOUNT.dkr.ecr.{spec.region}.amazonaws.com/verger:{version('verger')}"
         dockerfile = infra_folder("aws") / "serverless" / "Dockerfile"
@@ -53,7 +53,7 @@ def check_image(spec: DeploymentSpec) -> None:
 
 
 def submit(spec: DeploymentSpec, stack: Stack, job: JobSpec) -> str:
-    """Start a job, which starts the application too; it is ended after the deployment's `max_hours`."""
+    """Start a job, and with it the application; return its id. It is ended after the deployment's `max_hours`."""
     if stack.application_id is None:
         raise CloudError(f"{_NO_APPLICATION}: `verger cloud up --name {spec.name}` makes one")
     serverless = client("emr-serverless", spec.region)
@@ -78,19 +78,19 @@ def submit(spec: DeploymentSpec, stack: Stack, job: JobSpec) -> str:
 
 
 def status(spec: DeploymentSpec, stack: Stack) -> DeploymentStatus:
-    """Return the application's state and its jobs, newest first; it costs where a job is on its way."""
+    """Return the application's state and its jobs, newest first; it costs money while a job waits or runs."""
     if stack.application_id is None:
         return DeploymentStatus(_NO_APPLICATION, is_billable=False)
     serverless = client("emr-serverless", spec.region)
     with translated_errors():
-        found = serverless.get_application(applicationId=stack.application_id)["application"]
+        state = serverless.get_application(applicationId=stack.application_id)["application"]["state"]
         jobs = _jobs(serverless, stack.application_id)
-    is_billable = found["state"] in _AT_WORK and any(job.state in ACTIVE_STATES for job in jobs)
-    return DeploymentStatus(f"application {stack.application_id} is {found['state']}", is_billable, jobs)
+    is_billable = state in _NOT_STOPPED and any(job.state in ACTIVE_STATES for job in jobs)
+    return DeploymentStatus(f"application {stack.application_id} is {state}", is_billable, jobs)
 
 
 def active_jobs(spec: DeploymentSpec, application_id: str) -> list[str]:
-    """Return the jobs that wait or run; none where there is no such application any more."""
+    """Return the ids of jobs that wait or run; none if the application no longer exists."""
     serverless = client("emr-serverless", spec.region)
     with translated_errors():
         try:
@@ -101,12 +101,12 @@ def active_jobs(spec: DeploymentSpec, application_id: str) -> list[str]:
 
 
 def log_folders(stack: Stack, job_id: str) -> Iterator[str]:
-    """Yield where the lines of a job's driver lie."""
+    """Yield the folder with the logs of a job's driver."""
     yield f"{stack.log_uri.rstrip('/')}/applications/{stack.application_id}/jobs/{job_id}/SPARK_DRIVER"
 
 
 def stop(spec: DeploymentSpec, application_id: str, say: Say) -> None:
-    """Cancel an application's jobs, and stop it: AWS removes none that is started, and Terraform stops none."""
+    """Cancel an application's jobs and stop it: AWS removes only stopped ones, and Terraform cannot stop one."""
     serverless = client("emr-serverless", spec.region)
 
     def state() -> str:
@@ -116,7 +116,7 @@ def stop(spec: DeploymentSpec, application_id: str, say: Say) -> None:
             return "TERMINATED"
 
     with translated_errors():
-        if state() not in _AT_WORK:
+        if state() not in _NOT_STOPPED:
             return
         say(f"stopping application {application_id}")
         for job in _jobs(serverless, application_id):
@@ -125,14 +125,11 @@ def stop(spec: DeploymentSpec, application_id: str, say: Say) -> None:
         _wait(lambda: not _is_busy(serverless, application_id), f"the jobs of application {application_id}")
         if state() in _STARTED:
             serverless.stop_application(applicationId=application_id)
-        _wait(lambda: state() not in _AT_WORK, f"application {application_id}")
+        _wait(lambda: state() not in _NOT_STOPPED, f"application {application_id}")
 
 
 def _parameters(region: str) -> str:
-    """Return what spark-submit is told: driver and workers start with the environment that is named here.
-
-    Here those are of infra/aws/serverless/Dockerfile; the region: as in `emr`.
-    """
+    """Return spark-submit's parameters: the image's Python, and the region for the workers' own reads of S3."""
     settings = {
         "spark.pyspark.python": _PYTHON,
         "spark.emr-serverless.driverEnv.PYSPARK_PYTHON": _PYTHON,
@@ -154,17 +151,17 @@ def _jobs(serverless: Any, application_id: str) -> tuple[JobStatus, ...]:
 
 
 def _is_busy(serverless: Any, application_id: str) -> bool:
-    """Tell whether a job still runs, or is being cancelled: the application cannot be stopped as long."""
+    """Return whether a job still runs or is being cancelled: until then the application cannot be stopped."""
     return any(run["state"] not in _ENDED for run in _runs(serverless, application_id))
 
 
-def _wait(is_over: Callable[[], bool], whom: str) -> None:
-    """Wait until something has ended, which boto3 has no waiter for."""
-    for _ in range(_PATIENCE_S // _PAUSE_S):
+def _wait(is_over: Callable[[], bool], what: str) -> None:
+    """Wait until something has ended; boto3 has no waiter for it. Raises CloudError after 10 minutes."""
+    for _ in range(_TIMEOUT_S // _POLL_S):
         if is_over():
             return
-        time.sleep(_PAUSE_S)
-    raise CloudError(f"{whom} did not end within {_PATIENCE_S // 60} minutes: try again, or look at AWS's console")
+        time.sleep(_POLL_S)
+    raise CloudError(f"{what} did not end within {_TIMEOUT_S // 60} minutes: try again, or look at AWS's console")
 
 
 def _job(run: dict[str, Any]) -> JobStatus:

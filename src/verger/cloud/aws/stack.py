@@ -1,4 +1,4 @@
-"""What Terraform makes of a deployment on AWS: its variables go in, its outputs come out."""
+"""The Terraform stack of a deployment on AWS: its variables are written here, and its outputs read."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from verger.cloud.deploy.targets import installs_package
 from verger.cloud.deploy.terraform import Terraform, infra_folder, terraform_of
 from verger.errors import CloudError
 
-# Of some seventy things these; `still` begins the lines on what takes minutes.
-_TOLD = re.compile(
+# Lines on these of some 70 resources are shown; `still` begins the lines on resources that take minutes.
+_IMPORTANT = re.compile(
     r"^still|aws_(budgets_budget|emr_cluster|emrserverless_application|kms_key|s3_bucket|vpc|vpc_endpoint)\."
 )
 
-# In a deployment's folder: the machines that it has. Terraform's variables are those that it is to have.
-_NOTE = "machines.json"
+# In a deployment's folder: the machines that exist. Terraform's variables describe those that are requested.
+_MACHINES_FILE = "machines.json"
 
 
 @dataclass(frozen=True)
 class Stack:
-    """What exists of a deployment; log_uri and package_uri are folders of the bucket."""
+    """The outputs of Terraform; log_uri and package_uri are folders of the bucket."""
 
     bucket: str
     kms_key_arn: str
@@ -41,39 +41,39 @@ class Stack:
 
 
 def read_stack(spec: DeploymentSpec) -> Stack:
-    """Return what has been made. Raises CloudError where nothing has, or not all."""
-    told = read_outputs(spec)
+    """Return what exists. Raises CloudError if the deployment is incomplete."""
+    outputs = read_outputs(spec)
     try:
-        return Stack(**{field.name: told[field.name] for field in fields(Stack) if field.name in told})
-    except TypeError:  # Terraform notes the outputs last, and none that is null
+        return Stack(**{field.name: outputs[field.name] for field in fields(Stack) if field.name in outputs})
+    except TypeError:  # Terraform writes the outputs last, and omits those that are null
         raise CloudError(
-            f"the deployment {spec.name!r} is not whole: `verger cloud up --name {spec.name}` goes on, "
+            f"the deployment {spec.name!r} is incomplete: `verger cloud up --name {spec.name}` completes it, "
             f"`verger cloud down --name {spec.name}` removes it"
         ) from None
 
 
 def read_outputs(spec: DeploymentSpec) -> dict[str, Any]:
-    """Return Terraform's outputs, as far as there are some."""
+    """Return Terraform's outputs; empty before `up`."""
     terraform = terraform_of(spec)
     return terraform.output() if terraform.has_state else {}
 
 
 @contextmanager
-def changing_machines(spec: DeploymentSpec) -> Iterator[None]:
-    """Note the machines once the block has made them; where it does not end well, nobody knows which there are."""
-    note = folder_of(spec.name) / _NOTE
-    note.unlink(missing_ok=True)
+def recording_machines(spec: DeploymentSpec) -> Iterator[None]:
+    """Record the machines after the block has made them; if it fails, there is no record, as they are uncertain."""
+    file = folder_of(spec.name) / _MACHINES_FILE
+    file.unlink(missing_ok=True)
     yield
-    note.write_text(json.dumps(_machines(spec) | {"idle_minutes": spec.idle_minutes}))
+    file.write_text(json.dumps(_machines(spec) | {"idle_minutes": spec.idle_minutes}))
 
 
 def has_other_machines(spec: DeploymentSpec) -> bool:
-    """Tell whether its machines are not those that it has, or may be others: no job would outlive the change.
+    """Return whether the requested machines differ, or may differ, from those that exist: a change would end jobs.
 
-    An application takes no other idle time either while it is started; a cluster does.
+    A started application cannot change its idle time either; a cluster can.
     """
     try:
-        before = json.loads((folder_of(spec.name) / _NOTE).read_text())
+        before = json.loads((folder_of(spec.name) / _MACHINES_FILE).read_text())
     except (FileNotFoundError, ValueError):
         return True
     after = _machines(spec)
@@ -83,14 +83,14 @@ def has_other_machines(spec: DeploymentSpec) -> bool:
 
 
 def prepare(spec: DeploymentSpec, package: Path, budget_usd: float) -> Terraform:
-    """Bring the module and the variables into the deployment's folder."""
+    """Copy the module, and write its variables, into the deployment's folder."""
     terraform = terraform_of(spec)
     terraform.prepare(infra_folder("aws"), _variables(spec, package, budget_usd), _override())
     return terraform
 
 
 def change(spec: DeploymentSpec, **changed: object) -> Terraform:
-    """Prepare it anew, as it was but for these variables."""
+    """Prepare the module again with the last variables, some of them changed."""
     terraform = terraform_of(spec)
     variables = terraform.variables() | changed
     if not Path(variables.get("package_dir") or "").is_dir():
@@ -100,7 +100,7 @@ def change(spec: DeploymentSpec, **changed: object) -> Terraform:
 
 
 def _variables(spec: DeploymentSpec, package: Path, budget_usd: float) -> dict[str, Any]:
-    """Return Terraform's variables. A bucket with photos in it is not let go: `down` says so when it is asked."""
+    """Return Terraform's variables. Only `down` sets force_destroy, which removes a bucket with photos in it."""
     return _machines(spec) | {
         "name": spec.name,
         "region": spec.region,
@@ -114,7 +114,7 @@ def _variables(spec: DeploymentSpec, package: Path, budget_usd: float) -> dict[s
 
 
 def _machines(spec: DeploymentSpec) -> dict[str, Any]:
-    """Return the variables that say what runs jobs."""
+    """Return the variables that describe the machines."""
     shape = spec.shape
     return {
         "engine": spec.engine,
@@ -129,14 +129,14 @@ def _machines(spec: DeploymentSpec) -> dict[str, Any]:
 
 
 def important_lines(say: Say) -> Say:
-    """Return what says of all that is made and removed only the things that are known by name, or wait."""
-    return lambda line: say(line) if _TOLD.search(line) else None
+    """Return `say` limited to the important resources, and to those that take minutes."""
+    return lambda line: say(line) if _IMPORTANT.search(line) else None
 
 
 def _override() -> dict[str, Any] | None:
-    """Return what lets Terraform's provider talk to an emulator, where AWS_ENDPOINT_URL names one.
+    """Return the settings with which Terraform's provider can use the emulator that AWS_ENDPOINT_URL names, if any.
 
-    The provider takes the address from there itself; but it would look for Amazon's own names and metadata.
+    The provider reads the address itself, but would look for Amazon's host names and metadata.
     """
     if "AWS_ENDPOINT_URL" not in os.environ:
         return None

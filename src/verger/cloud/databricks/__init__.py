@@ -1,7 +1,7 @@
-"""Databricks by its own SDK: files in a Unity Catalog volume, a cluster policy, a job whose clusters end with it.
+"""Databricks with its own SDK: files in a Unity Catalog volume, a cluster policy, a job with clusters of its own.
 
-Nothing is up between jobs: `up` uploads and registers, the machines come with `submit`. Who asks is found as
-Databricks' own tools find it (DATABRICKS_TOKEN, a profile in ~/.databrickscfg, a login of the CLI).
+No machine runs between jobs: `up` uploads and registers, `submit` starts the machines. Credentials are found as
+Databricks' own tools find them (DATABRICKS_TOKEN, a profile in ~/.databrickscfg, a login of the CLI).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from verger.cloud.databricks import requests
 from verger.cloud.databricks.guard import findings
-from verger.cloud.databricks.workspace import VOLUME, asking, open_workspace
+from verger.cloud.databricks.workspace import VOLUME, open_workspace, translated_errors
 from verger.cloud.deploy.package import check_package
 from verger.cloud.deploy.provider import (
     ACTIVE_STATES,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
     from databricks.sdk.service.jobs import BaseRun
 
-_RUNS_SHOWN = 25
+_MAX_RUNS_SHOWN = 25
 
 _STATES = {
     "BLOCKED": "waiting",
@@ -47,7 +47,7 @@ _STATES = {
 
 
 class Databricks:
-    """A workspace in the EU, whichever cloud it lies on."""
+    """The provider of Databricks workspaces in the EU, on any cloud; see `provider.Provider` for the methods."""
 
     def plan(self, spec: DeploymentSpec) -> list[PlannedResource]:
         """Return what `up` would make."""
@@ -55,25 +55,25 @@ class Databricks:
         title, schema = requests.title(spec.name), requests.schema_name(spec.name)
         if spec.catalog:
             schema = f"{spec.catalog}.{schema}"
-        most = spec.shape.peak_workers
+        workers = f"{spec.shape.workers} to {spec.shape.peak_workers} workers"
         return [
             PlannedResource("schema", schema, "holds the volume"),
             PlannedResource("volume", f"{schema}.{VOLUME}", "verger's package, results and logs"),
             PlannedResource("cluster policy", title, f"idle clusters end after {spec.idle_minutes} minutes; tags"),
-            PlannedResource("job", title, f"a cluster of {spec.shape.workers} to {most} workers for each run"),
+            PlannedResource("job", title, f"a cluster of {workers} for each run"),
         ]
 
     def check(self, spec: DeploymentSpec) -> None:
-        """Ask the workspace where it lies, and for the catalog."""
-        with asking("say where the workspace lies", spec):
+        """Check the workspace's region and the catalog."""
+        with translated_errors("report the workspace's region", spec):
             workspace = open_workspace(spec)
             _check_workspace(workspace.client, spec)
             workspace.check_catalog()
 
     def up(self, spec: DeploymentSpec, package: Path, say: Say) -> None:
-        """Upload the package; make the policy and the job, or bring them to what is wanted."""
+        """Upload the package; make or update the policy and the job."""
         check_package(package, target_of(spec))
-        with asking("make the deployment", spec):
+        with translated_errors("make the deployment", spec):
             workspace = open_workspace(spec)
             _check_workspace(workspace.client, spec)
             workspace.make_volume()
@@ -84,33 +84,33 @@ class Databricks:
             say(f"job {requests.title(spec.name)}")
 
     def submit(self, spec: DeploymentSpec, job: JobSpec) -> str:
-        """Start a run of the job with the words of `verger`."""
-        with asking("start a run", spec):
+        """Start a run of the job with the arguments of `verger`."""
+        with translated_errors("start a run", spec):
             workspace = open_workspace(spec)
-            words = [job.command, workspace.resolve(job.src), workspace.resolve(job.out), *job.flags]
-            started = workspace.client.jobs.run_now(workspace.job_id(), python_params=words)
+            arguments = [job.command, workspace.resolve(job.src), workspace.resolve(job.out), *job.flags]
+            started = workspace.client.jobs.run_now(workspace.job_id(), python_params=arguments)
             return str(started.run_id)
 
     def status(self, spec: DeploymentSpec) -> DeploymentStatus:
-        """Return the runs, newest first; a cluster costs while one is not over."""
-        with asking("list runs", spec):
+        """Return the runs, newest first; a cluster costs money until its run ends."""
+        with translated_errors("list runs", spec):
             workspace = open_workspace(spec)
             job = workspace.find_job()
             if job is None:
                 return DeploymentStatus(
-                    f"there is no such job: verger cloud up --name {spec.name} makes it", is_billable=False
+                    f"the job does not exist: verger cloud up --name {spec.name} makes it", is_billable=False
                 )
-            listed = workspace.client.jobs.list_runs(job_id=job, limit=_RUNS_SHOWN)
-            runs = [run for run, _ in zip(listed, range(_RUNS_SHOWN), strict=False)]
+            listed = workspace.client.jobs.list_runs(job_id=job, limit=_MAX_RUNS_SHOWN)
+            runs = [run for run, _ in zip(listed, range(_MAX_RUNS_SHOWN), strict=False)]
             clusters = workspace.clusters()
         jobs = tuple(_job_status(run) for run in runs)
         is_busy = any(job.state in ACTIVE_STATES for job in jobs)
-        state = f"clusters: {len(clusters)}" if is_busy or clusters else "ready: machines come with a run"
+        state = f"clusters: {len(clusters)}" if is_busy or clusters else "ready: each run starts its own machines"
         return DeploymentStatus(state, is_busy or bool(clusters), jobs, data_uri=workspace.volume)
 
     def logs(self, spec: DeploymentSpec, job_id: str) -> Iterator[str]:
-        """Yield what a run has written (Databricks keeps the last 5 MB), and its error."""
-        with asking(f"read the output of run {job_id}", spec):
+        """Yield the lines of a run (Databricks keeps the last 5 MB), then its error."""
+        with translated_errors(f"read the output of run {job_id}", spec):
             jobs = open_workspace(spec).client.jobs
             for task in jobs.get_run(int(job_id)).tasks or ():
                 assert task.run_id is not None
@@ -119,14 +119,14 @@ class Databricks:
                     yield from (text or "").splitlines()
 
     def fetch(self, spec: DeploymentSpec, out: str, folder: Path, say: Say) -> None:
-        """Copy a result here, out of a volume."""
-        with asking(f"read {out}", spec):
+        """Copy a result from a volume."""
+        with translated_errors(f"read {out}", spec):
             workspace = open_workspace(spec)
             workspace.download(workspace.resolve(out), folder, say)
 
     def down(self, spec: DeploymentSpec, say: Say, *, keep_data: bool) -> list[Leftover]:
         """Stop the runs, remove job, policy and files; return what the workspace still lists."""
-        with asking("take the deployment down", spec):
+        with translated_errors("take the deployment down", spec):
             workspace = open_workspace(spec)
             workspace.remove_job(say)
             workspace.remove_policy(say)
@@ -135,7 +135,7 @@ class Databricks:
 
     def guard(self, spec: DeploymentSpec) -> list[GuardFinding]:
         """Check the workspace's region, the policy's rules and the job's cluster."""
-        with asking("look at the deployment", spec):
+        with translated_errors("read the deployment's settings", spec):
             workspace = open_workspace(spec)
             job = workspace.find_job()
             settings = workspace.client.jobs.get(job).settings if job is not None else None
@@ -149,21 +149,23 @@ class Databricks:
 
 
 def _check_workspace(client: WorkspaceClient, spec: DeploymentSpec) -> None:
-    """Raise CloudError unless the workspace lies in the region that is asked for, and that in the EU."""
+    """Raise CloudError unless the workspace is in the spec's region, and that region in the EU."""
     check_region("databricks", spec.region)
-    found = client.metastores.summary().region or "unknown"
-    check_region("databricks", found)
-    if found != spec.region:
-        raise CloudError(f"the workspace lies in {found}, not in {spec.region}: say --region {found}")
+    region = client.metastores.summary().region or "unknown"
+    check_region("databricks", region)
+    if region != spec.region:
+        raise CloudError(f"the workspace is in {region}, not in {spec.region}: use --region {region}")
 
 
 def _job_status(run: BaseRun) -> JobStatus:
     state = run.status.state.value if run.status and run.status.state else ""
     ending = run.status.termination_details if run.status else None
     code = ending.code.value if ending and ending.code else ""
-    over = "done" if code == "SUCCESS" else "stopped" if code in ("CANCELED", "USER_CANCELED") else "failed"
-    told = ending.message or code if ending and over == "failed" else ""
-    return JobStatus(str(run.run_id), _STATES.get(state, over), told, _time(run.start_time), _time(run.end_time))
+    outcome = "done" if code == "SUCCESS" else "stopped" if code in ("CANCELED", "USER_CANCELED") else "failed"
+    detail = ending.message or code if ending and outcome == "failed" else ""
+    return JobStatus(
+        str(run.run_id), _STATES.get(state, outcome), detail, _time(run.start_time), _time(run.end_time)
+    )
 
 
 def _time(milliseconds: int | None) -> str:

@@ -1,4 +1,4 @@
-"""Whether what is in a Databricks workspace is as verger would make it."""
+"""Checks of a deployment that exists in a Databricks workspace."""
 
 from __future__ import annotations
 
@@ -13,49 +13,49 @@ from verger.cloud.regions import EU_REGIONS
 if TYPE_CHECKING:
     from databricks.sdk.service.jobs import JobSettings
 
-_ABSENT = "is not there: verger cloud up --name {name} makes it"
+_MISSING = "does not exist: verger cloud up --name {name} makes it"
 
 
 def findings(
     spec: DeploymentSpec, *, region: str, policy: str | None, job: JobSettings | None, clusters: Sequence[str]
 ) -> list[GuardFinding]:
-    """Compare what was found with what is asked for.
+    """Compare what exists with the spec.
 
-    policy: its definition, JSON as the workspace keeps it; clusters: those that run now.
+    policy: the JSON definition that the workspace keeps; clusters: those that run now.
     """
-    where = GuardFinding("region in the EU", region in EU_REGIONS["databricks"], region)
+    in_eu = GuardFinding("region in the EU", region in EU_REGIONS["databricks"], region)
     rules: dict[str, Any] = json.loads(policy) if policy else {}
-    found = job.as_dict() if job else {}
+    settings = job.as_dict() if job else {}
     running = GuardFinding("no more clusters than one run has", len(clusters) <= 1, f"{len(clusters)} running")
-    return [where, *_of_policy(spec, rules), *_of_job(spec, found), running]
+    return [in_eu, *_check_policy(spec, rules), *_check_job(spec, settings), running]
 
 
-def _of_policy(spec: DeploymentSpec, rules: dict[str, Any]) -> list[GuardFinding]:
+def _check_policy(spec: DeploymentSpec, rules: dict[str, Any]) -> list[GuardFinding]:
     if not rules:
-        return [GuardFinding("cluster policy", False, _ABSENT.format(name=spec.name))]
+        return [GuardFinding("cluster policy", False, _MISSING.format(name=spec.name))]
 
     def fixed(key: str) -> object:
         rule = rules.get(key, {})
         return rule.get("value") if rule.get("type") == "fixed" else None
 
     minutes = fixed("autotermination_minutes")
-    does_stop = isinstance(minutes, int) and 0 < minutes <= spec.idle_minutes
+    is_limited = isinstance(minutes, int) and 0 < minutes <= spec.idle_minutes
     return [
         GuardFinding(
-            "idle clusters end", does_stop, f"after {minutes} minutes" if minutes else "never by the policy"
+            "idle clusters end", is_limited, f"after {minutes} minutes" if minutes else "the policy sets no limit"
         ),
         GuardFinding(
             "access mode", fixed("data_security_mode") == requests.SECURITY_MODE, str(fixed("data_security_mode"))
         ),
-        _marked("tags by policy", spec, lambda key: fixed(f"custom_tags.{key}")),
+        _check_tags("tags by policy", spec, lambda key: fixed(f"custom_tags.{key}")),
     ]
 
 
-def _of_job(spec: DeploymentSpec, job: dict[str, Any]) -> list[GuardFinding]:
+def _check_job(spec: DeploymentSpec, job: dict[str, Any]) -> list[GuardFinding]:
     if not job:
-        return [GuardFinding("job", False, _ABSENT.format(name=spec.name))]
+        return [GuardFinding("job", False, _MISSING.format(name=spec.name))]
     task = job["tasks"][0]
-    clusters = [told["new_cluster"] for told in job.get("job_clusters", ())]
+    clusters = [entry["new_cluster"] for entry in job.get("job_clusters", ())]
     cluster = clusters[0] if clusters else {}
     limit_h = task.get("timeout_seconds", 0) / 3600
     mode = cluster.get("data_security_mode", "none")
@@ -64,17 +64,17 @@ def _of_job(spec: DeploymentSpec, job: dict[str, Any]) -> list[GuardFinding]:
             "a run has a cluster of its own", bool(clusters), "job cluster" if clusters else "another cluster"
         ),
         GuardFinding(
-            "a run ends in time", 0 < limit_h <= spec.max_hours, f"{limit_h:g} h" if limit_h else "no limit"
+            "runs have a time limit", 0 < limit_h <= spec.max_hours, f"{limit_h:g} h" if limit_h else "no limit"
         ),
         GuardFinding(
-            "the policy holds for it", bool(cluster.get("policy_id")), str(cluster.get("policy_id", "none"))
+            "the policy applies to it", bool(cluster.get("policy_id")), str(cluster.get("policy_id", "none"))
         ),
         GuardFinding("Unity Catalog's access mode", mode == requests.SECURITY_MODE, mode),
-        _marked("tags", spec, cluster.get("custom_tags", {}).get),
+        _check_tags("tags", spec, cluster.get("custom_tags", {}).get),
     ]
 
 
-def _marked(check: str, spec: DeploymentSpec, found: Callable[[str], object]) -> GuardFinding:
+def _check_tags(check: str, spec: DeploymentSpec, value_of: Callable[[str], object]) -> GuardFinding:
     expected = requests.tags(spec.name)
-    missing = [f"{key}={value}" for key, value in expected.items() if found(key) != value]
+    missing = [f"{key}={value}" for key, value in expected.items() if value_of(key) != value]
     return GuardFinding(check, not missing, "missing: " + ", ".join(missing) if missing else ", ".join(expected))

@@ -1,7 +1,6 @@
-"""What a Databricks workspace is asked for: a cluster policy and a job, as plain data.
+"""Requests to a Databricks workspace, as plain data: a cluster policy and a job.
 
-infra/databricks holds the same as an asset bundle, for those who deploy with Databricks' own tool; a test compares
-the two.
+infra/databricks defines the same as an asset bundle, for users of Databricks' own tool; a test compares the two.
 """
 
 from __future__ import annotations
@@ -9,21 +8,21 @@ from __future__ import annotations
 from verger.cloud.deploy.provider import DeploymentSpec
 from verger.cloud.regions import EU_REGIONS
 
-# Databricks' release notes: 17.3 LTS is Spark 4.0.0 with Scala 2.13 alone, supported until October 2028. 16.4 LTS,
-# the last of Spark 3.5, has pandas 1.5, for which verger is too new. `providers` knows its Python and Spark.
+# From Databricks' release notes: 17.3 LTS has Spark 4.0.0 and only Scala 2.13, and is supported until October 2028.
+# 16.4 LTS, the last with Spark 3.5, has pandas 1.5, which is too old for verger. `deploy.targets` has its Python.
 RUNTIME = "17.3.x-scala2.13"
-# The chain broadcasts and reads partitions: a shared cluster ("USER_ISOLATION") forbids that.
+# verger uses spark.sparkContext, which a shared cluster ("USER_ISOLATION") forbids.
 SECURITY_MODE = "SINGLE_USER"
 
-_KEY = "verger"  # of the one task, and of its cluster
-# Of AWS' machines those without a disk of their own (m5.xlarge) start with one of EBS alone; in GB.
+_KEY = "verger"  # key of the one task and of its cluster
+# Machines of AWS without a local disk (m5.xlarge) need a disk of EBS; sizes in GB.
 _DISK = {"ebs_volume_type": "GENERAL_PURPOSE_SSD", "ebs_volume_count": 1, "ebs_volume_size": 100}
 _SPOT = {
     "aws_attributes": {"availability": "SPOT_WITH_FALLBACK", "first_on_demand": 1, **_DISK},
     "azure_attributes": {"availability": "SPOT_WITH_FALLBACK_AZURE", "first_on_demand": 1},
     "gcp_attributes": {"availability": "PREEMPTIBLE_WITH_FALLBACK_GCP", "first_on_demand": 1},
 }
-_STEADY = {
+_ON_DEMAND = {
     "aws_attributes": {"availability": "ON_DEMAND", **_DISK},
     "azure_attributes": {"availability": "ON_DEMAND_AZURE"},
     "gcp_attributes": {"availability": "ON_DEMAND_GCP"},
@@ -33,22 +32,22 @@ Json = dict[str, object]
 
 
 def title(name: str) -> str:
-    """Return what the policy and the job of a deployment are called."""
+    """Return the name of a deployment's policy and job."""
     return f"verger-{name}"
 
 
 def schema_name(name: str) -> str:
-    """Return the schema of a deployment: no hyphens, which SQL would want quoted."""
+    """Return the name of a deployment's schema; without hyphens, which SQL would require to quote."""
     return f"verger_{name.replace('-', '_')}"
 
 
 def tags(name: str) -> dict[str, str]:
-    """Return what every machine is marked with, in the workspace's cloud too."""
+    """Return the tags of every machine, which its cloud shows too."""
     return {"project": "verger", "deployment": name}
 
 
 def policy_definition(spec: DeploymentSpec) -> Json:
-    """Return the rules of every cluster: it ends when idle, is marked, and is no larger than asked for."""
+    """Return the rules of clusters: they end when idle, have tags, and are no larger than the spec."""
     shape = spec.shape
     rules: Json = {
         "autotermination_minutes": {"type": "fixed", "value": spec.idle_minutes, "hidden": True},
@@ -57,18 +56,17 @@ def policy_definition(spec: DeploymentSpec) -> Json:
         "node_type_id": {"type": "allowlist", "values": [shape.machine, shape.primary]},
         "driver_node_type_id": {"type": "allowlist", "values": [shape.machine, shape.primary]},
     }
-    most = shape.peak_workers
     size = "autoscale.max_workers" if shape.max_workers else "num_workers"
-    rules[size] = {"type": "range", "maxValue": most}
+    rules[size] = {"type": "range", "maxValue": shape.peak_workers}
     return rules | {
         f"custom_tags.{key}": {"type": "fixed", "value": value} for key, value in tags(spec.name).items()
     }
 
 
 def job_settings(spec: DeploymentSpec, policy_id: str, volume: str) -> Json:
-    """Return the job: main.py of the package on a cluster that lives as long as a run.
+    """Return the job: it runs main.py of the package on a cluster that ends with the run.
 
-    volume: the folder of the deployment's files, /Volumes/CATALOG/SCHEMA/files.
+    volume: the folder of the deployment's volume, /Volumes/CATALOG/SCHEMA/files.
     """
     task: Json = {
         "task_key": _KEY,
@@ -94,7 +92,7 @@ def _cluster(spec: DeploymentSpec, policy_id: str, volume: str) -> Json:
     size: Json = {"num_workers": shape.workers}
     if shape.max_workers:
         size = {"autoscale": {"min_workers": shape.workers, "max_workers": shape.max_workers}}
-    attributes = f"{cloud_of(spec.region)}_attributes"
+    attributes = f"{cloud_below(spec.region)}_attributes"
     return {
         **size,
         "spark_version": RUNTIME,
@@ -102,7 +100,7 @@ def _cluster(spec: DeploymentSpec, policy_id: str, volume: str) -> Json:
         "driver_node_type_id": shape.primary,
         "data_security_mode": SECURITY_MODE,
         "policy_id": policy_id,
-        attributes: (_SPOT if shape.spot else _STEADY)[attributes],
+        attributes: (_SPOT if shape.spot else _ON_DEMAND)[attributes],
         "custom_tags": tags(spec.name),
         "init_scripts": [{"volumes": {"destination": f"{volume}/packages/init.sh"}}],
         "spark_env_vars": {"VERGER_PACKAGE": f"{volume}/packages"},
@@ -110,6 +108,6 @@ def _cluster(spec: DeploymentSpec, policy_id: str, volume: str) -> Json:
     }
 
 
-def cloud_of(region: str) -> str:
-    """Return the cloud below a workspace of this region: aws, gcp or azure."""
+def cloud_below(region: str) -> str:
+    """Return the cloud that a workspace in this region runs on: aws, gcp or azure."""
     return next((cloud for cloud in ("aws", "gcp") if region in EU_REGIONS[cloud]), "azure")

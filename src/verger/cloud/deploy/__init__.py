@@ -1,1 +1,1 @@
-"""Deployments: packaged, planned, made with Terraform, used and removed; one protocol for every cloud."""
+"""Deployments on any cloud: the provider protocol, specs, the package for the nodes, Terraform and downloads."""

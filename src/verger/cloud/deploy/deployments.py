@@ -1,7 +1,7 @@
-"""The deployments that this machine knows: a folder for each in the user's state folder.
+"""The deployments of this machine: each has a folder in the user's state folder.
 
-`deployment.json` is what was asked for, and beside it lies what the provider keeps there (Terraform's state). It is
-written before anything is made: whatever is interrupted, `status` and `down` know where to look.
+`deployment.json` is its spec; the provider's files (Terraform's state) are beside it. The spec is saved before
+anything is made, so that `status` and `down` work after an interrupted `up`.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from verger.storage.cache import state_dir
 
 FILE = "deployment.json"
 
-# It begins the names of buckets, roles and clusters, the strictest of which allow this.
+# It begins the names of buckets, roles and clusters; this is what the strictest of them accept.
 _NAME = re.compile(r"[a-z][a-z0-9-]{1,18}[a-z0-9]")
 
 
 def check_name(name: str) -> str:
-    """Return a deployment's name; raises SettingsError where nothing in a cloud could begin with it."""
+    """Return a deployment's name; raises SettingsError if a cloud would refuse it."""
     if not _NAME.fullmatch(name):
         raise SettingsError("name", name, "3 to 20 of a-z, 0-9 and -, beginning with a letter")
     return name
 
 
 def folder_of(name: str) -> Path:
-    """Return where a deployment is remembered."""
+    """Return the folder of a deployment."""
     return _home() / check_name(name)
 
 
@@ -45,52 +45,52 @@ def deployment_names() -> list[str]:
 
 
 def has_deployment(name: str | None = None) -> bool:
-    """Tell whether there is a deployment of this name; or any at all, where none is named."""
+    """Return whether there is a deployment of this name, or any deployment if no name is given."""
     return bool(deployment_names()) if name is None else (folder_of(name) / FILE).is_file()
 
 
 def load_deployment(name: str | None = None) -> DeploymentSpec:
-    """Return the deployment of this name, or the only one. Raises CloudError where there is none such."""
+    """Return the deployment of this name, or the only one. Raises CloudError if there is no such deployment."""
     if name is None:
-        name = _only_one()
+        name = _only_name()
     file = folder_of(name) / FILE
     try:
-        told = json.loads(file.read_text())
-        return DeploymentSpec(**told | {"shape": Shape(**told["shape"])})
+        content = json.loads(file.read_text())
+        return DeploymentSpec(**content | {"shape": Shape(**content["shape"])})
     except FileNotFoundError:
         raise CloudError(f"no deployment is called {name!r}: {describe_deployments()}") from None
     except (ValueError, TypeError, KeyError) as error:
         raise CloudError(
-            f"{file} cannot be read. What Terraform made is noted beside it: mend the file (another deployment's "
-            "shows its form), then `verger cloud down`"
+            f"{file} cannot be read. Terraform's state is beside it: repair the file (that of another deployment "
+            "shows the format), then run `verger cloud down`"
         ) from error
 
 
-def save_deployment(deployment: DeploymentSpec) -> Path:
-    """Write down a deployment, and return its folder."""
-    folder = folder_of(deployment.name)
+def save_deployment(spec: DeploymentSpec) -> Path:
+    """Save a deployment's spec, and return its folder."""
+    folder = folder_of(spec.name)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with write_atomically(folder / FILE) as temporary:
-        temporary.write_text(json.dumps(asdict(deployment), indent=1))
+        temporary.write_text(json.dumps(asdict(spec), indent=1))
     return folder
 
 
 def delete_deployment(name: str) -> None:
-    """Remove what is remembered of a deployment that is gone."""
+    """Remove the folder of a deployment that no longer exists."""
     shutil.rmtree(folder_of(name), ignore_errors=True)
 
 
 @contextmanager
 def deployment_lock(name: str) -> Iterator[None]:
-    """Go on while no other command makes or removes this deployment."""
+    """Hold the lock on a deployment; raises CloudError if another command makes or removes it."""
     home = _home()
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # Beside its folder, which `forget` removes.
+    # Beside the deployment's folder, which `delete_deployment` removes.
     with os.fdopen(os.open(home / f".{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise CloudError(f"another command is just changing the deployment {name!r}") from None
+            raise CloudError(f"another command is changing the deployment {name!r}: wait until it ends") from None
         yield
 
 
@@ -98,7 +98,7 @@ def _home() -> Path:
     return state_dir() / "cloud"
 
 
-def _only_one() -> str:
+def _only_name() -> str:
     names = deployment_names()
     if len(names) != 1:
         raise CloudError(f"which deployment? {describe_deployments()}" if names else describe_deployments())
@@ -106,6 +106,6 @@ def _only_one() -> str:
 
 
 def describe_deployments() -> str:
-    """Return what to say of the deployments there are."""
+    """Return a hint for messages: the names to choose from, or how to make a deployment."""
     names = deployment_names()
     return f"--name {' or '.join(names)}" if names else "there is no deployment; `verger cloud up` makes one"

@@ -1,10 +1,10 @@
-"""What a cluster's nodes are given: verger, all that it needs, and the scripts that install it without a network.
+"""The package for a cluster's nodes: verger, its dependencies, and scripts that install them without a network.
 
-A folder, to be uploaded as it is: bootstrap.sh (EMR), init.sh (Dataproc, Databricks), install.sh (which both call),
-main.py (what spark-submit runs), the notebook, requirements.txt with the hash of every wheel, wheels/, and
-package.json, which names the Python, processor and Spark that it is for and the SHA-256 of each file. pyspark is
-not among the wheels: a node's Spark brings its own. The versions are those of requirements/node-*.lock, which the
-tests run with.
+It is a folder to be uploaded: bootstrap.sh (EMR), init.sh (Dataproc, Databricks), install.sh (called by both),
+main.py (run by spark-submit), the notebook, requirements.txt with the hash of every wheel, wheels/, and
+package.json, which names the Python, processor and Spark of the package and the SHA-256 of each file. pyspark is
+not among the wheels: the node's Spark has it. The versions are those of requirements/node-*.lock, which the tests
+use too.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ARCHS = ("x86_64", "aarch64")
 LOCKS = {"3.5": "node-spark35.lock", "4.0": "node-spark40.lock", "4.1": "node-spark40.lock"}
 
 _SCRIPTS = Path(__file__).with_name("node")
-# In a wheel of verger they are beside this file, in a checkout where they are made.
+# In an installed verger they are beside this file, in a checkout in requirements/.
 _LOCK_FOLDERS = (Path(__file__).with_name("locks"), Path(__file__).parents[4] / "requirements")
 
 _NOTEBOOKS = (
@@ -39,16 +39,16 @@ _NOTEBOOKS = (
     Path(__file__).parents[4] / "notebooks" / "verger.ipynb",
 )
 
-# The oldest C library that wheels were ever built for (manylinux2014).
-_OLDEST_GLIBC = 17
+# Minor version of the oldest C library, 2.17, that wheels are built for (manylinux2014).
+_OLDEST_GLIBC_MINOR = 17
 _MB = 1e6
 
 
 @dataclass(frozen=True)
 class Target:
-    """The nodes that a package is for; raises SettingsError for what verger does not run on.
+    """The nodes that a package is for. Raises SettingsError for nodes that verger does not support.
 
-    glibc: that of their Linux; 2.34 in EMR's Amazon Linux 2023, 2.36 in Dataproc's Debian 12.
+    glibc: version of their C library; 2.34 in EMR's Amazon Linux 2023, 2.36 in Dataproc's Debian 12.
     """
 
     python: str = "3.11"
@@ -68,29 +68,29 @@ class Target:
 
     @property
     def platforms(self) -> list[str]:
-        """The tags of the wheels that run there, the newest first."""
+        """Platform tags of the wheels that run on these nodes, the newest first."""
         newest = int(self.glibc.removeprefix("2."))
-        tags = [f"manylinux_2_{minor}_{self.arch}" for minor in range(newest, _OLDEST_GLIBC - 1, -1)]
+        tags = [f"manylinux_2_{minor}_{self.arch}" for minor in range(newest, _OLDEST_GLIBC_MINOR - 1, -1)]
         older = ("manylinux2014", "manylinux2010", "manylinux1") if self.arch == "x86_64" else ("manylinux2014",)
         return tags + [f"{name}_{self.arch}" for name in older]
 
 
 def build(folder: Path, target: Target, say: Say) -> None:
-    """Make the package, or bring it up to date: wheels that are there and whole are not fetched again.
+    """Make or update the package; complete wheels are not downloaded again.
 
-    Raises CloudError where something has no wheel for the target, SetupError where pip lacks or the index is
-    not reached.
+    Raises CloudError if a dependency has no wheel for the target, SetupError if pip is missing or cannot reach the
+    package index.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = read_lock(target.spark)
-    made_for = asdict(target) | {"lock": _digest(lock.encode())}
+    target_keys = asdict(target) | {"lock": _digest(lock.encode())}
     name, wheel = own_wheel()
-    if _made_for(folder) == made_for:
-        say(f"the wheels are there already ({target})")
+    if _read_target_keys(folder) == target_keys:
+        say(f"the wheels are complete already ({target})")
         for old in (folder / WHEELS).glob("verger-*.whl"):
             old.unlink()
     else:
-        _fetch(folder, lock, target, say)
+        _download(folder, lock, target, say)
     (folder / WHEELS / name).write_bytes(wheel)
     own = f"verger=={version('verger')} --hash=sha256:{_digest(wheel)}\n"
     (folder / REQUIREMENTS).write_text(lock + own)
@@ -99,77 +99,80 @@ def build(folder: Path, target: Target, say: Say) -> None:
             shutil.copyfile(script, folder / script.name)
     for notebook in filter(Path.is_file, _NOTEBOOKS):
         shutil.copyfile(notebook, folder / notebook.name)
-    n_bytes = _write_manifest(folder, made_for)
+    n_bytes = _write_manifest(folder, target_keys)
     say(f"{folder}: {n_bytes / _MB:.0f} MB, verger {version('verger')} for {target}")
 
 
 def read_lock(spark: str) -> str:
-    """Return the lock of what a node needs beside this Spark; raises SetupError."""
+    """Return the text of the lock file for nodes with this Spark; raises SetupError if it is not installed."""
     for folder in _LOCK_FOLDERS:
         if (folder / LOCKS[spark]).is_file():
             return (folder / LOCKS[spark]).read_text()
-    looked = " nor in ".join(map(str, _LOCK_FOLDERS))
-    raise SetupError(f"{LOCKS[spark]} is neither in {looked}: install verger anew")
+    folders = " nor in ".join(map(str, _LOCK_FOLDERS))
+    raise SetupError(f"{LOCKS[spark]} is neither in {folders}: install verger again")
 
 
 def check_package(folder: Path, target: Target) -> None:
     """Raise CloudError unless the package in `folder` is for nodes of the target's Python, Spark and processor."""
-    made_for = _made_for(folder) or {}
-    found = (made_for.get("python"), made_for.get("arch"), LOCKS.get(str(made_for.get("spark"))))
-    if found != (target.python, target.arch, LOCKS[target.spark]):
+    keys = _read_target_keys(folder) or {}
+    if (keys.get("python"), keys.get("arch"), LOCKS.get(str(keys.get("spark")))) != (
+        target.python,
+        target.arch,
+        LOCKS[target.spark],
+    ):
         flags = f"--python {target.python} --spark {target.spark} --arch {target.arch}"
         raise CloudError(
-            f"{folder} holds no package for these machines ({target}): verger cloud package {folder} {flags}"
+            f"{folder} holds no package for these machines ({target}): run verger cloud package {folder} {flags}"
         )
 
 
-def _made_for(folder: Path) -> dict[str, Any] | None:
-    """Return what the package in `folder` was made for; None where there is none, or it is not whole."""
+def _read_target_keys(folder: Path) -> dict[str, Any] | None:
+    """Return the target and lock of the package in `folder`, from its package.json; None if it is not complete."""
     try:
-        told = json.loads((folder / MANIFEST).read_text())
-        wheels = {name: digest for name, digest in told.pop("files").items() if name.startswith(WHEELS)}
-        is_whole = all(_digest((folder / name).read_bytes()) == digest for name, digest in wheels.items())
+        keys = json.loads((folder / MANIFEST).read_text())
+        wheels = {name: digest for name, digest in keys.pop("files").items() if name.startswith(WHEELS)}
+        is_complete = all(_digest((folder / name).read_bytes()) == digest for name, digest in wheels.items())
     except (OSError, ValueError, KeyError):
         return None
-    told.pop("verger", None)
-    return told if is_whole else None
+    keys.pop("verger", None)
+    return keys if is_complete else None
 
 
-def _fetch(folder: Path, lock: str, target: Target, say: Say) -> None:
-    """Let pip fetch the wheels, those for the target and no others."""
-    (folder / MANIFEST).unlink(missing_ok=True)  # until all is there this is no package
+def _download(folder: Path, lock: str, target: Target, say: Say) -> None:
+    """Download the target's wheels with pip."""
+    (folder / MANIFEST).unlink(missing_ok=True)  # an incomplete package has none
     shutil.rmtree(folder / WHEELS, ignore_errors=True)
     requirements = folder / REQUIREMENTS
     requirements.write_text(lock)
-    say(f"fetching {lock.count('==')} packages for {target}")
-    platforms = [word for tag in target.platforms for word in ("--platform", tag)]
+    say(f"downloading {lock.count('==')} packages for {target}")
+    platforms = [argument for tag in target.platforms for argument in ("--platform", tag)]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     command += ["--no-deps", "--only-binary", ":all:", "--require-hashes", "--dest", str(folder / WHEELS)]
     command += [*platforms, "--implementation", "cp", "--python-version", target.python, "-r", str(requirements)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise _why(done.stderr, target)
+        raise _translate(done.stderr, target)
 
 
-def _why(said: str, target: Target) -> CloudError | SetupError:
-    """Return what pip's words come to."""
-    if "No module named pip" in said:
-        return SetupError("wheels are fetched by pip, and this Python has none: python -m ensurepip")
-    lacking = re.search(r"No matching distribution found for (\S+)", said)
-    if lacking and "from versions: none" not in said:
+def _translate(stderr: str, target: Target) -> CloudError | SetupError:
+    """Translate pip's error output into an error of verger."""
+    if "No module named pip" in stderr:
+        return SetupError("pip downloads the wheels, and this Python has no pip: run python -m ensurepip")
+    missing = re.search(r"No matching distribution found for (\S+)", stderr)
+    if missing and "from versions: none" not in stderr:
         return CloudError(
-            f"{lacking.group(1)} has no wheel for {target}: choose other machines (x86_64 has them all), or an "
+            f"{missing.group(1)} has no wheel for {target}: choose other machines (x86_64 has all wheels), or an "
             "image with a newer Linux"
         )
-    return SetupError("pip does not get the wheels: " + "; ".join(said.strip().splitlines()[-2:]))
+    return SetupError("pip cannot download the wheels: " + "; ".join(stderr.strip().splitlines()[-2:]))
 
 
-def _write_manifest(folder: Path, made_for: dict[str, Any]) -> int:
-    """Write package.json, last, and return the bytes of all files."""
+def _write_manifest(folder: Path, target_keys: dict[str, Any]) -> int:
+    """Write package.json, as the last file, and return the bytes of all other files."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
     digests = {path.relative_to(folder).as_posix(): _digest(path.read_bytes()) for path in files}
-    told = {"verger": version("verger")} | made_for | {"files": digests}
-    (folder / MANIFEST).write_text(json.dumps(told, indent=2) + "\n")
+    manifest = {"verger": version("verger")} | target_keys | {"files": digests}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
     return sum(path.stat().st_size for path in files)
 
 

@@ -1,7 +1,7 @@
-"""What every cloud can do for verger: one protocol, one file for each that does it.
+"""The protocol that every cloud implements, and the types it uses.
 
-`plan` says what would exist, `up` makes it, `submit` runs a job, `status`, `logs` and `fetch` follow it, `down`
-removes everything and proves it, `guard` checks a set-up that exists.
+`plan` describes what would exist, `up` makes it, `submit` runs a job, `status`, `logs` and `fetch` follow it,
+`down` removes everything and checks that nothing is left, `guard` checks a deployment that exists.
 """
 
 from __future__ import annotations
@@ -11,21 +11,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+# Reports progress: called with one line of text.
 Say = Callable[[str], None]
 
-# Dataproc has no cluster, and no batch, of fewer workers.
+# Dataproc accepts no cluster and no batch with fewer workers.
 MIN_WORKERS = {"dataproc": 2, "batch": 2}
 
-# Engines whose added machines may be spot machines: others have none to choose.
-_HAVE_SPOT = ("emr", "dataproc", "job")
+# Engines that can add spot machines.
+_SPOT_ENGINES = ("emr", "dataproc", "job")
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The machines of a cluster: `workers` of `machine`, one more of `primary` that leads them.
+    """The machines of a cluster: `workers` of type `machine`, and one `primary` machine that leads them.
 
-    max_workers: managed scaling may add up to so many; None keeps the number.
-    spot: the added ones are spot machines, which the cloud may take back.
+    max_workers: autoscaling may add workers up to this number; None keeps the number fixed.
+    spot: added workers are spot machines, which the cloud may take back.
     """
 
     workers: int
@@ -36,26 +37,26 @@ class Shape:
 
     @property
     def peak_workers(self) -> int:
-        """How many there may be at a time."""
+        """The largest number of workers at one time."""
         return self.max_workers or self.workers
 
     def at_least(self, workers: int) -> Shape:
-        """Return the shape with so many workers at least."""
+        """Return the shape with at least this number of workers."""
         kept = max(workers, self.workers)
-        most = max(kept, self.peak_workers)
-        return replace(self, workers=kept, max_workers=most if most > kept else None)
+        peak = max(kept, self.peak_workers)
+        return replace(self, workers=kept, max_workers=peak if peak > kept else None)
 
 
 @dataclass(frozen=True)
 class DeploymentSpec:
-    """What is asked of a cloud, and remembered on this machine under its name.
+    """A deployment as it was requested; it is saved on this machine under its name.
 
-    name: begins the name of everything that is made.
+    name: begins the name of every resource.
     engine: aws: emr or serverless; gcp: dataproc or batch; databricks: job.
-    shape: one that the engine has: with fewer workers than LEAST_WORKERS it becomes the next.
-    idle_minutes: without work for so long, the machines end by themselves.
-    max_hours: a job that takes longer is ended, or its cluster; on EMR an alarm tells of one that lives longer.
-    budget_eur: a month; alerts at 50, 90 and 100 % go to `email`.
+    shape: raised to the MIN_WORKERS of the engine.
+    idle_minutes: machines end after this time without work.
+    max_hours: a job that takes longer, or its cluster, is ended; on EMR an alarm is sent instead.
+    budget_eur: for a month; alerts at 50, 90 and 100 % go to `email`.
     """
 
     name: str
@@ -67,25 +68,25 @@ class DeploymentSpec:
     budget_eur: float = 10.0
     idle_minutes: int = 15
     max_hours: int = 4
-    project: str | None = None  # of Google's cloud
-    workspace: str | None = None  # the address of a Databricks workspace
-    catalog: str | None = None  # of Unity Catalog, in which the volume is made; the workspace's own by default
-    notebook: bool = False  # JupyterHub on the cluster, where the provider has one
-    image: str | None = None  # of EMR Serverless' workers, with verger in it
+    project: str | None = None  # Google Cloud: id of the project
+    workspace: str | None = None  # Databricks: address of the workspace
+    catalog: str | None = None  # Databricks: catalog of the volume; the workspace's default if None
+    notebook: bool = False  # JupyterHub on the cluster, if the provider has it
+    image: str | None = None  # EMR Serverless: image of the workers, with verger in it
 
     def __post_init__(self) -> None:
-        """Keep the shape that is made, so that it is also the one that is told and priced."""
+        """Raise the shape to what the engine accepts, so that this shape is also the one shown and priced."""
         object.__setattr__(self, "shape", self.shape.at_least(MIN_WORKERS.get(self.engine, 1)))
 
     @property
     def has_spot(self) -> bool:
-        """Whether machines may be added that the cloud takes back."""
-        return bool(self.shape.max_workers and self.shape.spot and self.engine in _HAVE_SPOT)
+        """Whether spot machines may be added."""
+        return bool(self.shape.max_workers and self.shape.spot and self.engine in _SPOT_ENGINES)
 
 
 @dataclass(frozen=True)
 class PlannedResource:
-    """One thing that would exist: its kind in the provider's words, name, and what it is for."""
+    """A resource that `up` would make: the provider's name for its kind, its own name, and its purpose."""
 
     kind: str
     name: str
@@ -94,9 +95,9 @@ class PlannedResource:
 
 @dataclass(frozen=True)
 class JobSpec:
-    """`verger run` (or another command of the chain) with its source, result and flags.
+    """A command of verger (`run`, `features`, `pack` or `reduce`) with its source, result and flags.
 
-    files: of this machine, that the flags name: the machines must be given them.
+    files: local files that the flags name; they must be uploaded for the machines.
     """
 
     command: str
@@ -111,7 +112,7 @@ ACTIVE_STATES = ("waiting", "running")
 
 @dataclass(frozen=True)
 class JobStatus:
-    """A job as the cloud has it; state: waiting, running, done, failed or stopped."""
+    """A job as the cloud reports it; state: waiting, running, done, failed or stopped."""
 
     id: str
     state: str
@@ -122,10 +123,11 @@ class JobStatus:
 
 @dataclass(frozen=True)
 class DeploymentStatus:
-    """What runs: machines in the cloud's words, whether they cost something now, and the jobs, newest first.
+    """State of a deployment: the cloud's description of the machines, and the jobs, newest first.
 
-    place: where photos and results lie: s3://BUCKET, gs://BUCKET, /Volumes/...; empty where there is none yet.
-    standing: what is paid while no machine is up, in words; empty where that is the kept data alone.
+    is_billable: whether machines cost money now.
+    data_uri: the storage of photos and results: s3://BUCKET, gs://BUCKET, /Volumes/...; empty if there is none yet.
+    standing_cost: description of what is paid while no machine runs; empty if only the stored data costs.
     """
 
     state: str
@@ -137,7 +139,7 @@ class DeploymentStatus:
 
 @dataclass(frozen=True)
 class Leftover:
-    """Something billable that is still there after `down`."""
+    """A billable resource that still exists after `down`."""
 
     kind: str
     id: str
@@ -145,7 +147,7 @@ class Leftover:
 
 @dataclass(frozen=True)
 class GuardFinding:
-    """One check of `guard`: what was looked at, whether it is as it should be, what was found."""
+    """Result of one check of `guard`: its name, whether it passed, and a description of what exists."""
 
     check: str
     is_ok: bool
@@ -153,18 +155,18 @@ class GuardFinding:
 
 
 class Provider(Protocol):
-    """A cloud. Methods raise CloudError, or SetupError where a program, an extra or credentials lack."""
+    """A cloud. Methods raise CloudError, or SetupError if a program, an extra or credentials are missing."""
 
     def plan(self, spec: DeploymentSpec) -> list[PlannedResource]:
-        """Return what `up` would make, without asking the cloud for anything."""
+        """Return what `up` would make, without any request to the cloud."""
         ...
 
     def check(self, spec: DeploymentSpec) -> None:
-        """Raise SetupError where a program, an extra or credentials lack: before anything long is begun."""
+        """Check, before anything slow begins, that `up` can work: raises SetupError or CloudError if not."""
         ...
 
     def up(self, spec: DeploymentSpec, package: Path, say: Say) -> None:
-        """Make it, or bring what is there to what is wanted; `package`: the folder of `verger cloud package`."""
+        """Make the deployment, or change it to the spec; `package`: the folder that `verger cloud package` made."""
         ...
 
     def submit(self, spec: DeploymentSpec, job: JobSpec) -> str:
@@ -172,7 +174,7 @@ class Provider(Protocol):
         ...
 
     def status(self, spec: DeploymentSpec) -> DeploymentStatus:
-        """Return what runs now."""
+        """Return the present state."""
         ...
 
     def logs(self, spec: DeploymentSpec, job_id: str) -> Iterator[str]:
@@ -180,11 +182,11 @@ class Provider(Protocol):
         ...
 
     def fetch(self, spec: DeploymentSpec, out: str, folder: Path, say: Say) -> None:
-        """Copy a result here."""
+        """Copy a result to a local folder."""
         ...
 
     def down(self, spec: DeploymentSpec, say: Say, *, keep_data: bool) -> list[Leftover]:
-        """Remove everything (with keep_data all but the bucket), and return what is still there and costs."""
+        """Remove everything (with keep_data all but the bucket), and return what still exists and costs money."""
         ...
 
     def guard(self, spec: DeploymentSpec) -> list[GuardFinding]:

@@ -1,7 +1,7 @@
 """Google Cloud: a bucket, a private network, and Dataproc, on a cluster or serverless (engine batch).
 
-`stack` is what Terraform makes (infra/gcp), `requests` what Dataproc is asked for, `machines` what comes and goes,
-`guard` looks at what exists; `names` knows what all is called, `clients` how Google is asked.
+`stack` makes the lasting parts with Terraform (infra/gcp), `requests` builds Dataproc's requests, `machines` runs
+clusters and jobs, `guard` checks what exists, `names` names everything, `clients` makes Google's clients.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from verger.cloud.deploy.transfer import fetch_tree
 from verger.cloud.gcp.clients import Clients, open_clients, translated_errors
 from verger.cloud.gcp.guard import findings
 from verger.cloud.gcp.names import Names
-from verger.cloud.gcp.stack import NOTHING, prepare
+from verger.cloud.gcp.stack import DATA_ONLY, prepare
 from verger.cloud.regions import check_region
 from verger.errors import SettingsError
 from verger.storage.objects import object_path
 
-_LEAST_IDLE_MINUTES = 5  # of LifecycleConfig.idle_delete_ttl
+_MIN_IDLE_MINUTES = 5  # of LifecycleConfig.idle_delete_ttl
 
 
 class Gcp:
-    """See `provider.Provider`."""
+    """The provider of Google Cloud; see `provider.Provider` for the methods."""
 
     def plan(self, spec: DeploymentSpec) -> list[PlannedResource]:
         """Return what `up` would make."""
@@ -43,23 +43,23 @@ class Gcp:
         names = Names.of(replace(spec, project=spec.project or "PROJECT"))
         lasting = [
             PlannedResource(
-                "bucket", names.bucket, "photos, results, logs; private, versioned, old photos grow cold"
+                "bucket", names.bucket, "photos, results, logs; private, versioned, old photos in cold storage"
             ),
-            PlannedResource("network", names.title, "no address of a machine is public"),
-            PlannedResource("service account", names.service_account, "as whom the machines work"),
+            PlannedResource("network", names.title, "machines have no public addresses"),
+            PlannedResource("service account", names.service_account, "identity of the machines"),
         ]
         if spec.email:
-            lasting.append(PlannedResource("budget", names.title, f"tells {spec.email} at 50, 90 and 100 %"))
+            lasting.append(PlannedResource("budget", names.title, f"mails {spec.email} at 50, 90 and 100 %"))
         if spec.engine == "batch":
             return lasting
         ends = f"ends after {spec.idle_minutes} idle minutes, and after {spec.max_hours} hours"
         return [*lasting, PlannedResource("Dataproc cluster", names.title, ends)]
 
     def check(self, spec: DeploymentSpec) -> None:
-        """Look for Terraform and credentials, for limits of Dataproc, for a cluster that batches would hide."""
+        """Check Terraform, credentials, the limits of Dataproc, and that no cluster runs beside batches."""
         _check_tools(spec)
-        if spec.engine == "dataproc" and spec.idle_minutes < _LEAST_IDLE_MINUTES:
-            raise SettingsError("idle_minutes", spec.idle_minutes, f"{_LEAST_IDLE_MINUTES} at least on Dataproc")
+        if spec.engine == "dataproc" and spec.idle_minutes < _MIN_IDLE_MINUTES:
+            raise SettingsError("idle_minutes", spec.idle_minutes, f"at least {_MIN_IDLE_MINUTES} on Dataproc")
         if spec.engine == "batch":
             clients, names = _open(spec)
             from verger.cloud.gcp import machines
@@ -68,7 +68,7 @@ class Gcp:
                 machines.check_no_cluster(clients, names)
 
     def up(self, spec: DeploymentSpec, package: Path, say: Say) -> None:
-        """Apply infra/gcp, upload the package, start the cluster where none runs."""
+        """Apply infra/gcp, upload the package, and start the cluster if none runs."""
         self.check(spec)
         check_package(package, target_of(spec))
         clients, names = _open(spec)
@@ -91,7 +91,7 @@ class Gcp:
             return machines.submit(clients, spec, names, job)
 
     def status(self, spec: DeploymentSpec) -> DeploymentStatus:
-        """Return the cluster's state, and its jobs or the batches."""
+        """Return the cluster's state and its jobs, or the batches."""
         clients, names = _open(spec)
         from verger.cloud.gcp import machines
 
@@ -99,7 +99,7 @@ class Gcp:
             return replace(machines.status(clients, spec, names), data_uri=f"gs://{names.bucket}")
 
     def logs(self, spec: DeploymentSpec, job_id: str) -> Iterator[str]:
-        """Yield what the driver has written, which Dataproc copies to the bucket as it comes."""
+        """Yield the lines of the driver, which Dataproc copies to the bucket while it runs."""
         clients, names = _open(spec)
         from verger.cloud.gcp import machines
 
@@ -124,16 +124,16 @@ class Gcp:
             machines.end(clients, names, say)
         if terraform_of(spec).has_state:
             if keep_data:
-                prepare(spec, engine=NOTHING).apply(say)
+                prepare(spec, engine=DATA_ONLY).apply(say)
             else:
-                # Only what is applied counts for `destroy`: that the bucket goes with what is in it.
-                prepare(spec, engine=NOTHING, force_destroy=True).apply(say)
+                # force_destroy, which empties the bucket, counts only once it has been applied.
+                prepare(spec, engine=DATA_ONLY, force_destroy=True).apply(say)
                 terraform_of(spec).destroy(say)
         with translated_errors():
             return machines.leftovers(clients, names, keep_data=keep_data)
 
     def guard(self, spec: DeploymentSpec) -> list[GuardFinding]:
-        """Ask Google how bucket and cluster are set."""
+        """Check the settings of bucket and cluster, as Google reports them."""
         clients, names = _open(spec)
         from verger.cloud.gcp import machines
 
@@ -150,6 +150,6 @@ def _check_tools(spec: DeploymentSpec) -> None:
 
 
 def _open(spec: DeploymentSpec) -> tuple[Clients, Names]:
-    """Return how to ask, and what all is called. It comes before what needs the extra, whose lack it tells."""
+    """Return clients and names. Call it before importing `machines` or `upload`: it reports a missing extra."""
     names = Names.of(spec)
     return open_clients(names.project, names.region), names

@@ -1,7 +1,7 @@
-"""Google's clients, and what Google says when it refuses, in words.
+"""Google's clients, and translation of their errors into verger's.
 
-They are found as gcloud finds them: who asks by application default credentials, and other endpoints (a private
-one, an emulator) by its own CLOUDSDK_API_ENDPOINT_OVERRIDES_DATAPROC and _COMPUTE, and by STORAGE_EMULATOR_HOST.
+Credentials and endpoints are found as gcloud finds them: application default credentials, and for other endpoints
+(a private one, an emulator) CLOUDSDK_API_ENDPOINT_OVERRIDES_DATAPROC and _COMPUTE, and STORAGE_EMULATOR_HOST.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from google.cloud.dataproc_v1 import BatchControllerClient, ClusterControllerClient, JobControllerClient
     from google.cloud.storage import Client as StorageClient
 
-_MISSING = "Google's cloud needs its clients: pip install 'verger[gcp]'"
+_MISSING = "Google Cloud needs its clients: pip install 'verger[gcp]'"
 NO_CREDENTIALS = (
-    "there are no credentials for Google's cloud: `gcloud auth application-default login` (or "
-    "GOOGLE_APPLICATION_CREDENTIALS), then try again"
+    "there are no credentials for Google Cloud: run `gcloud auth application-default login`, or set "
+    "GOOGLE_APPLICATION_CREDENTIALS; then try again"
 )
-_TOLD_AT_MOST = 600
+_MAX_MESSAGE_CHARS = 600
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
 @dataclass(frozen=True)
 class Clients:
-    """What asks Dataproc, Cloud Storage and Compute Engine for one project and region."""
+    """Clients of Dataproc, Cloud Storage and Compute Engine for one project and region."""
 
     project: str
     region: str
@@ -37,34 +37,34 @@ class Clients:
 
     @property
     def clusters(self) -> ClusterControllerClient:
-        """For clusters of machines."""
+        """Client for clusters."""
         from google.cloud.dataproc_v1 import ClusterControllerClient
 
         return ClusterControllerClient(**self._dataproc())
 
     @property
     def jobs(self) -> JobControllerClient:
-        """For jobs on clusters."""
+        """Client for jobs on clusters."""
         from google.cloud.dataproc_v1 import JobControllerClient
 
         return JobControllerClient(**self._dataproc())
 
     @property
     def batches(self) -> BatchControllerClient:
-        """For jobs that bring their machines."""
+        """Client for batches: jobs with machines of their own."""
         from google.cloud.dataproc_v1 import BatchControllerClient
 
         return BatchControllerClient(**self._dataproc())
 
     @property
     def storage(self) -> StorageClient:
-        """For buckets and what lies in them."""
+        """Client for buckets and objects."""
         from google.cloud.storage import Client
 
         return Client(project=self.project, credentials=self.credentials)
 
     def compute(self, path: str, **query: str) -> dict[str, Any]:
-        """Return an answer of Compute Engine, for which there is no need of one more library."""
+        """Return the answer of Compute Engine to one GET request, without its client library."""
         from google.auth.transport.requests import AuthorizedSession
 
         endpoint = _endpoint("compute") or "https://compute.googleapis.com"
@@ -72,11 +72,11 @@ class Clients:
             answer = session.get(f"{endpoint}/compute/v1/projects/{self.project}/{path}", params=query, timeout=60)
         if not answer.ok:
             raise CloudError(f"Google does not list {path}: {answer.status_code} {answer.reason}")
-        told: dict[str, Any] = answer.json()
-        return told
+        content: dict[str, Any] = answer.json()
+        return content
 
     def _dataproc(self) -> dict[str, Any]:
-        # By HTTP and JSON: as typed as gRPC, and a proxy lets it through.
+        # HTTP and JSON instead of gRPC: proxies let it through.
         endpoint = _endpoint("dataproc") or f"{self.region}-dataproc.googleapis.com"
         return {
             "credentials": self.credentials,
@@ -86,7 +86,7 @@ class Clients:
 
 
 def open_clients(project: str, region: str) -> Clients:
-    """Return the clients. Raises SetupError where the extra or credentials lack."""
+    """Return the clients. Raises SetupError if the extra or credentials are missing."""
     try:
         import google.auth
         import google.cloud.dataproc_v1
@@ -106,30 +106,30 @@ def open_clients(project: str, region: str) -> Clients:
 
 @contextlib.contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turn Google's exceptions into SetupError (credentials) and CloudError (all else)."""
+    """Translate Google's exceptions: SetupError for credentials, CloudError for all others."""
     try:
         from google.api_core.exceptions import GoogleAPIError
         from google.auth.exceptions import GoogleAuthError
-        from requests.exceptions import ConnectionError as Unreached
+        from requests.exceptions import ConnectionError as RequestsConnectionError
     except ImportError as error:
         raise SetupError(_MISSING) from error
     try:
         yield
     except GoogleAuthError as error:
-        raise SetupError(f"{NO_CREDENTIALS} ({_in_a_line(error)})") from error
-    except Unreached as error:
-        raise CloudError(f"Google's cloud cannot be reached: {_in_a_line(error)}") from error
+        raise SetupError(f"{NO_CREDENTIALS} ({_one_line(error)})") from error
+    except RequestsConnectionError as error:
+        raise CloudError(f"Google Cloud cannot be reached: {_one_line(error)}") from error
     except TimeoutError as error:
-        raise CloudError(f"Google's cloud takes too long: {_in_a_line(error)}") from error
+        raise CloudError(f"Google Cloud takes too long: {_one_line(error)}") from error
     except GoogleAPIError as error:
-        raise CloudError(f"Google refuses: {_in_a_line(error)}") from error
+        raise CloudError(f"Google refuses: {_one_line(error)}") from error
 
 
-def _in_a_line(error: Exception) -> str:
-    """Return all that Google says: of several errors the first line tells only that there are several."""
-    return " ".join(str(error).split())[:_TOLD_AT_MOST] or type(error).__name__
+def _one_line(error: Exception) -> str:
+    """Return the whole message in one line: the first line of several errors says only that there are several."""
+    return " ".join(str(error).split())[:_MAX_MESSAGE_CHARS] or type(error).__name__
 
 
 def _endpoint(service: str) -> str | None:
-    named = os.environ.get(f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{service.upper()}")
-    return named.rstrip("/") if named else None
+    endpoint = os.environ.get(f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{service.upper()}")
+    return endpoint.rstrip("/") if endpoint else None

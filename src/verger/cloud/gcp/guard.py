@@ -1,4 +1,4 @@
-"""Whether what exists on Google's cloud is as verger would make it."""
+"""Checks of a deployment that exists on Google Cloud."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _PREVENTED = "enforced"
 def findings(
     spec: DeploymentSpec, names: Names, bucket: Bucket | None, cluster: Cluster | None
 ) -> list[GuardFinding]:
-    """Compare what was found with what is asked for; no cluster is no fault: an idle one has ended."""
+    """Compare bucket and cluster with the spec; a missing cluster is correct, as idle clusters end."""
     if bucket is None:
         return [
             GuardFinding(
-                "bucket", False, f"{names.bucket} is not there: verger cloud up --name {spec.name} makes it"
+                "bucket", False, f"{names.bucket} does not exist: verger cloud up --name {spec.name} makes it"
             )
         ]
-    return [*_of_bucket(spec, names, bucket), *(_of_cluster(spec, names, cluster) if cluster else [])]
+    return [*_check_bucket(spec, names, bucket), *(_check_cluster(spec, names, cluster) if cluster else [])]
 
 
-def _of_bucket(spec: DeploymentSpec, names: Names, bucket: Bucket) -> list[GuardFinding]:
+def _check_bucket(spec: DeploymentSpec, names: Names, bucket: Bucket) -> list[GuardFinding]:
     region = str(bucket.location).lower()
     city = EU_REGIONS["gcp"].get(region)
     access = bucket.iam_configuration
@@ -41,46 +41,46 @@ def _of_bucket(spec: DeploymentSpec, names: Names, bucket: Bucket) -> list[Guard
         ),
         GuardFinding("no public access", is_prevented, str(access.public_access_prevention)),
         GuardFinding(
-            "no lists of rights on objects", is_uniform, "uniform access" if is_uniform else "set for each"
+            "uniform bucket-level access", is_uniform, "on" if is_uniform else "off: objects have access lists"
         ),
         GuardFinding("encryption", True, bucket.default_kms_key_name or "Google's own key"),
         GuardFinding(
             "versions are kept", bool(bucket.versioning_enabled), "on" if bucket.versioning_enabled else "off"
         ),
-        GuardFinding("old objects grow cold or go", bool(rules), f"{len(rules)} rules"),
-        _marked("labels of the bucket", names, bucket.labels),
+        GuardFinding("lifecycle rules", bool(rules), f"{len(rules)} rules"),
+        _check_labels("labels of the bucket", names, bucket.labels),
     ]
 
 
-def _of_cluster(spec: DeploymentSpec, names: Names, cluster: Cluster) -> list[GuardFinding]:
+def _check_cluster(spec: DeploymentSpec, names: Names, cluster: Cluster) -> list[GuardFinding]:
     config = cluster.config
     idle = _minutes(config.lifecycle_config.idle_delete_ttl)
     oldest = _minutes(config.lifecycle_config.auto_delete_ttl)
     machines = config.gce_cluster_config
     is_shielded = machines.shielded_instance_config.enable_secure_boot
     return [
-        GuardFinding("idle machines end", 0 < idle <= spec.idle_minutes, f"after {idle:g} minutes"),
-        GuardFinding("old machines end", 0 < oldest <= spec.max_hours * 60, f"after {oldest / 60:g} hours"),
+        GuardFinding("idle clusters end", 0 < idle <= spec.idle_minutes, f"after {idle:g} minutes"),
+        GuardFinding("old clusters end", 0 < oldest <= spec.max_hours * 60, f"after {oldest / 60:g} hours"),
         GuardFinding(
             "no public addresses", machines.internal_ip_only, "internal" if machines.internal_ip_only else "public"
         ),
         GuardFinding("shielded machines", is_shielded, "secure boot" if is_shielded else "no secure boot"),
         GuardFinding(
-            "a service account of its own",
+            "own service account",
             machines.service_account == names.service_account,
-            machines.service_account or "the project's default one, which may do nearly everything",
+            machines.service_account or "the project's default one, which has nearly all rights",
         ),
-        _marked("labels of the cluster", names, cluster.labels),
+        _check_labels("labels of the cluster", names, cluster.labels),
     ]
 
 
-def _minutes(told: object) -> float:
-    """Return a duration as the client's types give it: a timedelta, or None where it is not set."""
-    seconds = told.total_seconds() if hasattr(told, "total_seconds") else 0.0
+def _minutes(duration: object) -> float:
+    """Return the minutes of a timedelta; 0 for None, which the client returns for a setting without a value."""
+    seconds = duration.total_seconds() if hasattr(duration, "total_seconds") else 0.0
     return float(seconds) / 60
 
 
-def _marked(check: str, names: Names, found: object) -> GuardFinding:
-    told = dict(found)  # type: ignore[call-overload]
-    missing = [f"{key}={value}" for key, value in names.labels.items() if told.get(key) != value]
+def _check_labels(check: str, names: Names, mapping: object) -> GuardFinding:
+    labels = dict(mapping)  # type: ignore[call-overload]
+    missing = [f"{key}={value}" for key, value in names.labels.items() if labels.get(key) != value]
     return GuardFinding(check, not missing, "missing: " + ", ".join(missing) if missing else "project, deployment")

@@ -1,4 +1,4 @@
-"""The machines of a deployment: a cluster that Google ends, jobs on it, and batches that bring their own."""
+"""Clusters, jobs and batches of a deployment: start, submit, status, logs and end."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from verger.errors import CloudError
 from verger.storage.objects import object_path
 
 _START_S = 1800
-_STOP_S, _LOOK_S = 300, 5  # how long a batch may take to stop, and how often it is looked at
-# Google's page of bucket locations: member states alone; EUR4 is Finland and the Netherlands. EUR5, EUR7 and EUR8
-# have a part in London or Zurich.
+_STOP_S, _POLL_S = 300, 5  # how long a batch may take to stop, and how often its state is read
+# From Google's page of bucket locations: multi-regions within the EU; EUR4 is Finland and the Netherlands. EUR5,
+# EUR7 and EUR8 have a part in London or Zurich.
 _EU_MULTI_REGIONS = ("EU", "EUR4")
-_SHOWN = 25
+_MAX_JOBS_SHOWN = 25
 
 _CLUSTER = dataproc.ClusterStatus.State
 _JOB = dataproc.JobStatus.State
@@ -51,46 +51,46 @@ _BATCH_STATES = {
     _BATCH.RUNNING: "running",
     _BATCH.SUCCEEDED: "done",
     _BATCH.FAILED: "failed",
-    _BATCH.CANCELLING: "running",  # its machines are there, and cost
+    _BATCH.CANCELLING: "running",  # its machines still exist and cost money
     _BATCH.CANCELLED: "stopped",
 }
 
 
 def start(clients: Clients, spec: DeploymentSpec, names: Names, say: Say) -> None:
-    """Make the cluster and wait until it runs; one that is there stays as it is, unless it failed."""
-    there = find(clients, names)
-    if there is not None and there.status.state == _CLUSTER.ERROR:
+    """Make the cluster and wait until it runs; an existing one is kept unchanged, unless it has failed."""
+    existing = find(clients, names)
+    if existing is not None and existing.status.state == _CLUSTER.ERROR:
         _wait(clients.clusters.delete_cluster(request=_cluster(names)))
-        say(f"removed cluster {names.title}, which had failed: {there.status.detail}")
-    elif there is not None:
-        say(f"cluster {names.title} is {there.status.state.name}: it stays as it is")
+        say(f"removed cluster {names.title}, which had failed: {existing.status.detail}")
+    elif existing is not None:
+        say(f"cluster {names.title} is {existing.status.state.name}: it is kept unchanged")
         return
-    say(f"cluster {names.title} starts: some three minutes")
-    asked = {"project_id": names.project, "region": names.region, "cluster": requests.cluster(spec, names)}
-    starting = clients.clusters.create_cluster(request=asked)
+    say(f"starting cluster {names.title}: about three minutes")
+    request = {"project_id": names.project, "region": names.region, "cluster": requests.cluster(spec, names)}
+    starting = clients.clusters.create_cluster(request=request)
     try:
         _wait(starting)
     except (GoogleAPIError, TimeoutError):
         say(
-            f"cluster {names.title} did not start. It may be there, and cost: `verger cloud down --name "
-            f"{spec.name}` removes it, `verger cloud up --name {spec.name}` tries anew"
+            f"cluster {names.title} did not start. It may exist and cost money: `verger cloud down --name "
+            f"{spec.name}` removes it, `verger cloud up --name {spec.name}` tries again"
         )
         raise
     say(f"cluster {names.title} runs")
 
 
 def check_no_cluster(clients: Clients, names: Names) -> None:
-    """Raise CloudError where there is a cluster: a deployment of batches would no longer show it."""
-    there = find(clients, names)
-    if there is not None and there.status.state != _CLUSTER.DELETING:
+    """Raise CloudError if there is a cluster: with the engine batch, `status` would no longer show it."""
+    existing = find(clients, names)
+    if existing is not None and existing.status.state != _CLUSTER.DELETING:
         raise CloudError(
-            f"the cluster {names.title} is {there.status.state.name}, and would go on costing unseen: wait until "
-            "Google ends it as idle, or end it by `verger cloud down --keep-data`; then --engine batch"
+            f"the cluster {names.title} is {existing.status.state.name}, and `status` would no longer show it: "
+            "wait until Google ends it as idle, or end it with `verger cloud down --keep-data`; then --engine batch"
         )
 
 
 def find(clients: Clients, names: Names) -> dataproc.Cluster | None:
-    """Return the cluster; None where there is none."""
+    """Return the cluster, or None."""
     try:
         return clients.clusters.get_cluster(request=_cluster(names))
     except NotFound:
@@ -100,15 +100,14 @@ def find(clients: Clients, names: Names) -> dataproc.Cluster | None:
 def submit(clients: Clients, spec: DeploymentSpec, names: Names, job: JobSpec) -> str:
     """Start a job, or a batch; return its id."""
     if spec.engine == "batch":
-        asked = {"parent": names.location, "batch": requests.batch(spec, names, job)}
-        operation = clients.batches.create_batch(request=asked)
+        request = {"parent": names.location, "batch": requests.batch(spec, names, job)}
+        operation = clients.batches.create_batch(request=request)
         return str(operation.metadata.batch).rpartition("/")[2]
-    there = find(clients, names)
-    if there is None or there.status.state != _CLUSTER.RUNNING:
-        told = there.status.state.name if there else "not there: Google ends it when it is idle"
+    cluster = find(clients, names)
+    if cluster is None or cluster.status.state != _CLUSTER.RUNNING:
+        state = f"is {cluster.status.state.name}" if cluster else "does not exist: Google ends it when it is idle"
         raise CloudError(
-            f"the cluster {names.title} is {told}; `verger cloud up --name {spec.name}` starts it, with "
-            "the same bucket"
+            f"the cluster {names.title} {state}; `verger cloud up --name {spec.name}` starts one with this bucket"
         )
     started = clients.jobs.submit_job(
         request={"project_id": names.project, "region": names.region, "job": requests.job(names, job)}
@@ -117,74 +116,79 @@ def submit(clients: Clients, spec: DeploymentSpec, names: Names, job: JobSpec) -
 
 
 def check_buckets(clients: Clients, names: Names, job: JobSpec) -> None:
-    """Raise CloudError where a bucket that is not the deployment's own lies outside the EU."""
+    """Raise CloudError if the source or result is in another bucket, and that bucket is outside the EU."""
     for uri in (job.src, job.out):
         bucket = uri.removeprefix("gs://").partition("/")[0]
         if bucket != names.bucket:
-            place = str(clients.storage.get_bucket(bucket).location)
-            if place.upper() not in _EU_MULTI_REGIONS and place.lower() not in EU_REGIONS["gcp"]:
-                raise CloudError(f"the bucket {bucket} lies in {place}, which is not in the European Union alone")
+            location = str(clients.storage.get_bucket(bucket).location)
+            if location.upper() not in _EU_MULTI_REGIONS and location.lower() not in EU_REGIONS["gcp"]:
+                raise CloudError(
+                    f"the bucket {bucket} is in {location}, which is not, or not only, in the European Union"
+                )
 
 
 def status(clients: Clients, spec: DeploymentSpec, names: Names) -> DeploymentStatus:
-    """Return what runs: a cluster costs while it is there, a batch until it is over."""
+    """Return the state and the jobs: a cluster costs money while it exists, a batch until it ends."""
     if spec.engine == "batch":
         batches = tuple(map(_batch_status, _batches(clients, names)))
         is_busy = any(batch.state in ACTIVE_STATES for batch in batches)
+        state = "batches run" if is_busy else "ready: each job starts its own machines"
+        return DeploymentStatus(state, is_busy, batches[:_MAX_JOBS_SHOWN])
+    cluster = find(clients, names)
+    jobs = tuple(map(_job_status, _jobs(clients, names)))[:_MAX_JOBS_SHOWN]
+    if cluster is None:
         return DeploymentStatus(
-            "batches run" if is_busy else "ready: machines come with a job", is_busy, batches[:_SHOWN]
+            "there is no cluster: it ended as idle, or was never started", is_billable=False, jobs=jobs
         )
-    there = find(clients, names)
-    jobs = tuple(map(_job_status, _jobs(clients, names)))[:_SHOWN]
-    if there is None:
-        return DeploymentStatus("there is no cluster: it was idle, or is not up", is_billable=False, jobs=jobs)
-    why = f": {there.status.detail}" if there.status.detail else ""
-    return DeploymentStatus(f"cluster {names.title} is {there.status.state.name}{why}", is_billable=True, jobs=jobs)
+    reason = f": {cluster.status.detail}" if cluster.status.detail else ""
+    return DeploymentStatus(
+        f"cluster {names.title} is {cluster.status.state.name}{reason}", is_billable=True, jobs=jobs
+    )
 
 
 def output_of(clients: Clients, spec: DeploymentSpec, names: Names, job_id: str) -> str:
-    """Return what the names of a driver's output begin with; raises CloudError where there is none yet."""
+    """Return the URI that the objects of a driver's output begin with; raises CloudError if there is none yet."""
     if spec.engine == "batch":
         batch = clients.batches.get_batch(request={"name": f"{names.location}/batches/{job_id}"})
         uri = batch.runtime_info.output_uri
     else:
-        asked = {"project_id": names.project, "region": names.region, "job_id": job_id}
-        uri = clients.jobs.get_job(request=asked).driver_output_resource_uri
+        request = {"project_id": names.project, "region": names.region, "job_id": job_id}
+        uri = clients.jobs.get_job(request=request).driver_output_resource_uri
     if not uri:
-        raise CloudError(f"job {job_id} has written nothing yet; `verger cloud status` says what it does")
+        raise CloudError(f"job {job_id} has written nothing yet; `verger cloud status` shows its state")
     return uri
 
 
 def read_output(clients: Clients, uri: str) -> Iterator[str]:
-    """Yield a driver's output, part by part: driveroutput.000000000 and on."""
-    place = object_path(uri)
-    assert place is not None
-    bucket = place.root.removeprefix("gs://")
-    for blob in clients.storage.list_blobs(bucket, prefix=place.key):
+    """Yield a driver's output, part by part: driveroutput.000000000 and so on."""
+    output = object_path(uri)
+    assert output is not None
+    bucket = output.root.removeprefix("gs://")
+    for blob in clients.storage.list_blobs(bucket, prefix=output.key):
         yield blob.download_as_bytes().decode(errors="replace")
 
 
 def end(clients: Clients, names: Names, say: Say) -> None:
-    """End the cluster, with the jobs on it, and the batches that run; their network can go when they have."""
-    batches = [batch for batch in _batches(clients, names) if _is_on(batch)]
+    """End the cluster with its jobs, and the running batches; only then can their network be removed."""
+    batches = [batch for batch in _batches(clients, names) if _is_active(batch)]
     for batch in batches:
         if batch.state != _BATCH.CANCELLING:
             clients.batches.cancel_operation({"name": batch.operation})
     _await_end(clients, batches, say)
-    there = find(clients, names)
-    if there is not None and there.status.state != _CLUSTER.DELETING:
+    cluster = find(clients, names)
+    if cluster is not None and cluster.status.state != _CLUSTER.DELETING:
         _wait(clients.clusters.delete_cluster(request=_cluster(names)))
         say(f"removed cluster {names.title}")
 
 
 def leftovers(clients: Clients, names: Names, *, keep_data: bool) -> list[Leftover]:
-    """Return what Google still lists of the deployment and would bill, down to machines and disks."""
-    asked = {"project_id": names.project, "region": names.region, "filter": _filter(names)}
-    left = [Leftover("cluster", found.cluster_name) for found in clients.clusters.list_clusters(request=asked)]
-    left += [Leftover("batch", found.name) for found in _batches(clients, names) if _is_on(found)]
-    marked = f"labels.goog-dataproc-cluster-name={names.title}"  # Dataproc's own mark on machines and disks
+    """Return the deployment's resources that Google still lists and bills, down to machines and disks."""
+    request = {"project_id": names.project, "region": names.region, "filter": _filter(names)}
+    left = [Leftover("cluster", each.cluster_name) for each in clients.clusters.list_clusters(request=request)]
+    left += [Leftover("batch", batch.name) for batch in _batches(clients, names) if _is_active(batch)]
+    label = f"labels.goog-dataproc-cluster-name={names.title}"  # Dataproc puts it on machines and disks
     for kind in ("instances", "disks"):
-        zones = clients.compute(f"aggregated/{kind}", filter=marked).get("items", {}).values()
+        zones = clients.compute(f"aggregated/{kind}", filter=label).get("items", {}).values()
         left += [Leftover(kind.removesuffix("s"), thing["name"]) for zone in zones for thing in zone.get(kind, ())]
     if not keep_data and clients.storage.lookup_bucket(names.bucket) is not None:
         left.append(Leftover("bucket", names.bucket))
@@ -192,21 +196,21 @@ def leftovers(clients: Clients, names: Names, *, keep_data: bool) -> list[Leftov
 
 
 def _await_end(clients: Clients, batches: Sequence[dataproc.Batch], say: Say) -> None:
-    """Wait until they are over, or for so long that something must be wrong: `leftovers` tells then."""
+    """Wait until the batches have ended, for at most _STOP_S; later `leftovers` reports those that still run."""
     until = time.monotonic() + _STOP_S
     for batch in batches:
         name = _batch_status(batch).id
-        say(f"batch {name} stops: its machines go within minutes")
-        while _is_on(clients.batches.get_batch(request={"name": batch.name})):
+        say(f"stopping batch {name}: its machines end within minutes")
+        while _is_active(clients.batches.get_batch(request={"name": batch.name})):
             if time.monotonic() > until:
-                say(f"batch {name} still stops, after {_STOP_S // 60} minutes")
+                say(f"batch {name} has not stopped after {_STOP_S // 60} minutes")
                 break
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
         else:
             say(f"stopped batch {name}")
 
 
-def _is_on(batch: dataproc.Batch) -> bool:
+def _is_active(batch: dataproc.Batch) -> bool:
     return _batch_status(batch).state in ACTIVE_STATES
 
 
@@ -223,14 +227,15 @@ def _filter(names: Names) -> str:
 
 
 def _jobs(clients: Clients, names: Names) -> list[dataproc.Job]:
-    asked = {"project_id": names.project, "region": names.region, "filter": _filter(names)}
-    found = clients.jobs.list_jobs(request=asked)
-    return sorted(found, key=lambda job: job.status.state_start_time, reverse=True)
+    request = {"project_id": names.project, "region": names.region, "filter": _filter(names)}
+    return sorted(
+        clients.jobs.list_jobs(request=request), key=lambda job: job.status.state_start_time, reverse=True
+    )
 
 
 def _batches(clients: Clients, names: Names) -> list[dataproc.Batch]:
-    asked = {"parent": names.location, "filter": _filter(names)}
-    return sorted(clients.batches.list_batches(request=asked), key=lambda batch: batch.create_time, reverse=True)
+    request = {"parent": names.location, "filter": _filter(names)}
+    return sorted(clients.batches.list_batches(request=request), key=lambda batch: batch.create_time, reverse=True)
 
 
 def _job_status(job: dataproc.Job) -> JobStatus:
@@ -248,5 +253,5 @@ def _batch_status(batch: dataproc.Batch) -> JobStatus:
 
 
 def _time(moment: object) -> str:
-    """Return a time as people read it; nothing where there is none."""
+    """Return a time as text, to the minute; an empty text for None."""
     return f"{moment:%Y-%m-%d %H:%M}" if moment else ""

@@ -1,4 +1,4 @@
-"""What Dataproc is asked for, in the types of Google's own client: a cluster, a job on it, a batch."""
+"""Requests to Dataproc, in the types of Google's own client: a cluster, a job on it, a batch."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from verger.cloud.deploy.provider import DeploymentSpec, JobSpec, Shape
 from verger.cloud.gcp.names import Names
 from verger.cloud.pricing.bill import SERVERLESS_GB, SERVERLESS_VCPUS
 
-# Dataproc's page of image versions: 2.3 is supported until June 2027; its Spark is 3.5, its Python 3.11.
+# From Dataproc's page of image versions: 2.3 has Spark 3.5 and Python 3.11, and is supported until June 2027.
 IMAGE = "2.3-debian12"
-# The page of serverless runtimes: 3.0 is Spark 4.0, Python 3.12, Java 21.
+# From the page of serverless runtimes: 3.0 has Spark 4.0, Python 3.12 and Java 21.
 RUNTIME = "3.0"
 SITE = "site.tar.gz"  # the package as an archive, for batches
 
 _PYTHON = "/opt/verger/bin/python"
 _DISK_GB = 100
-_BESIDE_HEAP_GB = 6  # for Python, which does the work, of a worker of a batch
+_PYTHON_GB = 6  # memory of a batch's worker beside Java's heap: for Python, which does the work
 _MINUTE_S = 60
 _HOUR_S = 3600
 _INSTALL_S = 600
 
 
 def cluster(spec: DeploymentSpec, names: Names) -> dataproc.Cluster:
-    """Return the cluster: private, marked, and ended by Google when idle or old."""
+    """Return the cluster: private, labelled, and ended by Google when it is idle or old."""
     shape = spec.shape
     config = dataproc.ClusterConfig(
         config_bucket=names.bucket,
@@ -54,19 +54,19 @@ def cluster(spec: DeploymentSpec, names: Names) -> dataproc.Cluster:
     return dataproc.Cluster(project_id=names.project, cluster_name=names.title, labels=names.labels, config=config)
 
 
-def job(names: Names, asked: JobSpec) -> dataproc.Job:
-    """Return the job: main.py of the package on the cluster."""
+def job(names: Names, job_spec: JobSpec) -> dataproc.Job:
+    """Return the job: it runs main.py of the package on the cluster."""
     return dataproc.Job(
         placement=dataproc.JobPlacement(cluster_name=names.title),
-        pyspark_job=dataproc.PySparkJob(main_python_file_uri=f"{names.package}/main.py", args=_words(asked)),
+        pyspark_job=dataproc.PySparkJob(main_python_file_uri=f"{names.package}/main.py", args=_arguments(job_spec)),
         labels=names.labels,
     )
 
 
-def batch(spec: DeploymentSpec, names: Names, asked: JobSpec) -> dataproc.Batch:
-    """Return the batch: it brings its machines, and they go with it.
+def batch(spec: DeploymentSpec, names: Names, job_spec: JobSpec) -> dataproc.Batch:
+    """Return the batch: a job with machines of its own.
 
-    There is no initialization action: verger comes as an archive that Spark unpacks beside every worker.
+    Batches have no initialization action: verger is an archive that Spark unpacks for every worker.
     """
     properties = {
         "spark.executorEnv.PYTHONPATH": "./site",
@@ -76,14 +76,14 @@ def batch(spec: DeploymentSpec, names: Names, asked: JobSpec) -> dataproc.Batch:
     for side in ("driver", "executor"):
         properties |= {
             f"spark.{side}.cores": str(SERVERLESS_VCPUS),
-            f"spark.{side}.memory": f"{SERVERLESS_GB - _BESIDE_HEAP_GB}g",
-            f"spark.{side}.memoryOverhead": f"{_BESIDE_HEAP_GB}g",
+            f"spark.{side}.memory": f"{SERVERLESS_GB - _PYTHON_GB}g",
+            f"spark.{side}.memoryOverhead": f"{_PYTHON_GB}g",
         }
     return dataproc.Batch(
         labels=names.labels,
         pyspark_batch=dataproc.PySparkBatch(
             main_python_file_uri=f"{names.package}/main.py",
-            args=_words(asked),
+            args=_arguments(job_spec),
             archive_uris=[f"{names.package}/{SITE}#site"],
         ),
         runtime_config=dataproc.RuntimeConfig(version=RUNTIME, properties=properties),
@@ -99,8 +99,8 @@ def batch(spec: DeploymentSpec, names: Names, asked: JobSpec) -> dataproc.Batch:
     )
 
 
-def _words(asked: JobSpec) -> list[str]:
-    return [asked.command, asked.src, asked.out, *asked.flags]
+def _arguments(job_spec: JobSpec) -> list[str]:
+    return [job_spec.command, job_spec.src, job_spec.out, *job_spec.flags]
 
 
 def _machines(names: Names) -> dataproc.GceClusterConfig:
@@ -134,7 +134,7 @@ def _group(n_machines: int, machine: str) -> dataproc.InstanceGroupConfig:
 
 
 def _added(shape: Shape) -> dataproc.InstanceGroupConfig:
-    """The workers that autoscaling adds: none at first."""
+    """Return the group of workers that autoscaling adds; it starts with none."""
     kinds = dataproc.InstanceGroupConfig.Preemptibility
     added = _group(0, shape.machine)
     added.preemptibility = kinds(kinds.SPOT if shape.spot else kinds.NON_PREEMPTIBLE)

@@ -1,7 +1,7 @@
-"""What lasts of a deployment on Google's cloud, made by Terraform: bucket, network, service account, budget.
+"""The lasting parts of a deployment on Google Cloud, made by Terraform: bucket, network, service account, budget.
 
-The machines, which cost, come and go by Google's own client (`requests`): Terraform need not be asked when Google
-has ended an idle cluster, and each request is of that client's types, which the tests' stand-in reads.
+Machines are started and ended with Google's own client (`machines`), so that Terraform's state stays correct when
+Google ends an idle cluster.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from verger.cloud.deploy.provider import DeploymentSpec
 from verger.cloud.deploy.terraform import Terraform, infra_folder, terraform_of
 from verger.cloud.gcp.names import Names
 
-NOTHING = "none"  # the engine of a deployment that keeps its data alone
+DATA_ONLY = "none"  # value of infra/gcp's variable `engine` that keeps only the bucket
 
 
 def prepare(spec: DeploymentSpec, *, engine: str | None = None, force_destroy: bool = False) -> Terraform:
-    """Bring the module and the variables into the deployment's folder."""
+    """Copy the module, and write its variables, into the deployment's folder."""
     terraform = terraform_of(spec)
-    told = variables(spec) | {"engine": engine or spec.engine, "force_destroy": force_destroy}
-    terraform.prepare(infra_folder("gcp"), told)
+    changed = {"engine": engine or spec.engine, "force_destroy": force_destroy}
+    terraform.prepare(infra_folder("gcp"), variables(spec) | changed)
     return terraform
 
 
 def variables(spec: DeploymentSpec) -> dict[str, Any]:
-    """Return Terraform's variables. The bucket is not let go with photos in it, but where `down` is told to."""
+    """Return Terraform's variables. Only `down` sets force_destroy, which removes a bucket with photos in it."""
     shape = spec.shape
     return {
         "name": spec.name,

@@ -1,4 +1,4 @@
-"""The package, brought into the deployment's bucket: file by file, and for batches as one archive."""
+"""Upload of the package to the deployment's bucket: file by file, and for batches also as one archive."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
     from google.cloud.storage import Bucket
 
 _TIMEOUT_S = 300
-_EVENTS = "events/.keep"  # Spark refuses an event log in a folder that is not there
+_EVENTS = "events/.keep"  # Spark refuses an event log in a folder that does not exist
 
 
 def put_package(clients: Clients, names: Names, package: Path, say: Say, *, as_archive: bool) -> None:
-    """Upload it in the place of an older one."""
+    """Upload the package, replacing an older one."""
     bucket = clients.storage.bucket(names.bucket)
     bucket.blob(_EVENTS).upload_from_string(b"", timeout=_TIMEOUT_S)
     files = sorted(file for file in package.rglob("*") if file.is_file())
     for file in files:
-        _put(bucket, file.relative_to(package).as_posix(), file)
+        _upload(bucket, file.relative_to(package).as_posix(), file)
     say(f"{len(files)} files of the package in {names.package}")
     if as_archive:
         with tempfile.TemporaryDirectory() as scratch:
             archive = Path(scratch) / SITE
             pack_site(package, archive)
-            _put(bucket, SITE, archive)
+            _upload(bucket, SITE, archive)
         say(f"{names.package}/{SITE}")
 
 
 def pack_site(package: Path, archive: Path) -> None:
-    """Unpack the wheels into one folder, as pip would (a wheel is its site-packages), and make an archive of it."""
+    """Write an archive of the unpacked wheels, which Spark can put on PYTHONPATH."""
     with tempfile.TemporaryDirectory(dir=archive.parent) as scratch:
         for wheel in sorted((package / "wheels").glob("*.whl")):
             with zipfile.ZipFile(wheel) as opened:
@@ -46,5 +46,5 @@ def pack_site(package: Path, archive: Path) -> None:
             packed.add(scratch, arcname=".")
 
 
-def _put(bucket: Bucket, name: str, file: Path) -> None:
+def _upload(bucket: Bucket, name: str, file: Path) -> None:
     bucket.blob(f"packages/{name}").upload_from_filename(str(file), timeout=_TIMEOUT_S)

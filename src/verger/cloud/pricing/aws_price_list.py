@@ -1,6 +1,6 @@
-"""Take prices from AWS's own price list: the regional files of its bulk form, one a service.
+"""Import of prices from AWS's price list: regional files of the bulk API, one per service.
 
-Which attribute says what was read in public code that reads these files, not in a file of Amazon's of today.
+The meaning of the attributes was taken from public code that reads these files, not from a current file of Amazon.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from verger.cloud.pricing.prices import Price, Prices, PriceSource, Region
 from verger.cloud.regions import check_region
 from verger.errors import CloudError, SettingsError
 
-# Of each service: a usage type less the region it begins with, which rate it is, and how many of its units make one
-# of ours.
+# For each service: usage type without its region prefix -> (name of our rate, AWS's units in one of ours).
 _USAGE: dict[str, dict[str, tuple[str, int]]] = {
     "AmazonEC2": {"EBS:VolumeUsage.gp3": ("disk-gb-month", 1)},
     "ElasticMapReduce": {
@@ -44,29 +43,31 @@ _EMR = {"softwareType": "EMR"}
 
 
 def update_prices(prices: Prices, region: str, files: Sequence[Path], today: date) -> Prices:
-    """Return the table with what the files say of a region; raises CloudError where one says nothing of it.
+    """Return the table with the files' prices for a region; raises CloudError if a file has none for it.
 
-    The table was read `today` where they replace all that is in it; else it is as old as what they leave.
+    The table's date becomes `today` only if the files replace all of its prices.
     """
     check_region("aws", region)
-    found: dict[str, dict[str, Price]] = {"machine": {}, "emr": {}, "rate": {}}
+    new: dict[str, dict[str, Price]] = {"machine": {}, "emr": {}, "rate": {}}
     sources: dict[str, PriceSource] = {}
     for path in files:
         offer = _read(path)
         name = f"aws-price-list-{offer['offerCode']}-{region}"
         published = str(offer["publicationDate"])[:10]
-        taken = list(_prices(offer, region, prices))
-        if not taken:
-            known = ", ".join(_USAGE)
-            raise CloudError(f"{path}: {offer['offerCode']} has no price that we use for {region}; we use {known}")
-        for group, what, usd in taken:
-            found[group][what] = Price(usd=usd, source=name)
+        offered = list(_prices(offer, region, prices))
+        if not offered:
+            raise CloudError(
+                f"{path}: {offer['offerCode']} has no price that verger uses for {region}; services used: "
+                f"{', '.join(_USAGE)}"
+            )
+        for group, what, usd in offered:
+            new[group][what] = Price(usd=usd, source=name)
         sources[name] = PriceSource(page=f"AWS's price list, {offer['offerCode']}, of {published}", sure="verified")
     regions = {provider: dict(table) for provider, table in prices.regions.items()}
     before = regions.setdefault("aws", {}).get(region, Region())
-    regions["aws"][region] = Region(**{group: getattr(before, group) | found[group] for group in found})
+    regions["aws"][region] = Region(**{group: getattr(before, group) | new[group] for group in new})
     table = prices.model_copy(update={"sources": prices.sources | sources, "regions": regions})
-    is_all_new = all(price.source in sources for _, _, price in table.every())
+    is_all_new = all(price.source in sources for _, _, price in table.all_prices())
     return table.model_copy(update={"read": today}) if is_all_new else table
 
 
@@ -79,19 +80,20 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _prices(offer: dict[str, Any], region: str, prices: Prices) -> Iterator[tuple[str, str, float]]:
-    """Yield (machine, emr or rate; its name; US dollars) of the machines we know and the rates we use."""
+    """Yield (machine, emr or rate; name; US dollars) for the machines in the table and the rates in RATES."""
     for sku, product in offer["products"].items():
         attributes = product["attributes"]
         if attributes.get("regionCode") != region:
             continue
-        named = _named(offer["offerCode"], product, region, prices)
+        item = _identify(offer["offerCode"], product, region, prices)
         usd = _on_demand_usd(offer["terms"].get("OnDemand", {}).get(sku, {}))
-        if named is not None and usd is not None:
-            group, what, units = named
+        if item is not None and usd is not None:
+            group, what, units = item
             yield group, what, usd * units
 
 
-def _named(code: str, product: dict[str, Any], region: str, prices: Prices) -> tuple[str, str, int] | None:
+def _identify(code: str, product: dict[str, Any], region: str, prices: Prices) -> tuple[str, str, int] | None:
+    """Return a product's group, its name, and the number of AWS's units in one of ours; None if it is not used."""
     attributes = product["attributes"]
     machine = attributes.get("instanceType")
     if machine in prices.machines:
@@ -99,14 +101,14 @@ def _named(code: str, product: dict[str, Any], region: str, prices: Prices) -> t
             return "machine", machine, 1
         if code == "ElasticMapReduce" and attributes.items() >= _EMR.items():
             return "emr", machine, 1
-    # EUW3-TimedStorage-ByteHrs, eu-west-3-KMS-Keys; EUW3-Tables-TimedStorage-ByteHrs is of another product.
+    # EUW3-TimedStorage-ByteHrs, eu-west-3-KMS-Keys; but EUW3-Tables-TimedStorage-ByteHrs is another product.
     usage = re.sub(rf"^(EU[A-Z]?\d*|{region})-", "", str(attributes.get("usagetype", "")))
     rate = _USAGE.get(code, {}).get(usage)
     return ("rate", *rate) if rate else None
 
 
 def _on_demand_usd(offers: dict[str, Any]) -> float | None:
-    """The price of the first unit that is not free; later units may be cheaper."""
+    """Return the price of the first unit that is not free; later units may be cheaper."""
     dimensions = [part for offer in offers.values() for part in offer["priceDimensions"].values()]
     tiers = sorted(dimensions, key=lambda part: float(part.get("beginRange", 0)))
     paid = (float(part["pricePerUnit"].get("USD", 0)) for part in tiers)

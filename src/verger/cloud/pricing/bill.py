@@ -1,4 +1,4 @@
-"""What each engine's machines are billed for: how each of them counts, one function an engine."""
+"""The bill of each engine: which machines, disks and fees it charges for, one function per engine."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from verger.cloud.deploy.provider import DeploymentSpec, Shape
 from verger.cloud.pricing.prices import Machine, Prices, Region, price_of
 
 HOURS_A_MONTH = 730
-MINIMUM_H = 1 / 60  # EMR, EMR Serverless and Dataproc bill by the second, and a minute at least
+MINIMUM_H = 1 / 60  # EMR, EMR Serverless and Dataproc bill by the second, with a minimum of one minute
 
-# Where nothing is said EMR gives a machine 16 GB of disk a vCPU (64 GB for an xlarge, 128 for a 2xlarge:
-# docs.aws.amazon.com/emr, default EBS storage), beside its root (infra/aws/emr.tf). Others: assumed to have 100 GB.
+# By default EMR gives a machine 16 GB of disk per vCPU (64 GB for an xlarge, 128 for a 2xlarge:
+# docs.aws.amazon.com/emr, default EBS storage), and a root disk (infra/aws/emr.tf). Other engines: 100 GB, assumed.
 EMR_DISK_GB_A_VCPU, EMR_ROOT_GB, DISK_GB = 16, 40, 100
 
-# One interface endpoint, to KMS, in one zone: infra/aws/network.tf. It is there until `verger cloud down`, when no
-# machine is, too. The one to S3 is free.
+# One interface endpoint, to KMS, in one zone: infra/aws/network.tf. It exists until `verger cloud down`, also
+# without machines. The endpoint to S3 is free.
 ENDPOINTS = 1
 
-# What infra/aws/serverless.tf allows for and gcp/requests.py asks for a batch, workers and driver alike, whatever
-# machine the shape names. On AWS 20 GB of disk each are free.
+# Size of workers and drivers of the serverless engines (infra/aws/serverless.tf, gcp/requests.py), regardless of
+# the machine in the shape. On AWS 20 GB of disk each are free.
 SERVERLESS_VCPUS, SERVERLESS_GB = 4, 16
 
-# How Google counts a worker of a batch, and the disk for shuffling that it gives one by default.
+# Google's data compute units of a batch's worker, and its default disk for shuffling.
 DCU_A_VCPU, DCU_A_GB, SHUFFLE_GB_A_VCPU = 0.6, 0.1, 100
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the bill, in US dollars."""
+    """One line of a bill, in US dollars."""
 
     what: str
     quantity: float
@@ -38,13 +38,17 @@ class Line:
 
     @property
     def usd(self) -> float:
-        """What it comes to."""
+        """The amount of this line."""
         return self.quantity * self.usd_a_unit
 
 
 @dataclass(frozen=True)
 class BilledHours:
-    """Hours until the first task, of the run, and after it; `spot`: what a spot machine costs of its price."""
+    """Hours that are billed.
+
+    start: until the first task. run: until the result. idle: after the run, until the machines end.
+    spot: price of spot machines as a fraction of the price on demand.
+    """
 
     start: float
     run: float
@@ -53,37 +57,37 @@ class BilledHours:
 
     @property
     def up(self) -> float:
-        """All of them, as they are billed."""
+        """Hours of machines that stay until they have been idle."""
         return max(self.start + self.run + self.idle, MINIMUM_H)
 
     @property
     def working(self) -> float:
-        """Those of machines that end with the job; none where there is no job."""
+        """Hours of machines that end with the job; 0 if there is no job."""
         return max(self.start + self.run, MINIMUM_H) if self.run else 0.0
 
 
-def emr(spec: DeploymentSpec, spent: BilledHours, prices: Prices) -> list[Line]:
-    """EMR on EC2: machines, EMR's part of each, disks, the endpoint."""
+def emr(spec: DeploymentSpec, billed_hours: BilledHours, prices: Prices) -> list[Line]:
+    """EMR on EC2: machines, EMR's fee for each, disks, the endpoint."""
     region = prices.region(spec.provider, spec.region)
-    billed = _machine_hours(spec.shape, spent.up, spent.run)
+    billed = _machine_hours(spec.shape, billed_hours.up, billed_hours.run)
     disk_gb_h = sum(
         billed[name] * (EMR_ROOT_GB + EMR_DISK_GB_A_VCPU * prices.machine(name).vcpus) for name in billed
     )
     return [
-        *_machine_lines(spec.shape, region, spent.up, spent),
+        *_machine_lines(spec.shape, region, billed_hours.up, billed_hours),
         *(
             Line(f"EMR for {name}", billed[name], "hour", price_of(region.emr, name, "EMR on machine"))
             for name in billed
         ),
         _disk_line(disk_gb_h, region),
-        _endpoint_line(spent.up, region),
+        _endpoint_line(billed_hours.up, region),
     ]
 
 
-def serverless(spec: DeploymentSpec, spent: BilledHours, prices: Prices) -> list[Line]:
-    """EMR Serverless: vCPUs and GB of driver and workers, all of one size; the machine tells the processor."""
+def serverless(spec: DeploymentSpec, billed_hours: BilledHours, prices: Prices) -> list[Line]:
+    """EMR Serverless: vCPUs and GB of driver and workers, all of one size; the machine sets the processor."""
     region = prices.region(spec.provider, spec.region)
-    worker_h = _worker_hours(spec.shape, spent)
+    worker_h = _worker_hours(spec.shape, billed_hours)
     arch = prices.machine(spec.shape.machine).arch
 
     def line(what: str, quantity: float, unit: str, rate: str) -> Line:
@@ -92,26 +96,26 @@ def serverless(spec: DeploymentSpec, spent: BilledHours, prices: Prices) -> list
     return [
         line("vCPUs of workers", SERVERLESS_VCPUS * worker_h, "vCPU and hour", "serverless-vcpu"),
         line("memory of workers", SERVERLESS_GB * worker_h, "GB and hour", "serverless-gb"),
-        _endpoint_line(spent.up, region),
+        _endpoint_line(billed_hours.up, region),
     ]
 
 
-def dataproc(spec: DeploymentSpec, spent: BilledHours, prices: Prices) -> list[Line]:
-    """Dataproc on Compute Engine: machines, a fee for each vCPU, disks."""
+def dataproc(spec: DeploymentSpec, billed_hours: BilledHours, prices: Prices) -> list[Line]:
+    """Dataproc on Compute Engine: machines, a fee per vCPU, disks."""
     region = prices.region(spec.provider, spec.region)
-    billed = _machine_hours(spec.shape, spent.up, spent.run)
+    billed = _machine_hours(spec.shape, billed_hours.up, billed_hours.run)
     vcpu_h = sum(billed[name] * prices.machine(name).vcpus for name in billed)
     return [
-        *_machine_lines(spec.shape, region, spent.up, spent),
+        *_machine_lines(spec.shape, region, billed_hours.up, billed_hours),
         Line("Dataproc", vcpu_h, "vCPU and hour", price_of(region.rate, "dataproc-vcpu", "rate")),
         _disk_line(sum(billed.values()) * DISK_GB, region),
     ]
 
 
-def batch(spec: DeploymentSpec, spent: BilledHours, prices: Prices) -> list[Line]:
+def batch(spec: DeploymentSpec, billed_hours: BilledHours, prices: Prices) -> list[Line]:
     """Dataproc Serverless: data compute units of driver and workers, all of one size, and their disks."""
     region = prices.region(spec.provider, spec.region)
-    worker_h = _worker_hours(spec.shape, spent)
+    worker_h = _worker_hours(spec.shape, billed_hours)
     shuffled = worker_h * SERVERLESS_VCPUS * SHUFFLE_GB_A_VCPU / HOURS_A_MONTH
     dcu_h = worker_h * (DCU_A_VCPU * SERVERLESS_VCPUS + DCU_A_GB * SERVERLESS_GB)
     return [
@@ -120,14 +124,14 @@ def batch(spec: DeploymentSpec, spent: BilledHours, prices: Prices) -> list[Line
     ]
 
 
-def databricks_job(spec: DeploymentSpec, spent: BilledHours, prices: Prices) -> list[Line]:
-    """A Databricks job: machines of the cloud below, which end with it, units for each, and disks."""
+def databricks_job(spec: DeploymentSpec, billed_hours: BilledHours, prices: Prices) -> list[Line]:
+    """A Databricks job: machines of the underlying cloud, which end with the job, Databricks units, and disks."""
     _, region = prices.below(spec.provider, spec.region)
     own = prices.region(spec.provider, spec.region)
-    billed = _machine_hours(spec.shape, spent.working, spent.run)
+    billed = _machine_hours(spec.shape, billed_hours.working, billed_hours.run)
     units = sum(billed[name] * _dbu(prices.machine(name)) for name in billed)
     return [
-        *_machine_lines(spec.shape, region, spent.working, spent),
+        *_machine_lines(spec.shape, region, billed_hours.working, billed_hours),
         Line("Databricks", units, "DBU", price_of(own.rate, "dbu", "rate")),
         _disk_line(sum(billed.values()) * DISK_GB, region),
     ]
@@ -142,40 +146,40 @@ BILLS: dict[str, Callable[[DeploymentSpec, BilledHours, Prices], list[Line]]] = 
 }
 
 
-def standing(spec: DeploymentSpec, hours: float, prices: Prices) -> list[Line]:
-    """Return what is paid from `up` to `down`, also while there is no machine: on AWS the endpoint."""
+def standing_lines(spec: DeploymentSpec, hours: float, prices: Prices) -> list[Line]:
+    """Return what is billed from `up` to `down` even without machines: on AWS the endpoint."""
     if spec.provider != "aws":
         return []
     return [_endpoint_line(hours, prices.region(spec.provider, spec.region))]
 
 
 def _machine_hours(shape: Shape, up: float, run: float) -> dict[str, float]:
-    """Hours of each kind of machine: one leads, `workers` are there all the time, others while the job runs."""
+    """Return hours by type of machine: primary and workers for `up` hours, added workers for `run` hours."""
     billed = {shape.primary: up}
     billed[shape.machine] = billed.get(shape.machine, 0.0) + shape.workers * up + _added(shape) * run
     return billed
 
 
-def _machine_lines(shape: Shape, region: Region, up: float, spent: BilledHours) -> list[Line]:
-    share = spent.spot if shape.spot else 1.0
+def _machine_lines(shape: Shape, region: Region, up: float, billed_hours: BilledHours) -> list[Line]:
+    share = billed_hours.spot if shape.spot else 1.0
     usd = price_of(region.machine, shape.machine, "machine")
     primary_usd = price_of(region.machine, shape.primary, "machine")
     kind = "added, spot" if shape.spot else "added"
     return [
         Line(f"primary {shape.primary}", up, "hour", primary_usd),
         Line(f"workers {shape.machine}", shape.workers * up, "hour", usd),
-        Line(f"{kind} {shape.machine}", _added(shape) * spent.run, "hour", usd * share),
+        Line(f"{kind} {shape.machine}", _added(shape) * billed_hours.run, "hour", usd * share),
     ]
 
 
 def cores_a_worker(engine: str, machine: Machine) -> int:
-    """Return how many tasks a worker runs at a time."""
+    """Return the number of tasks that a worker runs at one time."""
     return SERVERLESS_VCPUS if engine in ("serverless", "batch") else machine.vcpus
 
 
-def _worker_hours(shape: Shape, spent: BilledHours) -> float:
-    """Hours of a driver and all workers, that are there only while the job is."""
-    return (1 + shape.peak_workers) * spent.working
+def _worker_hours(shape: Shape, billed_hours: BilledHours) -> float:
+    """Return the hours of the driver and all workers, which exist only during the job."""
+    return (1 + shape.peak_workers) * billed_hours.working
 
 
 def _added(shape: Shape) -> int:

@@ -1,7 +1,7 @@
-"""How many photos a core does in a second: measured once, kept as JSON, and taken for cores elsewhere.
+"""Speed of one core in photos per second: measured once, saved as JSON, and assumed for the cores of a cloud.
 
-`calibrations.json` beside this file holds what this project's own benchmarks say; `verger cost --calibrate SRC`
-measures it on one's own photos (`verger.cli.calibrate`).
+`calibrations.json` beside this file holds the results of this project's benchmarks; `verger cost --calibrate SRC`
+measures the user's own photos (`verger.cli.speed_measurement`).
 """
 
 from __future__ import annotations
@@ -18,16 +18,15 @@ from verger.sources.partitions import BYTES_PER_WEIGHT
 BUNDLED = Path(__file__).with_name("calibrations.json")
 DEFAULT_MODEL = "MobileNetV2"
 
-# As in `PartitionRule`: the bytes that are decoded in the time of one inference of MobileNetV2.
-_MS_A_BYTE = 9.0 / BYTES_PER_WEIGHT
+# As in `PartitionRule`: BYTES_PER_WEIGHT are decoded in the 9 ms of one inference of MobileNetV2.
+_MS_PER_BYTE = 9.0 / BYTES_PER_WEIGHT
 
-
-# Decoding and resizing, of JPEG with 12 megapixels: benchmarks/camera.py.
-_MS_A_MEGAPIXEL = {"exact": 8.6, "scaled": 2.5}
+# Decoding and resizing of JPEG with 12 megapixels, by --decode; measured by benchmarks/camera.py.
+_MS_PER_MEGAPIXEL = {"exact": 8.6, "scaled": 2.5}
 
 
 class Calibration(BaseModel):
-    """Photos a second and core in the featurize stage, and what they were measured with."""
+    """Photos per second and core in the featurize stage, and the conditions of the measurement."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,24 +42,24 @@ class Calibration(BaseModel):
     note: str = ""
 
     def photo_ms(self, mean_bytes: float) -> float:
-        """Return the milliseconds of a core for a photo: larger ones take longer to decode, smaller ones less."""
+        """Return the milliseconds of a core for a photo of this many bytes."""
         measured = 1000 / self.photos_per_core_s
-        # A photo of no bytes would take most of the time still: the network's.
-        return max(measured + (mean_bytes - self.mean_bytes) * _MS_A_BYTE, measured / 2)
+        # However small a photo is, the network takes its time.
+        return max(measured + (mean_bytes - self.mean_bytes) * _MS_PER_BYTE, measured / 2)
 
     def photo_ms_by_pixels(self, megapixels: float, decode: str = "exact") -> float:
         """Return the milliseconds of a core for a photo of this many megapixels, decoded exactly or scaled."""
         measured = 1000 / self.photos_per_core_s
-        more = max(megapixels - self.mean_megapixels, 0.0)
-        return measured + more * _MS_A_MEGAPIXEL[decode]
+        extra_megapixels = max(megapixels - self.mean_megapixels, 0.0)
+        return measured + extra_megapixels * _MS_PER_MEGAPIXEL[decode]
 
 
 def load_calibration(file: Path | None = None, model: str = DEFAULT_MODEL) -> Calibration:
-    """Return the calibration of a file, or the bundled one of a model. Raises SettingsError."""
+    """Return the calibration in a file, or the bundled one of a model. Raises SettingsError."""
     if file is None:
         bundled = json.loads(BUNDLED.read_text())
         if model not in bundled:
-            expected = f"one of {', '.join(bundled)}; any other: --calibrate SRC, or --calibration FILE"
+            expected = f"one of {', '.join(bundled)}; for other models use --calibrate SRC or --calibration FILE"
             raise SettingsError("model", model, expected)
         return Calibration.model_validate(bundled[model])
     try:
@@ -70,9 +69,9 @@ def load_calibration(file: Path | None = None, model: str = DEFAULT_MODEL) -> Ca
         key = ".".join(str(part) for part in first["loc"])
         raise SettingsError(f"{file.name}: {key}", first["input"], first["msg"]) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError("calibration", str(file), f"what --calibrate has written; {error}") from error
+        raise SettingsError("calibration", str(file), f"a file that --calibrate has written; {error}") from error
 
 
 def save_calibration(calibration: Calibration, file: Path) -> None:
-    """Write it where `load_calibration` reads it."""
+    """Write a calibration to a file for `load_calibration`."""
     file.write_text(calibration.model_dump_json(indent=2) + "\n")

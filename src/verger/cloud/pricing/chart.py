@@ -1,69 +1,54 @@
-"""Engines side by side as a picture: an SVG with a bar from the least to the most that each may cost."""
+"""Chart of an engine comparison as an SVG: for each engine a bar from the lowest to the highest cost.
+
+plotly, which draws the report's charts in the browser, needs Chrome to write an SVG file; hence a Jinja template.
+"""
 
 from __future__ import annotations
 
-from html import escape
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
 
 from verger.cloud.pricing.estimate import Estimate
 from verger.cloud.pricing.shapes import shape_text
 
+_TEMPLATE = Path(__file__).with_name("chart.svg.j2")
 _WIDTH, _ROW, _LEFT, _RIGHT, _TOP = 760, 26, 270, 40, 56
 
 
-def chart(estimates: list[Estimate]) -> str:
-    """Return an SVG of estimates of the same photos, in their order."""
+def svg_chart(estimates: list[Estimate]) -> str:
+    """Return an SVG with one bar for each estimate, in their order; all must be of the same photos."""
     photos = estimates[0].photos
-    most = max(estimate.eur.high for estimate in estimates)
-    height = _TOP + _ROW * len(estimates) + 40
-    title = (
-        f"{photos.count:,} photos of {photos.mean_bytes / 1000:,.1f} kB: EUR, at least to at most; likely: the dot"
-    )
-    rows = [_row(estimate, number, most) for number, estimate in enumerate(estimates)]
-    axis = [_mark(eur, most, height) for eur in _ticks(most)]
-    frame = f'xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}"'
-    lines = [
-        f'<svg {frame} font-family="sans-serif" font-size="12">',
-        '<rect width="100%" height="100%" fill="#fff"/>',
-        _text(_WIDTH / 2, 24, title, "middle"),
-        *axis,
-        *rows,
-        "</svg>",
-    ]
-    return "\n".join(lines) + "\n"
+    highest_eur = max(estimate.eur.high for estimate in estimates)
 
+    def x(eur: float) -> float:
+        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * eur / highest_eur
 
-def _row(estimate: Estimate, number: int, most: float) -> str:
-    """A label, a bar and a dot; the hours stand behind them, for who points at it."""
-    made, eur, hours = estimate.deployment, estimate.eur, estimate.hours
-    y = _TOP + _ROW * number + _ROW / 2
-    low, likely, high = (_x(value, most) for value in (eur.low, eur.typical, eur.high))
-    label = f"{made.provider} {made.engine}, {shape_text(made.shape)}"
-    told = (
-        f"{eur.low:.2f} to {eur.high:.2f} EUR, likely {eur.typical:.2f}; {hours.low:.2f} to {hours.high:.2f} hours"
-    )
-    return (
-        f"<g><title>{escape(told)}</title>{_text(_LEFT - 12, y + 4, label, 'end')}"
-        f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{y}" y2="{y}" stroke="#2a9d8f" stroke-width="10" opacity="0.4"/>'
-        f'<circle cx="{likely:.1f}" cy="{y}" r="5" fill="#1d6f66"/></g>'
+    def row(number: int, estimate: Estimate) -> dict[str, object]:
+        spec, eur, hours = estimate.deployment, estimate.eur, estimate.hours
+        cost = f"{eur.low:.2f} to {eur.high:.2f} EUR, likely {eur.typical:.2f}"
+        label = f"{spec.provider} {spec.engine}, {shape_text(spec.shape)}"
+        ends = {"low": x(eur.low), "likely": x(eur.typical), "high": x(eur.high)}
+        tooltip = f"{cost}; {hours.low:.2f} to {hours.high:.2f} hours"
+        return {"tooltip": tooltip, "label": label, "y": _TOP + _ROW * number + _ROW / 2, **ends}
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
+    return environment.from_string(_TEMPLATE.read_text()).render(
+        width=_WIDTH,
+        height=_TOP + _ROW * len(estimates) + 40,
+        left=_LEFT,
+        top=_TOP,
+        title=(
+            f"{photos.count:,} photos of {photos.mean_bytes / 1000:,.1f} kB: cost in EUR, lowest to highest; "
+            "the dot is the likely cost"
+        ),
+        ticks=[{"x": x(eur), "label": f"{eur:g}"} for eur in _ticks(highest_eur)],
+        rows=[row(number, estimate) for number, estimate in enumerate(estimates)],
     )
 
 
-def _mark(eur: float, most: float, height: float) -> str:
-    x = _x(eur, most)
-    line = f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP - 8}" y2="{height - 32}" stroke="#ddd"/>'
-    return line + _text(x, height - 14, f"{eur:g}", "middle")
-
-
-def _ticks(most: float) -> list[float]:
-    """Round numbers from nought, five or so."""
-    power = 10.0 ** (len(f"{most:.0f}") - 1) if most >= 1 else 0.1
-    step = next(power * part for part in (0.1, 0.2, 0.5, 1, 2, 5) if most / (power * part) <= 6)
-    return [round(step * number, 2) for number in range(int(most / step) + 1)]
-
-
-def _x(eur: float, most: float) -> float:
-    return _LEFT + (_WIDTH - _LEFT - _RIGHT) * eur / most
-
-
-def _text(x: float, y: float, words: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="#333">{escape(words)}</text>'
+def _ticks(highest_eur: float) -> list[float]:
+    """Return about five round numbers, beginning at 0."""
+    power = 10.0 ** (len(f"{highest_eur:.0f}") - 1) if highest_eur >= 1 else 0.1
+    step = next(power * part for part in (0.1, 0.2, 0.5, 1, 2, 5) if highest_eur / (power * part) <= 6)
+    return [round(step * number, 2) for number in range(int(highest_eur / step) + 1)]

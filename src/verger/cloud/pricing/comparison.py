@@ -1,4 +1,4 @@
-"""Other engines and machines for the same photos, side by side; and what would fit a budget."""
+"""Comparison of engines and machines for the same photos, and a search for what a budget can pay."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from verger.cloud.pricing.shapes import shape_text
 from verger.cloud.regions import DEFAULT_REGIONS
 from verger.errors import CloudError
 
-# What is compared of each engine, beside the machine that was asked for.
-COMPARED = {
+# Machines of each engine that are compared, in addition to the requested one.
+COMPARED_MACHINES = {
     "emr": ("m5.xlarge",),
     "serverless": ("m5.xlarge",),
     "dataproc": ("e2-standard-4", "n2-standard-4"),
@@ -26,44 +26,44 @@ COMPARED = {
 Estimating = Callable[[DeploymentSpec], Estimate]
 
 
-def compare(asked: DeploymentSpec, prices: Prices, estimating: Estimating) -> list[Estimate]:
-    """Return what the same photos cost on every engine there are prices for, cheapest first."""
-    estimates = [estimating(asked)]
-    for other in alternatives(asked, prices):
+def compare(spec: DeploymentSpec, prices: Prices, estimating: Estimating) -> list[Estimate]:
+    """Return estimates for the same photos on every engine with known prices, cheapest first."""
+    estimates = [estimating(spec)]
+    for other in alternatives(spec, prices):
         try:
             estimates.append(estimating(other))
-        except CloudError:  # a table of one's own may hold one cloud alone
+        except CloudError:  # the user's own table may hold the prices of only one cloud
             continue
     return sorted(estimates, key=lambda estimate: estimate.eur.typical)
 
 
-def alternatives(asked: DeploymentSpec, prices: Prices) -> Iterator[DeploymentSpec]:
-    """Yield deployments with as many vCPUs: every engine, on demand and, where machines linger, mostly spot."""
-    vcpus = asked.shape.peak_workers * cores_a_worker(asked.engine, prices.machine(asked.shape.machine))
+def alternatives(spec: DeploymentSpec, prices: Prices) -> Iterator[DeploymentSpec]:
+    """Yield deployments with the same number of vCPUs: every engine, on demand and where possible mostly spot."""
+    vcpus = spec.shape.peak_workers * cores_a_worker(spec.engine, prices.machine(spec.shape.machine))
     for provider, cloud in PROVIDERS.items():
-        region = asked.region if provider == asked.provider else DEFAULT_REGIONS[provider]
+        region = spec.region if provider == spec.provider else DEFAULT_REGIONS[provider]
         for engine in cloud.engines:
-            for machine in _machines(asked, provider, engine, prices):
+            for machine in _machines(spec, provider, engine, prices):
                 workers = max(1, round(vcpus / cores_a_worker(engine, prices.machine(machine))))
-                for shape in _shapes(machine, workers, engine, spot=asked.shape.spot):
-                    other = replace(asked, provider=provider, region=region, engine=engine, shape=shape)
-                    if other != asked:
+                for shape in _shapes(machine, workers, engine, spot=spec.shape.spot):
+                    other = replace(spec, provider=provider, region=region, engine=engine, shape=shape)
+                    if other != spec:
                         yield other
 
 
 def describe_affordable(max_eur: float, others: list[Estimate], of_count: Callable[[int], Estimate]) -> str:
-    """Say what would cost at most so much: the likely cheapest of others, or so many photos as asked."""
+    """Describe what costs at most `max_eur`: the likely cheapest of the others, or fewer photos."""
     for other in others:
         if other.eur.high <= max_eur:
-            made = other.deployment
-            named = f"{made.provider} {made.engine} {shape_text(made.shape)}"
-            return f"{named} would cost {other.eur.high:,.2f} EUR at most"
-    most = affordable_photos(max_eur, of_count)
-    return f"{most:,} photos would fit" if most else "not even one photo fits: the machines alone cost more"
+            spec = other.deployment
+            engine = f"{spec.provider} {spec.engine} {shape_text(spec.shape)}"
+            return f"{engine} would cost {other.eur.high:,.2f} EUR at most"
+    count = affordable_photos(max_eur, of_count)
+    return f"{count:,} photos would fit" if count else "not even one photo fits: the machines alone cost more"
 
 
 def affordable_photos(max_eur: float, of_count: Callable[[int], Estimate]) -> int:
-    """Return how many photos cost at most so much; 0 where one costs more."""
+    """Return the number of photos, within 1 %, that cost at most `max_eur`; 0 if one photo costs more."""
     fits, fails = 0, MAX_PHOTOS
     while fails - fits > max(1, fits // 100):
         tried = (fits + fails) // 2 if fits else max(1, fails // 10)
@@ -81,7 +81,7 @@ def _shapes(machine: str, workers: int, engine: str, *, spot: bool) -> Iterator[
         yield Shape(least, machine, machine, workers, spot=True)
 
 
-def _machines(asked: DeploymentSpec, provider: str, engine: str, prices: Prices) -> list[str]:
-    """Those of COMPARED that the table knows, and the one asked for where it is of this cloud."""
-    own = (asked.shape.machine,) if provider == asked.provider else ()
-    return [name for name in dict.fromkeys((*own, *COMPARED[engine])) if name in prices.machines]
+def _machines(spec: DeploymentSpec, provider: str, engine: str, prices: Prices) -> list[str]:
+    """Return the machines to compare that are in the table, and the requested one if it is of this cloud."""
+    own = (spec.shape.machine,) if provider == spec.provider else ()
+    return [name for name in dict.fromkeys((*own, *COMPARED_MACHINES[engine])) if name in prices.machines]

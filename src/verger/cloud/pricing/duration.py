@@ -1,7 +1,7 @@
-"""How long a run takes, stage by stage: arithmetic on what was measured on one machine, and assumed of a cluster.
+"""Model of a run's duration, stage by stage, from figures measured on one machine and assumptions on a cluster.
 
-`MEASURED` holds the figures of this project's machine (docs/scaling.md), `ASSUMED` what no machine of ours could
-tell. Photos are split into tasks by `PartitionRule`.
+`MEASURED` holds the figures of this project's machine (docs/scaling.md), `ASSUMED` those that it could not measure.
+The number of tasks is that of `PartitionRule`.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from verger.tasks.reduction_sizes import FAN_IN, rows_per_part, rows_per_sum, tr
 
 @dataclass(frozen=True)
 class Measured:
-    """Of one core of this machine; see docs/scaling.md for the command behind each."""
+    """Figures of one core of this project's machine; docs/scaling.md has the command for each."""
 
-    start_s: float = 7.0  # of Python, JVM, workers and network, to the first task
-    fruitnet_ms: float = 2.7  # of a core for a photo in the featurize stage
+    start_s: float = 7.0  # Python, JVM, workers and network, until the first task
+    fruitnet_ms: float = 2.7  # a core, per photo in the featurize stage
     mobilenet_ms: float = 9.0
-    list_us: float = 11.0  # of the driver for a photo of a store, found and cut
-    dispatch_ms: float = 1.5  # of the driver for a task, in each of three jobs
-    open_ms: float = 0.25  # of the driver for a file of a table on disk
-    moments_us: float = 165.0  # of a core for a vector of 1,280, with Spark and reading it
-    project_us: float = 500.0  # the same, with writing
-    merge_ms: float = 27.0  # one of eight moments: read, added, its share of writing the sum
+    list_us: float = 11.0  # the driver, per photo of a store, to list and partition
+    dispatch_ms: float = 1.5  # the driver, per task, in each of three jobs
+    open_ms: float = 0.25  # the driver, per file of a table on disk
+    moments_us: float = 165.0  # a core, per vector of 1,280, with Spark and reading
+    project_us: float = 500.0  # a core, per vector, with writing
+    merge_ms: float = 27.0  # one of eight moments: read, add, and its share of writing the sum
     fit_s: float = 1.0
-    map_us: float = 4.6  # of the driver for a photo: the report's map and labels
+    map_us: float = 4.6  # the driver, per photo: the report's map and labels
     feature_bytes: int = 5_200
     component_bytes: int = 406
     moments_bytes: int = 13_118_180
@@ -36,7 +36,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Assumed:
-    """Of an object store and a cluster that we did not have."""
+    """Assumptions on an object store and a cluster."""
 
     request_ms: float = 30.0
     list_page_ms: float = 100.0
@@ -44,7 +44,7 @@ class Assumed:
     copies_at_a_time: int = 16
     files_ahead: int = 16
     gets_per_s_and_prefix: int = 5_500  # what Amazon documents
-    n_prefixes: int = 100  # folders of photos, if the store has learnt to part them
+    n_prefixes: int = 100  # folders of photos, if the store scales by folder
     cores_per_executor: int = 8
     network_bytes_per_s: float = 300e6
 
@@ -56,7 +56,7 @@ _N_FEATURES = 1280
 
 @dataclass(frozen=True)
 class Workload:
-    """Photos of 5 kB in an object store, loose or packed, on so many cores."""
+    """Photos in an object store, as single files or packed, and the cores that process them."""
 
     n_photos: int
     n_cores: int
@@ -66,107 +66,108 @@ class Workload:
 
     @property
     def n_tasks(self) -> int:
-        """Into how many tasks the chain cuts the photos."""
-        return min(
-            self.n_photos,
-            PartitionRule().n_partitions(self.n_photos, self.n_photos * self.photo_bytes, self.n_cores),
-        )
+        """Number of tasks of the featurize stage."""
+        n_bytes = self.n_photos * self.photo_bytes
+        return min(self.n_photos, PartitionRule().n_partitions(self.n_photos, n_bytes, self.n_cores))
 
     @property
     def task_s(self) -> float:
-        """How long a task takes a core."""
+        """Seconds of a core for one task."""
         return self.n_photos / self.n_tasks * self.photo_ms / 1000
 
     @property
     def n_projecting(self) -> int:
-        """Tasks that project the vectors: as many files of components."""
+        """Number of tasks that project the vectors; each writes one file of components."""
         return math.ceil(self.n_photos / rows_per_part(self.n_photos))
 
     @property
     def n_sums(self) -> int:
-        """Tasks that sum up moments: as many files of partial sums."""
+        """Number of tasks that sum moments; each writes one file of partial sums."""
         return math.ceil(self.n_photos / rows_per_sum(self.n_photos, _N_FEATURES))
 
     @property
     def gets(self) -> float:
-        """Requests for photos: one each, or a footer and a row group's column chunks for each packed task."""
+        """GET requests for photos: one each, or for packed ones a footer and a row group's columns per task."""
         return 4.0 * self.n_tasks if self.is_packed else self.n_photos
 
     @property
     def all_gets(self) -> float:
-        """Every GET: the photos', and those of the tables, which are read again."""
+        """All GET requests: for the photos and for the tables."""
         return self.gets + self.n_tasks * (2 + 3 * 2 + 1)
 
     @property
     def all_puts(self) -> float:
-        """Every PUT, COPY and LIST: the listing, the partial sums, and two tables, written and then copied."""
+        """All PUT, COPY and LIST requests: listing, partial sums, and two tables, written and then copied."""
         lists = 0 if self.is_packed else self.n_photos / 1000
         return self.n_tasks * (1 + 2) + self.n_sums + 2 * self.n_projecting + lists
 
 
-def stages_s(job: Workload) -> dict[str, float]:
-    """Return the seconds of each stage of `verger run`; only `featurize` and `reduce` use more than the driver."""
+def stages_s(workload: Workload) -> dict[str, float]:
+    """Return the seconds of each stage of `verger run`; only `featurize` and `reduce` use the workers."""
     return {
         "start": MEASURED.start_s,
-        "list": _listing_s(job),
-        "featurize": max(_computing_s(job), _dispatching_s(job, n_jobs=2), _reading_s(job)),
-        "count": _opening_s(job),
-        "reduce": _reducing_s(job),
-        "report": 2 * _opening_s(job) + job.n_photos * MEASURED.map_us / 1e6,
-        "publish": (job.n_tasks + job.n_projecting) * ASSUMED.request_ms / ASSUMED.copies_at_a_time / 1000,
+        "list": _listing_s(workload),
+        "featurize": max(_computing_s(workload), _dispatching_s(workload, n_jobs=2), _reading_s(workload)),
+        "count": _opening_s(workload),
+        "reduce": _reducing_s(workload),
+        "report": 2 * _opening_s(workload) + workload.n_photos * MEASURED.map_us / 1e6,
+        "publish": (workload.n_tasks + workload.n_projecting)
+        * ASSUMED.request_ms
+        / ASSUMED.copies_at_a_time
+        / 1000,
     }
 
 
-def hours(job: Workload) -> float:
-    """Return the whole run's."""
-    return sum(stages_s(job).values()) / 3600
+def hours(workload: Workload) -> float:
+    """Return the hours of the whole run."""
+    return sum(stages_s(workload).values()) / 3600
 
 
-def _listing_s(job: Workload) -> float:
-    if job.is_packed:
+def _listing_s(workload: Workload) -> float:
+    if workload.is_packed:
         return ASSUMED.list_page_ms / 1000
-    pages = job.n_photos / 1000 * ASSUMED.list_page_ms / 1000 / ASSUMED.lists_at_a_time
-    writing = job.n_tasks * ASSUMED.request_ms / 1000
-    return max(pages, job.n_photos * MEASURED.list_us / 1e6) + writing
+    pages = workload.n_photos / 1000 * ASSUMED.list_page_ms / 1000 / ASSUMED.lists_at_a_time
+    writing = workload.n_tasks * ASSUMED.request_ms / 1000
+    return max(pages, workload.n_photos * MEASURED.list_us / 1e6) + writing
 
 
-def _computing_s(job: Workload) -> float:
-    rounds = math.ceil(job.n_tasks / job.n_cores)
-    return rounds * job.task_s + _broadcast_s(job.n_cores)
+def _computing_s(workload: Workload) -> float:
+    rounds = math.ceil(workload.n_tasks / workload.n_cores)
+    return rounds * workload.task_s + _broadcast_s(workload.n_cores)
 
 
 def _broadcast_s(n_cores: int) -> float:
-    """As a torrent: executors pass blocks on to one another, so it takes the depth of a tree, not their number."""
+    """Return the seconds of a broadcast; executors pass blocks on, as in a tree."""
     n_executors = math.ceil(n_cores / ASSUMED.cores_per_executor)
     return math.ceil(math.log2(n_executors + 1)) * MEASURED.network_bytes / ASSUMED.network_bytes_per_s
 
 
-def _dispatching_s(job: Workload, n_jobs: int) -> float:
-    return n_jobs * job.n_tasks * MEASURED.dispatch_ms / 1000
+def _dispatching_s(workload: Workload, n_jobs: int) -> float:
+    return n_jobs * workload.n_tasks * MEASURED.dispatch_ms / 1000
 
 
-def _reading_s(job: Workload) -> float:
-    """The store's own limit on requests."""
-    return job.gets / (ASSUMED.gets_per_s_and_prefix * ASSUMED.n_prefixes)
+def _reading_s(workload: Workload) -> float:
+    """Return the seconds that the store's limit on requests allows at best."""
+    return workload.gets / (ASSUMED.gets_per_s_and_prefix * ASSUMED.n_prefixes)
 
 
-def _opening_s(job: Workload) -> float:
-    """A table's files, footer and column, by the driver, which waits for some at a time."""
-    return job.n_tasks * max(MEASURED.open_ms, 2 * ASSUMED.request_ms / ASSUMED.files_ahead) / 1000
+def _opening_s(workload: Workload) -> float:
+    """Return the seconds for the driver to read footer and one column of a table's files, some at the same time."""
+    return workload.n_tasks * max(MEASURED.open_ms, 2 * ASSUMED.request_ms / ASSUMED.files_ahead) / 1000
 
 
-def _reducing_s(job: Workload) -> float:
+def _reducing_s(workload: Workload) -> float:
     each_us = MEASURED.moments_us + MEASURED.project_us
-    computing = job.n_photos * each_us / 1e6 / min(job.n_cores, job.n_projecting)
-    dispatching = (job.n_projecting + job.n_sums) * MEASURED.dispatch_ms / 1000
-    return _opening_s(job) + max(computing, dispatching) + _merging_s(job) + MEASURED.fit_s
+    computing = workload.n_photos * each_us / 1e6 / min(workload.n_cores, workload.n_projecting)
+    dispatching = (workload.n_projecting + workload.n_sums) * MEASURED.dispatch_ms / 1000
+    return _opening_s(workload) + max(computing, dispatching) + _merging_s(workload) + MEASURED.fit_s
 
 
-def _merging_s(job: Workload) -> float:
-    """At every level each task fetches eight moments and merges them; the driver does as much at the end."""
+def _merging_s(workload: Workload) -> float:
+    """Return the seconds to merge moments: eight per task at every level, and eight on the driver at the end."""
     each_s = FAN_IN * (MEASURED.merge_ms / 1000 + MEASURED.moments_bytes / ASSUMED.network_bytes_per_s)
-    spent_s, n_sums = each_s, job.n_sums
-    for _ in range(tree_depth(job.n_sums)):
+    total_s, n_sums = each_s, workload.n_sums
+    for _ in range(tree_depth(workload.n_sums)):
         n_sums = math.ceil(n_sums / FAN_IN)
-        spent_s += math.ceil(n_sums / job.n_cores) * each_s
-    return spent_s
+        total_s += math.ceil(n_sums / workload.n_cores) * each_s
+    return total_s

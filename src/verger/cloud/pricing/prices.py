@@ -1,6 +1,6 @@
-"""What the clouds ask: a table with its date, and for every price where it is from and how sure that is.
+"""The table of prices: its date, and for every price the source and how reliable it is.
 
-`prices.toml` beside this file is the table that ships; another of the same form, TOML or JSON, takes its place.
+`prices.toml` beside this file is the default table; `--prices FILE` uses another one of this form, TOML or JSON.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ T = TypeVar("T")
 BUNDLED = Path(__file__).with_name("prices.toml")
 STALE_DAYS = 180
 
-# What is asked for beside machines, and the unit of each.
+# Prices other than those of machines, and the unit of each.
 RATES = {
     "serverless-vcpu-x86_64": "vCPU and hour",
     "serverless-gb-x86_64": "GB and hour",
@@ -51,7 +51,7 @@ RATES = {
 
 @dataclass(frozen=True)
 class Range:
-    """What nobody knows exactly: at least, most likely, at most."""
+    """An uncertain quantity: lowest, most likely and highest value."""
 
     low: float
     typical: float
@@ -63,7 +63,7 @@ class _Form(BaseModel):
 
 
 class PriceSource(_Form):
-    """The page a price is from, and how sure it is (see prices.toml)."""
+    """The page of a price, and how reliable it is (see prices.toml)."""
 
     page: str
     sure: Literal["verified", "derived", "recalled"]
@@ -71,14 +71,14 @@ class PriceSource(_Form):
 
 
 class Price(_Form):
-    """US dollars a unit, and the name of the source."""
+    """US dollars per unit, and the name of the source."""
 
     usd: float = Field(ge=0)
     source: str
 
 
 class Machine(_Form):
-    """vcpus: what Spark sees as cores; dbu: Databricks units an hour."""
+    """A type of machine. vcpus: what Spark sees as cores; dbu: Databricks units per hour."""
 
     vcpus: int = Field(gt=0)
     gib: float = Field(gt=0)
@@ -93,7 +93,7 @@ def _check_rates(rates: dict[str, Price]) -> dict[str, Price]:
 
 
 class Region(_Form):
-    """A region's prices: machines an hour on demand, what EMR takes beside each, and rates."""
+    """A region's prices: machines per hour on demand, EMR's fee for each per hour, and other rates."""
 
     machine: dict[str, Price] = {}
     emr: dict[str, Price] = {}
@@ -101,7 +101,7 @@ class Region(_Form):
 
 
 class Prices(_Form):
-    """The table. Its look-ups raise CloudError where there is no price, and name what has one."""
+    """The table of prices. A look-up without a price raises CloudError, which lists what has one."""
 
     read: date
     eur_per_usd: float = Field(gt=0)
@@ -113,62 +113,62 @@ class Prices(_Form):
 
     @model_validator(mode="after")
     def _check_sources(self) -> Prices:
-        for _, _, price in self.every():
+        for _, _, price in self.all_prices():
             if price.source not in self.sources:
                 raise SettingsError("source", price.source, sorted(self.sources))
         return self
 
-    def every(self) -> Iterable[tuple[str, str, Price]]:
-        """Yield (provider and region, what is paid for, price)."""
+    def all_prices(self) -> Iterable[tuple[str, str, Price]]:
+        """Yield (provider and region, name of the item, price)."""
         for provider, regions in self.regions.items():
             for name, region in regions.items():
-                place = f"{provider} {name}"
-                yield from ((place, machine, price) for machine, price in region.machine.items())
-                yield from ((place, f"emr {machine}", price) for machine, price in region.emr.items())
-                yield from ((place, rate, price) for rate, price in region.rate.items())
+                where = f"{provider} {name}"
+                yield from ((where, machine, price) for machine, price in region.machine.items())
+                yield from ((where, f"emr {machine}", price) for machine, price in region.emr.items())
+                yield from ((where, rate, price) for rate, price in region.rate.items())
 
     def machine(self, name: str) -> Machine:
-        """Return what a machine is."""
-        return _found(self.machines, name, "machine")
+        """Return the properties of a machine."""
+        return _look_up(self.machines, name, "machine")
 
     def region(self, provider: str, name: str) -> Region:
-        """Return the prices of a provider in a region, which must be in the EU."""
+        """Return the prices of a provider in a region of the EU."""
         check_region(provider, name)
-        return _found(self.regions.get(provider, {}), name, f"region of {provider}")
+        return _look_up(self.regions.get(provider, {}), name, f"region of {provider}")
 
     def below(self, provider: str, name: str) -> tuple[str, Region]:
-        """Return the cloud that the machines are of, and its prices: Databricks works on another's."""
+        """Return the cloud that owns the machines, and its prices: Databricks runs on another cloud."""
         if provider != "databricks":
             return provider, self.region(provider, name)
         check_region(provider, name)
-        known = {region: cloud for cloud in ("aws", "gcp") for region in self.regions.get(cloud, {})}
-        cloud = _found(known, name, "region of databricks")
+        clouds = {region: cloud for cloud in ("aws", "gcp") for region in self.regions.get(cloud, {})}
+        cloud = _look_up(clouds, name, "region of databricks")
         return cloud, self.regions[cloud][name]
 
     def spot_of(self, cloud: str) -> Range:
-        """Return what a spot machine of a cloud costs of its price on demand."""
-        return _found(self.spot, cloud, "spot machines of")
+        """Return the price of a cloud's spot machines as a fraction of the price on demand."""
+        return _look_up(self.spot, cloud, "spot machines of")
 
     def age_days(self, today: date) -> int:
-        """Return how long ago the oldest of its prices was read."""
+        """Return the age of the oldest price in days."""
         return (today - self.read).days
 
 
 def price_of(prices: dict[str, Price], name: str, what: str) -> float:
-    """Return a price in US dollars, or raise CloudError."""
-    return _found(prices, name, what).usd
+    """Return a price in US dollars; raises CloudError if there is none."""
+    return _look_up(prices, name, what).usd
 
 
-def _found(table: dict[str, T], name: str, what: str) -> T:
+def _look_up(table: dict[str, T], name: str, what: str) -> T:
     if name not in table:
-        known = ", ".join(sorted(table)) or "none"
-        others = "Others: `verger cost --prices FILE`"
-        raise CloudError(f"no price for {what} {name}; there are prices for: {known}. {others}")
+        available = ", ".join(sorted(table)) or "none"
+        hint = "Add more with `verger cost --prices FILE`"
+        raise CloudError(f"no price for {what} {name}; there are prices for: {available}. {hint}")
     return table[name]
 
 
 def load_prices(file: Path | None = None) -> Prices:
-    """Return the table of a TOML or JSON file, the bundled one by default. Raises SettingsError."""
+    """Return the table in a TOML or JSON file, by default the bundled one. Raises SettingsError."""
     path = file or BUNDLED
     try:
         text = path.read_text()

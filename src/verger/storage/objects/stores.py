@@ -117,6 +117,15 @@ def _who(path: str) -> str:
     return f"AWS_PROFILE is {name}" if name else "credentials: environment, AWS profile or instance role"
 
 
+_s3_regions: dict[str, str] = {}
+
+
+def set_s3_region(root: str, region: str) -> None:
+    """Use this region for a bucket (s3a://BUCKET), regardless of the environment and the AWS profile."""
+    _s3_regions[root] = region
+    store_of.cache_clear()
+
+
 @functools.lru_cache(maxsize=32)
 def store_of(root: str) -> ObjectStore:
     """Return the bucket's store, one a process."""
@@ -132,7 +141,7 @@ def store_of(root: str) -> ObjectStore:
     if not root.startswith("s3a:"):
         return from_url(root, retry_config=retries, client_options=client)
     endpoint = s3_endpoint()
-    config: S3Config = {"region": s3_region()}
+    config: S3Config = {"region": _s3_regions.get(root) or s3_region()}
     if endpoint:
         config["endpoint"] = endpoint
         client["allow_http"] = endpoint.startswith("http://")

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Bootstrap action of Amazon EMR: bootstrap.sh URI
-# It puts verger and what it needs into /opt/verger, from the package at s3://... (or in a folder), and reaches
-# nothing but S3. EMR 7.1 and later, and emr-spark-8.0.0, bring Python 3.11; where it lacks after all it comes from
-# Amazon Linux's repository, which lies in the region's S3 and so behind the same gateway endpoint.
+# Installs verger and its dependencies into /opt/verger, from the package at s3://... (or in a folder); it needs no
+# network except S3. EMR 7.1 and later, and emr-spark-8.0.0, have Python 3.11; if it is missing it is installed from
+# Amazon Linux's repository, which is in the region's S3 and therefore behind the same gateway endpoint.
 set -euo pipefail
 umask 022
 
-uri=${1:?usage: bootstrap.sh URI, of the folder that verger cloud package made}
+uri=${1:?usage: bootstrap.sh URI (of the folder that verger cloud package made)}
 venv=${VERGER_VENV:-/opt/verger}
 
 log() { echo "verger: $*"; }

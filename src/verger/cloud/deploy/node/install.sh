@@ -1,30 +1,30 @@
 #!/usr/bin/env bash
-# install.sh PYTHON [VENV]: install the package that this script lies in, without any network.
-# With VENV into a virtual environment of its own; without, into PYTHON itself, where what belongs to the
-# platform's Spark stays as it is. A second time it does nothing.
+# install.sh PYTHON [VENV]: install the package that holds this script, without a network.
+# With VENV it installs into a new virtual environment; without, into PYTHON itself, where packages of the platform's
+# Spark are kept. If VENV has this package already, it does nothing.
 set -euo pipefail
 
 python=$1 venv=${2:-}
-here=$(cd "$(dirname "$0")" && pwd)
+folder=$(cd "$(dirname "$0")" && pwd)
 
 log() { echo "verger: $*"; }
 
-"$python" - "$here/package.json" <<'CHECK'
+"$python" - "$folder/package.json" <<'CHECK'
 import json
 import platform
 import sys
 
 package = json.load(open(sys.argv[1]))
-here = {"python": "%d.%d" % sys.version_info[:2], "arch": platform.machine()}
-for key, found in here.items():
-    if package[key] != found:
-        sys.exit("verger: the package is for %s %s, and this node has %s" % (key, package[key], found))
+node = {"python": "%d.%d" % sys.version_info[:2], "arch": platform.machine()}
+for key, value in node.items():
+    if package[key] != value:
+        sys.exit("verger: the package is for %s %s, and this node has %s" % (key, package[key], value))
 CHECK
 
 kept='numpy|pandas|pyarrow|matplotlib|pip'
 if [ -n "$venv" ]; then
   kept=none
-  if cmp -s "$here/package.json" "$venv/package.json"; then
+  if cmp -s "$folder/package.json" "$venv/package.json"; then
     log "$venv has this package already"
     exit 0
   fi
@@ -33,16 +33,16 @@ if [ -n "$venv" ]; then
   python=$venv/bin/python
 fi
 
-wanted=$(mktemp)
-trap 'rm -f "$wanted"' EXIT
-awk -v kept="^($kept)==" '/^[^ #]/ { is_wanted = $0 !~ kept } is_wanted' "$here/requirements.txt" >"$wanted"
+requirements=$(mktemp)
+trap 'rm -f "$requirements"' EXIT
+awk -v kept="^($kept)==" '/^[^ #]/ { is_new = $0 !~ kept } is_new' "$folder/requirements.txt" >"$requirements"
 
-log "installing $(grep -c '==' "$wanted") packages into $python"
-pips=("$here"/wheels/pip-*.whl) # run from its wheel: the node may have none
+log "installing $(grep -c '==' "$requirements") packages into $python"
+pips=("$folder"/wheels/pip-*.whl) # pip runs from its wheel: the node may have no pip
 "$python" "${pips[0]}/pip" install --quiet --isolated --no-index --no-deps --no-cache-dir --require-hashes \
-  --disable-pip-version-check --root-user-action ignore --find-links "$here/wheels" -r "$wanted"
+  --disable-pip-version-check --root-user-action ignore --find-links "$folder/wheels" -r "$requirements"
 
 if [ -n "$venv" ]; then
-  cp "$here/package.json" "$venv/package.json" # last: what says that all is there
+  cp "$folder/package.json" "$venv/package.json" # written last: it marks a complete installation
 fi
 log "$("$python" -c 'from importlib.metadata import version; print("verger", version("verger"))') in $python"

@@ -1,7 +1,7 @@
-"""What spark-submit runs on a cluster: `spark-submit main.py run SRC OUT ...` is `verger run SRC OUT ...` there.
+"""The program that spark-submit runs on a cluster: `spark-submit main.py run ...` does `verger run ...`.
 
-Spark is as spark-submit and the cluster's spark-defaults.conf say, and verger borrows it. The exit code is verger's
-own, and with it the state of the step or job: 3, say, where too many photos were rejected.
+verger uses the Spark session that spark-submit and the cluster's spark-defaults.conf configure. The exit code is
+verger's own and sets the state of the step or job: for example 3 if too many photos were rejected.
 """
 
 from __future__ import annotations
@@ -13,5 +13,5 @@ with submitted():
     try:
         main()
     except SystemExit as ending:
-        if ending.code:  # a task of Databricks fails by any exit, that of 0 too
+        if ending.code:  # a Databricks task fails on every SystemExit, also with code 0
             raise

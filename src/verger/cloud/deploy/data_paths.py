@@ -1,0 +1,35 @@
+"""Which paths of photos and results a cloud's jobs accept: one rule, with the part of each cloud as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from verger.errors import CloudError
+from verger.storage.objects import object_path
+from verger.storage.uri import scheme_of
+
+
+@dataclass(frozen=True)
+class PathRule:
+    """The paths that the jobs of one deployment can read and write.
+
+    root: URI or folder of the deployment's own storage; relative paths are inside it.
+    prefix: beginning of the absolute paths that are accepted: s3a://, gs:// or /Volumes/.
+    advice: follows the refused path in the error message, and says what to do instead.
+    """
+
+    root: str
+    prefix: str
+    advice: str
+
+    def resolve(self, path: str) -> str:
+        """Return the absolute path, without a slash at its end; s3a:// becomes s3://.
+
+        Raises CloudError for a folder of this machine and for a store that the jobs cannot reach.
+        """
+        absolute = str(object_path(path) or path.rstrip("/"))
+        if absolute.startswith(self.prefix):
+            return absolute.replace("s3a://", "s3://", 1)
+        if scheme_of(path) != "file" or path.startswith(("/", "~", "..", "file:")):
+            raise CloudError(f"{path}: {self.advice}")
+        return f"{self.root}/{path.removeprefix('./').strip('/')}"
