@@ -1,4 +1,4 @@
-"""The featurize step of the chain: photos -> features and rejected, without what earlier runs have done."""
+"""The featurize stage on the driver: photos -> features, rejected. The worker side is `verger.tasks.featurize`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from verger.kernel.networks.network import Network
 from verger.kernel.networks.onnx_session import import_runtime
 from verger.pipeline.context import FEATURES, REJECTED, RunContext
 from verger.pipeline.discover import Photos, listed_partitions, read_hadoop_photos
+from verger.pipeline.earlier_results import find_earlier_results
 from verger.pipeline.export import write_if_empty, write_rejected
-from verger.pipeline.resume import Plan, check_reusable, find_earlier, fingerprint, make_plan
+from verger.pipeline.fingerprint import check_reusable, fingerprint
+from verger.pipeline.resume import ResumePlan, plan_resume
 from verger.sources.partitions import Listing
 from verger.storage.commit import scratch_folder, unfinished_runs
 from verger.storage.tables import count_values
@@ -26,18 +28,18 @@ if TYPE_CHECKING:
 
 _LINKS_AT_A_TIME = 16
 
-# In the scratch folder: the listing of the photos that a run which resumes has still something to do for.
+# The folder in the scratch folder for the listing of the photos that a run with --resume processes.
 _PLAN = "plan"
 
-# From here on decoding at a reduced scale pays: the networks see 0.05 megapixels.
+# Mean size of the photos from which decoding at a reduced scale is advised: networks see 0.05 megapixels.
 _LARGE_MEGAPIXELS = 2.0
 
-# Characters of the fingerprint in the name of a part: a later run knows by them which parts it can use.
+# Characters of the fingerprint in the name of a part, by which a later run finds the parts that it can reuse.
 _FINGERPRINT_CHARACTERS = 16
 
 
 def prepare_network(context: RunContext) -> Network:
-    """Return the network of the settings, converted where it is not in the cache."""
+    """Return the network of the settings; convert it where it is not in the cache."""
     context.progress.stage("convert network")
     context.engine.check_interrupt()  # a conversion takes many seconds
     with context.manifest.timed("convert"):
@@ -48,104 +50,97 @@ def prepare_network(context: RunContext) -> Network:
 
 
 def featurize_photos(context: RunContext, photos: Photos, network: Network) -> list[AnyPath] | None:
-    """Write `features` and `rejected` from one pass over the photos, without what earlier runs have done.
+    """Write `features` and `rejected` in one pass over the photos; with --resume, only what is new.
 
-    Where the features are those of the result in place and some more, return the files that hold these.
+    Return the files of new features where all other features are those of the result at OUT, else None.
     """
     key = fingerprint(network, context.settings.max_pixels, context.settings.decode)
     context.manifest.network = network.describe() | {"spec": asdict(context.spec), "fingerprint": key}
-    plan = _make_plan(context, photos, key)
+    plan = _plan(context, photos, key) if context.settings.resume else None
     todo = plan.todo if plan else photos
+    features, rejected = context.stage / FEATURES, scratch_folder(context.stage) / REJECTED
     job = FeaturizeJob(
         network.for_workers(),
-        str(context.stage / FEATURES),
-        str(scratch_folder(context.stage) / REJECTED),
+        str(features),
+        str(rejected),
         f"{key[:_FINGERPRINT_CHARACTERS]}-{secrets.token_hex(3)}",
         context.settings.max_pixels,
         context.settings.photo_timeout_s,
         context.settings.decode,
-        plan.known if plan else None,
+        plan.features if plan else None,
     )
-    (context.stage / FEATURES).mkdir(parents=True, exist_ok=True)
+    features.mkdir(parents=True, exist_ok=True)
     if plan:
-        _link(plan.kept, context.stage / FEATURES)
+        _link(plan.kept, features)
     context.progress.stage("featurize", todo.n_photos if isinstance(todo, Listing) else None)
     with context.manifest.timed("featurize"):
-        done = _run(context, todo, job)
-        write_rejected(scratch_folder(context.stage) / REJECTED, context.stage / REJECTED)
-        write_if_empty(context.stage / FEATURES)
+        summaries = _run_tasks(context, todo, job)
+        write_rejected(rejected, context.stage / REJECTED)
+        write_if_empty(features)
     _count(context)
-    if advice := _decoding_advice(context, done):
+    if advice := _decoding_advice(context, summaries):
         context.progress.note(advice)
-    context.progress.advance(
-        sum(summary.n_features + summary.n_rejected for summary in done), context.manifest.counts["rejected"]
-    )
-    return _additions(context, plan, done) if plan else None
+    n_done = sum(summary.n_features + summary.n_rejected for summary in summaries)
+    context.progress.advance(n_done, context.manifest.counts["rejected"])
+    return _additions(context, plan, summaries) if plan else None
 
 
-def _run(context: RunContext, photos: Photos, job: FeaturizeJob) -> list[FeaturizeSummary]:
-    watch = context.progress.advance
+def _run_tasks(context: RunContext, photos: Photos, job: FeaturizeJob) -> list[FeaturizeSummary]:
+    on_progress = context.progress.advance
     if isinstance(photos, Listing):
         partitions = listed_partitions(photos) if photos.n_photos else []
-        return context.engine.map(featurize_partition, partitions, job, watch)
+        return context.engine.map(featurize_partition, partitions, job, on_progress)
     frame, context.manifest.counts["listed"] = read_hadoop_photos(context, photos)
-    return cast("SparkEngine", context.engine).map_frame(featurize_rows, frame, job, watch)
+    return cast("SparkEngine", context.engine).map_frame(featurize_rows, frame, job, on_progress)
 
 
-def _make_plan(context: RunContext, photos: Photos, key: str) -> Plan | None:
-    """Return what is to be done where this run resumes, None where it does not.
+def _plan(context: RunContext, photos: Photos, key: str) -> ResumePlan:
+    """Return the plan of a run with --resume; `key` is the fingerprint of its features.
 
-    Photos that Spark reads by itself are known by their content alone. Raises ResultError where the result in place
-    has features with another fingerprint than `key`, and is not to be overwritten.
+    Photos on Hadoop have no listing: all are read, and compared by their content only. Raises ResultError where the
+    result at OUT has features with another fingerprint, unless --overwrite is set.
     """
-    if not context.settings.resume:
-        return None
     if not context.settings.overwrite:
         check_reusable(context.out, context.manifest)
+    prune, unfinished = context.settings.prune, unfinished_runs(context.stage)
     context.progress.stage("compare with earlier runs")
     with context.manifest.timed("recall"):
-        earlier = find_earlier(context.out, unfinished_runs(context.stage), key, key[:_FINGERPRINT_CHARACTERS])
+        earlier = find_earlier_results(context.out, unfinished, key, key[:_FINGERPRINT_CHARACTERS])
         if isinstance(photos, Listing):
-            plan = make_plan(
-                photos,
-                earlier,
-                scratch_folder(context.stage) / _PLAN,
-                prune=context.settings.prune,
-                n_cores=context.engine.n_slots,
-            )
-            context.manifest.counts |= {"listed": plan.listing.n_photos, "gone": plan.n_gone}
+            folder = scratch_folder(context.stage) / _PLAN
+            plan = plan_resume(photos, earlier, folder, prune=prune, n_cores=context.engine.n_slots)
+            context.manifest.counts |= plan.counts
             return plan
-    if earlier.n_published and not context.settings.prune:
-        expected = "true where Spark reads the photos: the result is of these alone"
-        raise SettingsError("prune", context.settings.prune, expected)
-    return Plan.of_content(photos, earlier)
+    if earlier.n_current and not prune:
+        raise SettingsError("prune", prune, "true where Spark reads the photos: the result is of these alone")
+    return ResumePlan(photos, earlier.features)
 
 
 def _link(files: tuple[str, ...], folder: AnyPath) -> None:
-    """Take whole parts of earlier runs over."""
+    """Add whole tables of earlier runs to `folder`: hard links, or copies within the store."""
     tables = [any_path(file) for file in files]
     with ThreadPoolExecutor(_LINKS_AT_A_TIME) as pool:
         list(pool.map(lambda table: link_file(table, folder / table.name), tables))
 
 
-def _additions(context: RunContext, plan: Plan, done: list[FeaturizeSummary]) -> list[AnyPath] | None:
-    """Count what is new; return its files where the rest is all that the result in place has."""
+def _additions(context: RunContext, plan: ResumePlan, summaries: list[FeaturizeSummary]) -> list[AnyPath] | None:
+    """Count what was computed and reused; return the files of new features, as `featurize_photos` does."""
     counts = context.manifest.counts
-    counts["computed"] = sum(summary.n_computed for summary in done)
+    counts["computed"] = sum(summary.n_computed for summary in summaries)
     counts["reused"] = counts["features"] - counts["computed"]
-    if not plan.keeps_all_published:
+    if not plan.keeps_all_current:
         return None
-    folder = context.stage / FEATURES
-    written = [summary.file for summary in done[plan.n_unchanged_tasks :] if summary.file is not None]
-    return [folder / any_path(file).name for file in plan.adopted] + [folder / name for name in written]
+    kept = [any_path(file).name for file in plan.kept_of_unfinished_runs]
+    written = [summary.file for summary in summaries[plan.n_unchanged_partitions :] if summary.file is not None]
+    return [context.stage / FEATURES / name for name in kept + written]
 
 
-def _decoding_advice(context: RunContext, done: list[FeaturizeSummary]) -> str | None:
-    """Return what to do where decoding large photos took most of the time; None where it did not."""
-    preparing_s = sum(summary.times.preparing_s for summary in done)
-    inferring_s = sum(summary.times.inferring_s for summary in done)
-    n_computed = sum(summary.n_computed for summary in done)
-    megapixels = sum(summary.n_pixels for summary in done) / 1e6 / max(n_computed, 1)
+def _decoding_advice(context: RunContext, summaries: list[FeaturizeSummary]) -> str | None:
+    """Return advice where decoding large photos took most of the time, else None."""
+    preparing_s = sum(summary.times.preparing_s for summary in summaries)
+    inferring_s = sum(summary.times.inferring_s for summary in summaries)
+    n_computed = sum(summary.n_computed for summary in summaries)
+    megapixels = sum(summary.n_pixels for summary in summaries) / 1e6 / max(n_computed, 1)
     if context.settings.decode == "scaled" or megapixels < _LARGE_MEGAPIXELS or preparing_s < inferring_s:
         return None
     share = preparing_s / (preparing_s + inferring_s)
@@ -156,14 +151,12 @@ def _decoding_advice(context: RunContext, done: list[FeaturizeSummary]) -> str |
 
 
 def _count(context: RunContext) -> None:
-    """Count what was written, and make sure that nothing was lost."""
+    """Count the rows written; raises ResultError where photos are missing from both tables."""
     counts = context.manifest.counts
-    labels, reasons = (
-        count_values(context.stage / FEATURES, "label"),
-        count_values(context.stage / REJECTED, "reason"),
-    )
+    labels = count_values(context.stage / FEATURES, "label")
+    reasons = count_values(context.stage / REJECTED, "reason")
     counts["features"], counts["rejected"] = labels.total(), reasons.total()
     counts["rejected_by_reason"] = dict(reasons.most_common())
     counts["labels"] = len(labels.keys() - {None})
     if counts["listed"] != counts["features"] + counts["rejected"]:
-        raise ResultError(f"photos were lost on the way: {counts}")
+        raise ResultError(f"photos are missing from the result, which was not written; run again: {counts}")

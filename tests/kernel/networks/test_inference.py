@@ -17,7 +17,7 @@ from verger.kernel.decode import DEFAULT_MAX_PIXELS, limits
 from verger.kernel.networks.catalog import NetworkSpec
 from verger.kernel.networks.inference import Extractor, Vector, Views, featurize_photo
 from verger.kernel.networks.network import prepare_network
-from verger.pipeline.resume import fingerprint
+from verger.pipeline.fingerprint import fingerprint
 from verger.tasks.featurize_batches import WorkerOptions, featurize_batches
 
 LARGE = encode(paint(2000, 1500), "JPEG", exif=EXIF_TURNED)

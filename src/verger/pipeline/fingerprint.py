@@ -1,0 +1,66 @@
+"""The fingerprint of features: what must be equal for `--resume` to reuse them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from verger.errors import ResultError
+from verger.kernel.networks.network import Network
+from verger.storage.manifest import Manifest, find_manifest
+from verger.storage.uri import AnyPath
+
+# Settings on which the features depend besides those of the network, and the packages that convert the network.
+_SETTINGS = ("max_megapixels", "decode", "device")
+_VERSIONS = ("keras", "openvino")
+
+
+def fingerprint(network: Network, max_pixels: int, decode: str = "exact") -> str:
+    """Return a hash of everything on which the features of a photo depend."""
+    text = f"{network.key} {max_pixels}" + ("" if decode == "exact" else f" {decode}")
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def fingerprint_of_result(manifest: Manifest) -> str | None:
+    """Return the fingerprint in the manifest of a result, None where it has none."""
+    return manifest.text("network", "fingerprint")
+
+
+def check_reusable(out: AnyPath, manifest: Manifest) -> None:
+    """Raise ResultError where the result at `out` has features with another fingerprint than `manifest`.
+
+    The run would drop these, also those of photos that are gone and cannot be computed again.
+    """
+    earlier = find_manifest(out)
+    n_features = earlier.counts.get("features", 0) if earlier is not None else 0
+    if earlier is None or not n_features or fingerprint_of_result(earlier) == fingerprint_of_result(manifest):
+        return
+    raise ResultError(
+        f"{out} holds {n_features:,} features made with other settings ({_differences(earlier, manifest)}), which "
+        "--resume cannot reuse: add --overwrite to compute everything again, or choose another folder"
+    )
+
+
+def _differences(earlier: Manifest, current: Manifest) -> str:
+    """Return the settings in which two manifests differ; else the weights, else the versions."""
+    for values_of in (_settings_of, _weights_of, _versions_of):
+        before, after = values_of(earlier), values_of(current)
+        names = [name for name, value in after.items() if name not in before or before[name] != value]
+        if names:
+            return ", ".join(f"{name} = {before.get(name, 'unknown')} there, {after[name]} now" for name in names)
+    return f"by verger {earlier.verger or 'of an unknown version'}"
+
+
+def _settings_of(manifest: Manifest) -> dict[str, Any]:
+    settings = {name: manifest.settings[name] for name in _SETTINGS if name in manifest.settings}
+    return {**manifest.section("network", "spec"), **settings}
+
+
+def _weights_of(manifest: Manifest) -> dict[str, Any]:
+    """Return the hash of the weights: a file may have changed under the same name."""
+    network = manifest.section("network")
+    return {name: network[name] for name in ("weights_sha256",) if name in network}
+
+
+def _versions_of(manifest: Manifest) -> dict[str, Any]:
+    return {name: manifest.versions[name] for name in _VERSIONS if name in manifest.versions}
