@@ -77,7 +77,10 @@ soak: setup  ## 50 runs with randomly killed processes, compared with undisturbe
 soak-scale: setup  ## 200,000 photos in one run, 16,480 before and after: speed and memory; ten minutes
 	$(BIN)/python -m benchmarks.scale build/scale
 
-pictures: $(patsubst %.dot,%.svg,$(wildcard docs/pictures/*.dot))  ## draw the pictures of docs/ with Graphviz
+pictures: docs/pictures/layers.svg $(patsubst %.dot,%.svg,$(wildcard docs/pictures/*.dot))  ## draw docs/pictures: the layers of the code; clouds, with Graphviz
+
+docs/pictures/layers.svg: pyproject.toml scripts/draw_layers.py $(wildcard src/verger/*/__init__.py src/verger/*.py)
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m scripts.draw_layers
 
 docs/pictures/%.svg: docs/pictures/%.dot
 	dot -Tsvg $< -o $@

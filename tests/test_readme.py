@@ -1,4 +1,4 @@
-"""What the README says, runs."""
+"""The examples of the README run, and the files and names that the documentation mentions exist."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
+from scripts.draw_layers import PICTURE, read_layers
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -57,7 +58,11 @@ def test_every_command_it_shows_exists() -> None:
 # A file named in a text: tests/test_readme.py, infra/aws/roles.tf, or storage/uri.py (in src/verger).
 NAMED_FILE = re.compile(r"(?<![\w./~-])((?:[\w.-]+/)+[\w-]+\.(?:py|md|tf|toml|csv|lock|ipynb|j2|dot|svg|yml))\b")
 LINK = re.compile(r"\]\(([\w./-]+)(?:#[\w-]+)?\)")
-PAGES = [page for pattern in ("README.md", "docs/**/*.md", "train/*.md") for page in sorted(ROOT.glob(pattern))]
+PAGES = [
+    page
+    for pattern in ("README.md", "CONTRIBUTING.md", "docs/**/*.md", "train/*.md")
+    for page in sorted(ROOT.glob(pattern))
+]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -68,3 +73,21 @@ def test_every_file_that_a_page_names_exists(page: Path) -> None:
     names = NAMED_FILE.findall(text) if page.name != "CHANGELOG.md" else []  # history names files that are gone
     missing += [name for name in names if not any((folder / name).exists() for folder in folders)]
     assert not missing
+
+
+# A row of CONTRIBUTING.md: | change | `file`, `file` | `name`, `name` |
+CHANGE = re.compile(r"^\| [^|]+ \| (`[\w/.]+\.py`[^|]*) \| (`[^|]+`) \|$", re.MULTILINE)
+
+
+def test_the_files_that_contributing_names_hold_the_names() -> None:
+    rows = CHANGE.findall((ROOT / "CONTRIBUTING.md").read_text())
+    assert len(rows) >= 25
+    for files, names in rows:
+        text = "".join((ROOT / "src" / "verger" / file).read_text() for file in re.findall(r"`([^`]+)`", files))
+        for name in re.findall(r"`([^`]+)`", names):
+            assert re.search(rf"^(?:def |class |){name}\b", text, re.MULTILINE), f"{name} is not in {files}"
+
+
+def test_the_drawing_of_the_layers_shows_each_layer() -> None:
+    drawing = PICTURE.read_text()
+    assert all(f">{module}<" in drawing for layer in read_layers() for module in layer)
