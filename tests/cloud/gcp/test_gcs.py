@@ -14,7 +14,7 @@ from tests.support.chain import store_at
 from verger.sources.content import read_photo
 from verger.sources.walk import Skipped, walk_source
 from verger.storage.objects import ObjectPath, object_path
-from verger.storage.objects.stores import failure
+from verger.storage.objects.stores import translate_error
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_a_listing_of_more_than_a_page_is_whole(place: ObjectPath, store: Store)
 def test_missing_credentials_are_said_in_googles_words() -> None:
     nowhere = Exception("Generic GCS error: error sending request for url (http://metadata.google.internal/token)")
     for error in (nowhere, Exception("status code: 403 Forbidden")):
-        assert "gcloud auth application-default login" in str(failure("gs://orchard/a.jpg", error))
+        assert "gcloud auth application-default login" in str(translate_error("gs://orchard/a.jpg", error))
 
 
 def test_photos_are_found_and_read(place: ObjectPath, photos: Path) -> None:

@@ -30,7 +30,7 @@ from verger.sources.partitions import Selection, write_listing
 from verger.storage.commit import object_lock, stage_result
 from verger.storage.commit.object_lock import Lock
 from verger.storage.objects import ObjectPath, Version, object_path
-from verger.storage.objects.stores import failure, store_of
+from verger.storage.objects.stores import store_of, translate_error
 from verger.storage.tables import open_table, read_batches
 from verger.storage.uri import any_path
 from verger.tasks.featurize_batches import WorkerOptions, featurize_batches
@@ -272,7 +272,7 @@ def test_an_object_too_large_for_a_photo_is_rejected_unread(
 def test_what_nobody_may_read_is_refused_and_bad_credentials_are_no_photos_fault(
     said: str, is_photos_fault: bool
 ) -> None:
-    error = failure("s3a://bucket/x", Exception(said))
+    error = translate_error("s3a://bucket/x", Exception(said))
     assert str(error).startswith("s3a://bucket/x: access is refused") and "<" not in str(error)
     assert error.is_refusal is is_photos_fault
 
@@ -468,7 +468,7 @@ def test_a_store_without_conditional_replacement_lets_one_take_over_too(
     place: ObjectPath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def replace(path: ObjectPath, data: bytes, version: Version) -> None:
-        raise failure(str(path), Exception("Server returned non-2xx status code: 501 Not Implemented"))
+        raise translate_error(str(path), Exception("Server returned non-2xx status code: 501 Not Implemented"))
 
     monkeypatch.setattr(ObjectPath, "replace", replace)
     lock = dead_lock(place / "out")

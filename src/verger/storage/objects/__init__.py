@@ -1,7 +1,7 @@
 """Object stores as folders and files: s3a://, gs:// and abfss:// or az:// URIs, by obstore.
 
-`paths` has what answers as a folder does, `listing` finds what is there, a great many of them by `ranges` side
-by side, `stores` makes the requests, `s3` knows where S3's settings come from.
+`path` has ObjectPath, `pages` lists objects, `parallel_listing` lists very many with several requests at a time,
+`deletion` deletes folders, `stores` sends the requests, `s3` and `gcs` read the settings of the stores.
 """
 
 from verger.storage.objects.parallel_listing import ObjectInfo

@@ -1,4 +1,4 @@
-"""Cloud Storage's settings as Google's own tools find them: an emulator where one is named."""
+"""Settings of Google Cloud Storage: an emulator where STORAGE_EMULATOR_HOST names one."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from urllib.parse import urlsplit
 
 
 def emulator() -> str | None:
-    """Return the address of an emulator, http://HOST:PORT, where Google's own clients would use one."""
-    named = os.environ.get("STORAGE_EMULATOR_HOST")
-    return named if named is None or "://" in named else f"http://{named}"
+    """Return the address of the emulator, http://HOST:PORT, that Google's own clients would use; else None."""
+    host = os.environ.get("STORAGE_EMULATOR_HOST")
+    return host if host is None or "://" in host else f"http://{host}"
 
 
 def emulator_account(url: str) -> str:
-    """Return the service account by which obstore asks an emulator, without logging in anywhere."""
-    nobody = {"client_email": "", "private_key": "", "private_key_id": ""}
-    return json.dumps({"gcs_base_url": url, "disable_oauth": True, **nobody})
+    """Return a service account for obstore that sends requests to an emulator and needs no login."""
+    no_account = {"client_email": "", "private_key": "", "private_key_id": ""}
+    return json.dumps({"gcs_base_url": url, "disable_oauth": True, **no_account})
 
 
 def file_system() -> Any:
-    """Return the store as pyarrow sees it."""
+    """Return pyarrow's file system for Cloud Storage."""
     from pyarrow import fs
 
     url = emulator()

@@ -1,4 +1,4 @@
-"""How keys are spread, as far as they have been seen: where to cut what nobody has seen yet."""
+"""Guess the key in the middle between two keys, from the characters of the keys listed so far."""
 
 from __future__ import annotations
 
@@ -7,47 +7,53 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from itertools import pairwise, takewhile
 
-# Of so many characters; what keys have in common beyond that is not told apart.
+# Keys count as equal if their first 100 characters after the prefix are.
 _LENGTH = 100
-_ASCII = "\x7f"
+_LAST_ASCII = "\x7f"
 
 
-class Spread:
-    """Keys below a prefix as numbers: the characters met so far are their digits, zero is a key's end."""
+class KeySpace:
+    """Keys below a prefix as numbers, so that there is a middle between two of them.
+
+    The digits of the numbers are the characters seen so far, in order; the digit zero is the end of a key.
+    """
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
-        self._met: set[str] = set()
+        self._seen: set[str] = set()
         self._characters: list[str] = []
 
     def learn(self, keys: Iterable[str]) -> None:
-        """Take in the characters of some keys."""
-        met = self._met.union(*(key.removeprefix(self._prefix) for key in keys))
-        if met == self._met:
+        """Add the characters of some keys."""
+        seen = self._seen.union(*(key.removeprefix(self._prefix) for key in keys))
+        if seen == self._seen:
             return
-        self._met, characters = met, sorted(met)
-        # A script has thousands of characters, of which few have been met: those half-way stand for the others.
-        gaps = [(ord(low), ord(high)) for low, high in pairwise(characters) if high > _ASCII]
+        self._seen, characters = seen, sorted(seen)
+        # A script may have thousands of characters, few of them seen: one stands for all between two that are.
+        gaps = [(ord(low), ord(high)) for low, high in pairwise(characters) if high > _LAST_ASCII]
         self._characters = sorted({*characters, *(chr((low + high) // 2) for low, high in gaps)})
 
     def edges(self, keys: list[str]) -> list[str]:
-        """Return where that ends which begins as all these keys do, or as they do but for a few characters."""
+        """Return keys that come just after all keys with the common start of these keys, or with a shorter one.
+
+        For the prefix photos/ and keys that start with photos/2024/: photos/20240, photos/2025, photos/203, photos/3.
+        """
         pairs = zip(min(keys), max(keys), strict=False)
         common = "".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
         kept = {len(common) - n for n in (0, 1, 2, 4, 8, 16, 32, 64)}
-        begins = [common[:n] for n in kept if n > len(self._prefix)]
+        starts = [common[:n] for n in kept if n > len(self._prefix)]
         return sorted(
             edge
-            for edge in {text[:-1] + chr(min(ord(text[-1]) + 1, sys.maxunicode)) for text in begins}
+            for edge in {text[:-1] + chr(min(ord(text[-1]) + 1, sys.maxunicode)) for text in starts}
             if _is_key(edge)
         )
 
     def width(self, after: str, stop: str | None) -> int:
-        """Return how much room there is between two keys; no stop is the end of the prefix."""
+        """Return the distance of two keys as numbers; stop = None is the end of the prefix."""
         return self._number(stop) - self._number(after)
 
     def middle(self, after: str, stop: str | None) -> str | None:
-        """Return a short key half-way between two, or None where there is no room."""
+        """Return a short key half-way between two, or None where there is none between them."""
         number, digits = (self._number(after) + self._number(stop)) // 2, list[int]()
         for _ in range(_LENGTH):
             number, digit = divmod(number, self._base)
@@ -76,5 +82,5 @@ class Spread:
 
 
 def _is_key(key: str) -> bool:
-    """Tell whether obstore takes a key as it is."""
+    """Return whether obstore can use a key unchanged."""
     return key.isprintable() and all(part not in ("", ".", "..") for part in key.split("/"))

@@ -1,4 +1,4 @@
-"""What is in an object store: a thousand objects a request."""
+"""List the objects of a store: a request returns a page of a thousand."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ from typing import TYPE_CHECKING, Any
 
 from verger.errors import StorageError
 from verger.storage.objects.parallel_listing import ObjectInfo, list_ranges
-from verger.storage.objects.stores import ask, ask_for_list
+from verger.storage.objects.stores import send_list_request, send_request
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 PAGE = 1000
-# Amazon's directory buckets list in no order, and from the start only. Azure's accounts with a hierarchical
-# namespace have "/" before all other characters, and OneLake lists nothing after a key: no URI says which is which.
+# Amazon's directory buckets list in no order, and only from the start. Azure accounts with a hierarchical
+# namespace sort "/" before all other characters, and OneLake cannot list after a key; no URI shows which is which.
 _DIRECTORY_BUCKET = "--x-s3"
 _AZURE = ("abfss://", "abfs://", "az://")
 
 
 def find(root: str, key: str) -> ObjectInfo:
-    """Return the object of this key; FileNotFoundError where there is none."""
+    """Return the object with this key; FileNotFoundError where there is none."""
     import obstore
 
-    return _found(ask(root, key, lambda store: obstore.head(store, key)))
+    return _info(send_request(root, key, lambda store: obstore.head(store, key)))
 
 
 def children(root: str, folder: str) -> tuple[list[ObjectInfo], list[str]]:
-    """Return the objects and the folders' keys directly in a folder, each in their order."""
+    """Return the objects and the keys of the folders directly in a folder, both sorted."""
     import obstore
 
-    listed = ask_for_list(root, folder, lambda store: obstore.list_with_delimiter(store, _prefix(folder)))
-    files = sorted(_found(entry) for entry in listed["objects"] if entry["path"] != folder)
+    listed = send_list_request(root, folder, lambda store: obstore.list_with_delimiter(store, _prefix(folder)))
+    files = sorted(_info(entry) for entry in listed["objects"] if entry["path"] != folder)
     return files, [key.strip("/") for key in sorted(listed["common_prefixes"])]
 
 
 def is_sorted(root: str) -> bool:
-    """Return whether a store lists in the order of the keys' bytes, and after any key."""
+    """Return whether a store lists in the order of the keys' bytes, and can start after any key."""
     return not root.endswith(_DIRECTORY_BUCKET) and not root.startswith(_AZURE)
 
 
 def walk(root: str, folder: str) -> Iterator[ObjectInfo]:
-    """Yield every object below a folder, in the order of the keys as far as the store has one."""
+    """Yield every object below a folder, in the order of their keys if the store lists in order."""
     objects = (
         list_ranges(_prefix(folder) or "", lambda start: _pages(root, folder, start), PAGE)
         if is_sorted(root)
@@ -52,8 +52,8 @@ def walk(root: str, folder: str) -> Iterator[ObjectInfo]:
 
 
 def keys_below(root: str, folder: str) -> list[list[str]]:
-    """Return the keys of all objects below a folder, those that stand for folders too, the deepest level first."""
-    keys = {found.key for page in _pages(root, folder) for found in page}
+    """Return the keys of all objects below a folder, with marks of folders, grouped by depth, the deepest first."""
+    keys = {info.key for page in _pages(root, folder) for info in page}
     by_depth = sorted(keys, key=_depth, reverse=True)
     return [list(level) for _, level in groupby(by_depth, _depth)]
 
@@ -63,13 +63,13 @@ def _depth(key: str) -> int:
 
 
 def is_empty(root: str, folder: str) -> bool:
-    """Tell whether there is no object below a folder."""
-    pages = _pages(root, folder, size=2)  # one may be the folder's own mark
+    """Return whether there is no object below a folder."""
+    pages = _pages(root, folder, size=2)  # one may be the mark of the folder itself
     return next(_without_marks(folder, next(pages, [])), None) is None
 
 
 def _pages(root: str, folder: str, start: str | None = None, size: int = PAGE) -> Iterator[list[ObjectInfo]]:
-    """Yield the objects after the key `start`, a request for each page; one that breaks off is asked for again."""
+    """Yield the objects after the key `start`, one request per page; a page that breaks off is requested again."""
     import obstore
 
     pages: Any = None
@@ -81,34 +81,34 @@ def _pages(root: str, folder: str, start: str | None = None, size: int = PAGE) -
         opened = obstore.list(store, _prefix(folder), chunk_size=size)
         earlier = [page[-1]["path"] for page in islice(opened, n_pages)]
         if earlier and earlier[-1] != last:
-            raise StorageError(f"{root}/{folder}: an answer broke off, and objects have changed since: list again")
+            raise StorageError(f"{root}/{folder}: a listing broke off, and objects have changed since: run again")
         return opened
 
     def next_page(store: ObjectStore) -> Any:
         nonlocal pages
-        asked = pages or open_pages(store)
-        pages = None  # one that fails has ended
-        page = next(asked, None)
-        pages = asked
+        current = pages or open_pages(store)
+        pages = None  # after an error, obstore's listing has ended: the next attempt opens another
+        page = next(current, None)
+        pages = current
         return page
 
-    while page := ask_for_list(root, folder, next_page):
-        yield [_found(entry) for entry in page]
+    while page := send_list_request(root, folder, next_page):
+        yield [_info(entry) for entry in page]
         last, n_pages = page[-1]["path"], n_pages + 1
 
 
 def _without_marks(folder: str, objects: Iterable[ObjectInfo]) -> Iterator[ObjectInfo]:
-    """Leave out the empty objects that stand for folders (their names end in a slash): they are not ours to see.
+    """Leave out marks of folders: empty objects whose keys end in a slash, which obstore strips.
 
-    One comes twice where it was the last before an answer broke off: its own name sorts after the one that is seen.
+    A mark comes twice where it was the last before a listing broke off: its real key sorts after the stripped one.
     """
     last: ObjectInfo | None = None
-    for found in objects:
-        if last is not None and found.key == last.key:
+    for info in objects:
+        if last is not None and info.key == last.key:
             continue
-        if last is not None and (last.length or not found.key.startswith(f"{last.key}/")):
+        if last is not None and (last.length or not info.key.startswith(f"{last.key}/")):
             yield last
-        last = found if found.key != folder else None
+        last = info if info.key != folder else None
     if last is not None:
         yield last
 
@@ -117,5 +117,5 @@ def _prefix(folder: str) -> str | None:
     return f"{folder}/" if folder else None
 
 
-def _found(entry: Any) -> ObjectInfo:
+def _info(entry: Any) -> ObjectInfo:
     return ObjectInfo(entry["path"], entry["size"], int(entry["last_modified"].timestamp() * 1000) * 1000)

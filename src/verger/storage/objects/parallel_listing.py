@@ -1,15 +1,22 @@
-"""List a great many objects side by side, in the order of their keys.
+"""List very many objects with several requests at a time, and yield them in the order of their keys.
 
-A store lists a thousand keys a request, and where the next thousand begin is known only when these are there: a
-million objects are a chain of a thousand requests. But a listing may begin after any key. So what is left of it is
-cut into ranges, listed side by side, and a range that turns out long is cut again. Nobody knows how the keys lie:
-cuts are guesses, and a bad one costs a request that finds nothing but narrows the next guess.
+A store lists a thousand keys per request, and the next request needs the last key of the answer: a million objects
+are a chain of a thousand requests. But a listing may start after any key. So the keys that are left are split into
+ranges, which are listed at the same time:
 
-Ranges ahead of the first wait on disk, not in memory.
+    first page | range 1 ------> | range 2 ---> | range 3 ------> | ...      each requests page after page
+               start        stop=start     stop=start        stop=start
 
-All of this needs a store that lists in the order of the keys' bytes. One that does not is noticed, and listed one
-page after another: what is listed after a key must be in order, and the first key behind a range, as found by its
-own listing, must be the first that the next range's listing finds.
+1. `_Ranges.begin` splits what follows the first page into ranges.
+2. `_Ranges.split` splits the widest range, until _AT_A_TIME ranges are not yet listed to their ends. `key_space`
+   guesses the key in the middle: a bad guess costs one request, whose answer makes the next guess better.
+3. `_Ranges.request` requests the next page of each range; `_Ranges.receive` stores the pages that have arrived, in a
+   temporary file where they do not fit into memory.
+4. `_Ranges.finished_objects` yields the objects of the first range, then of the next when the first is at its end.
+
+This needs a store that lists in the order of the keys' bytes. A store that does not is detected and listed again
+page by page: the keys of a range must ascend, and the first key after the end of a range, as its own listing sees
+it, must be the first key of the next range.
 """
 
 from __future__ import annotations
@@ -22,7 +29,7 @@ from itertools import takewhile
 from tempfile import SpooledTemporaryFile
 from typing import IO, NamedTuple
 
-from verger.storage.objects.key_space import Spread
+from verger.storage.objects.key_space import KeySpace
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +38,7 @@ _BYTES_IN_MEMORY = 4 << 20
 
 
 class ObjectInfo(NamedTuple):
-    """An object: its key, bytes, and time of its last change in microseconds since 1970."""
+    """Key of an object, its size in bytes, and the time of its last change in microseconds since 1970."""
 
     key: str
     length: int
@@ -48,166 +55,169 @@ class _OrderError(Exception):
 def list_ranges(
     prefix: str, open_after: Callable[[str | None], Iterator[Page]], page_size: int
 ) -> Iterator[ObjectInfo]:
-    """Yield the objects below a prefix in the order of their keys; in the store's own where that is another.
+    """Yield the objects below a prefix in the order of their keys, or in the store's order if that is another.
 
-    open_after: returns the pages after a key; all are of page_size but the last.
+    open_after: returns the pages after a key, or all for None; each has page_size objects, the last may have fewer.
     """
     pages = open_after(None)
     first = next(pages, [])
     yield from first
     if len(first) < page_size:
         return
-    with ThreadPoolExecutor(_AT_A_TIME) as pool, SpooledTemporaryFile(_BYTES_IN_MEMORY) as shelf:
-        ranges = _Ranges(prefix, open_after, page_size)
+    with ThreadPoolExecutor(_AT_A_TIME) as pool, SpooledTemporaryFile(_BYTES_IN_MEMORY) as spool:
+        ranges = _Ranges(prefix, open_after, page_size, spool)
         try:
             ranges.begin(pages, first)
             while ranges.parts:
-                ranges.cut()
-                ranges.ask(pool)
-                ranges.take(shelf)
-                yield from ranges.give(shelf)
+                ranges.split()
+                ranges.request(pool)
+                ranges.receive()
+                yield from ranges.finished_objects()
             return
         except _OrderError:
-            logger.info("%s: not listed in the order of the keys: one page after another, from the start", prefix)
-            given = {found.key for found in first} | ranges.given(shelf)
+            logger.info("%s: the store does not list in the order of the keys: listing again page by page", prefix)
+            yielded = {info.key for info in first} | ranges.yielded_keys()
     for page in open_after(None):
-        yield from (found for found in page if found.key not in given)
+        yield from (info for info in page if info.key not in yielded)
 
 
 def _last_in_order(last: str, page: Page) -> str:
-    """Return the last key of a page that goes on after the key `last`; raises _OrderError.
+    """Return the last key of a page that continues after the key `last`; raises _OrderError if keys descend.
 
-    The mark of a folder, a/b/, is seen as a/b: without bytes, and behind keys like a/b.jpg.
+    obstore returns the mark of a folder, a/b/, as an empty object a/b; the store sorts it after keys like a/b.jpg.
     """
-    for found in page:
-        if found.key > last:
-            last = found.key
-        elif not found.length and f"{found.key}/" >= last:
-            last = f"{found.key}/"
+    for info in page:
+        if info.key > last:
+            last = info.key
+        elif not info.length and f"{info.key}/" >= last:
+            last = f"{info.key}/"
         else:
             raise _OrderError
     return last
 
 
 class _Range:
-    """Keys after `start`, up to `stop`, which `pages` yields; those up to `seen` it has yielded."""
+    """The keys after `start`, up to and with `stop` (None: no end); `pages` has listed those up to `seen`."""
 
     def __init__(self, pages: Iterator[Page], start: str, stop: str | None) -> None:
         self.pages, self.start, self.stop = pages, start, stop
         self.seen = start
-        self.last = ""  # key of all that `pages` has yielded, whatever range it belongs to
-        self.first: str | None = None  # key in this range
-        self.beyond: str | None = None  # the first key after `stop` that `pages` has yielded
-        self.is_over = False
-        self.is_long = False  # and may be cut
-        self.begins_as_asked = True  # False where the store began at the first key of all, and not after `start`
-        self.answer: Future[Page] | None = None
-        self.shelved: list[int] = []
+        self.last = ""  # last key that `pages` has listed, also after `stop`
+        self.first: str | None = None  # first key in this range
+        self.beyond: str | None = None  # first key after `stop` that `pages` has listed
+        self.is_done = False
+        self.may_split = False  # the last page was full, so there are probably more
+        self.starts_as_requested = True  # False where the store ignores `start` and lists from its first key
+        self.request: Future[Page] | None = None
+        self.spooled: list[int] = []  # positions of the range's pages in the temporary file
 
-    def take(self, page_size: int) -> Page:
-        """Return what was answered, less what belongs to the ranges beside; raises _OrderError."""
-        assert self.answer is not None
-        answer, self.answer = self.answer.result(), None
+    def receive(self, page_size: int) -> Page:
+        """Return the objects of an answer that are in this range; raises _OrderError."""
+        assert self.request is not None
+        answer, self.request = self.request.result(), None
         self.last = _last_in_order(self.last, answer)
-        self.begins_as_asked &= len(answer) < page_size or answer[-1].key > self.start
-        page = list(takewhile(lambda found: self.stop is None or found.key <= self.stop, answer))
-        self.is_long = len(page) == page_size
-        self.is_over = not self.is_long
+        self.starts_as_requested &= len(answer) < page_size or answer[-1].key > self.start
+        page = list(takewhile(lambda info: self.stop is None or info.key <= self.stop, answer))
+        self.may_split = len(page) == page_size
+        self.is_done = not self.may_split
         if len(page) < len(answer):
             self.beyond = answer[len(page)].key
-        # The mark of a folder, a/b/, is seen as a/b, which sorts before what came before it.
-        self.seen = max([self.seen, *(found.key for found in page)])
-        kept = [found for found in page if found.key > self.start]
+        # Not the last key: the mark of a folder may come after keys that are greater than its stripped one.
+        self.seen = max([self.seen, *(info.key for info in page)])
+        kept = [info for info in page if info.key > self.start]
         if kept and self.first is None:
             self.first = kept[0].key
         return kept
 
 
 class _Ranges:
-    """What is left of a listing, in the order of the keys."""
+    """The ranges that are not yielded yet, in the order of their keys; their pages wait in the file `spool`."""
 
-    def __init__(self, prefix: str, open_after: Callable[[str | None], Iterator[Page]], page_size: int) -> None:
+    def __init__(
+        self, prefix: str, open_after: Callable[[str | None], Iterator[Page]], page_size: int, spool: IO[bytes]
+    ) -> None:
         self.parts: list[_Range] = []
-        self._spread = Spread(prefix)
+        self._spool = spool
+        self._key_space = KeySpace(prefix)
         self._open_after = open_after
         self._page_size = page_size
-        self._given: list[int] = []
-        self._expected: str | None = None  # the key that the next range has to come to first
+        self._yielded: list[int] = []  # positions of pages in the spool
+        self._expected: str | None = None  # the first key that the next range must have
 
     def begin(self, pages: Iterator[Page], first: Page) -> None:
-        """Go on from the first page, whose keys tell something of the others; raises _OrderError."""
-        keys = [found.key for found in first]
-        edges = self._spread.edges(keys)
-        self._spread.learn([*keys, *edges])
+        """Split what follows the first page into ranges, guessed from its keys; raises _OrderError."""
+        keys = [info.key for info in first]
+        edges = self._key_space.edges(keys)
+        self._key_space.learn([*keys, *edges])
         self.parts = [_Range(pages, max(keys), None)]
         self.parts[0].last = _last_in_order("", first)
-        self.parts[0].is_long = True
+        self.parts[0].may_split = True
         for edge in edges:
             if edge > self.parts[-1].seen:
-                self._split(self.parts[-1], edge)
+                self._split_at(edge, self.parts[-1])
 
-    def cut(self) -> None:
-        """Cut what has most room, until there is enough to do side by side.
+    def split(self) -> None:
+        """Split the widest range, until there are enough to list at the same time.
 
-        Where the store ignores the key to start after, each range lists all that comes before it: no cuts there.
+        Not where the store ignores the key to start after: there every range lists all keys before it too.
         """
-        if not all(part.begins_as_asked for part in self.parts):
+        if not all(part.starts_as_requested for part in self.parts):
             return
-        while sum(not part.is_over for part in self.parts) < _AT_A_TIME:
-            long = [part for part in self.parts if part.is_long]
-            if not long:
+        while sum(not part.is_done for part in self.parts) < _AT_A_TIME:
+            candidates = [part for part in self.parts if part.may_split]
+            if not candidates:
                 return
-            widest = max(long, key=lambda part: self._spread.width(part.seen, part.stop))
-            middle = self._spread.middle(widest.seen, widest.stop)
+            widest = max(candidates, key=lambda part: self._key_space.width(part.seen, part.stop))
+            middle = self._key_space.middle(widest.seen, widest.stop)
             if middle is None:
-                widest.is_long = False
+                widest.may_split = False
             else:
-                self._split(widest, middle)
+                self._split_at(middle, widest)
 
-    def _split(self, part: _Range, key: str) -> None:
+    def _split_at(self, key: str, part: _Range) -> None:
         self.parts.insert(self.parts.index(part) + 1, _Range(self._open_after(key), key, part.stop))
         part.stop = key
 
-    def ask(self, pool: ThreadPoolExecutor) -> None:
-        """Ask for the next page of each, and wait for one."""
-        unfinished = [part for part in self.parts if not part.is_over]
+    def request(self, pool: ThreadPoolExecutor) -> None:
+        """Request the next page of each range, and wait for the first answer."""
+        unfinished = [part for part in self.parts if not part.is_done]
         for part in unfinished:
-            part.answer = part.answer or pool.submit(next, part.pages, [])
-        wait([part.answer for part in unfinished if part.answer], return_when=FIRST_COMPLETED)
+            part.request = part.request or pool.submit(next, part.pages, [])
+        wait([part.request for part in unfinished if part.request], return_when=FIRST_COMPLETED)
 
-    def take(self, shelf: IO[bytes]) -> None:
-        """Put what was answered on the shelf; raises _OrderError."""
+    def receive(self) -> None:
+        """Append the pages that have arrived to the spool; raises _OrderError."""
         for part in self.parts:
-            if part.answer is None or not part.answer.done():
+            if part.request is None or not part.request.done():
                 continue
-            if page := part.take(self._page_size):
-                self._spread.learn([part.seen])
-                part.shelved.append(shelf.seek(0, 2))
-                pickle.dump(page, shelf)
+            if page := part.receive(self._page_size):
+                self._key_space.learn([part.seen])
+                part.spooled.append(self._spool.seek(0, 2))
+                pickle.dump(page, self._spool)
 
-    def give(self, shelf: IO[bytes]) -> Iterator[ObjectInfo]:
-        """Yield what is on the shelf and whose turn it is; raises _OrderError."""
+    def finished_objects(self) -> Iterator[ObjectInfo]:
+        """Yield the spooled objects before which none is missing, and drop finished ranges; raises _OrderError."""
         while self.parts:
             first = self.parts[0]
-            for place in first.shelved:
-                shelf.seek(place)
-                self._given.append(place)
-                yield from pickle.load(shelf)  # noqa: S301
-            first.shelved.clear()
-            if not first.is_over:
+            for position in first.spooled:
+                self._yielded.append(position)
+                yield from self._read_page(position)
+            first.spooled.clear()
+            if not first.is_done:
                 return
-            self._check_joint(self.parts.pop(0))
+            self._check_seam(self.parts.pop(0))
 
-    def _check_joint(self, part: _Range) -> None:
-        """Raise _OrderError where a range does not begin with the key that the one before it has come to."""
+    def _check_seam(self, part: _Range) -> None:
+        """Raise _OrderError where a range does not start with the key that the listing before it has seen next."""
         if self._expected is not None and self._expected != (part.first or part.beyond):
             raise _OrderError
         self._expected = part.beyond
 
-    def given(self, shelf: IO[bytes]) -> set[str]:
-        """Return the keys that `give` has yielded."""
-        keys: set[str] = set()
-        for place in self._given:
-            shelf.seek(place)
-            keys.update(found.key for found in pickle.load(shelf))  # noqa: S301
-        return keys
+    def yielded_keys(self) -> set[str]:
+        """Return the keys that `finished_objects` has yielded."""
+        return {info.key for position in self._yielded for info in self._read_page(position)}
+
+    def _read_page(self, position: int) -> Page:
+        self._spool.seek(position)
+        page: Page = pickle.load(self._spool)  # noqa: S301
+        return page

@@ -1,4 +1,4 @@
-"""S3's settings as Amazon's own tools find them: environment, profile, instance."""
+"""Settings of S3, from where Amazon's own tools take them: environment, profile, instance."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from verger.errors import SetupError
 
 
 def s3_endpoint() -> str | None:
-    """Return the endpoint where it is not Amazon's own."""
+    """Return the URL of an endpoint that is not Amazon's; None for Amazon's."""
     return (
         os.environ.get("AWS_ENDPOINT_URL_S3")
         or os.environ.get("AWS_ENDPOINT_URL")
@@ -20,13 +20,13 @@ def s3_endpoint() -> str | None:
 
 
 def s3_region() -> str:
-    """Return the region: of the environment, the profile, else us-east-1 as Amazon's own tools have it."""
-    named = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or _profile().get("region")
-    return named or "us-east-1"
+    """Return the region of the environment, else of the profile, else us-east-1 as Amazon's own tools do."""
+    environment = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    return environment or _profile().get("region") or "us-east-1"
 
 
 def file_system() -> Any:
-    """Return the store as pyarrow sees it."""
+    """Return pyarrow's file system for S3."""
     from pyarrow import fs
 
     endpoint = s3_endpoint()
@@ -44,7 +44,7 @@ def _profile() -> dict[str, str]:
 
 
 def profile_credentials() -> Any:
-    """Return what asks boto3, the one who knows profiles; None where there is no profile to know."""
+    """Return a credential provider that uses boto3, for AWS profiles; None where there is no profile."""
     has_profile = "AWS_PROFILE" in os.environ or (Path.home() / ".aws" / "credentials").is_file()
     if "AWS_ACCESS_KEY_ID" in os.environ or not has_profile:
         return None

@@ -1,4 +1,4 @@
-"""Requests to object stores, and what they say when they fail."""
+"""Send requests to object stores, repeat those that fail, and translate errors."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from verger.storage.objects.s3 import profile_credentials, s3_endpoint, s3_regio
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, GCSConfig, ObjectStore, RetryConfig, S3Config
 
-# An instance's own service, which is asked last, and is not there elsewhere.
+# Metadata services of cloud instances: clients try them last, and they exist on instances only.
 _INSTANCE_METADATA = ("169.254.169.254", "metadata.google.internal")
 _NO_GOOGLE_CREDENTIALS = "gcloud auth application-default login, or GOOGLE_APPLICATION_CREDENTIALS"
 
 _RETRIES = 10
 _RETRY_FOR = timedelta(seconds=60)
-_SILENCE = timedelta(seconds=20)  # a store that says nothing for so long is asked again
+_SILENCE = timedelta(seconds=20)  # a request without any answer for this time is repeated
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 5.0
 _BROKEN_OFF, _NOT_SENT = "body error", "error sending request"
 _UNSUPPORTED = "status code: 501"
 
-# obstore tells a refusal from other errors for one object, and not for a listing; pyarrow never does.
+# obstore has exceptions for refused access to an object, but not to a listing; pyarrow has none.
 _REFUSED = re.compile(r"status code: 40[13]\b|ACCESS_DENIED")
-# What is refused to these is refused to all photos: none of them is to blame.
+# With these errors every request is refused, so the single photo is not the cause.
 _BAD_CREDENTIALS = ("SignatureDoesNotMatch", "InvalidAccessKeyId", "ExpiredToken", "InvalidToken", "TimeTooSkewed")
 
 T = TypeVar("T")
 
 
-def ask(root: str, key: str, request: Callable[[ObjectStore], T]) -> T:
-    """Make a request; what goes wrong comes out as FileNotFoundError or StorageError."""
+def send_request(root: str, key: str, request: Callable[[ObjectStore], T]) -> T:
+    """Send a request; raises FileNotFoundError or StorageError, and obstore's errors of conditional writes."""
     from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
     path = f"{root}/{key}".strip("/")
@@ -48,24 +48,24 @@ def ask(root: str, key: str, request: Callable[[ObjectStore], T]) -> T:
     except (AlreadyExistsError, PreconditionError):
         raise
     except BaseError as error:
-        raise failure(path, error) from None
+        raise translate_error(path, error) from None
 
 
-def ask_for_list(root: str, key: str, request: Callable[[ObjectStore], T]) -> T:
-    """Make a request for a list, again where its answer breaks off: obstore does so for objects alone."""
-    return ask(root, key, lambda store: _repeated(store, request, _BROKEN_OFF))
+def send_list_request(root: str, key: str, request: Callable[[ObjectStore], T]) -> T:
+    """Send a request for a listing; repeat it where the answer breaks off, which obstore does for objects only."""
+    return send_request(root, key, lambda store: _repeated(store, request, _BROKEN_OFF))
 
 
-def ask_to_delete(root: str, key: str, request: Callable[[ObjectStore], T]) -> T:
-    """Make a request that deletes, again where the connection breaks.
+def send_delete_request(root: str, key: str, request: Callable[[ObjectStore], T]) -> T:
+    """Send a request that deletes; repeat it where the connection breaks.
 
-    obstore deletes by POST, which it repeats for a store's errors, and not for those of the network.
+    obstore deletes by POST, which it repeats after errors of the store, but not of the network.
     """
-    return ask(root, key, lambda store: _repeated(store, request, _BROKEN_OFF, _NOT_SENT))
+    return send_request(root, key, lambda store: _repeated(store, request, _BROKEN_OFF, _NOT_SENT))
 
 
 def _repeated(store: ObjectStore, request: Callable[[ObjectStore], T], *signs: str) -> T:
-    """Make a request, again after errors whose text has one of `signs`."""
+    """Send a request; repeat it after errors whose text contains one of `signs`."""
     from obstore.exceptions import BaseError
 
     for attempt in range(_RETRIES):
@@ -78,43 +78,43 @@ def _repeated(store: ObjectStore, request: Callable[[ObjectStore], T], *signs: s
     return request(store)
 
 
-def failure(path: str, error: Exception) -> StorageError:
-    """Return what a store's error comes to: whose credentials it refuses, or its first words."""
+def translate_error(path: str, error: Exception) -> StorageError:
+    """Translate a store's error into a StorageError: refused credentials, none, or the error's first sentence."""
     if _REFUSED.search(str(error)) or type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError"):
-        is_callers_fault = any(code in str(error) for code in _BAD_CREDENTIALS)
-        words = f"{path}: access is refused{_code(error)}; {_who(path)}"
-        return StorageError(words, is_refusal=not is_callers_fault)
+        has_bad_credentials = any(code in str(error) for code in _BAD_CREDENTIALS)
+        message = f"{path}: access is refused{_code(error)}; {_credentials_used(path)}"
+        return StorageError(message, is_refusal=not has_bad_credentials)
     if any(host in str(error) for host in _INSTANCE_METADATA):
-        return StorageError(f"{path}: no credentials: {_none_of(path)}, and this is no instance")
+        return StorageError(f"{path}: no credentials: {_missing_credentials(path)}, and this is no instance")
     is_unsupported = type(error).__name__ == "NotSupportedError" or _UNSUPPORTED in str(error)
-    return StorageError(f"{path}: {_first_words(error)}", is_unsupported=is_unsupported)
+    return StorageError(f"{path}: {_first_sentence(error)}", is_unsupported=is_unsupported)
 
 
 def _code(error: Exception) -> str:
-    """Return the store's own word for an error, in brackets, or nothing."""
+    """Return the store's code for an error in brackets; empty where it has none."""
     code = re.search(r"<Code>(\w+)</Code>", str(error))
     return f" ({code.group(1)})" if code else ""
 
 
-def _first_words(error: Exception) -> str:
-    """The first sentence: what follows may hold whole answers of the store, keys among them."""
-    said = re.sub(r"\s+", " ", str(error).split("\n\nDebug source")[0].split("<?xml")[0])
-    return f"{said[:300].strip(' :')}{_code(error)}"
+def _first_sentence(error: Exception) -> str:
+    """Return the first sentence of an error: the rest may contain the store's whole answer, with keys."""
+    sentence = re.sub(r"\s+", " ", str(error).split("\n\nDebug source")[0].split("<?xml")[0])
+    return f"{sentence[:300].strip(' :')}{_code(error)}"
 
 
-def _none_of(path: str) -> str:
+def _missing_credentials(path: str) -> str:
     if path.startswith("gs:"):
         return f"none by {_NO_GOOGLE_CREDENTIALS}"
-    return "AWS_ACCESS_KEY_ID and its kin are not set, nor AWS_PROFILE"
+    return "neither AWS_ACCESS_KEY_ID and the keys that go with it nor AWS_PROFILE are set"
 
 
-def _who(path: str) -> str:
+def _credentials_used(path: str) -> str:
     if path.startswith("gs:"):
         return f"credentials: {_NO_GOOGLE_CREDENTIALS}, or the instance's service account"
     if not path.startswith("s3a:"):
         return "the store's usual credentials are used"
-    name = os.environ.get("AWS_PROFILE")
-    return f"AWS_PROFILE is {name}" if name else "credentials: environment, AWS profile or instance role"
+    profile = os.environ.get("AWS_PROFILE")
+    return f"AWS_PROFILE is {profile}" if profile else "credentials: environment, AWS profile or instance role"
 
 
 _s3_regions: dict[str, str] = {}
@@ -128,7 +128,7 @@ def set_s3_region(root: str, region: str) -> None:
 
 @functools.lru_cache(maxsize=32)
 def store_of(root: str) -> ObjectStore:
-    """Return the bucket's store, one a process."""
+    """Return the store of a bucket, the same for the whole process."""
     from obstore.store import from_url
 
     retries: RetryConfig = {"max_retries": _RETRIES, "retry_timeout": _RETRY_FOR}

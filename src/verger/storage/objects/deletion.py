@@ -1,0 +1,65 @@
+"""Delete all objects of a folder, with the marks that other tools write for empty folders."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+from verger.storage.objects import gcs, pages, s3
+from verger.storage.objects.stores import send_delete_request, translate_error
+
+# Stores in which other tools mark a folder by an object whose key ends in a slash.
+_STORES_WITH_MARKS = ("s3a://", "gs://")
+
+_N_THREADS = 16
+_S3_KEYS_PER_REQUEST = 1000
+
+
+def delete_object(root: str, key: str) -> None:
+    """Delete an object; FileNotFoundError where there is none, except on S3, which does not report it."""
+    import obstore
+
+    send_delete_request(root, key, lambda store: obstore.delete(store, key))
+
+
+def delete_tree(root: str, folder: str) -> None:
+    """Delete every object below a folder, and the marks of folders."""
+    with ThreadPoolExecutor(_N_THREADS) as pool:
+        for level in pages.keys_below(root, folder):  # Azure may have real folders: the deepest first
+            keys = [key for key in level if key != folder]
+            list(pool.map(lambda keys: _delete_group(root, folder, keys), _request_groups(root, keys)))
+    if root.startswith(_STORES_WITH_MARKS) and pages.keys_below(root, folder):
+        _delete_marks(root, folder)
+
+
+def _request_groups(root: str, keys: list[str]) -> list[list[str]]:
+    """Split keys into groups that one request deletes: 1000 on S3, one elsewhere."""
+    n_each = _S3_KEYS_PER_REQUEST if root.startswith("s3a://") else 1
+    return [keys[start : start + n_each] for start in range(0, len(keys), n_each)]
+
+
+def _delete_group(root: str, folder: str, keys: list[str]) -> None:
+    import obstore
+
+    if len(keys) > 1:
+        send_delete_request(root, folder, lambda store: obstore.delete(store, keys))
+        return
+    with suppress(FileNotFoundError):
+        delete_object(root, keys[0])
+
+
+def _delete_marks(root: str, folder: str) -> None:
+    """Delete what is left: keys that end in a slash, which obstore cannot name.
+
+    pyarrow can, but it creates such a key for the parent folder: call this only where there are marks.
+    """
+    import pyarrow as pa
+
+    scheme, _, bucket = root.partition("://")
+    store = s3.file_system() if scheme == "s3a" else gcs.file_system()
+    try:
+        store.delete_dir(f"{bucket}/{folder}")
+    except FileNotFoundError:
+        return
+    except (OSError, pa.ArrowException) as error:
+        raise translate_error(f"{root}/{folder}", error) from None
