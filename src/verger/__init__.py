@@ -1,6 +1,6 @@
-"""Verger: from fruit photos to CNN features and PCA components, on a laptop or on Spark.
+"""Verger: compute CNN features and PCA components of fruit photos, on a laptop or on Spark.
 
-The chain::
+In Python::
 
     import verger
 
@@ -13,7 +13,7 @@ Two ``pyspark.ml`` stages (``pip install 'verger[spark]'``)::
 
     Pipeline(stages=[ImageFeaturizer(model="MobileNetV2"), PCA(variance=0.9)])
 
-The names are imported on first use, so that ``import verger`` costs nothing where Spark is not needed.
+The names are imported on first use, so that ``import verger`` does not import Spark.
 """
 
 from __future__ import annotations

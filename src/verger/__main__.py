@@ -1,4 +1,7 @@
-"""The command `verger`, also as `python -m verger`. Its imports are inside: they take a while to interrupt too."""
+"""The command `verger`, also as `python -m verger`.
+
+Imports are inside the functions: they take a while, and Ctrl-C must end them without a traceback.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,13 @@ def main() -> None:
     command_line()
 
 
-def _leave_out_working_folder() -> None:
-    """Take off Python's path what `python -m` puts there: a `random.py` in the working folder is the user's own."""
-    is_own = Path(__file__).parents[1] == Path.cwd()
-    if not is_own and not sys.flags.safe_path and sys.path[:1] == [os.getcwd()]:
+def _remove_working_folder() -> None:
+    """Remove the working folder from sys.path, which `python -m` adds: a `random.py` there must not be imported."""
+    is_source_folder = Path(__file__).parents[1] == Path.cwd()
+    if not is_source_folder and not sys.flags.safe_path and sys.path[:1] == [os.getcwd()]:
         del sys.path[0]
 
 
 if __name__ == "__main__":
-    _leave_out_working_folder()
+    _remove_working_folder()
     main()

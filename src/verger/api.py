@@ -39,7 +39,7 @@ def reduce(
 ) -> Manifest:
     """Compute the principal components of the features of a result: the second half of `run`.
 
-    update: an earlier result whose PCA the features are added to.
+    update: an earlier result; its PCA is updated with the features instead of fitting a new one.
     """
     state = None if update is None else any_path(fspath(update))
     return chain.reduce(any_path(fspath(src)), any_path(fspath(out)), load_settings(**settings), progress, state)

@@ -60,7 +60,7 @@ EXPORT, RESULT, RESUME, PRIVACY, PACK, ENGINE = "Export", "Result", "Resume", "P
 ENGINES = ("local", "spark")
 DEFAULT_MASTER = "local[*]"
 
-# benchmarks/precision.py: MobileNetV2, 1,030 photos of fruits360-test, a processor with AVX-512 BF16
+# Measured by benchmarks/precision.py: MobileNetV2, 1,030 photos of fruits360-test, a processor with AVX-512 BF16.
 BF16_FIDELITY = "1.7 times as fast, not exact (cosine to f32: mean 0.978, lowest 0.921)"
 
 
@@ -184,7 +184,7 @@ class Settings(BaseSettings):
         kind, _, rest = value.partition(":")
         if value in ("parent", "none") or (kind == "csv" and rest):
             return value
-        if kind == "regex" and _groups(rest) == 1:
+        if kind == "regex" and _count_groups(rest) == 1:
             return value
         raise ValueError("parent, none, regex:PATTERN with one group, or csv:FILE")
 
@@ -267,7 +267,8 @@ def origins(**flags: Any) -> dict[str, str]:
     }
 
 
-def _groups(pattern: str) -> int:
+def _count_groups(pattern: str) -> int:
+    """Return the number of groups of a regular expression, -1 where it is not valid."""
     try:
         return re.compile(pattern).groups
     except re.error:

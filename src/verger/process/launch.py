@@ -1,4 +1,4 @@
-"""How verger starts a Python process of its own: with the driver's modules, and none of the working folder."""
+"""Command and environment of a Python child process: the parent's modules, none of the working folder."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import sys
 
 
 def module_command(module: str, *arguments: str) -> list[str]:
-    """Return the command that runs a module; it does not import what lies in the working folder."""
+    """Return the command that runs a module, without importing from the working folder."""
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def module_environment() -> dict[str, str]:
-    """Return this process's environment, with its module path."""
+    """Return this process's environment, with its module path as PYTHONPATH."""
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

@@ -1,4 +1,4 @@
-"""How long work tells whoever watches how far it is."""
+"""Progress reporting: the protocol of a display, and one that shows nothing."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """What a watcher of a run implements; all numbers are photos."""
+    """Display of a run's progress; all numbers are photos."""
 
     def stage(self, name: str, n_photos: int | None = None) -> None:
-        """A stage begins; `n_photos` where it counts them."""
+        """Show that a stage begins, with its number of photos if it counts them."""
 
-    def note(self, words: str) -> None:
-        """A choice was made that the user should know of."""
+    def note(self, message: str) -> None:
+        """Show a message, such as a choice that verger has made."""
 
     def advance(self, n_done: int, n_rejected: int) -> None:
-        """The running stage has done so many photos in all, so many of them rejected."""
+        """Show how many photos the stage has done in total, and how many of them were rejected."""
 
 
 class SilentProgress:
-    """Watches nothing."""
+    """Display that shows nothing."""
 
     def stage(self, name: str, n_photos: int | None = None) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
-    def note(self, words: str) -> None:
-        """Say nothing."""
+    def note(self, message: str) -> None:
+        """Show nothing."""
 
     def advance(self, n_done: int, n_rejected: int) -> None:
-        """Say nothing."""
+        """Show nothing."""

@@ -1,4 +1,4 @@
-"""Signals: interrupts that a library swallows are noticed, work that must be finished is not interrupted."""
+"""Signals: detect interrupts that a library swallows, block them during critical work, end with the parent."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupts:
-    """Those that have come so far."""
+    """Record of whether an interrupt has arrived."""
 
     def __init__(self) -> None:
-        self._is_due = False
+        self._has_arrived = False
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt where one has come, and has not ended what it came into."""
-        if self._is_due:
-            self._is_due = False
+        """Raise KeyboardInterrupt if an interrupt has arrived, which a library may have swallowed."""
+        if self._has_arrived:
+            self._has_arrived = False
             raise KeyboardInterrupt
 
-    def noting(self, handler: Handler) -> Handler:
-        """Return a signal's handler that notes it before it handles it."""
+    def recording(self, handler: Handler) -> Handler:
+        """Return a signal handler that records the signal, then calls `handler`."""
 
         def handle(number: int, frame: FrameType | None) -> None:
-            self._is_due = True
+            self._has_arrived = True
             handler(number, frame)
 
         return handle
@@ -42,48 +42,48 @@ class Interrupts:
 
 @contextmanager
 def record_interrupts() -> Iterator[Interrupts]:
-    """Note Ctrl-C, kill and a closed terminal as they pass."""
-    noted = Interrupts()
-    with _handled(lambda handler: noted.noting(handler) if callable(handler) else handler):
-        yield noted
+    """Record Ctrl-C, kill and a closed terminal during the block."""
+    interrupts = Interrupts()
+    with _replaced_handlers(lambda handler: interrupts.recording(handler) if callable(handler) else handler):
+        yield interrupts
 
 
 def end_with_parent(parent: int) -> None:
-    """Have the system kill this process when its parent, of this pid, ends (Linux); elsewhere do nothing.
+    """Let Linux kill this process when its parent ends; do nothing on other systems.
 
-    The pid comes from the parent itself: one that ended while this process was starting can no longer be asked for.
+    parent: its pid, passed by the parent itself: it may have ended while this process started.
     """
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is None:
         return
     prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it ended before the system was asked
+    if os.getppid() != parent:  # it ended before prctl was called
         os._exit(1)
 
 
 def ignore_interrupts() -> None:
-    """Ignore Ctrl-C and a closed terminal: the parent decides when this process ends."""
+    """Ignore Ctrl-C and a closed terminal: the parent ends this process."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
 def block_interrupts() -> Iterator[None]:
-    """Let nothing end the block but a kill -9."""
-    with _handled(lambda handler: signal.SIG_IGN):
+    """Ignore Ctrl-C, kill and a closed terminal during the block; only kill -9 ends it."""
+    with _replaced_handlers(lambda handler: signal.SIG_IGN):
         yield
 
 
 @contextmanager
-def _handled(instead: Callable[[Any], Any]) -> Iterator[None]:
-    """Have what `instead` makes of each handler handle interrupts; only the main thread has them."""
+def _replaced_handlers(replacement: Callable[[Any], Any]) -> Iterator[None]:
+    """Replace each handler h of interrupts by replacement(h) during the block; does nothing off the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    found = {number: signal.getsignal(number) for number in _NUMBERS}
-    earlier = {number: handler for number, handler in found.items() if handler is not None}  # None: not of Python's
+    current = {number: signal.getsignal(number) for number in _NUMBERS}
+    earlier = {number: handler for number, handler in current.items() if handler is not None}  # None: set by C code
     for number, handler in earlier.items():
-        signal.signal(number, instead(handler))
+        signal.signal(number, replacement(handler))
     try:
         yield
     finally:

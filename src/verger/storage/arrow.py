@@ -1,7 +1,7 @@
-"""Arrow columns from their buffers, and back.
+"""Build Arrow columns from Python values, and NumPy arrays from Arrow columns.
 
-`pyarrow.array` and `to_numpy` would do, but their first call in a process imports pandas, where it is installed: a
-second or more for each worker.
+`pyarrow.array` and `to_numpy` do the same, but their first call imports pandas where it is installed, which takes
+each worker a second or more.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def binaries(values: Sequence[bytes | None]) -> pa.Array:
 
 
 def vectors(values: Sequence[npt.NDArray[np.float32] | None], width: int) -> pa.Array:
-    """Return a list<float32> column of vectors of one width; None becomes null."""
+    """Return a list<float32> column of vectors of the same width; None becomes null."""
     present = [value for value in values if value is not None]
     flat = np.concatenate(present) if present else np.zeros(0, np.float32)
     items = pa.Array.from_buffers(pa.float32(), len(flat), [None, pa.py_buffer(flat)])
@@ -69,7 +69,7 @@ _NUMPY_TYPES: dict[pa.DataType, type[np.number[Any]]] = {
 
 
 def numbers_of(values: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
-    """Return a column of numbers; a view of it where there are no nulls."""
+    """Return a column of numbers as a NumPy array, without a copy where there are no nulls."""
     if isinstance(values, pa.ChunkedArray):
         return np.concatenate([numbers_of(chunk) for chunk in values.chunks] or [np.zeros(0)])
     kind = _NUMPY_TYPES.get(values.type)

@@ -1,4 +1,4 @@
-"""What is said where a disk is full: which of those that a run writes to, and what to do."""
+"""Error message for a full disk: the free space on each disk that a run writes to, and what to do."""
 
 from __future__ import annotations
 
@@ -20,21 +20,24 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @contextmanager
 def explain_full_disk(folders: Iterable[Path]) -> Iterator[None]:
-    """Make the OSError of a full disk a SpaceError that says how much is free in `folders`, and beside them."""
+    """Translate the OSError of a full disk into a SpaceError with the free space of each disk.
+
+    folders: what the run writes to; the folder of temporary files and the cache are added.
+    """
     try:
         yield
     except OSError as error:
         if error.errno not in FULL:
             raise
-        where = [*folders, Path(tempfile.gettempdir()), cache_dir()]
+        written = [*folders, Path(tempfile.gettempdir()), cache_dir()]
         raise SpaceError(
-            f"a disk is full; free: {', '.join(_free(where))}. Make room, or choose other folders (OUT, "
+            f"a disk is full; free: {', '.join(_free_space(written))}. Make room, or choose other folders (OUT, "
             "--conf spark.local.dir=FOLDER, TMPDIR, VERGER_CACHE), and run again: nothing was changed"
         ) from error
 
 
-def _free(folders: Iterable[Path]) -> list[str]:
-    """Say how much is free on each disk, by the first of the folders that is on it."""
+def _free_space(folders: Iterable[Path]) -> list[str]:
+    """Return the free space of each disk, named by the first of the folders that is on it."""
     first: dict[int, Path] = {}
     for folder in folders:
         if folder.exists():

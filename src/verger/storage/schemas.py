@@ -1,4 +1,4 @@
-"""Schemas of the tables: pyarrow's are the source, Spark's DDL is derived from them."""
+"""Schemas of the tables, for pyarrow; Spark's DDL is derived from them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ LISTING = pa.schema(
         ("label", pa.string()),
     ]
 )
-# Columns that a listing of packed photos adds: the Parquet file with a photo's bytes, and the row in it.
+# Additional columns in a listing of packed photos: the Parquet file with a photo's bytes, and the row in it.
 SHARD, ROW = "shard", "row"
 PACKED_LISTING = pa.schema([*LISTING, (SHARD, pa.string()), (ROW, pa.int64())])
 
 IMAGES = pa.schema([*list(LISTING)[:3], ("content", pa.binary()), ("label", pa.string())])
-# Table of `verger pack`; `metadata` says what was done with the metadata of a photo: see tasks.pack.
+# Table of `verger pack`; `metadata` is what was done with the metadata of a photo, see tasks.pack.
 PACKED = pa.schema([*IMAGES, ("metadata", pa.string())])
 
 FEATURES = pa.schema(
@@ -37,7 +37,7 @@ REJECTED = pa.schema(
 )
 COMPONENTS = pa.schema([("path", pa.string()), ("label", pa.string()), ("components", _VECTOR)])
 
-# Columns that `ImageFeaturizer` adds to a row; `features` is null exactly where `reason` is not.
+# Columns that `ImageFeaturizer` adds to a row; either `features` or `reason` is null.
 OUTCOME = pa.schema([*list(FEATURES)[2:], ("reason", pa.string()), ("detail", pa.string())])
 
 _SPARK_TYPES = {

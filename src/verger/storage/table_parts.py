@@ -1,4 +1,4 @@
-"""The parts of a table of features or components, in the order of their photos."""
+"""List the part files of a table of features or components, in the order of their photos."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _AT_A_TIME = 16
 
 @dataclass(frozen=True, order=True)
 class TablePart:
-    """A file, the first of its paths as its footer has it (empty where it has none), and its number of rows."""
+    """A part file, its first photo's path from the footer (empty where it has none), and its number of rows."""
 
     first_path: str
     file: str
@@ -26,10 +26,10 @@ class TablePart:
 
 
 def list_parts(files: Iterable[AnyPath], column: str) -> list[TablePart]:
-    """Return the files that have rows, in the order of their first paths.
+    """Return the files that have rows, sorted by their first paths.
 
-    Files are numbered and named by the run that wrote them, and PCA is to be the same to the bit however they came
-    about. Raises SourceError where a file lacks path, label or the array column `column`.
+    Not by name: names depend on the runs that wrote the files, and PCA must be the same to the last bit.
+    Raises SourceError where a file lacks path, label or the array column `column`.
     """
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         parts = list(pool.map(lambda file: _part(file, column), files))
@@ -38,26 +38,26 @@ def list_parts(files: Iterable[AnyPath], column: str) -> list[TablePart]:
 
 def _part(file: AnyPath, column: str) -> TablePart:
     with file.open("rb") as opened:
-        about = pq.read_metadata(opened)
-    schema = about.schema.to_arrow_schema()
+        footer = pq.read_metadata(opened)
+    schema = footer.schema.to_arrow_schema()
     missing = {"path", "label", column} - set(schema.names)
     if missing:
-        raise SourceError(f"{file} has no column {', '.join(sorted(missing))}: expected {column} of verger's")
+        raise SourceError(f"{file} has no column {', '.join(sorted(missing))}: expected a table of verger")
     if not pa.types.is_list(schema.field(column).type):
         kind = schema.field(column).type
         raise SourceError(f"{file}: {column} are {kind}; expected arrays of float or double")
-    return TablePart(_first_path(about), str(file), about.num_rows, file)
+    return TablePart(_first_path(footer), str(file), footer.num_rows, file)
 
 
-def _first_path(about: pq.FileMetaData) -> str:
-    if not about.num_row_groups:
+def _first_path(footer: pq.FileMetaData) -> str:
+    if not footer.num_row_groups:
         return ""
-    statistics = about.row_group(0).column(about.schema.names.index("path")).statistics
+    statistics = footer.row_group(0).column(footer.schema.names.index("path")).statistics
     return str(statistics.min) if statistics is not None and statistics.has_min_max else ""
 
 
 def vector_width(part: TablePart, column: str) -> int:
-    """Return the length of the vectors, as the first row has it; 0 where that is null."""
+    """Return the length of the vectors, taken from the first row; 0 where that is null."""
     with part.path.open("rb") as opened, pq.ParquetFile(opened) as file:
         batch = next(file.iter_batches(1, columns=[column]))
     return len(batch.column(0)[0].as_py() or ())

@@ -1,4 +1,7 @@
-"""Paths as Spark writes them (file:/a b/c.jpg, not percent-encoded) and as Python opens them."""
+"""Paths and URIs of files and folders, on this machine or in an object store.
+
+URIs are as Spark writes them: file:/a b/c.jpg, not percent-encoded.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +20,16 @@ _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# A folder or file, on this machine or in an object store: both answer to the same calls.
+# Path of a folder or file, on this machine or in an object store: both have the same methods.
 AnyPath = Path | ObjectPath
 
 
 def any_path(value: str) -> AnyPath:
-    """Return the place that a path or URI names; a local one absolute, `~` expanded. Raises StorageError."""
+    """Return the path that a text or URI names; a local one absolute, `~` expanded. Raises StorageError."""
     if is_hadoop(value):
         raise StorageError(
-            f"{value}: photos are read from there, but no results are written there or read: choose a folder or an "
-            "object store"
+            f"{value}: photos can be read from this file system, but results cannot be there: choose a folder or "
+            "an object store"
         )
     return object_path(value) or local_folder(value)
 
@@ -38,12 +41,12 @@ def scheme_of(uri: str) -> str:
 
 
 def is_local(uri: str) -> bool:
-    """Tell whether `uri` is a plain path or a file: URI."""
+    """Return whether `uri` is a plain path or a file: URI."""
     return scheme_of(uri) == "file"
 
 
 def is_hadoop(uri: str) -> bool:
-    """Tell whether `uri` is on a file system that only Spark's JVM knows: hdfs://host/..., viewfs:/..."""
+    """Return whether `uri` is on a file system that only Spark's JVM can read: hdfs://host/..., viewfs:/..."""
     return re.match(rf"{_SCHEME.pattern}/", uri) is not None and not is_local(uri) and object_path(uri) is None
 
 
@@ -61,7 +64,7 @@ def local_folder(value: str) -> Path:
 
 
 def is_within(path: AnyPath, folder: AnyPath) -> bool:
-    """Tell whether `path` is `folder` or lies in it, by whatever links."""
+    """Return whether `path` is `folder` or lies in it; symbolic links are followed."""
     if isinstance(path, ObjectPath) and isinstance(folder, ObjectPath):
         return path.is_within(folder)
     if isinstance(path, Path) and isinstance(folder, Path):
@@ -70,8 +73,8 @@ def is_within(path: AnyPath, folder: AnyPath) -> bool:
 
 
 def glob_base(path: AnyPath) -> AnyPath:
-    """Return the folder in which a glob starts; any other path as it is."""
-    if isinstance(path, Path) and path.exists():  # brackets in a name make no glob
+    """Return the folder in which a glob starts; any other path unchanged."""
+    if isinstance(path, Path) and path.exists():  # a name with brackets need not be a glob
         return path
     while glob.has_magic(str(path)):
         path = path.parent
@@ -79,20 +82,20 @@ def glob_base(path: AnyPath) -> AnyPath:
 
 
 def parquet_files(folder: AnyPath) -> list[AnyPath]:
-    """Return the files of a table, in the order of their names."""
+    """Return the files of a table, sorted by name."""
     return sorted(folder.glob("*.parquet"), key=str)
 
 
 def read_parquet(file: AnyPath) -> pa.Table:
-    """Read a Parquet file whole. `pyarrow.parquet.read_table` would import pandas, where it is installed."""
-    import pyarrow.parquet as pq  # `verger predict` does without
+    """Read a whole Parquet file. `pyarrow.parquet.read_table` would import pandas, where it is installed."""
+    import pyarrow.parquet as pq  # here, as `verger predict` does not need it
 
     with file.open("rb") as opened, pq.ParquetFile(opened) as table:
         return table.read()
 
 
 def remove_tree(folder: AnyPath) -> None:
-    """Remove a folder and all that is in it, if it is there."""
+    """Remove a folder and its content, if it exists."""
     if isinstance(folder, ObjectPath):
         folder.remove_tree()
     else:
@@ -100,7 +103,7 @@ def remove_tree(folder: AnyPath) -> None:
 
 
 def link_file(source: AnyPath, target: AnyPath) -> None:
-    """Let a file be in a second place: a link where the disk has such, a copy elsewhere."""
+    """Put `source` at `target` too: as a hard link where the disk has them, as a copy elsewhere."""
     if isinstance(source, ObjectPath) and isinstance(target, ObjectPath):
         source.copy_to(target)
     elif isinstance(source, Path) and isinstance(target, Path):

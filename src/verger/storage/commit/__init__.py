@@ -1,9 +1,9 @@
-"""Write a result beside its place, then switch: a reader never sees half of one.
+"""Commit a result: write it to a staging folder, then switch it to OUT, so that a reader never sees half of one.
 
-While a run writes, its files are in a folder of its own in `.NAME.verger-staging` beside OUT, which is locked. That
-folder becomes OUT. Whatever dies before the switch leaves OUT as it was; the folder is kept where it has finished
-parts of the features, for a run that resumes, and removed by one that does not. `local` switches by renaming a
-folder, `objects` by copying within the store.
+A run writes to a folder of its own in `.NAME.verger-staging` beside OUT, which it locks; at the end this folder
+becomes OUT. A run that dies before the switch leaves OUT unchanged. Its folder is kept if it has finished parts of
+the features, for a run with --resume; other runs remove it. `local_folder` switches by renaming, `object_folder` by
+copying within the store.
 """
 
 from __future__ import annotations
@@ -50,24 +50,24 @@ def stage_result(out: AnyPath, *, overwrite: bool, resume: bool = False) -> Abst
 
 
 def stage_result(out: AnyPath, *, overwrite: bool, resume: bool = False) -> AbstractContextManager[AnyPath]:
-    """Yield an empty folder to write into; it becomes `out` when the block ends without an error.
+    """Yield an empty staging folder; it becomes `out` when the block ends without an error.
 
-    `resume` keeps the folders of runs that failed, and may replace a result of `verger run` or `verger features`;
-    `overwrite` may replace any. Raises ResultError where `out` holds a result that may not be replaced, where it
-    holds something that is no result of verger's (never replaced), where another run is writing to it, or where an
-    interrupt or a store ends the switch: then something has been changed.
+    overwrite: replace any result.
+    resume: replace a result of `verger run` or `verger features`, and keep the staging folders of failed runs.
+    Raises ResultError where `out` has a result that may not be replaced, or other files (never replaced), where
+    another run writes to it, or where an interrupt or a store breaks off the switch (`out` may then be changed).
     """
     if isinstance(out, ObjectPath):
-        return object_folder.staging(out, overwrite=overwrite, resume=resume)
-    return local_folder.staging(out, overwrite=overwrite, resume=resume)
+        return object_folder.stage_result(out, overwrite=overwrite, resume=resume)
+    return local_folder.stage_result(out, overwrite=overwrite, resume=resume)
 
 
 def unfinished_runs(stage: AnyPath) -> list[AnyPath]:
-    """Return the folders of runs that did not end well, the oldest first: `stage` is that of this run."""
+    """Return the staging folders of failed runs with finished parts, the oldest first; `stage` is this run's."""
     runs = (folder for folder in stage.parent.iterdir() if folder.name.startswith(RUN) and folder != stage)
     return sorted((run for run in runs if has_parts(run)), key=str)
 
 
 def scratch_folder(stage: AnyPath) -> AnyPath:
-    """Return the folder for a run's intermediate files; workers see it wherever they see the result."""
+    """Return the folder for a run's intermediate files, on the same storage as the result."""
     return stage.with_name(SCRATCH)

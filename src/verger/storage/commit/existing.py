@@ -1,4 +1,4 @@
-"""What is at the place of a result already, and in the staging folder beside it."""
+"""Check and read what exists already: at the path of a result, and in the staging folder beside it."""
 
 from __future__ import annotations
 
@@ -13,32 +13,30 @@ from verger.storage.manifest import MANIFEST, find_manifest
 from verger.storage.objects import ObjectPath
 from verger.storage.uri import AnyPath, any_path, glob_base, is_hadoop, is_within, remove_tree
 
-# In the staging folder: a folder for each run, and the lock.
-RUN, LOCK = "run-", "lock"
-# Intermediate files of the running one.
-SCRATCH = "scratch"
+# Names in a staging folder: prefix of the folder of each run, the lock, the running one's intermediate files.
+RUN, LOCK, SCRATCH = "run-", "lock", "scratch"
 _PARTS = "features"
 
-# Commands whose results a run may continue.
-_RESUMED = ("run", "features")
+# Commands whose results --resume can continue.
+_RESUMABLE = ("run", "features")
 
 
 P = TypeVar("P", Path, ObjectPath)
 
 
 def new_run(staging: P) -> P:
-    """Return the folder of a new run; their names sort by time."""
+    """Return the path of a new run's folder; the names sort by time."""
     return staging / f"{RUN}{time.time_ns() // 1_000_000:013d}-{secrets.token_hex(3)}"
 
 
 def has_parts(run: AnyPath) -> bool:
-    """Return whether a run has finished parts of the features: a later run may resume from them."""
+    """Return whether a run has finished parts of the features, which a later run can reuse."""
     folder = run / _PARTS
     return folder.is_dir() and any(folder.glob("*.parquet"))
 
 
 def clear(staging: AnyPath, *, keep_runs: bool) -> None:
-    """Remove what is in a staging folder; where `keep_runs`, not the runs that have finished parts."""
+    """Empty a staging folder, except for its lock and, if `keep_runs`, the runs that have finished parts."""
     entries: list[AnyPath] = list(staging.iterdir())
     for entry in entries:
         if entry.name == LOCK or (keep_runs and entry.name.startswith(RUN) and has_parts(entry)):
@@ -52,12 +50,12 @@ def clear(staging: AnyPath, *, keep_runs: bool) -> None:
 
 
 def interrupted_after_switch(out: AnyPath) -> ResultError:
-    """Return the error for an interrupt that comes after the switch: it is too late to change nothing."""
+    """Return the error for an interrupt after the switch, when the old result is replaced already."""
     return ResultError(f"interrupted when {out} was in place already: it is the new result")
 
 
 def check_not_read(out: AnyPath, sources: Iterable[str]) -> None:
-    """Raise ResultError where `out` is, or holds, what is read (paths, URIs, globs): it would be replaced."""
+    """Raise ResultError where `out` is or contains a source (path, URI, glob): the result would replace it."""
     for source in sources:
         if not is_hadoop(source) and is_within(glob_base(any_path(source)), out):
             raise ResultError(f"{source} is read, and {out} would replace it: choose another folder for the result")
@@ -78,7 +76,7 @@ def check_writable(out: AnyPath, *, overwrite: bool, resume: bool = False) -> No
         raise ResultError(f"{out} holds a result: add --overwrite to replace it, or choose another folder")
     manifest = find_manifest(out)
     command = manifest.command if manifest is not None else ""
-    if command not in _RESUMED:
+    if command not in _RESUMABLE:
         made_by = f"a result of `verger {command}`" if command else "a result of an unknown command"
         raise ResultError(
             f"{out} holds {made_by}, which --resume cannot continue: add --overwrite to replace it, or choose "
@@ -87,7 +85,7 @@ def check_writable(out: AnyPath, *, overwrite: bool, resume: bool = False) -> No
 
 
 def table_folder(result: AnyPath, name: str) -> AnyPath:
-    """Return where a table lies: in a result of verger, or in the folder itself; raises SourceError."""
+    """Return the folder of a table, which is `result`/`name` or `result` itself; raises SourceError."""
     for folder in (result / name, result):
         if folder.is_dir() and any(folder.glob("*.parquet")):
             return folder

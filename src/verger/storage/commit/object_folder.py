@@ -1,8 +1,8 @@
-"""Publishing in an object store, which renames nothing: the new result is copied, its manifest last.
+"""Commit a result in an object store, which cannot rename: copy the new result, its manifest last.
 
-A reader that asks for the manifest first sees a whole result or none. The staging folder holds `lock` (see
-`locking`), the folders of runs and, from when the newest is whole until it is copied, `switching` with its name:
-where the copying died the next run does it again, before anything else.
+A reader that reads the manifest first sees a complete result or none. The staging folder has the object `lock` (see
+`object_lock`), the folders of runs and, while a complete result is copied, the object `switching` with the name of
+its run: where the copy was broken off, the next run repeats it first.
 """
 
 from __future__ import annotations
@@ -16,40 +16,40 @@ from verger.storage.commit.object_lock import locked
 from verger.storage.manifest import MANIFEST
 from verger.storage.objects import ObjectPath
 
-# The mark of a result that is whole: a run that died earlier may have left its manifest, without the report.
+# A manifest alone does not mark a complete result: a run that died may have left one without the report.
 _SWITCHING = "switching"
 
 
 @contextmanager
-def staging(out: ObjectPath, *, overwrite: bool, resume: bool) -> Iterator[ObjectPath]:
-    """Yield the place to write to; it becomes `out` at the end."""
+def stage_result(out: ObjectPath, *, overwrite: bool, resume: bool) -> Iterator[ObjectPath]:
+    """Yield the folder to write to; it becomes `out` at the end."""
     if not out.key:
         raise ResultError(f"{out} is a whole bucket: choose a folder in it")
-    place = out.with_name(f".{out.name}.verger-staging")
-    with locked(place / LOCK) as lock:
-        _recover(place, out)
+    staging = out.with_name(f".{out.name}.verger-staging")
+    with locked(staging / LOCK) as lock:
+        _recover(staging, out)
         check_writable(out, overwrite=overwrite, resume=resume)
-        clear(place, keep_runs=resume)
-        result = new_run(place)
+        clear(staging, keep_runs=resume)
+        result = new_run(staging)
         try:
             yield result
             check_writable(out, overwrite=overwrite, resume=resume)
             lock.check()
         except BaseException:
-            with suppress(StorageError, ResultError):  # what went wrong first is the news
-                lock.check()  # what another run is writing is not ours to clear
-                clear(place, keep_runs=True)
+            with suppress(StorageError, ResultError):  # the first error is the one to report
+                lock.check()  # never clear what another run writes
+                clear(staging, keep_runs=True)
             raise
         _switch(result, out)
         try:
             with suppress(StorageError):
-                place.remove_tree()
+                staging.remove_tree()
         except KeyboardInterrupt as error:
             raise interrupted_after_switch(out) from error
 
 
 def _switch(result: ObjectPath, out: ObjectPath) -> None:
-    """Replace the old result by the new one, which is whole."""
+    """Replace the old result by the new one, which is complete."""
     mark = result.with_name(_SWITCHING)
     mark.write_text(result.name)
     try:
@@ -63,12 +63,12 @@ def _switch(result: ObjectPath, out: ObjectPath) -> None:
         raise ResultError(f"{why}, as {out} was put in place: {advice}") from error
 
 
-def _recover(place: ObjectPath, out: ObjectPath) -> None:
-    """Finish a switch that died."""
-    mark = place / _SWITCHING
+def _recover(staging: ObjectPath, out: ObjectPath) -> None:
+    """Finish a switch that was broken off."""
+    mark = staging / _SWITCHING
     if not mark.is_file():
         return
     if (out / MANIFEST).is_file():
         mark.unlink()
     else:
-        _switch(place / mark.read_text(), out)
+        _switch(staging / mark.read_text(), out)

@@ -36,7 +36,7 @@ class KeySpace:
     def edges(self, keys: list[str]) -> list[str]:
         """Return keys that come just after all keys with the common start of these keys, or with a shorter one.
 
-        For the prefix photos/ and keys that start with photos/2024/: photos/20240, photos/2025, photos/203, photos/3.
+        For prefix photos/ and keys that start with photos/2024/: photos/20240, photos/2025, photos/203, photos/3.
         """
         pairs = zip(min(keys), max(keys), strict=False)
         common = "".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

@@ -10,8 +10,8 @@ ranges, which are listed at the same time:
 1. `_Ranges.begin` splits what follows the first page into ranges.
 2. `_Ranges.split` splits the widest range, until _AT_A_TIME ranges are not yet listed to their ends. `key_space`
    guesses the key in the middle: a bad guess costs one request, whose answer makes the next guess better.
-3. `_Ranges.request` requests the next page of each range; `_Ranges.receive` stores the pages that have arrived, in a
-   temporary file where they do not fit into memory.
+3. `_Ranges.request` requests the next page of each range; `_Ranges.receive` stores the pages that have arrived,
+   in a temporary file where they do not fit into memory.
 4. `_Ranges.finished_objects` yields the objects of the first range, then of the next when the first is at its end.
 
 This needs a store that lists in the order of the keys' bytes. A store that does not is detected and listed again
