@@ -54,12 +54,12 @@ def make_result(folder: Path, fake: Fake) -> Path:
     """Write the result and its photos under `folder`; return the result."""
     result = folder / "result"
     labels = [fake.labels[i % len(fake.labels)] for i in range(fake.n_photos)]
-    places = [folder / "photos" / f"{i % len(fake.labels)}" / f"{i} 100%25.jpg" for i in range(fake.n_photos)]
+    files = [folder / "photos" / f"{i % len(fake.labels)}" / f"{i} 100%25.jpg" for i in range(fake.n_photos)]
     if fake.has_photos:
-        for i, place in enumerate(places):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (100, 80), (200, 20 * i % 256, 30)).save(place)
-    keys = {"path": [f"file:{place}" for place in places], "label": pa.array(labels, pa.string())}
+        for i, file in enumerate(files):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (100, 80), (200, 20 * i % 256, 30)).save(file)
+    keys = {"path": [f"file:{file}" for file in files], "label": pa.array(labels, pa.string())}
     write_parts(result / "features", pa.table(keys | {"features": _vectors(fake.n_photos, 4)}))
     if fake.is_reduced:
         write_parts(result / "components", pa.table(keys | {"components": _vectors(fake.n_photos, fake.k)}))
@@ -145,11 +145,11 @@ def own_html(html: str) -> str:
     return re.sub(r"<script>/\*\*\s+\* plotly.js.*?</script>", "", html, flags=re.DOTALL)
 
 
-def test_page_tells_the_numbers(tmp_path: Path) -> None:
+def test_page_shows_the_numbers(tmp_path: Path) -> None:
     html = own_html(write_html(tmp_path, Fake(n_photos=1200, has_photos=False, rejected=(("p", 0, "empty", "d"),))))
-    for told in ("1,201", "1,200", "87.5%", "231", "1 min 06 s", "224 \u00d7 192", "2026-03-12 14:05 UTC"):
-        assert told in html
-    assert "asked: variance \u2265\u00a00.8" in html
+    for text in ("1,201", "1,200", "87.5%", "231", "1 min 06 s", "224 \u00d7 192", "2026-03-12 14:05 UTC"):
+        assert text in html
+    assert "requested: variance \u2265\u00a00.8" in html
     assert "standardised" in html
 
 
@@ -203,7 +203,7 @@ def test_map_of_one_component(tmp_path: Path) -> None:
     html = write_html(tmp_path, Fake(k=1))
     scatter = read_data(html)["scatter"]
     assert len(scatter["values"]) == len(scatter["axes"]) == 1
-    assert "placed by its one component" in html
+    assert "at its one component" in html
 
 
 def test_unlabelled_photos(tmp_path: Path) -> None:
@@ -221,13 +221,13 @@ def test_without_reduction_the_page_says_so(tmp_path: Path) -> None:
 
 
 def test_components_alone(tmp_path: Path) -> None:
-    """`verger reduce` leaves neither features nor rejected, and knows of no network."""
+    """A result of `verger reduce` has neither features nor rejected, and no network."""
     result = make_result(tmp_path, Fake(manifest={"network": None, "counts": {}, "photos_per_s": None}))
     shutil.rmtree(result / "features")
     shutil.rmtree(result / "rejected")
     html = write_report(result, title="from features").read_text(encoding="utf-8")
     assert "<title>from features" in html
-    assert "PCA condensed standardised features into 3 components." in html
+    assert "PCA reduced standardised features to 3 components." in html
     assert len(read_data(html)["scatter"]["label"]) == 12
     assert "no photo was read" in html
     assert "2 labels, 6 photos each" in html
@@ -246,28 +246,28 @@ def test_no_rejection_is_good_news(tmp_path: Path) -> None:
     assert "None: every photo could be read." in html
 
 
-def test_rejections_tell_why(tmp_path: Path) -> None:
+def test_rejections_have_descriptions(tmp_path: Path) -> None:
     rejected = tuple((f"file:/p/{i:03}.jpg", 10 * i, "truncated", "cut off") for i in range(120))
     html = write_html(tmp_path, Fake(rejected=(*rejected, ("file:/q/only.jpg", None, "empty", "zero bytes"))))
-    assert "121 photos were set aside" in html
-    assert "ends before the picture does" in html
+    assert "121 photos were rejected" in html
+    assert "ends before the image is complete" in html
     assert "50 examples" in html
     assert "file:/q/only.jpg" in html
     assert html.count("file:/p/") == 49
 
 
-def test_random_weights_are_shouted(tmp_path: Path) -> None:
+def test_random_weights_have_a_banner(tmp_path: Path) -> None:
     network = {"weights_from": "random:7", "model": "MobileNetV2"}
-    assert "vectors mean nothing" in write_html(tmp_path, Fake(manifest={"network": network}))
+    assert "features have no meaning" in write_html(tmp_path, Fake(manifest={"network": network}))
 
 
-def test_trained_weights_are_not_shouted(tmp_path: Path) -> None:
-    assert "mean nothing" not in write_html(tmp_path, Fake())
+def test_trained_weights_have_no_banner(tmp_path: Path) -> None:
+    assert "have no meaning" not in write_html(tmp_path, Fake())
 
 
-def test_counts_that_do_not_add_up_are_told(tmp_path: Path) -> None:
+def test_counts_that_do_not_add_up_are_reported(tmp_path: Path) -> None:
     html = write_html(tmp_path, Fake(manifest={"counts": {"listed": 13}}))
-    assert "13 photos went in, but 12 came out" in html
+    assert "13 photos were listed, but the result holds 12" in html
 
 
 def test_many_labels_are_a_list(tmp_path: Path) -> None:
@@ -284,9 +284,9 @@ def test_bare_manifest_is_enough(tmp_path: Path) -> None:
     result = make_result(tmp_path, Fake(rejected=(("p", None, "of the future", "d"),)))
     (result / "manifest.json").write_text('{"network": null, "timings_s": {}, "new": {"deep": {"a": []}}}')
     html = write_report(result).read_text(encoding="utf-8")
-    assert "does not tell its timings" in html
+    assert "has no timings" in html
     assert "deep.a" in html
-    assert "a reason that this version" in html.lower()
+    assert "no description of this reason" in html
 
 
 def test_nothing_but_rejections(tmp_path: Path) -> None:
@@ -340,7 +340,7 @@ def test_page_works_in_a_browser_offline(tmp_path: Path, k: int) -> None:
 
 
 def watch(page: Any) -> tuple[list[str], list[str]]:
-    """Return lists that fill with what goes wrong and what is asked for."""
+    """Return lists that collect the errors of the page and the URLs it requests."""
     troubles: list[str] = []
     requests: list[str] = []
 

@@ -15,7 +15,14 @@ from verger.report.rejections import MAX_EXAMPLES, MEANINGS, count_rejections
 from verger.report.scree import draw_scree
 from verger.report.spectrum import Spectrum
 from verger.report.timings import read_timings
-from verger.report.wording import say_bytes, say_count, say_duration, say_rate, say_share, say_time
+from verger.report.wording import (
+    format_bytes,
+    format_count,
+    format_duration,
+    format_rate,
+    format_share,
+    format_time,
+)
 from verger.storage.manifest import Manifest
 
 
@@ -111,27 +118,27 @@ def test_details_hold_the_whole_manifest() -> None:
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        (say_count(1234567), "1,234,567"),
-        (say_share(0.9004), "90.0%"),
-        (say_share(0.99999), ">99.9%"),
-        (say_share(1.0), "100.0%"),
-        (say_share(0.0), "0.0%"),
-        (say_share(0.0001), "<0.1%"),
-        (say_duration(0.123), "0.12 s"),
-        (say_duration(8.44), "8.4 s"),
-        (say_duration(65), "1 min 05 s"),
-        (say_duration(59.97), "1 min 00 s"),
-        (say_duration(3599.7), "1 h 00 min"),
-        (say_duration(7620), "2 h 07 min"),
-        (say_rate(9.54), "9.5"),
-        (say_rate(1234.5), "1,234"),
-        (say_bytes(0), "0 bytes"),
-        (say_bytes(1), "1 byte"),
-        (say_bytes(4096), "4.1 kB"),
-        (say_bytes(12_345_678), "12.3 MB"),
-        (say_bytes(7e12), "7,000.0 GB"),
-        (say_time("2026-03-12T14:05:22+00:00"), "2026-03-12 14:05 UTC"),
-        (say_time("yesterday"), "yesterday"),
+        (format_count(1234567), "1,234,567"),
+        (format_share(0.9004), "90.0%"),
+        (format_share(0.99999), ">99.9%"),
+        (format_share(1.0), "100.0%"),
+        (format_share(0.0), "0.0%"),
+        (format_share(0.0001), "<0.1%"),
+        (format_duration(0.123), "0.12 s"),
+        (format_duration(8.44), "8.4 s"),
+        (format_duration(65), "1 min 05 s"),
+        (format_duration(59.97), "1 min 00 s"),
+        (format_duration(3599.7), "1 h 00 min"),
+        (format_duration(7620), "2 h 07 min"),
+        (format_rate(9.54), "9.5"),
+        (format_rate(1234.5), "1,234"),
+        (format_bytes(0), "0 bytes"),
+        (format_bytes(1), "1 byte"),
+        (format_bytes(4096), "4.1 kB"),
+        (format_bytes(12_345_678), "12.3 MB"),
+        (format_bytes(7e12), "7,000.0 GB"),
+        (format_time("2026-03-12T14:05:22+00:00"), "2026-03-12 14:05 UTC"),
+        (format_time("yesterday"), "yesterday"),
     ],
 )
 def test_numbers_are_said_to_people(said: str, expected: str) -> None:

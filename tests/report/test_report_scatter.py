@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.thumbnails import thumbnails_here
-from verger.report.scatter import MAX_AXES, Sample, draw_scatter, sample_points
+from verger.report.scatter import MAX_AXES, MapSample, draw_scatter, sample_points
 from verger.report.spectrum import Spectrum
 from verger.storage.tables import Table, open_table
 
@@ -30,7 +30,7 @@ def write_components(folder: Path, values: npt.NDArray[np.float32], *, n_files: 
     return written
 
 
-def take(table: Table, limit: int) -> Sample:
+def take(table: Table, limit: int) -> MapSample:
     sample = sample_points(table, limit)
     assert sample is not None
     return sample
@@ -90,7 +90,7 @@ def test_broken_numbers_are_left_open(tmp_path: Path) -> None:
     assert scatter.points["name"] == ["0.jpg"]
 
 
-def test_axes_tell_their_variance(tmp_path: Path) -> None:
+def test_axes_show_their_variance(tmp_path: Path) -> None:
     write_components(tmp_path / "components", numbered(4, 2))
     spectrum = Spectrum(np.array([1.0, 2.0]), np.array([0.75, 0.0001]), np.array([0.75, 0.7501]))
     scatter = draw_scatter(tmp_path, spectrum, thumbnails_here)

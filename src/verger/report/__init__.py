@@ -1,1 +1,1 @@
-"""The page people look at: reads a finished result, writes report.html."""
+"""The HTML reports: read a finished result, write report.html."""

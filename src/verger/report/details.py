@@ -1,4 +1,4 @@
-"""The small print: everything the manifest says, as tables."""
+"""The "Details" section of the report: the whole manifest as tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from verger.storage.manifest import Manifest
 
-# In this order; sections of a later schema follow as they come.
+# In this order. Sections that are not named here follow in the order of the manifest.
 _TITLES: dict[str, str] = {
     "settings": "Settings",
     "network": "Network",
@@ -28,7 +28,7 @@ class Section:
 
 
 def list_details(manifest: Manifest) -> list[Section]:
-    """Return all sections of the manifest that say anything, single facts first."""
+    """Return the sections of the manifest that are not empty; single values come first."""
     single = {key: value for key, value in manifest.facts.items() if not isinstance(value, Mapping)}
     groups = {key: value for key, value in manifest.facts.items() if isinstance(value, Mapping)}
     order = [key for key in _TITLES if key in groups] + [key for key in groups if key not in _TITLES]
@@ -42,10 +42,10 @@ def _flatten(facts: Mapping[str, object], prefix: str = "") -> Iterator[tuple[st
         if isinstance(value, Mapping):
             yield from _flatten(value, f"{prefix}{key}.")
         else:
-            yield prefix + key, _say(value)
+            yield prefix + key, _format(value)
 
 
-def _say(value: object) -> str:
+def _format(value: object) -> str:
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -53,5 +53,5 @@ def _say(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.8g}"
     if isinstance(value, list):
-        return ", ".join(_say(item) for item in value) or "none"
+        return ", ".join(_format(item) for item in value) or "none"
     return str(value)

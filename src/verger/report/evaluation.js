@@ -1,5 +1,5 @@
 "use strict";
-// Draws the three charts of an evaluation. Labels come from strangers: Plotly would read tags in them.
+// Draws the three charts of an evaluation. Labels are untrusted text: Plotly would interpret HTML tags in them.
 (() => {
   const byId = (id) => document.getElementById(id);
   const data = JSON.parse(byId("page-data").textContent);
@@ -25,7 +25,7 @@
       colorscale: [[0, "#dff0e5"], [0.1, "#a8d5b8"], [0.5, "#4c9a6a"], [1, "#17502f"]],
       colorbar: { tickformat: ".0%", thickness: 10, outlinewidth: 0 },
       text: shares.map((row, i) => row.map((share, j) => share === null ? ""
-        : `${(100 * share).toFixed(1)} % of ${names[i]}<br>named ${names[j]}`)),
+        : `${(100 * share).toFixed(1)} % of ${names[i]}<br>predicted as ${names[j]}`)),
       hovertemplate: "%{text}<extra></extra>" };
     Plotly.newPlot(plot, [trace], layout({
       xaxis: { ...names_axis, side: "top", tickangle: -60 },
@@ -41,25 +41,25 @@
         line: { color: "#4c9a6a", width: 1 },
         marker: { color: "#4c9a6a", size: rows.map((row) => 6 + 22 * Math.sqrt(row.n_photos / most)) },
         text: rows.map((row) => row.n_photos.toLocaleString("en")),
-        hovertemplate: "%{x:.0%} sure, %{y:.1%} right<br>%{text} photos<extra></extra>" },
+        hovertemplate: "confidence %{x:.0%}, accuracy %{y:.1%}<br>%{text} photos<extra></extra>" },
     ], layout({
-      xaxis: { ...percent, title: { text: "how sure" }, range: [0, 1.03] },
-      yaxis: { ...percent, title: { text: "how often right" }, range: [0, 1.06] },
+      xaxis: { ...percent, title: { text: "confidence" }, range: [0, 1.03] },
+      yaxis: { ...percent, title: { text: "accuracy" }, range: [0, 1.06] },
     }), CONFIG);
   }
 
   function drawCoverage(curve, [covered, accuracy]) {
-    const lowest = Math.min(...curve.map(([, right]) => right));
+    const lowest = Math.min(...curve.map(([, accuracy]) => accuracy));
     const mark = accuracy === null ? [] : [{ x: [covered], y: [accuracy], mode: "markers",
       marker: { size: 13, color: "#d9731f" },
-      hovertemplate: "threshold: %{x:.1%} answered, %{y:.1%} right<extra></extra>" }];
+      hovertemplate: "threshold: coverage %{x:.1%}, accuracy %{y:.1%}<extra></extra>" }];
     Plotly.newPlot(byId("coverage"), [
-      { x: curve.map(([share]) => share), y: curve.map(([, right]) => right), mode: "lines",
-        line: { color: "#4c9a6a", width: 3 }, hovertemplate: "%{x:.0%} answered, %{y:.1%} right<extra></extra>" },
+      { x: curve.map(([coverage]) => coverage), y: curve.map(([, accuracy]) => accuracy), mode: "lines",
+        line: { color: "#4c9a6a", width: 3 }, hovertemplate: "coverage %{x:.0%}, accuracy %{y:.1%}<extra></extra>" },
       ...mark,
     ], layout({
-      xaxis: { ...percent, title: { text: "photos answered" }, range: [0, 1.02] },
-      yaxis: { ...percent, title: { text: "of those, right" }, range: [Math.max(0, lowest - 0.05), 1.01] },
+      xaxis: { ...percent, title: { text: "coverage" }, range: [0, 1.02] },
+      yaxis: { ...percent, title: { text: "accuracy" }, range: [Math.max(0, lowest - 0.05), 1.01] },
     }), CONFIG);
   }
 

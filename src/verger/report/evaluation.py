@@ -1,4 +1,4 @@
-"""The report of `verger train` and `verger evaluate`: how good a classifier's answers are."""
+"""The report of `verger train` and `verger evaluate`: accuracy, confusions and calibration of a classifier."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from verger.report.html import render_page, write_page
 from verger.storage.uri import AnyPath
 
 FILE_NAME = "evaluation.json"
-MAX_IN_PICTURE = 150  # labels in the confusion picture; of more, those most often confused
+MAX_CONFUSION_LABELS = 150  # in the confusion matrix: those with the most errors
 
 
 def write_evaluation_report(result: AnyPath, *, title: str) -> AnyPath:
     """Write `result/report.html` from its evaluation.json and manifest.json, and return its path."""
     evaluation = json.loads((result / FILE_NAME).read_text())
     manifest = json.loads((result / "manifest.json").read_text())
-    confusion = draw_confusion(evaluation)
+    confusion = confusion_matrix(evaluation)
     data = {
         "confusion": confusion,
         "reliability": evaluation["reliability"],
@@ -29,18 +29,18 @@ def write_evaluation_report(result: AnyPath, *, title: str) -> AnyPath:
     return write_page(render_page("evaluation", data, with_plots=True, **shown), result)
 
 
-def draw_confusion(evaluation: dict[str, Any]) -> dict[str, Any]:
-    """Return the labels and the rows of the picture: shares of each true label's photos, by the name given."""
+def confusion_matrix(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """Return the labels and the rows of the matrix: shares of the photos of each true label, by predicted label."""
     totals = {row["label"]: row["n_photos"] for row in evaluation["per_class"]}
     wrong = dict.fromkeys(totals, 0)
-    for true, named, n in evaluation["confusions"]:
-        if true != named:
+    for true, predicted, n in evaluation["confusions"]:
+        if true != predicted:
             wrong[true] += n
-            wrong[named] += n
-    labels = sorted(sorted(totals, key=lambda label: -wrong[label])[:MAX_IN_PICTURE])
+            wrong[predicted] += n
+    labels = sorted(sorted(totals, key=lambda label: -wrong[label])[:MAX_CONFUSION_LABELS])
     number = {label: i for i, label in enumerate(labels)}
     shares: list[list[float | None]] = [[None] * len(labels) for _ in labels]
-    for true, named, n in evaluation["confusions"]:
-        if true in number and named in number:
-            shares[number[true]][number[named]] = round(n / totals[true], 4)
+    for true, predicted, n in evaluation["confusions"]:
+        if true in number and predicted in number:
+            shares[number[true]][number[predicted]] = round(n / totals[true], 4)
     return {"labels": labels, "shares": shares, "n_left_out": len(totals) - len(labels)}

@@ -1,5 +1,5 @@
 "use strict";
-// Draws the training curves: trained on and held out, the stages apart, the best epoch marked.
+// Draws the curves of training and validation, with marks at the best epoch and at the start of the second stage.
 (() => {
   const byId = (id) => document.getElementById(id);
   const { history, best } = JSON.parse(byId("page-data").textContent);
@@ -13,7 +13,7 @@
       line: { color, width: 2.5 }, hovertemplate: `epoch %{x}, ${name}: %{y:.3~f}<extra></extra>` };
   }
 
-  function upright(x, color) {
+  function verticalLine(x, color) {
     return { type: "line", x0: x, x1: x, yref: "paper", y0: 0, y1: 1, line: { color, width: 1.5, dash: "dot" } };
   }
 
@@ -22,13 +22,13 @@
   }
 
   function draw(id, key, title, more) {
-    const shapes = [upright(best, "#d24545")];
+    const shapes = [verticalLine(best, "#d24545")];
     const annotations = [note(best, "best", { xanchor: best === epochs.at(-1) ? "right" : "left" })];
     if (firstUpper > 1) {
-      shapes.push(upright(firstUpper - 0.5, "#9aa59d"));
-      annotations.push(note(firstUpper - 0.5, "upper layers free", { xanchor: "left", y: 1.07 }));
+      shapes.push(verticalLine(firstUpper - 0.5, "#9aa59d"));
+      annotations.push(note(firstUpper - 0.5, "upper layers trained too", { xanchor: "left", y: 1.07 }));
     }
-    Plotly.newPlot(byId(id), [curve(key, "trained on", "#4c9a6a"), curve(`val_${key}`, "held out", "#d9731f")], {
+    Plotly.newPlot(byId(id), [curve(key, "training", "#4c9a6a"), curve(`val_${key}`, "validation", "#d9731f")], {
       font: FONT, paper_bgcolor: CLEAR, plot_bgcolor: CLEAR, showlegend: false, hovermode: "closest",
       dragmode: false, margin: { l: 56, r: 12, t: 44, b: 44 }, shapes, annotations,
       xaxis: { title: { text: "epoch" }, automargin: true, zeroline: false, tickformat: "d",

@@ -1,7 +1,7 @@
-"""Write report.html: one file that opens offline, without a single request.
+"""Write report.html: a single file that works offline and makes no requests.
 
-Labels and paths are other people's text: Jinja escapes it in HTML, JSON escapes it in the data, the scripts
-only ever set it as text, and a Content-Security-Policy forbids everything but the three scripts written here.
+Labels and paths are untrusted text: Jinja escapes them in HTML, `_as_json` escapes them in the data, the scripts
+set them as text only, and a Content-Security-Policy forbids all scripts but those of this package and plotly.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from verger.errors import ResultError
-from verger.report.wording import say_bytes, say_count, say_duration, say_share
+from verger.report.wording import format_bytes, format_count, format_duration, format_share
 from verger.storage.atomic import write_atomically
 from verger.storage.uri import AnyPath
 
@@ -25,12 +25,17 @@ FILE_NAME = "report.html"
 
 
 def render_page(name: str, data: object, *, with_plots: bool, **shown: object) -> str:
-    """Return `name`.html.j2 with page.css, `name`.js and `data` (what the script draws) inside."""
+    """Return `name`.html.j2 with page.css, `name`.js and `data`, which the script draws, inside."""
     scripts = {"report_js": _inline(_read(f"{name}.js"))}
     if with_plots:
         scripts["plotly_js"] = _inline(_read_plotly())
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"count": say_count, "share": say_share, "bytes": say_bytes, "duration": say_duration}
+    environment.filters |= {
+        "count": format_count,
+        "share": format_share,
+        "bytes": format_bytes,
+        "duration": format_duration,
+    }
     return environment.from_string(_read(f"{name}.html.j2")).render(
         style=Markup(_read("page.css")),
         data=_as_json(data),
@@ -42,7 +47,7 @@ def render_page(name: str, data: object, *, with_plots: bool, **shown: object) -
 
 def write_page(html: str, result: AnyPath) -> AnyPath:
     """Write `result/report.html` in one step and return its path; raises ResultError."""
-    # A path can hold what UTF-8 cannot: better a question mark than no page.
+    # A path may hold bytes that are not UTF-8: these become question marks.
     page = html.encode("utf-8", errors="replace")
     path = result / FILE_NAME
     try:
@@ -61,7 +66,7 @@ def _read(name: str) -> str:
 
 
 def _read_plotly() -> str:
-    """Return plotly.js as the package plotly has it, without importing that: it takes a while."""
+    """Return the plotly.js of the package plotly, without importing that, which is slow."""
     package = find_spec("plotly")
     assert package is not None
     assert package.origin is not None
@@ -69,17 +74,17 @@ def _read_plotly() -> str:
 
 
 def _inline(script: str) -> Markup:
-    """Mark a script of ours as fit to stand between script tags, whatever its string literals say."""
+    """Escape one of our scripts so that its string literals cannot end the script element."""
     return Markup(script.replace("</script", "<\\/script").replace("<!--", "<\\!--"))
 
 
 def _hash_source(script: str) -> str:
-    """Return the Content-Security-Policy source that allows this script and no other."""
+    """Return the Content-Security-Policy source that allows only this script."""
     digest = hashlib.sha256(script.encode("utf-8")).digest()
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
 
 def _as_json(data: object) -> Markup:
-    """Return JSON in which no text can end the script element it stands in."""
+    """Return JSON in which no text can end the script element around it."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))

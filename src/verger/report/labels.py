@@ -1,4 +1,4 @@
-"""The picture of the labels: how many photos each one has."""
+"""The "Photos per label" section of the report."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class LabelCount:
 
 @dataclass(frozen=True)
 class LabelCounts:
-    """`bars` are drawn; `listed` is the scrollable list, empty where the bars already tell all."""
+    """`bars` are drawn; `listed` is the scrollable list, empty where the bars show all labels."""
 
     n_photos: int
     n_labels: int
     n_unlabelled: int
-    range_: tuple[int, float, int] | None  # fewest, median, most photos a label
+    range_: tuple[int, float, int] | None  # fewest, median and most photos of a label
     bars: list[LabelCount]
     listed: list[LabelCount]
     n_unlisted: int
@@ -41,7 +41,7 @@ class LabelCounts:
 def count_labels(result: AnyPath) -> LabelCounts:
     """Count the photos of each label, the most frequent first, the unlabelled last.
 
-    They are the featurized ones; a result of `verger reduce` holds components only.
+    Counts the rows of `features`, or of `components` where there are none (`verger reduce`).
     """
     counts: Counter[str] = Counter()
     n_unlabelled = 0

@@ -1,19 +1,19 @@
 "use strict";
-// Draws the two charts. Labels and paths come from strangers: they only ever go into textContent.
+// Draws the map and the scree plot. Labels and paths are untrusted text: they are only set as textContent.
 (() => {
   const byId = (id) => document.getElementById(id);
   const data = JSON.parse(byId("page-data").textContent);
   const isTouch = matchMedia("(pointer: coarse)").matches;
   const FONT = { family: getComputedStyle(document.documentElement).fontFamily, size: 13 };
   const CLEAR = "rgba(0,0,0,0)";
-  // 12 colours, each 3:1 on white and on black; then the next symbol: 120 labels before one repeats.
+  // 12 colours with a contrast of 3:1 on white and on black, times 10 symbols: 120 labels before one repeats.
   const COLOURS = ["#2c9a55", "#d9731f", "#3a7fc8", "#d24545", "#8c66cc", "#ad8416",
     "#cf5fb0", "#1a98a8", "#9a6a4f", "#808c1c", "#6b7a90", "#e0607c"];
   const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross",
     "triangle-down", "star", "hexagon", "x", "pentagon"];
   const colourOf = (label) => COLOURS[label % COLOURS.length];
   const symbolOf = (label) => SYMBOLS[Math.floor(label / COLOURS.length) % SYMBOLS.length];
-  // Plotly's own toolbar has a button that uploads the chart with all its data: it must not be there.
+  // Plotly's default toolbar has a button that uploads the chart with its data: it is left out.
   const CONFIG = { responsive: true, displaylogo: false, showSendToCloud: false, plotlyServerURL: "",
     doubleClick: "reset" };
   const BUTTONS = [isTouch ? ["pan2d"] : ["zoom2d", "pan2d"], ["zoomIn2d", "zoomOut2d", "resetScale2d"], ["toImage"]];
@@ -27,21 +27,21 @@
       modebar: { bgcolor: CLEAR }, margin: { l: 50, r: 12, t: 34, b: 44 }, ...more };
   }
 
-  // ---- the map ----------------------------------------------------------------------------------
+  // ---- map --------------------------------------------------------------------------------------
 
   function drawMap(map) {
     const plot = byId("map-plot");
     const counts = map.labels.map(() => 0);
     map.label.forEach((label) => { counts[label] += 1; });
-    // With one component the height is only there to keep the points apart.
+    // With one component the height only separates the points.
     const values = map.values.length > 1 ? map.values
       : [map.values[0], map.label.map((_, i) => (i * 0.618034) % 1)];
-    const state = { x: 0, y: 1, hidden: new Set(), lit: null };
+    const state = { x: 0, y: 1, hidden: new Set(), highlighted: null };
 
     function range(column) {
-      const known = column.filter((value) => value !== null);
-      const low = known.reduce((a, b) => Math.min(a, b), Infinity);
-      const high = known.reduce((a, b) => Math.max(a, b), -Infinity);
+      const finite = column.filter((value) => value !== null);
+      const low = finite.reduce((a, b) => Math.min(a, b), Infinity);
+      const high = finite.reduce((a, b) => Math.max(a, b), -Infinity);
       const pad = (high - low) * 0.04 || 1;
       return [low - pad, high + pad];
     }
@@ -56,7 +56,7 @@
         marker: {
           size: isDense ? (plot.clientWidth < 500 ? 4 : 6) : 8, line: { width: 0 },
           color: labels.map(colourOf), symbol: labels.map(symbolOf),
-          opacity: state.lit ? labels.map((label) => (state.lit.has(label) ? 1 : 0.06)) : isDense ? 0.75 : 0.85,
+          opacity: state.highlighted ? labels.map((label) => (state.highlighted.has(label) ? 1 : 0.06)) : isDense ? 0.75 : 0.85,
         },
       };
       const isStrip = map.values.length === 1;
@@ -69,7 +69,7 @@
     }
 
     draw();
-    offerAxes(map, state, draw);
+    addAxisMenus(map, state, draw);
     if (map.labels.length > 1) drawLegend(map, counts, state, draw);
     else document.querySelector(".map").classList.add("alone");
     showCards(plot, map);
@@ -77,13 +77,13 @@
     if (map.labels.length <= 1) Plotly.Plots.resize(plot);
   }
 
-  function offerAxes(map, state, draw) {
+  function addAxisMenus(map, state, draw) {
     if (map.axes.length <= 2) return;
     byId("axes").hidden = false;
-    for (const way of ["x", "y"]) {
-      const select = byId(`axis-${way}`);
-      map.axes.forEach((name, i) => select.add(new Option(name, i, false, i === state[way])));
-      select.addEventListener("change", () => { state[way] = Number(select.value); draw(); });
+    for (const name of ["x", "y"]) {
+      const select = byId(`axis-${name}`);
+      map.axes.forEach((title, i) => select.add(new Option(title, i, false, i === state[name])));
+      select.addEventListener("change", () => { state[name] = Number(select.value); draw(); });
     }
   }
 
@@ -102,11 +102,11 @@
     }
     const matching = () => items.flatMap((item, label) => (item.row.hidden ? [] : [label]));
     let waiting = 0;
-    function light(labels) {
+    function highlight(labels) {
       clearTimeout(waiting);
-      waiting = setTimeout(() => { state.lit = labels; draw(); }, 80);
+      waiting = setTimeout(() => { state.highlighted = labels; draw(); }, 80);
     }
-    const lightFound = () => light(search.value.trim() ? new Set(matching()) : null);
+    const highlightMatches = () => highlight(search.value.trim() ? new Set(matching()) : null);
 
     items.forEach((item, label) => {
       item.box.addEventListener("change", () => {
@@ -119,8 +119,8 @@
         refresh();
       });
       if (isTouch) return;
-      item.row.addEventListener("mouseenter", () => light(new Set([label])));
-      item.row.addEventListener("mouseleave", lightFound);
+      item.row.addEventListener("mouseenter", () => highlight(new Set([label])));
+      item.row.addEventListener("mouseleave", highlightMatches);
     });
     byId("legend-all").addEventListener("click", () => {
       matching().forEach((label) => state.hidden.delete(label));
@@ -131,18 +131,18 @@
       refresh();
     });
     search.addEventListener("input", () => {
-      const wanted = search.value.trim().toLowerCase();
-      items.forEach((item) => { item.row.hidden = !item.name.toLowerCase().includes(wanted); });
+      const query = search.value.trim().toLowerCase();
+      items.forEach((item) => { item.row.hidden = !item.name.toLowerCase().includes(query); });
       byId("legend-empty").hidden = matching().length > 0;
-      lightFound();
+      highlightMatches();
     });
   }
 
   function element(tag, className, text) {
-    const made = document.createElement(tag);
-    made.className = className;
-    if (text !== undefined) made.textContent = text;
-    return made;
+    const node = document.createElement(tag);
+    node.className = className;
+    if (text !== undefined) node.textContent = text;
+    return node;
   }
 
   function legendItem(name, label, count) {
@@ -176,10 +176,10 @@
       byId("card").style.borderTopColor = colourOf(map.label[i]);
       byId("card-name").textContent = path.slice(path.lastIndexOf("/") + 1);
       card.hidden = false;
-      place(event.event);
+      moveTo(event.event);
     }
 
-    function place(pointer) {
+    function moveTo(pointer) {
       const at = pointer.touches?.[0] ?? pointer.changedTouches?.[0] ?? pointer;
       const gap = 16;
       const box = card.getBoundingClientRect();
@@ -196,20 +196,20 @@
     window.addEventListener("scroll", hide, { passive: true });
   }
 
-  // ---- the scree curve ----------------------------------------------------------------------------
+  // ---- scree plot ---------------------------------------------------------------------------------
 
   function drawScree(curve) {
-    const own = { x: curve.component, y: curve.percent, name: "each", marker: { color: "#4c9a6a" },
+    const own = { x: curve.component, y: curve.percent, name: "one component", marker: { color: "#4c9a6a" },
       hovertemplate: "component %{x}: %{y:.3~g}%<extra></extra>" };
     Object.assign(own, curve.log
       ? { type: "scatter", mode: "lines", fill: "tozeroy", line: { color: "#4c9a6a" } } : { type: "bar" });
-    const sum = { x: curve.component, y: curve.cumulative, name: "together", type: "scatter",
+    const sum = { x: curve.component, y: curve.cumulative, name: "cumulative", type: "scatter",
       mode: curve.component.length > 60 ? "lines" : "lines+markers", line: { color: "#d9731f", width: 2.5 },
       hovertemplate: "the first %{x}: %{y:.3~g}%<extra></extra>" };
     const shapes = [];
     const notes = [];
     if (curve.k !== null) {
-      // At the ends of the axis the words would stand outside the chart.
+      // At the ends of the axis a centred text would be outside the chart.
       const at = curve.log ? Math.log10(curve.k) : curve.k;
       const along = curve.k / curve.component.at(-1);
       const side = { 1: "left", [curve.component.at(-1)]: "right" }[curve.k] ?? (along > 0.9 ? "right" : "center");
@@ -221,11 +221,11 @@
     Plotly.newPlot("scree-plot", [own, sum], layout({
       hovermode: "closest", dragmode: false, bargap: 0.25, shapes, annotations: notes,
       xaxis: axis("component", curve.log ? { type: "log", dtick: 1 } : { tickformat: "d" }),
-      yaxis: axis("variance explained", { ticksuffix: "%", range: [0, 104] }),
+      yaxis: axis("explained variance", { ticksuffix: "%", range: [0, 104] }),
     }), { ...CONFIG, displayModeBar: false });
   }
 
-  // Paper is narrower than the screen the charts were drawn for.
+  // The charts are drawn for the screen, which is wider than paper.
   function fitPaper() {
     const plots = document.querySelectorAll(".js-plotly-plot");
     window.addEventListener("beforeprint", () => plots.forEach((plot) => Plotly.relayout(plot, { width: 660 })));

@@ -1,4 +1,4 @@
-"""The report of a run: the pictures come from the modules beside this one; `page.html.j2` arranges them."""
+"""The report of a run. Each section comes from a module of this package; `page.html.j2` arranges them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from verger.errors import ResultError
 from verger.report.details import Section, list_details
-from verger.report.header import Found, Header, head_page
+from verger.report.header import Header, PhotoCounts, make_header
 from verger.report.html import render_page, write_page
 from verger.report.labels import LabelCounts, count_labels
 from verger.report.rejections import Rejections, count_rejections
@@ -22,8 +22,8 @@ _TABLES = ("features", "rejected", "components")
 
 
 @dataclass(frozen=True)
-class Page:
-    """All pictures of the page, in the order they are shown; None where the result lacks one."""
+class RunReport:
+    """All sections of the page in the order shown; None where the result has no data for one."""
 
     header: Header
     scatter: Scatter | None
@@ -40,7 +40,7 @@ def write_report(
 ) -> AnyPath:
     """Write `result/report.html` and return its path; the map shows at most `max_points` photos.
 
-    The title is the folder's name unless given: a result still in its staging folder has another one.
+    title: the name of the folder by default; given for a result in a staging folder, which has another name.
     Raises ResultError where `result` is not a finished verger result.
     """
     html = render(read_page(result, make_thumbnails, title=title, max_points=max_points))
@@ -49,17 +49,17 @@ def write_report(
 
 def read_page(
     result: AnyPath, make_thumbnails: MakeThumbnails, *, title: str | None = None, max_points: int = MAX_POINTS
-) -> Page:
-    """Read the finished `result` into the pictures of its page."""
+) -> RunReport:
+    """Read the finished `result` into the sections of its page."""
     manifest = read_manifest(result)
     if not any((result / name).is_dir() for name in _TABLES):
         raise ResultError(f"{result} is not a finished verger result: it has none of {', '.join(_TABLES)}")
     spectrum = read_spectrum(result)
     labels, rejections = count_labels(result), count_rejections(result)
     n_rejected = None if rejections is None else rejections.n_photos
-    found = Found(labels.n_photos, n_rejected, labels.n_labels, labels.n_unlabelled)
-    return Page(
-        header=head_page(title or _name(result), manifest, found),
+    counts = PhotoCounts(labels.n_photos, n_rejected, labels.n_labels, labels.n_unlabelled)
+    return RunReport(
+        header=make_header(title or _name(result), manifest, counts),
         scatter=draw_scatter(result, spectrum, make_thumbnails, max_points=max_points),
         scree=None if spectrum is None else draw_scree(spectrum, manifest),
         labels=labels,
@@ -70,7 +70,7 @@ def read_page(
     )
 
 
-def render(page: Page) -> str:
+def render(page: RunReport) -> str:
     """Return the page as HTML, with its styles, scripts and data inside."""
     data = {
         "scatter": page.scatter.points if page.scatter else None,

@@ -1,4 +1,4 @@
-"""The picture of the rejected photos: how many, why, and some to look at."""
+"""The "Rejected photos" section of the report: numbers by reason, and examples."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from verger.errors import Reason
-from verger.report.wording import say_bytes
+from verger.report.wording import format_bytes
 from verger.storage.tables import open_table, read_batches
 from verger.storage.uri import AnyPath
 
 MAX_EXAMPLES = 50
 
 MEANINGS: dict[str, str] = {
-    Reason.EMPTY: "The file has zero bytes: an upload or a copy that never happened. Fetch it again.",
-    Reason.UNREADABLE: "The storage refused to give the file: permissions, or a lost connection.",
-    Reason.NOT_AN_IMAGE: "Its first bytes are of no image format: often a web page.",
-    Reason.TOO_LARGE: "The file is larger than any photo of so many pixels: often a video, or a damaged disk.",
-    Reason.TOO_MANY_PIXELS: "More pixels, or a longer side, than the limits allow. Raise --max-megapixels if the "
-    "photo is genuine.",
-    Reason.TRUNCATED: "The file ends before the picture does: a transfer that was cut off. Fetch it again.",
-    Reason.CORRUPT: "It is an image, but damaged inside: no program can show it whole.",
-    Reason.UNSUPPORTED: "Its pixels are measurements (floating point, 32 bits) without an agreed white.",
-    Reason.TIMEOUT: "Decoding it took longer than the limit (--photo-timeout-s). Look at it elsewhere.",
-    Reason.POISON: "Decoding it crashed the decoder, or took more memory than there was. Look at it elsewhere.",
+    Reason.EMPTY: "The file has zero bytes, for example after a failed upload or copy. Copy it again.",
+    Reason.UNREADABLE: "The file could not be read from the storage: missing permissions or a lost connection.",
+    Reason.NOT_AN_IMAGE: "Its first bytes match no image format; often it is a web page.",
+    Reason.TOO_LARGE: "The file is larger than any photo within the pixel limit; often it is a video.",
+    Reason.TOO_MANY_PIXELS: "The photo has more pixels, or a longer side, than the limits allow. Increase "
+    "--max-megapixels to accept it.",
+    Reason.TRUNCATED: "The file ends before the image is complete, often after an interrupted copy. Copy it again.",
+    Reason.CORRUPT: "It is an image file, but its data is damaged.",
+    Reason.UNSUPPORTED: "Its pixel type (floating point or 32 bits) has no defined white level.",
+    Reason.TIMEOUT: "Decoding took longer than --photo-timeout-s. Inspect the file with another program.",
+    Reason.POISON: "Decoding crashed the decoder or exceeded the memory. Inspect the file with another program.",
 }
-_UNKNOWN_MEANING = "A reason that this version of the report does not know."
+_UNKNOWN_MEANING = "This version of verger has no description of this reason."
 
 
 @dataclass(frozen=True)
 class ReasonCount:
-    """A reason, its photos, and what it means in words."""
+    """A reason, its number of photos, and a description for the user."""
 
     reason: str
     n_photos: int
@@ -44,7 +44,7 @@ class ReasonCount:
 
 @dataclass(frozen=True)
 class Example:
-    """One rejected photo; `size` is its bytes in words, empty where unknown."""
+    """A rejected photo; `size` is the formatted file size, empty where unknown."""
 
     path: str
     reason: str
@@ -62,7 +62,7 @@ class Rejections:
 
 
 def count_rejections(result: AnyPath) -> Rejections | None:
-    """Count `rejected` by reason, with the first examples by path; None where nothing could be rejected."""
+    """Count `rejected` by reason, with examples in order of path; None where the result has no such table."""
     if not (result / "rejected").is_dir():
         return None
     counts: Counter[str] = Counter()
@@ -80,7 +80,7 @@ def count_rejections(result: AnyPath) -> Rejections | None:
     return Rejections(
         n_photos=counts.total(),
         reasons=[ReasonCount(reason, n, MEANINGS.get(reason, _UNKNOWN_MEANING)) for reason, n in ranked],
-        examples=_share_out([firsts[reason] for reason, _ in ranked]),
+        examples=_select_examples([firsts[reason] for reason, _ in ranked]),
     )
 
 
@@ -90,15 +90,15 @@ def _first_by_path(batch: pa.Table, reason: str) -> list[Example]:
         Example(
             path=row.get("path") or "",
             reason=reason,
-            size="" if row.get("length") is None else say_bytes(row["length"]),
+            size="" if row.get("length") is None else format_bytes(row["length"]),
             detail=row.get("detail") or "",
         )
         for row in rows
     ]
 
 
-def _share_out(firsts: list[list[Example]]) -> list[Example]:
-    """Take turns among the reasons, so that a frequent one does not hide the others; then by reason again."""
+def _select_examples(firsts: list[list[Example]]) -> list[Example]:
+    """Select examples of all reasons in turn, so that a frequent reason does not displace the others."""
     turns = chain.from_iterable(zip_longest(*firsts))
     taken = set(islice((example for example in turns if example is not None), MAX_EXAMPLES))
     return [example for found in firsts for example in found if example in taken][:MAX_EXAMPLES]

@@ -1,4 +1,4 @@
-"""The map of the photos: each one a point, at its first principal components."""
+"""The "Map of the photos" section of the report: a scatter plot of the first principal components."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from verger.report.spectrum import Spectrum
-from verger.report.wording import say_share
+from verger.report.wording import format_share
 from verger.storage.arrow import hashes, numbers_of
 from verger.storage.hashing import hash_to_integer
 from verger.storage.tables import Table, open_table, read_batches
@@ -21,13 +21,13 @@ from verger.storage.uri import AnyPath
 MAX_POINTS = 5000
 MAX_AXES = 4
 
-# Paths of photos to a data URI each, None where there is no thumbnail.
+# Takes paths of photos and returns a data URI for each, None where there is no thumbnail.
 MakeThumbnails = Callable[[Sequence[str]], list[str | None]]
 
 
 @dataclass(frozen=True)
-class Sample:
-    """Photos chosen for the map: `axes` is (n, up to MAX_AXES) float32, cut from `k` components."""
+class MapSample:
+    """Photos selected for the map; `axes` are the first components of `k`, (n, up to MAX_AXES) float32."""
 
     n_photos: int
     k: int
@@ -38,7 +38,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Scatter:
-    """The map; `points` goes to the page as JSON."""
+    """The map; `points` is written to the page as JSON."""
 
     n_photos: int
     n_points: int
@@ -57,15 +57,15 @@ def draw_scatter(
     if sample is None:
         return None
     thumbnails = make_thumbnails(sample.paths)
-    # The unlabelled come last in the legend.
+    # Unlabelled photos are last in the legend.
     legend = sorted(set(sample.labels), key=lambda label: (label is None, label or ""))
-    places = {label: i for i, label in enumerate(legend)}
+    number_of = {label: i for i, label in enumerate(legend)}
     axes = _name_axes(sample.axes.shape[1], spectrum)
     points = {
         "axes": axes,
         "values": [[_four_digits(value) for value in column] for column in sample.axes.T],
         "labels": legend,
-        "label": [places[label] for label in sample.labels],
+        "label": [number_of[label] for label in sample.labels],
         "name": _shorten(sample.paths),
         "thumbnail": thumbnails,
     }
@@ -73,10 +73,10 @@ def draw_scatter(
     return Scatter(sample.n_photos, len(sample.paths), n_thumbnails, sample.k, axes, points)
 
 
-def sample_points(table: Table, limit: int) -> Sample | None:
-    """Return the `limit` photos whose paths hash lowest: the same ones however the files are cut.
+def sample_points(table: Table, limit: int) -> MapSample | None:
+    """Return the `limit` photos with the lowest hashes of their paths, independent of the order of the rows.
 
-    One pass, never more than `limit` rows and a batch in memory. None where the table is empty.
+    Makes one pass with at most `limit` rows and a batch in memory. Returns None where the table is empty.
     """
     n_photos, k = 0, 0
     kept: pa.Table | None = None
@@ -85,14 +85,14 @@ def sample_points(table: Table, limit: int) -> Sample | None:
         n_photos += batch.num_rows
         k = max(k, pc.max(pc.list_value_length(batch["components"])).as_py() or 0)
         found = _with_order(batch)
-        if kept is not None and kept.num_rows == limit:  # of many photos hardly any will do: nothing to sort
+        if kept is not None and kept.num_rows == limit:  # removes nearly all rows before the sort
             found = found.filter(pc.less_equal(found["order"], kept["order"][-1]))
         both = found if kept is None else pa.concat_tables([kept, found])
         kept = both.sort_by([("order", "ascending"), ("path", "ascending")]).slice(0, limit)
     if kept is None or not kept.num_rows or not k:
         return None
     values = numbers_of(pc.list_flatten(kept["components"])).reshape(-1, MAX_AXES)
-    return Sample(
+    return MapSample(
         n_photos=n_photos,
         k=k,
         paths=kept["path"].to_pylist(),
@@ -102,7 +102,7 @@ def sample_points(table: Table, limit: int) -> Sample | None:
 
 
 def _with_order(batch: pa.Table) -> pa.Table:
-    """Put the hash of the path beside it and cut the components to MAX_AXES, missing ones null."""
+    """Add the hash of the path as a column, and keep MAX_AXES components, null where there are fewer."""
     orders = [hash_to_integer(path) for path in batch["path"].to_pylist()]
     components = pc.list_slice(batch["components"], 0, MAX_AXES, return_fixed_size_list=True)
     columns = {"path": batch["path"], "label": batch["label"], "components": components}
@@ -110,11 +110,11 @@ def _with_order(batch: pa.Table) -> pa.Table:
 
 
 def _name_axes(n_axes: int, spectrum: Spectrum | None) -> list[str]:
-    """Return "PC1 (12.3% of the variance)", ... or the bare names without a spectrum."""
+    """Return "PC1 (12.3% of the variance)", ... or only the names without a spectrum."""
     names = [f"PC{i + 1}" for i in range(n_axes)]
     if spectrum is None or len(spectrum.ratios) < n_axes:
         return names
-    shares = [say_share(float(ratio)) for ratio in spectrum.ratios[:n_axes]]
+    shares = [format_share(float(ratio)) for ratio in spectrum.ratios[:n_axes]]
     return [f"{name} ({share} of the variance)" for name, share in zip(names, shares, strict=True)]
 
 
@@ -123,7 +123,7 @@ def _four_digits(value: np.float32) -> float | None:
 
 
 def _shorten(paths: list[str]) -> list[str]:
-    """Drop the folder that all paths share: it says nothing, and it is private."""
-    # Of all paths, the first and the last in order share the least.
+    """Remove the folder that all paths share: it is not informative, and may be private."""
+    # In sorted order, the first and the last path have the shortest common prefix.
     shared = os.path.commonprefix([min(paths), max(paths)])
     return [path[shared.rfind("/") + 1 :] for path in paths]

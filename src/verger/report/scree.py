@@ -1,4 +1,4 @@
-"""The picture of the spectrum: how much variance each principal component explains."""
+"""The "Explained variance" section of the report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from verger.report.spectrum import Floats, Spectrum
-from verger.report.wording import say_count, say_criterion, say_share
+from verger.report.wording import format_count, format_criterion, format_share
 from verger.storage.manifest import Manifest
 
 LONG = 60
@@ -18,7 +18,7 @@ _LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
 
 @dataclass(frozen=True)
 class Scree:
-    """`curve` goes to the page as JSON; `levels` pairs a share to keep with the components it needs."""
+    """`curve` is written to the page as JSON; `levels` pairs shares of the variance with the components needed."""
 
     n_components: int
     k: int | None
@@ -29,7 +29,7 @@ class Scree:
 
 
 def draw_scree(spectrum: Spectrum, manifest: Manifest) -> Scree:
-    """Return the curve, thinned for drawing, with the chosen k marked where the manifest tells it."""
+    """Return the curve, with fewer points where it is long, and the k of the manifest."""
     n = len(spectrum.components)
     k = _chosen_k(spectrum, manifest)
     criterion = manifest.text("reduction", "criterion")
@@ -45,8 +45,8 @@ def draw_scree(spectrum: Spectrum, manifest: Manifest) -> Scree:
     return Scree(
         n_components=n,
         k=k,
-        kept=None if k is None else say_share(float(spectrum.cumulative[k - 1])),
-        criterion=None if criterion is None else say_criterion(criterion),
+        kept=None if k is None else format_share(float(spectrum.cumulative[k - 1])),
+        criterion=None if criterion is None else format_criterion(criterion),
         levels=_components_needed(spectrum),
         curve=curve,
     )
@@ -58,7 +58,7 @@ def _chosen_k(spectrum: Spectrum, manifest: Manifest) -> int | None:
 
 
 def _thin(n: int, *, keep: int | None) -> npt.NDArray[np.int64]:
-    """Return indices: all of a short curve; of a long one ever fewer, as a logarithmic axis shows it."""
+    """Return the indices to draw: all of a short curve, logarithmically spaced ones of a long curve."""
     if n <= _DRAWN_AT_MOST:
         return np.arange(n)
     sparse = np.geomspace(1, n, _DRAWN_AT_MOST).round().astype(np.int64) - 1
@@ -70,11 +70,11 @@ def _percents(shares: Floats) -> list[float]:
 
 
 def _components_needed(spectrum: Spectrum) -> list[tuple[str, str]]:
-    """Pair 50%, 80%, ... with the first component that reaches it; levels it never reaches are left out."""
-    # The last share may be 0.9999999 by rounding: that is all of it.
+    """Pair 50%, 80%, ... with the number of components needed; levels that are not reached are left out."""
+    # The last share may be 0.9999999 due to rounding.
     reached = [int(np.searchsorted(spectrum.cumulative, level - 1e-9)) for level in _LEVELS]
     return [
-        (f"{level:.0%}", say_count(spectrum.components[i]))
+        (f"{level:.0%}", format_count(spectrum.components[i]))
         for level, i in zip(_LEVELS, reached, strict=True)
         if i < len(spectrum.components)
     ]

@@ -1,17 +1,17 @@
-"""Say numbers to people: counts, shares, durations, sizes."""
+"""Format counts, shares, durations, sizes and times for the user."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 
-def say_count(n: float) -> str:
+def format_count(n: float) -> str:
     """Return 12,345 for 12345."""
     return f"{n:,.0f}"
 
 
-def say_share(share: float) -> str:
-    """Return 90.0% for 0.9; never 100.0% for what is only nearly all, nor 0.0% for what is something."""
+def format_share(share: float) -> str:
+    """Return 90.0% for 0.9; values close to 0 or 1 become <0.1% or >99.9%."""
     percent = 100 * share
     if 99.95 <= percent < 100:
         return ">99.9%"
@@ -20,7 +20,7 @@ def say_share(share: float) -> str:
     return f"{percent:.1f}%"
 
 
-def say_duration(duration_s: float) -> str:
+def format_duration(duration_s: float) -> str:
     """Return 8.4 s, 1 min 05 s or 2 h 07 min."""
     if duration_s < 0.95:
         return f"{duration_s:.2f} s"
@@ -33,17 +33,17 @@ def say_duration(duration_s: float) -> str:
     return f"{hours} h {minutes:02d} min"
 
 
-def say_rate(per_s: float) -> str:
-    """Return 9.5 below a hundred, 231 above."""
-    return f"{per_s:.1f}" if per_s < 100 else say_count(per_s)
+def format_rate(per_s: float) -> str:
+    """Return one decimal below 100 (9.5), none above (231)."""
+    return f"{per_s:.1f}" if per_s < 100 else format_count(per_s)
 
 
-def say_criterion(criterion: str) -> str:
-    """Return the criterion of a reduction as people write it."""
+def format_criterion(criterion: str) -> str:
+    """Return the criterion of a reduction with a mathematical sign: variance ≥ 0.8."""
     return criterion.replace(">= ", "\u2265\u00a0")
 
 
-def say_bytes(n_bytes: float) -> str:
+def format_bytes(n_bytes: float) -> str:
     """Return 512 bytes, 4.1 kB or 12.3 MB."""
     if n_bytes < 1000:
         return f"{n_bytes:.0f} byte{'' if n_bytes == 1 else 's'}"
@@ -54,8 +54,8 @@ def say_bytes(n_bytes: float) -> str:
     return f"{n_bytes:,.1f} {unit}"
 
 
-def say_time(iso: str) -> str:
-    """Return 2026-03-12 14:05 UTC for an ISO 8601 time; anything else as it is."""
+def format_time(iso: str) -> str:
+    """Return 2026-03-12 14:05 UTC for an ISO 8601 time; any other text unchanged."""
     try:
         when = datetime.fromisoformat(iso)
     except ValueError:

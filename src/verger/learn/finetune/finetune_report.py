@@ -11,7 +11,7 @@ from verger.report.details import list_details
 from verger.report.header import Tile
 from verger.report.html import render_page, write_page
 from verger.report.rejections import MEANINGS
-from verger.report.wording import say_count, say_duration, say_share, say_time
+from verger.report.wording import format_count, format_duration, format_share, format_time
 from verger.storage.manifest import read_manifest
 from verger.storage.uri import AnyPath
 
@@ -29,7 +29,7 @@ def write_finetune_report(result: Path, *, title: str) -> AnyPath:
         "title": title,
         "it": facts,
         "tiles": _lay_tiles(facts, len(history)),
-        "made": say_time(facts["created"]),
+        "made": format_time(facts["created"]),
         "labels": sorted(facts["labels"], key=_hardest_first)[:_MAX_LABELS],
         "rejected": facts["rejected"][:_MAX_REJECTED],
         "meanings": MEANINGS,
@@ -47,12 +47,14 @@ def _lay_tiles(facts: dict[str, Any], n_epochs: int) -> list[Tile]:
     counts = facts["counts"]
     by_label = [label["accuracy"] for label in facts["labels"] if label["accuracy"] is not None]
     return [
-        Tile(say_share(facts["validation_accuracy"]), "named rightly", "of the held-out photos"),
-        Tile(say_share(sum(by_label) / len(by_label)), "label by label", "the mean of the labels, large or small"),
-        Tile(say_count(counts["labels"]), "labels"),
-        Tile(say_count(counts["training"]), "photos trained on"),
-        Tile(say_count(counts["validation"]), "photos held out", "films whole, but where a label has only one"),
-        Tile(say_count(counts["rejected"]), "rejected", "" if counts["rejected"] else "all could be read"),
-        Tile(say_count(facts["best_epoch"]), "best epoch", f"of {n_epochs}"),
-        Tile(say_duration(facts["seconds"]["total"]), "total time"),
+        Tile(format_share(facts["validation_accuracy"]), "named rightly", "of the held-out photos"),
+        Tile(
+            format_share(sum(by_label) / len(by_label)), "label by label", "the mean of the labels, large or small"
+        ),
+        Tile(format_count(counts["labels"]), "labels"),
+        Tile(format_count(counts["training"]), "photos trained on"),
+        Tile(format_count(counts["validation"]), "photos held out", "films whole, but where a label has only one"),
+        Tile(format_count(counts["rejected"]), "rejected", "" if counts["rejected"] else "all could be read"),
+        Tile(format_count(facts["best_epoch"]), "best epoch", f"of {n_epochs}"),
+        Tile(format_duration(facts["seconds"]["total"]), "total time"),
     ]
