@@ -66,4 +66,4 @@ def test_without_pyspark_spark_is_an_error_that_says_what_to_install(monkeypatch
 def test_a_run_says_which_engine_it_uses_and_why(photos: Path, tiny_model: str, tmp_path: Path) -> None:
     done = verger("features", photos, "out", "--model", tiny_model, "--no-report", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "engine: local (processes of this machine; --engine spark or --master for Spark)" in done.stderr
+    assert "engine: local (processes on this machine; for Spark use --engine spark or --master)" in done.stderr

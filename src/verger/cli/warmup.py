@@ -6,7 +6,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from verger.engine.spark.java import class_archive, complete_java
+from verger.engine.spark.java import class_archive, create_base_archive
 from verger.kernel.networks.network import prepare_network
 from verger.pipeline import chain
 from verger.pipeline.network_choice import network_spec
@@ -25,7 +25,7 @@ def warm_up(progress: Progress) -> Path | None:
         prepare_network(network_spec(load_settings()))
         return None
     archive = class_archive()
-    complete_java()
+    create_base_archive()
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="verger-warm-up-", dir=archive.parent) as name:
         folder = Path(name)

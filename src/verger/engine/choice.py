@@ -1,4 +1,4 @@
-"""Which engine a run uses, and why."""
+"""The choice of the engine for a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NO_SPARK = "the Spark engine needs pyspark: pip install 'verger[spark]'"
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """The name of an engine, and the reason in words for the user."""
+    """The name of an engine, and the reason for the choice, for the user."""
 
     name: str
     reason: str
@@ -26,9 +26,9 @@ class EngineChoice:
 def choose_engine(settings: Settings, src: str = "") -> EngineChoice:
     """Return the engine for a run on the source `src`.
 
-    `--engine` decides. Without it Spark is chosen where `--master` is given, where Spark runs already in this
-    process, and where only Spark can read the source; else the local engine. Raises SettingsError where the engine
-    asked for cannot read the source, and SetupError where pyspark is missing.
+    `--engine` decides. Without it, Spark is chosen if `--master` is given, if Spark already runs in this process,
+    or if only Spark can read the source; otherwise the local engine. Raises SettingsError if the requested engine
+    cannot read the source, and SetupError if pyspark is missing.
     """
     choice = _choose(settings, src)
     if choice.name == SPARK and find_spec("pyspark") is None:
@@ -39,20 +39,20 @@ def choose_engine(settings: Settings, src: str = "") -> EngineChoice:
 def _choose(settings: Settings, src: str) -> EngineChoice:
     if settings.engine == LOCAL:
         if is_hadoop(src):
-            raise SettingsError("engine", LOCAL, f"{SPARK}: no other reads {src}")
+            raise SettingsError("engine", LOCAL, f"{SPARK}, the only engine that reads {src}")
         if settings.master is not None:
             raise SettingsError("master", settings.master, f"none with engine = {LOCAL!r}")
         return EngineChoice(LOCAL, "--engine")
     master = settings.master or DEFAULT_MASTER
     if is_spark_running():
-        return EngineChoice(SPARK, "Spark runs in this process already")
+        return EngineChoice(SPARK, "Spark already runs in this process")
     if settings.engine == SPARK:
         return EngineChoice(SPARK, f"--engine; master {master}")
     if settings.master is not None:
         return EngineChoice(SPARK, f"--master {master}")
     if is_hadoop(src):
         return EngineChoice(SPARK, f"only Spark reads {src}; master {master}")
-    return EngineChoice(LOCAL, f"processes of this machine; --engine {SPARK} or --master for Spark")
+    return EngineChoice(LOCAL, f"processes on this machine; for Spark use --engine {SPARK} or --master")
 
 
 def is_spark_running() -> bool:

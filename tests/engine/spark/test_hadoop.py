@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 
 from tests.support import hdfs
 from tests.support.chain import manifest_here, table, verger
-from verger.engine.spark.hadoop import HadoopFolder, any_case, hadoop_images
+from verger.engine.spark.hadoop import HadoopFolder, case_insensitive_glob, hadoop_images
 from verger.errors import JobError, SettingsError, SourceError
 from verger.pipeline.chain import features
 from verger.process.progress import SilentProgress
@@ -93,8 +93,8 @@ def test_they_are_selected_and_labelled_as_local_ones_are(spark: SparkSession, m
 
 
 @pytest.mark.parametrize("pattern", ["*.jpg", "DSC?.jpg", "[!ab]*.PNG", "ü*.jp2"])
-def test_globs_match_in_any_case(pattern: str) -> None:
-    spelt = any_case((pattern,))[1:-1]
+def test_globs_match_in__ignore_case(pattern: str) -> None:
+    spelt = case_insensitive_glob((pattern,))[1:-1]
     for name in ("x.JPG", "dsc1.jpeg", "DSC1.JpG", "c.png", "a.png", "ü1.JP2"):
         assert fnmatchcase(name, spelt) == fnmatchcase(name.lower(), pattern.lower())
 

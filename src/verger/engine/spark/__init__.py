@@ -1,1 +1,6 @@
-"""The Spark engine: the same tasks on a Spark master, and the sessions, Java and settings that it needs."""
+"""The Spark engine: the same tasks on a Spark master.
+
+`engine` runs tasks in a `session.ManagedSession`. `jvm`, `connect` and `java` start Spark; `spark_options` and
+`cluster_options` set it up; `submitted` adds settings to a spark-submit; `hadoop` reads photos that only Spark
+can read; `standalone` is the cluster of `verger cluster`.
+"""

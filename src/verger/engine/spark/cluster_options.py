@@ -1,10 +1,16 @@
-"""What a cluster wants of a session, besides what photos want of any Spark.
+"""Spark settings for a cluster, in addition to those for every Spark (`spark_options`).
 
-How many cores a cluster has cannot be asked before executors have come, which is too late to cut the photos
-into tasks for them. The rule, in this order: `spark.default.parallelism` of the caller's settings;
-`spark.cores.max`; `spark.dynamicAllocation.maxExecutors`, where these come and go, or else
-`spark.executor.instances`, times `spark.executor.cores`; what `verger cluster up` started; else ASSUMED_CORES.
-It becomes Spark's own `spark.default.parallelism`, which everything else goes by.
+The number of cores is needed to partition the photos, but Spark does not have it before executors start. So it is
+the first of these that is set:
+
+1. `spark.default.parallelism` in the caller's settings
+2. `spark.cores.max`
+3. the number of executors (`spark.dynamicAllocation.maxExecutors` with dynamic allocation, otherwise
+   `spark.executor.instances`) times `spark.executor.cores`
+4. the cores of the cluster that `verger cluster up` started
+5. ASSUMED_CORES
+
+The result is passed to Spark as `spark.default.parallelism`.
 """
 
 from __future__ import annotations
@@ -19,34 +25,34 @@ from verger.engine.spark.standalone.state import running_cluster
 from verger.errors import SetupError
 from verger.spark_master import is_standalone, standalone_nodes
 
-# Too many small tasks cost milliseconds each, too few leave cores idle.
+# Rather too many than too few: an extra task costs milliseconds, but a core without tasks is idle.
 ASSUMED_CORES = 32
 
-# So many executors at most is how a platform says that there is no limit (Dataproc: 10,000).
+# Platforms express "no limit" as a large maximum of executors (Dataproc: 10,000).
 _UNLIMITED = 1000
 
 _ANSWER_S = 5.0
 
-# Spark's own least for its JVM, and what a Python worker may take.
+# Memory beside the heap: Spark's minimum for the JVM itself, and the most that one Python worker uses.
 JVM_MB, WORKER_MB = 384, 600
 _IMAGES = ("spark.kubernetes.container.image", "spark.kubernetes.executor.container.image")
 
 
 def cluster_settings(master: str, given: Mapping[str, str], fast_start: list[str]) -> dict[str, str]:
-    """Return what Spark is told of a cluster; raises SetupError.
+    """Return the Spark settings for a cluster; raises SetupError.
 
-    `given` are the caller's settings, `fast_start` the Java options that make a JVM on this machine start fast.
+    given: the caller's settings. fast_start: Java options that make a JVM on this machine start fast.
     """
     settings = {"spark.default.parallelism": str(cluster_cores(master, given))}
-    # A driver behind a translated address is named by those who know it.
-    is_named = "spark.driver.host" in given or "SPARK_LOCAL_IP" in os.environ
+    # Behind address translation only the user knows the driver's address.
+    has_driver_host = "spark.driver.host" in given or "SPARK_LOCAL_IP" in os.environ
     if is_standalone(master):
-        shown = address_shown_to(master)
-        settings |= {} if is_named else {"spark.driver.host": shown}
+        address = driver_address(master)
+        settings |= {} if has_driver_host else {"spark.driver.host": address}
     else:
         settings |= _managed_settings(master, given)
     if own := running_cluster(master):
-        # Its executors run here, from the same jars.
+        # The executors run on this machine and use the same jars, so the same Java options apply.
         settings |= {
             "spark.executor.memory": own.memory,
             "spark.executor.extraJavaOptions": shlex.join(fast_start),
@@ -55,45 +61,45 @@ def cluster_settings(master: str, given: Mapping[str, str], fast_start: list[str
 
 
 def _managed_settings(master: str, given: Mapping[str, str]) -> dict[str, str]:
-    """Return what executors in containers, YARN's or Kubernetes', want; raises SetupError where something lacks."""
+    """Return the settings for executors in containers (YARN, Kubernetes); raises SetupError if one is missing."""
     if master == "yarn" and not os.environ.keys() & {"HADOOP_CONF_DIR", "YARN_CONF_DIR"}:
-        raise SetupError("yarn is found by its configuration: point HADOOP_CONF_DIR at the folder that holds it")
-    if os.environ.keys() & {"SPARK_HOME", "SPARK_CONF_DIR"}:  # a Spark with defaults of its own, which know better
+        raise SetupError("master = 'yarn' needs YARN's configuration: set HADOOP_CONF_DIR to its folder")
+    if os.environ.keys() & {"SPARK_HOME", "SPARK_CONF_DIR"}:  # this Spark's own defaults apply
         return {}
     if master != "yarn" and not any(key in given for key in _IMAGES):
-        raise SetupError(f"{master} needs an image with Spark and verger in it: --conf {_IMAGES[0]}=IMAGE")
+        raise SetupError(f"master = {master!r} needs an image with Spark and verger: --conf {_IMAGES[0]}=IMAGE")
     n_workers = 1
     with suppress(KeyError, ValueError):
         n_workers = max(1, int(given["spark.executor.cores"]))
-    # A container that outgrows what was asked for is killed, and the Python workers are beside the heap.
+    # A container that exceeds its memory is killed, and the Python workers use memory beside the heap.
     return {"spark.executor.memoryOverhead": f"{JVM_MB + n_workers * WORKER_MB}m"}
 
 
 def cluster_cores(master: str, given: Mapping[str, str]) -> int:
-    """Return for how many cores the photos are cut (the rule is the module's)."""
+    """Return the number of cores to partition the photos for, by the rule in the module's docstring."""
     for key in ("spark.default.parallelism", "spark.cores.max"):
         with suppress(KeyError, ValueError):
             return max(1, int(given[key]))
-    executors = _most_executors(given)
+    executors = _executors_key(given)
     with suppress(KeyError, ValueError):
         return max(1, int(given[executors])) * max(1, int(given["spark.executor.cores"]))
     own = running_cluster(master)
     return own.n_cores if own else ASSUMED_CORES
 
 
-def _most_executors(given: Mapping[str, str]) -> str:
-    """Return the setting that says how many executors there will be at most."""
-    most = "spark.dynamicAllocation.maxExecutors"
+def _executors_key(given: Mapping[str, str]) -> str:
+    """Return the key of the setting with the maximum number of executors."""
+    max_executors = "spark.dynamicAllocation.maxExecutors"
     is_dynamic = given.get("spark.dynamicAllocation.enabled", "").lower() == "true"
-    is_limited = given.get(most, "").isdecimal() and int(given[most]) < _UNLIMITED
-    return most if is_dynamic and is_limited else "spark.executor.instances"
+    is_limited = given.get(max_executors, "").isdecimal() and int(given[max_executors]) < _UNLIMITED
+    return max_executors if is_dynamic and is_limited else "spark.executor.instances"
 
 
-def address_shown_to(master: str) -> str:
-    """Return this machine's address as a spark:// master sees it; raises SetupError where none answers.
+def driver_address(master: str) -> str:
+    """Return this machine's address on its connection to a spark:// master, for executors to reach the driver.
 
-    Executors look for the driver there. Spark itself takes the address of this machine's name, which may be
-    another network's; and where no master answers it says so after a minute.
+    Raises SetupError if no master answers. Spark itself would use the address of this machine's host name, which
+    may belong to another network, and would wait a minute for a master that does not answer.
     """
     for node in standalone_nodes(master):
         with suppress(OSError), socket.create_connection(node, timeout=_ANSWER_S) as connection:

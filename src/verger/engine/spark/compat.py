@@ -1,4 +1,4 @@
-"""The little that verger asks of a SparkContext; Spark Connect, which has none, is asked by its own means."""
+"""The operations of a SparkContext that verger needs, also for Spark Connect, which has no SparkContext."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ _sent: WeakKeyDictionary[SparkSession, set[str]] = WeakKeyDictionary()
 
 
 def is_connect(spark: SparkSession) -> bool:
-    """Tell whether the session is one of Spark Connect."""
+    """Return whether the session is a Spark Connect session."""
     return type(spark).__module__.startswith("pyspark.sql.connect.")
 
 
 def is_local(spark: SparkSession) -> bool:
-    """Tell whether the workers are on this machine: they see its folders."""
+    """Return whether the workers are on this machine and can read its folders."""
     return not is_connect(spark) and str(spark.sparkContext.master).startswith("local")
 
 
 def n_slots(spark: SparkSession) -> int:
-    """Return how many tasks run at a time."""
+    """Return the number of tasks that run at the same time."""
     if not is_connect(spark):
         return spark.sparkContext.defaultParallelism
     from pyspark.sql.functions import spark_partition_id
 
-    # Connect does not tell; but a range is cut into as many parts.
+    # Connect has no API for it, but a range gets this number of partitions.
     return spark.range(_MANY_ROWS).select(spark_partition_id()).distinct().count()
 
 
 def share(spark: SparkSession, value: T) -> Broadcast[T] | Artifact[T]:
-    """Send a value to the workers once, however many tasks will ask for its `value`."""
+    """Send a value to each worker once; tasks read it as `.value` of the result."""
     if not is_connect(spark):
         return spark.sparkContext.broadcast(value)
     data = pickle.dumps(value)
@@ -58,24 +58,24 @@ def share(spark: SparkSession, value: T) -> Broadcast[T] | Artifact[T]:
 
 
 class Artifact(Generic[T]):
-    """A value in a file that Spark Connect lays beside every worker: as much of a Broadcast as is used here."""
+    """A value in a file that Spark Connect sends to every worker; replaces a Broadcast."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     @cached_property
     def value(self) -> T:
-        """The value, in a worker."""
+        """The value; read in a worker."""
         from pyspark import SparkFiles
 
-        return cast(T, pickle.loads(Path(SparkFiles.get(self._name)).read_bytes()))  # noqa: S301  # share's own
+        return cast(T, pickle.loads(Path(SparkFiles.get(self._name)).read_bytes()))  # noqa: S301  # written by `share`
 
     def destroy(self) -> None:
-        """Do nothing: a session keeps its artifacts until it ends."""
+        """Do nothing: the server removes artifacts when the session ends."""
 
 
 def pyspark_version() -> str:
-    """Return the version of the running pyspark; on a cluster it may not be installed by pip."""
+    """Return the version of the imported pyspark. A cluster's pyspark may have no package metadata."""
     from pyspark import __version__
 
     return str(__version__)

@@ -1,4 +1,4 @@
-"""A session on a server of Spark Connect: no JVM here, and only such settings as the server lets clients make."""
+"""Sessions on a Spark Connect server: no JVM on this machine, and only the settings that the server allows."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _ANSWER_S = 5.0
 
 
 def connect(options: SessionOptions) -> SparkSession:
-    """Return a session on the server that `options.master` names; raises SetupError."""
+    """Return a session on the server at the URL `options.master`; raises SetupError."""
     _check_answer(options.master)
     from pyspark.errors import PySparkImportError
     from pyspark.sql import SparkSession
 
     try:
-        # One of our own: whoever has one here already keeps it, with its settings.
+        # `create`, because `getOrCreate` would change the settings of a session that this process has already.
         spark: SparkSession = SparkSession.builder.remote(options.master).create()
     except PySparkImportError as error:
-        raise SetupError("Spark Connect needs more of pyspark: pip install 'verger[connect]'") from error
+        raise SetupError("Spark Connect needs more packages: pip install 'verger[connect]'") from error
     for key, value in sql_settings(options).items():
         if spark.conf.isModifiable(key):
             spark.conf.set(key, value)
@@ -34,7 +34,7 @@ def connect(options: SessionOptions) -> SparkSession:
 
 
 def _check_answer(url: str) -> None:
-    """Left to itself the client asks a server that is not there for ten minutes."""
+    """Raise SetupError if no server answers; pyspark's client would try for ten minutes."""
     server = urlsplit(url)
     try:
         socket.create_connection((server.hostname or "", server.port or _DEFAULT_PORT), _ANSWER_S).close()

@@ -1,6 +1,7 @@
-"""The Spark engine: the same tasks on a Spark master, classic or Connect.
+"""The Spark engine: runs tasks on a Spark master, classic or Connect.
 
-Spark schedules the tasks, retries them where a worker dies, and sends the shared state to each executor once.
+Spark schedules the tasks, makes another attempt if a worker dies, and sends the shared state to each executor
+once.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
     from pyspark import Accumulator, Broadcast, TaskContext
     from pyspark.sql import DataFrame, SparkSession
 
-# A job that gets no executor for this long is reported as waiting.
+# The user gets a message if a job has no executor after this time.
 PATIENCE_S = 20.0
 NO_EXECUTORS = (
-    "waiting: the cluster has given no executor yet; it is busy, or its workers are smaller than "
-    "--conf spark.executor.memory=1g, Spark's default"
+    "waiting: the cluster has given no executor yet; it is busy, or its workers have less memory than "
+    "--conf spark.executor.memory (default: 1g)"
 )
 
 
@@ -53,11 +54,11 @@ class SparkEngine:
         return self.session.n_cores
 
     def check_interrupt(self) -> None:
-        """Raise KeyboardInterrupt where a library has swallowed one."""
+        """Raise KeyboardInterrupt if Ctrl-C was pressed and a library swallowed the exception."""
         self.session.check_interrupt()
 
     def release(self) -> None:
-        """Let Spark stop while the driver goes on: no further `map` follows."""
+        """Stop Spark in the background: there are no further calls of `map`."""
         self.session.release()
 
     def map(
@@ -70,26 +71,26 @@ class SparkEngine:
         if is_connect(spark):
             return self._map_on_connect(spark, task, items, shared)
         counts = _Counts(spark)
-        held = self._share(spark, shared)
+        shared_value = self._share(spark, shared)
         report, uses_gpus = counts.report, self._uses_gpus
 
         def run(numbered: Iterable[tuple[int, T]]) -> list[R]:
             from pyspark import TaskContext
 
             attempt = _attempt(cast("TaskContext", TaskContext.get()), report, uses_gpus=uses_gpus)
-            return [task(held.value, item, attempt) for _, item in numbered]
+            return [task(shared_value.value, item, attempt) for _, item in numbered]
 
         def job() -> list[R]:
             tasks = spark.sparkContext.parallelize(list(enumerate(items)), len(items))
             return tasks.mapPartitions(run).collect()
 
-        results = self.session.run(job, self._ticking(lambda: on_progress(*counts.read())))
-        held.destroy()
+        results = self.session.run(job, self._with_executor_check(lambda: on_progress(*counts.read())))
+        shared_value.destroy()
         return results
 
     def _map_on_connect(self, spark: SparkSession, task: Task[S, T, R], items: Sequence[T], shared: S) -> list[R]:
-        """Connect has neither RDDs nor accumulators: a DataFrame of numbers, and no progress until the end."""
-        held = self._share(spark, (list(items), shared))
+        """Map with a DataFrame of item numbers: Connect has no RDDs, and without accumulators shows no progress."""
+        shared_value = self._share(spark, (list(items), shared))
         uses_gpus = self._uses_gpus
 
         def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -97,14 +98,14 @@ class SparkEngine:
 
             numbers = [number for batch in batches for number in batch.column(0).to_pylist()]
             attempt = _attempt(cast("TaskContext", TaskContext.get()), ignore_counts, uses_gpus=uses_gpus)
-            ours, state = held.value
-            yield _result_batch([(number, task(state, ours[number], attempt)) for number in numbers])
+            all_items, state = shared_value.value
+            yield _result_batch([(number, task(state, all_items[number], attempt)) for number in numbers])
 
         def job() -> list[R]:
             frame = spark.range(0, len(items), 1, len(items)).mapInArrow(run, _RESULTS)
             return _collected(frame)
 
-        return self.session.run(job, self._ticking(lambda: None))
+        return self.session.run(job, self._with_executor_check(lambda: None))
 
     def map_frame(
         self,
@@ -113,13 +114,13 @@ class SparkEngine:
         shared: S,
         on_progress: CountsCallback = ignore_counts,
     ) -> list[R]:
-        """Return the results of a task for every partition of a DataFrame: of photos that only Spark can read.
+        """Return the results of a task for every partition of a DataFrame, for photos that only Spark can read.
 
-        The task gets (partition number, batches of rows) as its item.
+        The item of the task is (partition number, batches of rows).
         """
         spark = frame.sparkSession
         counts = None if is_connect(spark) else _Counts(spark)
-        held = self._share(spark, shared)
+        shared_value = self._share(spark, shared)
         report, uses_gpus = counts.report if counts else ignore_counts, self._uses_gpus
 
         def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -128,18 +129,20 @@ class SparkEngine:
             context = cast("TaskContext", TaskContext.get())
             number = context.partitionId()
             attempt = _attempt(context, report, uses_gpus=uses_gpus)
-            yield _result_batch([(number, task(held.value, (number, batches), attempt))])
+            yield _result_batch([(number, task(shared_value.value, (number, batches), attempt))])
 
         def tick() -> None:
             if counts:
                 on_progress(*counts.read())
 
-        return self.session.run(lambda: _collected(frame.mapInArrow(run, _RESULTS)), self._ticking(tick))
+        return self.session.run(
+            lambda: _collected(frame.mapInArrow(run, _RESULTS)), self._with_executor_check(tick)
+        )
 
     def _share(self, spark: SparkSession, value: S) -> Broadcast[S] | Artifact[S]:
-        """Send a value to the workers, as a job: what goes wrong, a full disk too, is an error like a job's.
+        """Send a value to the workers, as a job: an error such as a full disk is translated like a job's.
 
-        pyspark prints its traceback besides; nothing else is printed here meanwhile.
+        pyspark prints a traceback of such an error too; it is suppressed.
         """
 
         def job() -> Broadcast[S] | Artifact[S]:
@@ -148,8 +151,8 @@ class SparkEngine:
 
         return self.session.run(job)
 
-    def _ticking(self, tick: Callable[[], None]) -> Callable[[], None]:
-        """Return what is called while a job runs; once, after PATIENCE_S, it looks whether there are executors."""
+    def _with_executor_check(self, tick: Callable[[], None]) -> Callable[[], None]:
+        """Return a function that calls `tick`, and after PATIENCE_S checks once whether there are executors."""
         started, is_checked = time.monotonic(), False
 
         def tick_and_check() -> None:
@@ -178,18 +181,18 @@ def _result_batch(results: list[tuple[int, Any]]) -> pa.RecordBatch:
 
 def _collected(frame: DataFrame) -> list[Any]:
     rows = sorted(frame.collect(), key=lambda row: row["number"])
-    return [pickle.loads(row["result"]) for row in rows]  # noqa: S301  # our own workers'
+    return [pickle.loads(row["result"]) for row in rows]  # noqa: S301  # pickled by our workers
 
 
 def _attempt(context: TaskContext, report: CountsCallback, *, uses_gpus: bool) -> Attempt:
-    """Return what Spark tells of the attempt; on GPUs a task decodes with the cores that Spark gives it."""
+    """Return the attempt that Spark runs; on GPUs, with the number of cores that Spark gives the task."""
     if not uses_gpus:
         return Attempt(context.attemptNumber(), report=report)
     return Attempt(context.attemptNumber(), gpu_of(context), context.cpus(), report)
 
 
 class _Counts:
-    """Photos done and rejected so far, reported by the workers as their tasks end (a retried task counts twice)."""
+    """Numbers of photos done and rejected, reported at the end of each task; a repeated task counts twice."""
 
     def __init__(self, spark: SparkSession) -> None:
         self.done: Accumulator[int] = spark.sparkContext.accumulator(0)
@@ -197,7 +200,7 @@ class _Counts:
 
     @property
     def report(self) -> CountsCallback:
-        """What a worker calls."""
+        """The callback for workers."""
         accumulators = (self.done, self.rejected)
 
         def report(*numbers: int) -> None:
@@ -207,5 +210,5 @@ class _Counts:
         return report
 
     def read(self) -> tuple[int, int]:
-        """Return (done, rejected) on the driver."""
+        """Return the numbers done and rejected; call it on the driver."""
         return self.done.value, self.rejected.value

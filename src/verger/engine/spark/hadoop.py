@@ -1,6 +1,6 @@
-"""Photos on a file system that only Spark's JVM knows (hdfs://, viewfs:/), read with their bytes by `binaryFile`.
+"""Photos on a file system that only Spark can read (hdfs://, viewfs:/), with the data source `binaryFile`.
 
-Spark cuts them into tasks itself, by the rule of `listing` put into its own settings.
+Spark makes the partitions itself; its settings are set to the rule for other sources, `PartitionRule`.
 """
 
 from __future__ import annotations
@@ -30,42 +30,42 @@ class HadoopFolder:
 
 
 def find_hadoop(src: str) -> HadoopFolder | None:
-    """Return the source where it is a URI of a Hadoop file system, else None."""
+    """Return the source if it is a URI of a Hadoop file system, otherwise None."""
     return HadoopFolder(src) if is_hadoop(src) else None
 
 
 def hadoop_images(spark: SparkSession, folder: HadoopFolder, selection: Selection) -> tuple[DataFrame, int]:
-    """Return the photos as schema.IMAGES, selected and labelled as local ones are, and how many they are.
+    """Return the selected and labelled photos as schemas.IMAGES, and their number.
 
-    Files of zero bytes, and names that begin with a dot or an underscore, are passed over by Spark itself. Raises
-    SourceError where there are no photos.
+    Spark skips empty files, and names that begin with a dot or an underscore. Raises SourceError if there are no
+    photos.
     """
     from pyspark.sql.functions import col, count, element_at, lit, split
     from pyspark.sql.functions import max as greatest
 
     _set_partition_rule(spark, PartitionRule())
     files = spark.read.format("binaryFile").options(
-        recursiveFileLookup="true", pathGlobFilter=any_case(selection.glob)
+        recursiveFileLookup="true", pathGlobFilter=case_insensitive_glob(selection.glob)
     )
     photos = files.load(folder.src).withColumn("label", element_at(split(col("path"), "/"), -2))
-    images = choose(photos, selection)
+    images = select_photos(photos, selection)
     found = images.agg(count(lit(1)), greatest("length")).first()
     assert found is not None
     n_photos, max_bytes = found
     if n_photos == 0:
         raise SourceError(f"no photos in {folder.src} that match {', '.join(selection.glob)}")
-    set_rows_a_batch(spark, max_bytes)
+    _limit_arrow_batches(spark, max_bytes)
     return images, n_photos
 
 
-def set_rows_a_batch(spark: SparkSession, max_bytes: int) -> None:
-    """Let no Arrow batch of photos fill a worker: Arrow counts rows, not bytes."""
-    rows_a_batch = max(1, min(512, _BATCH_BYTES // max(max_bytes, 1)))
-    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(rows_a_batch))
+def _limit_arrow_batches(spark: SparkSession, max_bytes: int) -> None:
+    """Limit the memory of an Arrow batch of photos in a worker: Spark's limit counts rows, not bytes."""
+    rows_per_batch = max(1, min(512, _BATCH_BYTES // max(max_bytes, 1)))
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(rows_per_batch))
 
 
-def choose(table: DataFrame, selection: Selection) -> DataFrame:
-    """Return the photos that are asked for, labelled as asked; the labels of `table` are the folders' names."""
+def select_photos(table: DataFrame, selection: Selection) -> DataFrame:
+    """Return the photos of the selection with its labels; the labels in `table` are the names of the folders."""
     from pyspark.sql.functions import col, udf, xxhash64
 
     if selection.sample is not None:
@@ -80,7 +80,7 @@ def choose(table: DataFrame, selection: Selection) -> DataFrame:
 
 
 def _set_partition_rule(spark: SparkSession, rule: PartitionRule) -> None:
-    """Tell Spark the rule: opening a file costs as many bytes as weigh what a photo weighs besides its own."""
+    """Set Spark to make partitions by the rule; the fixed weight of a photo becomes the cost of opening a file."""
     settings = {
         "openCostInBytes": rule.photo_weight * rule.bytes_per_weight,
         "maxPartitionBytes": rule.max_weight * rule.bytes_per_weight,
@@ -90,10 +90,10 @@ def _set_partition_rule(spark: SparkSession, rule: PartitionRule) -> None:
         spark.conf.set(f"spark.sql.files.{key}", str(int(value)))
 
 
-def any_case(patterns: tuple[str, ...]) -> str:
-    """Return one Hadoop glob for patterns of fnmatch, in upper and lower case: Hadoop's knows them apart."""
-    spelt = (
+def case_insensitive_glob(patterns: tuple[str, ...]) -> str:
+    """Return one Hadoop glob for fnmatch patterns that ignores case, which Hadoop's globs do not."""
+    globs = (
         re.sub(r"(\[[^]]+\])|([a-z])", lambda m: m[1] or f"[{m[2].lower()}{m[2].upper()}]", pattern, flags=re.I)
         for pattern in patterns
     )
-    return f"{{{','.join(spelt)}}}"
+    return f"{{{','.join(globs)}}}"

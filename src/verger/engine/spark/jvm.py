@@ -1,4 +1,4 @@
-"""Spark's JVM: started, borrowed, stopped. The only place that builds a SparkSession."""
+"""Start and stop Spark's JVM, and make the SparkSession on it or on a running SparkContext."""
 
 from __future__ import annotations
 
@@ -28,17 +28,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_HANGS_UP_BEFORE_S = 1.0
-_JVM_EXIT_S = 60.0  # an archive of classes takes a while to write
+# A killed JVM closes its connections before its process ends, by less than this.
+_EXIT_DELAY_S = 1.0
+_JVM_EXIT_S = 60.0  # writing an archive of classes takes long
 _UNUSED_EXIT_S = 5.0
 
 
 def start(options: SessionOptions) -> SparkSession:
     """Start a JVM and return its session; raises SetupError."""
     if remote := os.environ.get("SPARK_REMOTE"):
-        raise SetupError(f"SPARK_REMOTE = {remote!r} is set: unset it, or name that server as the master")
+        raise SetupError(f"SPARK_REMOTE = {remote!r} is set: unset it, or use --master {remote}")
     use_java()
-    # Left to itself Spark starts the system's python3, which has none of our packages.
+    # Without it Spark starts the system's python3, which lacks our packages.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     from pyspark import SparkConf, SparkContext
     from pyspark.java_gateway import launch_gateway
@@ -51,16 +52,16 @@ def start(options: SessionOptions) -> SparkSession:
     try:
         return _first_session(SparkContext(conf=conf, gateway=gateway), options)
     except BaseException as error:
-        words = _told_by_java(error)
-        _give_up(gateway)
-        if words:
-            raise SetupError(f"Spark does not start (try `verger doctor`): {words}") from None
+        cause = _java_cause(error)
+        _discard(gateway)
+        if cause:
+            raise SetupError(f"Spark does not start (try `verger doctor`): {cause}") from None
         raise
 
 
 def _first_session(context: SparkContext, options: SessionOptions) -> SparkSession:
     if (accumulators := getattr(context, "_accumulatorServer", None)) is not None:
-        accumulators.handle_error = lambda request, address: None  # the JVM hangs up first, however it ends
+        accumulators.handle_error = lambda request, address: None  # no traceback when the JVM closes the connection
     if options.preload:
         _preload(context, options)
     from pyspark.sql import SparkSession
@@ -69,7 +70,7 @@ def _first_session(context: SparkContext, options: SessionOptions) -> SparkSessi
 
 
 def borrow(context: SparkContext, options: SessionOptions) -> SparkSession:
-    """Return a session of its own on a Spark that runs: its SQL settings are ours, its tables the owner's."""
+    """Return a new session on a running SparkContext: it has its own SQL settings, and shares the tables."""
     from pyspark.sql import SparkSession
 
     spark = SparkSession(context).newSession()
@@ -80,7 +81,7 @@ def borrow(context: SparkContext, options: SessionOptions) -> SparkSession:
 
 
 def _preload(context: SparkContext, options: SessionOptions) -> None:
-    """Start the workers and let them import what they will need, while the session is being made."""
+    """Start the workers in the background and make them import the modules that they will need."""
     modules, n_cores = options.preload, options.n_cores
 
     def load(rows: Iterable[int]) -> None:
@@ -90,14 +91,14 @@ def _preload(context: SparkContext, options: SessionOptions) -> None:
     def warm() -> None:
         try:
             context.parallelize(range(n_cores), n_cores).foreachPartition(load)
-        except Exception as error:  # whatever is wrong will be seen where it matters
+        except Exception as error:  # the first real job will raise it again
             logger.debug("the workers could not be started early: %s", error)
 
     threading.Thread(target=warm, name="verger-preload", daemon=True).start()
 
 
 def _launch_quietly(conf: Any, log: Path) -> Any:
-    """Start the JVM with its stderr in `log`: some of its lines come before any logging can be set up."""
+    """Start the JVM with its stderr in `log`: it writes some lines before its logging is configured."""
     from pyspark.errors import PySparkRuntimeError
     from pyspark.java_gateway import launch_gateway
 
@@ -112,14 +113,14 @@ def _launch_quietly(conf: Any, log: Path) -> Any:
 
 
 def stop(spark: SparkSession) -> None:
-    """Stop a session that `start` gave, and end its JVM."""
+    """Stop a session made by `start`, and end its JVM."""
     from pyspark import SparkContext
 
     gateway = SparkContext._gateway
-    hush_py4j()
+    silence_py4j()
     try:
-        _forget_accumulators(spark.sparkContext)
-        with unless_killed():
+        _stop_accumulator_server(spark.sparkContext)
+        with ignore_dead_jvm():
             spark.stop()
     finally:
         if gateway is not None:
@@ -127,15 +128,15 @@ def stop(spark: SparkSession) -> None:
             SparkContext._gateway = SparkContext._jvm = None
 
 
-def hush_py4j() -> None:
-    """Let py4j say nothing of a JVM that is going: it logs every word lost on it, by the root logger or its own."""
+def silence_py4j() -> None:
+    """Suppress py4j's log messages about a JVM that ends; py4j logs to the root logger and to its own."""
     logging.getLogger().addFilter(_is_not_py4j)
     logging.getLogger("py4j").setLevel(logging.CRITICAL)
 
 
 @contextmanager
-def unless_killed() -> Iterator[None]:
-    """Pass over what the JVM does not answer any more: who waits for its work is told of that anyway."""
+def ignore_dead_jvm() -> Iterator[None]:
+    """Ignore errors from a JVM that no longer answers; the code that waits for a job raises its own error."""
     from py4j.protocol import Py4JError
 
     try:
@@ -149,44 +150,44 @@ def _is_not_py4j(record: logging.LogRecord) -> bool:
 
 
 def causes(text: str) -> list[str]:
-    """Return what a Java stack trace gives as its causes, the first of them last."""
+    """Return the causes in a Java stack trace, the root cause last."""
     return re.findall(r"^(?:Caused by)?: (.+)$", text, re.MULTILINE)
 
 
-def _told_by_java(error: BaseException) -> str | None:
-    """Return what has gone wrong in the JVM, if it has; asked of the JVM, which must be there still."""
+def _java_cause(error: BaseException) -> str | None:
+    """Return the root cause of a Java error, otherwise None. The JVM must still run."""
     from py4j.protocol import Py4JJavaError
 
     if isinstance(error, Py4JJavaError):
-        with unless_killed():
+        with ignore_dead_jvm():
             return causes(str(error))[-1]
     return None
 
 
-def _give_up(gateway: Any) -> None:
-    """End a JVM whose Spark has not come up; pyspark would keep both for the next start in this process."""
+def _discard(gateway: Any) -> None:
+    """End a JVM whose Spark did not start or has stopped; pyspark would use it again in this process."""
     from pyspark import SparkContext
 
-    hush_py4j()
+    silence_py4j()
     if SparkContext._gateway is gateway:
         if (context := SparkContext._active_spark_context) is not None:
-            _forget_accumulators(context)
-            context._jsc = None  # its JVM ends anyway, or has ended
+            _stop_accumulator_server(context)
+            context._jsc = None  # the JVM ends anyway, or has ended
             context.stop()
         SparkContext._gateway = SparkContext._jvm = None
     _end_jvm(gateway, _UNUSED_EXIT_S)
 
 
 def _end_idle_jvm() -> None:
-    """End the JVM of a Spark that has been stopped: pyspark would use it, dead or alive, in place of a new one."""
+    """End the JVM of a SparkContext that was stopped: pyspark would use it again, even if it has ended."""
     from pyspark import SparkContext
 
     if SparkContext._active_spark_context is None and getattr(SparkContext._gateway, "proc", None) is not None:
-        _give_up(SparkContext._gateway)
+        _discard(SparkContext._gateway)
 
 
-def _forget_accumulators(context: SparkContext) -> None:
-    """Shut pyspark's server for them down beside the rest: it takes the second that its select waits."""
+def _stop_accumulator_server(context: SparkContext) -> None:
+    """Stop pyspark's accumulator server in the background: its shutdown takes up to a second."""
     server = getattr(context, "_accumulatorServer", None)
     if server is not None:
         context._accumulatorServer = None  # type: ignore[assignment]
@@ -194,7 +195,7 @@ def _forget_accumulators(context: SparkContext) -> None:
 
 
 def _end_jvm(gateway: Any, patience_s: float = _JVM_EXIT_S) -> None:
-    """The JVM ends when its standard input closes; one that does not is killed. spark-submit's own stays."""
+    """Close the JVM's standard input, which ends it; kill it if it does not end. Keep a JVM of spark-submit."""
     process = gateway.proc
     if process is None:
         return
@@ -209,19 +210,19 @@ def _end_jvm(gateway: Any, patience_s: float = _JVM_EXIT_S) -> None:
 
 
 def has_ended() -> bool:
-    """Tell whether the JVM that `start` started has gone; one that is killed hangs up a little before."""
+    """Return whether the JVM that `start` started has ended."""
     from pyspark import SparkContext
 
     process = getattr(SparkContext._gateway, "proc", None)
     if process is None:
         return False
     with suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=_HANGS_UP_BEFORE_S)
+        process.wait(timeout=_EXIT_DELAY_S)
     return process.poll() is not None
 
 
-def jvms_below() -> list[psutil.Process]:
-    """Return the JVMs that this process has started, also where they are still shell scripts."""
+def child_jvms() -> list[psutil.Process]:
+    """Return the JVMs that this process has started, including those whose start script still runs."""
     found = []
     for process in psutil.Process().children():
         with suppress(psutil.Error):

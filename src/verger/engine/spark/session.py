@@ -1,4 +1,4 @@
-"""A Spark session as one run has it: it starts beside other work, runs jobs, and ends whatever happens."""
+"""The Spark session of a run: it starts in the background, runs jobs that Ctrl-C can cancel, and always ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from verger import errors
 from verger.engine.spark.compat import n_slots
 from verger.engine.spark.connect import connect
-from verger.engine.spark.jvm import borrow, causes, has_ended, hush_py4j, jvms_below, start, stop, unless_killed
+from verger.engine.spark.jvm import (
+    borrow,
+    causes,
+    child_jvms,
+    has_ended,
+    ignore_dead_jvm,
+    silence_py4j,
+    start,
+    stop,
+)
 from verger.engine.spark.spark_options import SessionOptions
 from verger.errors import JobError, SetupError, VergerError
 from verger.process.signals import Interrupts, record_interrupts
@@ -35,25 +44,25 @@ logger = logging.getLogger(__name__)
 _CANCEL_S = 5.0
 _TICK_S = 0.2
 
-JVM_GONE = "Spark's JVM has ended; the system may have killed it for want of memory (see --driver-memory)"
+JVM_GONE = "Spark's JVM has ended; the system may have killed it for lack of memory (see --driver-memory)"
 
 
 class ManagedSession:
-    """A SparkSession on its way: starting the JVM takes seconds in which the driver can do other things.
+    """A SparkSession that starts in the background, which takes seconds, while the driver does other work.
 
-    Where Spark already runs in this process, as in a notebook, it is borrowed, and left running at the end.
+    If Spark already runs in this process, as in a notebook, its SparkContext is used, and keeps running at the end.
     """
 
     def __init__(self, options: SessionOptions, interrupts: Interrupts) -> None:
-        # Here, before the driver's other imports: they would slow down what the JVM waits for.
+        # Imported before the driver's other modules, whose imports would delay the start of the JVM.
         from pyspark import SparkContext
 
         running = SparkContext._active_spark_context
         self.options = replace(options, master=str(running.master)) if running else options
-        if running or options.is_connect:  # a JVM that is not ours
+        if running or options.is_connect:  # the JVM writes its own log
             self.options = replace(self.options, log=None)
         self._interrupts = interrupts
-        self._lent_by: SparkContext | None = running
+        self._borrowed: SparkContext | None = running
         self._job_group = f"verger-{uuid.uuid4()}"
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="verger-spark")
         self._starting: Future[SparkSession] = self._pool.submit(self._open)
@@ -61,48 +70,47 @@ class ManagedSession:
         self._ending: Future[None] | None = None
 
     def _open(self) -> SparkSession:
-        if self._lent_by is None:
+        if self._borrowed is None:
             return connect(self.options) if self.options.is_connect else start(self.options)
-        self._lent_by.setJobGroup(self._job_group, "verger")
-        return borrow(self._lent_by, self.options)
+        self._borrowed.setJobGroup(self._job_group, "verger")
+        return borrow(self._borrowed, self.options)
 
     @property
     def n_cores(self) -> int:
-        """How many tasks run at a time: a Spark that has been running for a while knows best."""
-        if self.options.is_connect or (self._lent_by is not None and not self.options.is_local):
+        """Number of tasks that run at the same time; a Spark that already runs is asked for it."""
+        if self.options.is_connect or (self._borrowed is not None and not self.options.is_local):
             return n_slots(self.spark())
         return self.options.n_cores
 
     def spark(self) -> SparkSession:
-        """Return the session, waiting for it; raises SetupError where Spark does not start."""
+        """Wait for the session and return it; raises SetupError if Spark does not start."""
         return self._await(self._starting, lambda: None)
 
     def run(self, job: Callable[[], T], tick: Callable[[], None] = lambda: None) -> T:
-        """Return job(), calling `tick` a few times a second meanwhile; Ctrl-C cancels its tasks.
+        """Return job(), and call `tick` a few times a second while it runs; Ctrl-C cancels its tasks.
 
-        A VergerError raised by a worker comes out as itself, and a full disk as the OSError it is in Python.
+        Raises a VergerError of a worker as itself, a full disk as OSError, and other errors as JobError.
         """
         try:
             self._running = running = self._pool.submit(job)
             return self._await(running, tick)
         except VergerError:
             raise
-        except Exception as error:  # py4j's and pyspark's, of many classes
-            # Made into text now: a JVM that has ended can no longer be asked for it.
+        except Exception as error:  # py4j and pyspark raise many classes
+            # py4j gets the text from the JVM, which may end soon.
             text = str(error)
-            told = _told_by_worker(text) or _full_disk(text)
-            raise told or self._job_error(text) from None
+            raise _worker_error(text) or _full_disk(text) or self._job_error(text) from None
 
     def check_interrupt(self) -> None:
-        """Raise KeyboardInterrupt where a library has swallowed one; `run` does so by itself."""
+        """Raise KeyboardInterrupt if Ctrl-C was pressed and a library swallowed the exception."""
         self._interrupts.check()
 
     def has_executors(self) -> bool:
-        """Tell whether a cluster has given any executor; without one a job waits, in silence."""
+        """Return whether the cluster has given an executor; without one, jobs wait and report nothing."""
         if self.options.is_local or self.options.is_connect:
             return True
-        known: int = self.spark().sparkContext._jsc.sc().getExecutorMemoryStatus().size()
-        return known > 1  # the driver is one of them
+        n_registered: int = self.spark().sparkContext._jsc.sc().getExecutorMemoryStatus().size()
+        return n_registered > 1  # the driver is one of them
 
     def _await(self, future: Future[T], tick: Callable[[], None]) -> T:
         while True:
@@ -116,37 +124,37 @@ class ManagedSession:
 
     def _job_error(self, text: str) -> JobError:
         in_python = re.findall(r"^\w[\w.]*(?:Error|Exception|Interrupt)\b.*$", text, re.MULTILINE)
-        words = JVM_GONE if has_ended() else (in_python or causes(text) or text.strip().splitlines()[:1])[-1]
-        where = f"; the whole story: {self.options.log}" if self.options.log else ""
+        cause = JVM_GONE if has_ended() else (in_python or causes(text) or text.strip().splitlines()[:1])[-1]
+        log = f"; Spark's log: {self.options.log}" if self.options.log else ""
         logger.debug("the Spark job failed: %s", text)
-        return JobError(f"a Spark job failed: {words}{where}")
+        return JobError(f"a Spark job failed: {cause}{log}")
 
     def release(self) -> None:
-        """Let Spark stop beside what the driver has still to do: there will be no more jobs."""
+        """Stop Spark in the background: there are no further jobs."""
         self._ending = self._pool.submit(self._end)
 
     def close(self) -> None:
-        """Stop Spark and the JVM, whatever state they are in; of a borrowed Spark only what runs here."""
+        """Stop Spark and the JVM in any state; of a borrowed Spark, cancel only the jobs of this session."""
         if self._starting.cancel():
             return
         try:
-            if self._lent_by is None and not self._starting.done():
+            if self._borrowed is None and not self._starting.done():
                 self._abandon()
             elif self._ending is None:
-                self._end()  # not in the pool: a job may be running there
+                self._end()  # not in the pool, where a job may still run
             else:
                 self._ending.result()
         except SetupError:
-            return  # it never started
+            return  # Spark did not start
         finally:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _abandon(self) -> None:
-        """End a JVM that nobody will use before it has started: an error should not take seconds to be told."""
-        hush_py4j()
+        """End a JVM that is still starting, so that the user does not wait for it after an error."""
+        silence_py4j()
         deadline = time.monotonic() + _CANCEL_S
         while not self._starting.done():
-            for process in jvms_below():
+            for process in child_jvms():
                 process.terminate() if time.monotonic() < deadline else process.kill()
             wait([self._starting], timeout=_TICK_S)
         if self._starting.exception() is None:
@@ -155,35 +163,35 @@ class ManagedSession:
     def _end(self) -> None:
         spark = self._starting.result()
         try:
-            with unless_killed():
+            with ignore_dead_jvm():
                 self._cancel(spark)
-            if self._running is not None:  # it is told of its end by a JVM that is still there
+            if self._running is not None:  # the job must end before the JVM does, to get its error
                 wait([self._running], timeout=_CANCEL_S)
         finally:
             if self.options.is_connect:
                 spark.stop()
-            elif self._lent_by is None:
+            elif self._borrowed is None:
                 stop(spark)
 
     def _cancel(self, spark: SparkSession) -> None:
         if self.options.is_connect:
             spark.interruptAll()
-        elif self._lent_by is None:
+        elif self._borrowed is None:
             spark.sparkContext.cancelAllJobs()
         else:
-            self._lent_by.cancelJobGroup(self._job_group)
+            self._borrowed.cancelJobGroup(self._job_group)
 
 
 @contextmanager
 def managed_session(options: SessionOptions) -> Iterator[ManagedSession]:
     """Start Spark in the background; stop it at the end, also after Ctrl-C."""
     with record_interrupts() as interrupts:
-        starting = ManagedSession(options, interrupts)
+        session = ManagedSession(options, interrupts)
         try:
-            yield starting
+            yield session
             interrupts.check()
         finally:
-            starting.close()
+            session.close()
 
 
 def open_session(
@@ -191,9 +199,9 @@ def open_session(
 ) -> SparkSession:
     """Return a SparkSession set up for photos, for notebooks and scripts.
 
-    Where Spark already runs in this process it is used as it is, less its SQL settings. Raises SettingsError
-    where there is no such master, and SetupError where none answers. A server of Spark Connect (sc://HOST:PORT)
-    takes of the settings what it lets its clients set.
+    If Spark already runs in this process, it is used, and only SQL settings are changed, in a new session. On a
+    Spark Connect server (sc://HOST:PORT) only the settings that the server allows are made. Raises SettingsError if
+    the master is not valid, and SetupError if it does not answer.
     """
     from pyspark import SparkContext
 
@@ -204,18 +212,17 @@ def open_session(
     return borrow(running, options) if running else start(options)
 
 
-def _told_by_worker(text: str) -> VergerError | None:
-    """Return the VergerError that a worker's traceback ends in, if it does."""
+def _worker_error(text: str) -> VergerError | None:
+    """Return the VergerError at the end of a worker's traceback, if there is one."""
     match = re.search(r"^verger\.errors\.(\w+): (.*)$", text, re.MULTILINE)
     kind = getattr(errors, match.group(1), None) if match else None
     if match is None or kind is None:
         return None
-    told = VergerError.__new__(kind)
-    told.args = (match.group(2),)
-    return told  # type: ignore[no-any-return]
+    error = VergerError.__new__(kind)
+    error.args = (match.group(2),)
+    return error  # type: ignore[no-any-return]
 
 
 def _full_disk(text: str) -> OSError | None:
-    """Return what Python would have raised where the JVM, or a worker, has met a full disk."""
-    met = (code for code in FULL if os.strerror(code) in text)
-    return next((OSError(code, os.strerror(code)) for code in met), None)
+    """Return an OSError if the JVM or a worker failed because of a full disk."""
+    return next((OSError(code, os.strerror(code)) for code in FULL if os.strerror(code) in text), None)

@@ -1,4 +1,4 @@
-"""How Spark is set up: what the caller asks for, and what photos want of it."""
+"""Spark settings: those that the caller gives, and those that verger needs."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from verger.engine.spark.java import class_archive
 from verger.spark_master import is_connect
 from verger.storage.objects import s3_endpoint, s3_region
 
-# Up to so many cores one thread collects the garbage: the JVM has little, and the workers need the cores.
+# Up to this number of cores, one thread collects garbage: the JVM has little, and the workers need the cores.
 MAX_SERIAL_GC_CORES = 4
 
-# Attempts at a task, as on a cluster; left to itself a local Spark gives up at the first worker that dies.
+# Attempts at a task, as on a cluster. The default of a local Spark is one.
 _LOCAL_ATTEMPTS = 4
 
-_SCRATCH = "/tmp"  # noqa: S108  # Spark's own default
+_SCRATCH = "/tmp"  # noqa: S108  # Spark's default
 
 _LOG4J = Path(__file__).with_name("log4j2.properties")
 _DISCOVER_GPUS = Path(__file__).with_name("discover-gpus")
@@ -26,14 +26,15 @@ _DISCOVER_GPUS = Path(__file__).with_name("discover-gpus")
 
 @dataclass(frozen=True)
 class SessionOptions:
-    """How to reach Spark.
+    """Options of a Spark session.
 
-    log: takes what the JVM says; None leaves it on stderr.
-    is_one_run: the JVM serves one run of the command line; it is tuned to start fast.
-    computes_in_jvm: Spark ML will work there: the JVM may take its time to compile well.
-    preload: modules that the workers import while the JVM is still starting.
-    uses_gpus: tasks run on GPUs; a cluster is asked for them, a local master gives none out.
-    archive_classes_to: where to leave an archive of the classes this session loads (`class_archive`).
+    conf: KEY=VALUE settings of the caller, which override those of verger.
+    log: file for the output of the JVM; None: stderr.
+    is_one_run: the JVM serves one command, and is set to start fast.
+    computes_in_jvm: Spark ML runs in the JVM, which then compiles code fully.
+    preload: modules that the workers import while Spark starts.
+    uses_gpus: tasks run on GPUs, which are requested from a cluster.
+    archive_classes_to: file for an archive of the classes that this session loads (`java.class_archive`).
     """
 
     master: str = "local[*]"
@@ -48,78 +49,77 @@ class SessionOptions:
 
     @property
     def is_local(self) -> bool:
-        """Tell whether Spark runs in one JVM on this machine."""
+        """Whether Spark runs in one JVM on this machine."""
         return self.master.startswith("local")
 
     @property
     def spark_master(self) -> str:
-        """The master as Spark is given it: a local one tries a task more than once, unless told how often."""
-        asked = re.fullmatch(r"local(?:\[([^,]+)\])?", self.master)
-        return f"local[{asked.group(1) or 1},{_LOCAL_ATTEMPTS}]" if asked else self.master
+        """The master for Spark: a local one gets the number of attempts at a task, unless the caller set it."""
+        local = re.fullmatch(r"local(?:\[([^,]+)\])?", self.master)
+        return f"local[{local.group(1) or 1},{_LOCAL_ATTEMPTS}]" if local else self.master
 
     @property
     def scratch_folders(self) -> list[Path]:
-        """Where Spark keeps on this machine what does not fit into memory; none on a cluster."""
-        named = os.environ.get("SPARK_LOCAL_DIRS") or given_settings(self).get("spark.local.dir") or _SCRATCH
-        return [Path(folder.strip()) for folder in named.split(",")] if self.is_local else []
+        """Folders of a local Spark for data that does not fit into memory; empty on a cluster."""
+        folders = os.environ.get("SPARK_LOCAL_DIRS") or given_settings(self).get("spark.local.dir") or _SCRATCH
+        return [Path(folder.strip()) for folder in folders.split(",")] if self.is_local else []
 
     @property
     def is_connect(self) -> bool:
-        """Tell whether Spark is somebody's server (Spark Connect), which is not ours to set up."""
+        """Whether the master is a Spark Connect server."""
         return is_connect(self.master)
 
     @property
     def schedules_resources(self) -> bool:
-        """Tell whether Spark hands out GPUs: not where one JVM is driver and executor (local, local[4])."""
+        """Whether Spark assigns GPUs to tasks; it does not if one JVM is driver and executor (local, local[4])."""
         return re.match(r"local($|\[)", self.master) is None
 
     @property
     def n_local_cores(self) -> int | None:
-        """How many tasks run at a time on a local master; None on a cluster."""
+        """Number of tasks that run at the same time on a local master; None on a cluster."""
         if not self.is_local:
             return None
-        asked = re.match(r"local\[(\d+)", self.master)
-        if asked:
-            return int(asked.group(1))
+        if match := re.match(r"local\[(\d+)", self.master):
+            return int(match.group(1))
         return len(os.sched_getaffinity(0)) if self.master.startswith("local[*") else 1
 
     @property
     def n_cores(self) -> int:
-        """How many tasks run at a time; on a cluster as far as can be known (see `clusters`)."""
+        """Number of tasks that run at the same time; on a cluster an assumption (see `cluster_options`)."""
         return self.n_local_cores or cluster_cores(self.master, given_settings(self))
 
 
 def given_settings(options: SessionOptions) -> dict[str, str]:
-    """Return the settings that the caller gives."""
+    """Return the caller's settings by key."""
     return {key: value for key, _, value in (pair.partition("=") for pair in options.conf)}
 
 
 def sql_settings(options: SessionOptions) -> dict[str, str]:
-    """Return what a session is set to, on a Spark of our own or a borrowed one; the caller's come last."""
+    """Return the settings of a session, also on a Spark that already runs; the caller's override the others."""
     settings = {
         "spark.sql.session.timeZone": "UTC",
         # Arrow counts rows, not bytes: 10,000 photos or wide vectors would fill a worker.
         "spark.sql.execution.arrow.maxRecordsPerBatch": "512",
-        # Workers started early by an RDD are found again by SQL only if both are set up alike.
+        # SQL uses the workers that an RDD has started early only if both have the same settings.
         "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "false",
     }
     return settings | given_settings(options)
 
 
 def spark_settings(options: SessionOptions) -> dict[str, str]:
-    """Return all that a Spark of our own starts with; the caller's settings come last. Raises SetupError."""
+    """Return all settings to start Spark with; the caller's override the others. Raises SetupError."""
     settings = {
         "spark.driver.memory": options.driver_memory,
         "spark.driver.extraJavaOptions": " ".join(_java_options(options)),
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
-        # One thread a worker process: BLAS must not start one for every core in each of them.
+        # BLAS must not start one thread per core in each worker process.
         "spark.executorEnv.OMP_NUM_THREADS": "1",
         "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
         **_store_environment(),
     }
     if options.is_local:
-        # No name look-up to talk to oneself.
+        # Saves the look-up of this machine's name.
         settings |= {
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
@@ -132,7 +132,7 @@ def spark_settings(options: SessionOptions) -> dict[str, str]:
 
 
 def _store_environment() -> dict[str, str]:
-    """Point executors at the stores that this machine uses; their credentials are their own."""
+    """Return the settings that make executors use the object stores of this machine, with their own credentials."""
     uses_s3 = s3_endpoint() or os.environ.keys() & {"AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"}
     names = {
         "AWS_ENDPOINT_URL": s3_endpoint(),
@@ -145,7 +145,7 @@ def _store_environment() -> dict[str, str]:
 
 
 def _gpu_settings() -> dict[str, str]:
-    """An executor with one GPU, and one task at a time on it: one inference session a GPU."""
+    """Return the settings for one GPU per executor and one task per GPU, so one inference session per GPU."""
     return {
         "spark.executor.resource.gpu.amount": "1",
         "spark.executor.resource.gpu.vendor": "nvidia.com",
@@ -155,22 +155,22 @@ def _gpu_settings() -> dict[str, str]:
 
 
 def _java_options(options: SessionOptions) -> list[str]:
-    told = [] if options.log is None else [f"-Dlog4j2.configurationFile={_LOG4J.as_uri()}"]
-    return told + _fast_start(options)
+    log = [] if options.log is None else [f"-Dlog4j2.configurationFile={_LOG4J.as_uri()}"]
+    return log + _fast_start(options)
 
 
 def _fast_start(options: SessionOptions) -> list[str]:
-    """Where the JVM only moves rows it should start fast and leave the cores to the workers.
+    """Return Java options for a JVM that starts fast and leaves the cores to the workers.
 
-    Spark ML's vectorised BLAS is a hundred times as slow without the JVM's second compiler.
+    Spark ML needs the JVM's second compiler: without it, its vectorised BLAS is 100 times slower.
     """
     if not options.is_one_run:
         return []
     is_small = (options.n_local_cores or 1) <= MAX_SERIAL_GC_CORES
-    told = [] if options.computes_in_jvm else ["-XX:TieredStopAtLevel=1"]
-    told += ["-XX:+UseSerialGC" if is_small else "-XX:+UseParallelGC"]
+    flags = [] if options.computes_in_jvm else ["-XX:TieredStopAtLevel=1"]
+    flags += ["-XX:+UseSerialGC" if is_small else "-XX:+UseParallelGC"]
     if options.archive_classes_to is not None:
-        return [*told, f"-XX:ArchiveClassesAtExit={options.archive_classes_to}", "-Xlog:disable"]
+        return [*flags, f"-XX:ArchiveClassesAtExit={options.archive_classes_to}", "-Xlog:disable"]
     archive = class_archive()
-    # One that does not fit any more is passed over by the JVM, which says so: nobody needs to know.
-    return [*told, f"-XX:SharedArchiveFile={archive}", "-Xlog:disable"] if archive.is_file() else told
+    # The JVM ignores an archive that no longer fits; -Xlog:disable hides its message about it.
+    return [*flags, f"-XX:SharedArchiveFile={archive}", "-Xlog:disable"] if archive.is_file() else flags
