@@ -28,7 +28,7 @@ from verger.tasks.earlier_features import (
     Keys,
     RowIds,
     content_key,
-    row_id,
+    make_row_id,
 )
 
 LISTING_COLUMNS = ["path", "modificationTime", "length", "label"]
@@ -149,7 +149,7 @@ def read_rows(
         row = 0
         with table.open("rb") as opened, pq.ParquetFile(opened) as file:
             for batch in file.iter_batches(columns=columns):
-                yield row_id(number, row) + np.arange(batch.num_rows), batch
+                yield make_row_id(number, row) + np.arange(batch.num_rows), batch
                 row += batch.num_rows
 
 

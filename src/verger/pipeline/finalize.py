@@ -12,7 +12,7 @@ from verger.pipeline.context import COMPONENTS, LISTING, RunContext
 from verger.storage.commit import scratch_folder
 from verger.storage.manifest import Manifest
 from verger.storage.uri import remove_tree
-from verger.tasks.thumbnails import PHOTOS_A_TASK, ThumbnailJob, thumbnails_of
+from verger.tasks.thumbnails import PHOTOS_PER_TASK, ThumbnailJob, thumbnails_of
 
 
 def finish(context: RunContext) -> Manifest:
@@ -51,6 +51,6 @@ def _report_thumbnails(context: RunContext, paths: Sequence[str]) -> list[str | 
 
 def make_thumbnails(engine: Engine, paths: Sequence[str]) -> list[str | None]:
     """Return the thumbnails of photos as data URIs, None where there is none; see `thumbnails_of`."""
-    chunks = [paths[start : start + PHOTOS_A_TASK] for start in range(0, len(paths), PHOTOS_A_TASK)]
+    chunks = [paths[start : start + PHOTOS_PER_TASK] for start in range(0, len(paths), PHOTOS_PER_TASK)]
     results = engine.map(thumbnails_of, chunks, ThumbnailJob(len(paths)))
     return [uri for uris in results for uri in uris]

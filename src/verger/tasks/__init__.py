@@ -1,5 +1,10 @@
-"""Tasks: what runs inside a worker process, on either engine.
+"""Tasks: the functions that run in worker processes, on either engine. `base` says how to write a new one.
 
-Each is a plain function of (shared state, item, attempt) that reads its own input, writes its own part of a table
-and returns a small summary. None imports pyspark.
+- `featurize`, `pack`: photos to features, photos to shards; `moments`, `project`: fit and apply a PCA; `export`,
+  `parity`, `thumbnails`: files and figures for the user.
+- `featurize_batches`, `child_decoder`, `time_limit`, `earlier_features`, `shard_rows`: parts of the tasks on
+  photos.
+- `spans`, `part_files`, `vector_columns`, `reduction_sizes`: how tasks read, write and divide tables.
+
+A task reads its own input, writes its own part of a table and returns a small summary. None imports pyspark.
 """

@@ -1,6 +1,6 @@
-"""Features of earlier runs, read from the tables they lie in. Imports no pyspark: it runs in workers.
+"""Features of earlier runs, read from their tables to be reused.
 
-A place is `table << 32 | row`: the number of a Parquet file, and the row in it.
+A row id is `table << 32 | row`: the number of a Parquet file, and the number of the row in it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from verger.storage.uri import any_path
 _COLUMNS = ["path", "sha256", "width", "height", "features"]
 ROW_BITS = 32
 
-# The column of a listing that tells a photo's place.
+# The column of a listing with the row id of a photo's features in an earlier run's tables.
 EARLIER = "earlier"
 NO_ROW = -1
 
@@ -30,65 +30,66 @@ Keys = npt.NDArray[np.uint64]
 RowIds = npt.NDArray[np.int64]
 
 
-def row_id(table: int, row: int) -> int:
-    """Return the place of a row."""
+def make_row_id(table: int, row: int) -> int:
+    """Return the id of a row of a table."""
     return table << ROW_BITS | row
 
 
 @dataclass(frozen=True)
 class ReusedFeatures(PhotoFeatures):
-    """Features that were not computed again."""
+    """Features of an earlier run, not computed again."""
 
 
 @dataclass(frozen=True)
 class KeyIndex:
-    """64-bit keys -> places, in two arrays sorted by key: 16 bytes an entry. The first of equal keys counts."""
+    """Map of 64-bit keys to row ids, in two arrays sorted by key (16 bytes per entry).
+
+    Of equal keys the first is found.
+    """
 
     keys: Keys = field(default_factory=lambda: np.empty(0, np.uint64))
-    places: RowIds = field(default_factory=lambda: np.empty(0, np.int64))
+    row_ids: RowIds = field(default_factory=lambda: np.empty(0, np.int64))
 
     @classmethod
-    def build(cls, keys: Keys, places: RowIds) -> KeyIndex:
+    def build(cls, keys: Keys, row_ids: RowIds) -> KeyIndex:
         """Return the index of unsorted entries."""
         order = np.argsort(keys, kind="stable")
-        return cls(keys[order], places[order])
+        return cls(keys[order], row_ids[order])
 
     def find(self, keys: Keys) -> RowIds:
-        """Return the place of each key, or NO_ROW."""
+        """Return the row id of each key, or NO_ROW."""
         if not len(self.keys):
             return np.full(len(keys), NO_ROW, np.int64)
         at = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        return np.where(self.keys[at] == keys, self.places[at], NO_ROW)
+        return np.where(self.keys[at] == keys, self.row_ids[at], NO_ROW)
 
 
 @dataclass(frozen=True)
 class EarlierFeatures:
-    """The tables of earlier runs.
+    """The tables of features of earlier runs.
 
-    by_content: where vectors lie by the first 64 bits of their photos' sha256.
+    by_content: the row ids by the first 64 bits of the photos' sha256.
     """
 
     tables: tuple[str, ...]
     by_content: KeyIndex
 
-    def at(self, place: int, path: str) -> ReusedFeatures | None:
-        """Return the vector of the photo `path`, or None where another photo's lies at that place."""
-        found = self._read(place)
-        if _text(*found, "path") != path:
-            return None
-        return _features(*found)
+    def features_at(self, row_id: int, path: str) -> ReusedFeatures | None:
+        """Return the features in a row if it is of the photo `path`, otherwise None."""
+        found = self._read(row_id)
+        return _features(*found) if _text(*found, "path") == path else None
 
-    def of_content(self, sha256: str) -> ReusedFeatures | None:
-        """Return the vector of a photo with these bytes, or None."""
-        (place,) = self.by_content.find(np.array([content_key(sha256)], np.uint64)).tolist()
-        if place == NO_ROW:
+    def features_of_content(self, sha256: str) -> ReusedFeatures | None:
+        """Return the features of a photo whose bytes have this hash, or None."""
+        (row_id,) = self.by_content.find(np.array([content_key(sha256)], np.uint64)).tolist()
+        if row_id == NO_ROW:
             return None
-        found = self._read(place)
+        found = self._read(row_id)
         return _features(*found) if _text(*found, "sha256") == sha256 else None
 
-    def _read(self, place: int) -> tuple[pa.RecordBatch, int]:
-        """Return a part of the table that holds the row, and its number there."""
-        table, row = self.tables[place >> ROW_BITS], place & ((1 << ROW_BITS) - 1)
+    def _read(self, row_id: int) -> tuple[pa.RecordBatch, int]:
+        """Return the row group of a row, and the row's number in it."""
+        table, row = self.tables[row_id >> ROW_BITS], row_id & ((1 << ROW_BITS) - 1)
         ends = _ends(table)
         group = bisect_right(ends, row)
         return _read_group(table, group), row - (ends[group - 1] if group else 0)
@@ -99,7 +100,7 @@ def content_key(sha256: str) -> int:
     return int(sha256[:16], 16)
 
 
-# A photo's neighbours in a folder are neighbours in the table too: a few parts are enough.
+# Small caches are enough: photos that are neighbours in a folder are neighbours in the table.
 
 
 @functools.lru_cache(maxsize=4)

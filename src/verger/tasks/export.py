@@ -1,4 +1,4 @@
-"""The export task: rows of a table in spans -> a CSV or JSON lines file."""
+"""The export task: rows of a table to a CSV or JSON lines file."""
 
 from __future__ import annotations
 
@@ -16,14 +16,18 @@ from verger.tasks.part_files import part_file
 from verger.tasks.spans import Spans, read_spans
 from verger.tasks.vector_columns import matrix_of
 
-_ROWS_A_BATCH = 1024
+_ROWS_PER_BATCH = 1024
 
 Batches = Iterator[pa.RecordBatch]
 
 
 @dataclass(frozen=True)
 class ExportJob:
-    """What the tasks share: the format, the column of vectors, its width, and what its CSV columns begin with."""
+    """Shared state: how to write the files.
+
+    format: a key of WRITERS. column: name of the column of vectors. width: numbers in a vector.
+    prefix: the CSV columns of the numbers are named PREFIX_1, PREFIX_2 and so on.
+    """
 
     format: str
     column: str
@@ -33,20 +37,20 @@ class ExportJob:
 
 @dataclass(frozen=True)
 class ExportItem:
-    """A file to write, and the rows for it."""
+    """An item: a file to write, and its rows."""
 
     target: str
     spans: Spans
 
 
 def export_partition(job: ExportJob, item: ExportItem, attempt: Attempt) -> None:
-    """Write one file: path, label and the vectors."""
+    """Write one file with path, label and vector of each row."""
     with part_file(any_path(item.target)) as file:
-        WRITERS[job.format](job, read_spans(item.spans, ["path", "label", job.column], _ROWS_A_BATCH), file)
+        WRITERS[job.format](job, read_spans(item.spans, ["path", "label", job.column], _ROWS_PER_BATCH), file)
 
 
 def _write_csv(job: ExportJob, batches: Batches, file: Path) -> None:
-    """Write path, label and a column for each number, by RFC 4180."""
+    """Write path, label and one column per number, as in RFC 4180."""
     names = ["path", "label", *(f"{job.prefix}_{number}" for number in range(1, job.width + 1))]
     kind = pa.schema([(name, pa.string() if i < 2 else pa.float32()) for i, name in enumerate(names)])
     with pyarrow.csv.CSVWriter(file, kind) as writer:
@@ -64,7 +68,7 @@ def _floats(values: object) -> pa.Array:
 
 
 def _write_json(job: ExportJob, batches: Batches, file: Path) -> None:
-    """Write an object a line."""
+    """Write one JSON object per line."""
     with file.open("wb") as lines:
         for batch in batches:
             matrix = matrix_of(batch[job.column])

@@ -1,4 +1,4 @@
-"""The featurize task: the photos of a partition -> a part of `features` and a part of `rejected`."""
+"""The featurize task: the photos of a partition to a part of `features` and a part of `rejected`."""
 
 from __future__ import annotations
 
@@ -23,16 +23,18 @@ from verger.tasks.part_files import PartWriter, open_part
 from verger.tasks.shard_rows import add_shard_content
 from verger.tasks.time_limit import photo_time_limit
 
-_ROWS_A_BATCH = 1024
+_ROWS_PER_BATCH = 1024
 
 
 @dataclass(frozen=True)
 class FeaturizeJob:
-    """What the featurize tasks of a run share.
+    """Shared state of the featurize tasks of a run.
 
-    features, rejected: folders of the tables. run: distinguishes its parts from those of other runs.
-    photo_limit_s: seconds for one photo, reading included. decode: large JPEGs may be decoded at a reduced scale.
-    known: features of earlier runs.
+    features, rejected: folders of the tables.
+    run: id of the run, in the names of its part files.
+    photo_limit_s: time limit for one photo, reading included.
+    decode: "scaled" decodes large JPEGs at a reduced scale.
+    earlier: features of earlier runs, which are reused.
     """
 
     network: Network
@@ -42,12 +44,12 @@ class FeaturizeJob:
     max_pixels: int
     photo_limit_s: float
     decode: DecodeMode = "exact"
-    known: EarlierFeatures | None = None
+    earlier: EarlierFeatures | None = None
 
 
 @dataclass(frozen=True)
 class Partition:
-    """A part of a listing: its number, and the Parquet file with its rows."""
+    """An item: a part of a listing, by its number and the Parquet file with its rows."""
 
     number: int
     file: str
@@ -55,10 +57,11 @@ class Partition:
 
 @dataclass(frozen=True)
 class FeaturizeSummary:
-    """What a task has done.
+    """Summary of a task.
 
-    n_features, n_rejected: rows written. n_computed: features computed and not reused. n_pixels: of their photos.
-    file: name of the part of the features; None where there are none.
+    n_features, n_rejected: rows written.
+    n_computed: features computed, not reused. n_pixels: pixels of the photos of these.
+    file: name of the part of `features`; None if it has no rows.
     """
 
     n_features: int
@@ -77,7 +80,7 @@ def featurize_partition(job: FeaturizeJob, partition: Partition, attempt: Attemp
 def featurize_rows(
     job: FeaturizeJob, numbered: tuple[int, Iterable[pa.RecordBatch]], attempt: Attempt
 ) -> FeaturizeSummary:
-    """Featurize photos in batches of rows, with their content or their path, as the partition of this number."""
+    """Featurize photos in batches of rows with their content or path; `numbered` is (partition number, batches)."""
     number, batches = numbered
     extractor = extractor_for(job.network.key, lambda: job.network, attempt.gpu)
     name = f"part-{number:06d}-{job.run}.parquet"
@@ -95,9 +98,9 @@ def featurize_rows(
     ):
         n_computed = n_pixels = 0
         times = WorkerTimes()
-        for rows, outcomes in compute_outcomes(batches, extractor, options, job.known, restart, times):
+        for rows, outcomes in compute_outcomes(batches, extractor, options, job.earlier, restart, times):
             _write(rows, outcomes, extractor, features, rejected)
-            restart()  # photos whose features are known take no turn of their own
+            restart()  # reused features do not restart the time limit themselves
             computed = [outcome for outcome in outcomes if type(outcome) is PhotoFeatures]
             n_computed += len(computed)
             n_pixels += sum(photo.width * photo.height for photo in computed)
@@ -109,7 +112,7 @@ def _read_partition(partition: Partition) -> Iterator[pa.RecordBatch]:
     rows = read_parquet(any_path(partition.file))
     if schemas.SHARD in rows.schema.names:
         return add_shard_content(rows)
-    return iter(rows.to_batches(_ROWS_A_BATCH))
+    return iter(rows.to_batches(_ROWS_PER_BATCH))
 
 
 def _write(
@@ -119,22 +122,22 @@ def _write(
     good = [outcome for outcome in outcomes if isinstance(outcome, PhotoFeatures)]
     bad = [outcome for outcome in outcomes if isinstance(outcome, DecodeError)]
     if good:
-        kept = _taken(rows, ("path", "label"), is_good)
-        made = outcome_columns(good, extractor.n_features)
-        features.write(_batch(kept | made, schemas.FEATURES))
+        kept = _columns_where(rows, ("path", "label"), is_good)
+        added = outcome_columns(good, extractor.n_features)
+        features.write(_batch(kept | added, schemas.FEATURES))
     if bad:
-        kept = _taken(rows, ("path", "length"), ~is_good)
-        made = {"reason": strings([error.reason for error in bad]), "detail": strings([e.detail for e in bad])}
-        rejected.write(_batch(kept | made, schemas.REJECTED))
+        kept = _columns_where(rows, ("path", "length"), ~is_good)
+        added = {"reason": strings([error.reason for error in bad]), "detail": strings([e.detail for e in bad])}
+        rejected.write(_batch(kept | added, schemas.REJECTED))
 
 
-def _taken(rows: pa.RecordBatch, names: tuple[str, ...], mask: Any) -> dict[str, pa.Array]:
-    """Return columns of the rows where `mask` is true, made without `pyarrow.array`, which imports pandas."""
-    taken: dict[str, pa.Array] = {}
+def _columns_where(rows: pa.RecordBatch, names: tuple[str, ...], mask: Any) -> dict[str, pa.Array]:
+    """Return columns with the rows where `mask` is true; without `pyarrow.array`, which imports pandas."""
+    columns: dict[str, pa.Array] = {}
     for name in names:
         values = list(itertools.compress(rows[name].to_pylist(), mask))
-        taken[name] = longs(values) if name == "length" else strings(values)
-    return taken
+        columns[name] = longs(values) if name == "length" else strings(values)
+    return columns
 
 
 def _batch(columns: dict[str, pa.Array], kind: pa.Schema) -> pa.RecordBatch:

@@ -1,4 +1,4 @@
-"""Photos in Arrow batches to outcomes: features, or the reason why there are none. Imports no pyspark."""
+"""Compute the outcome of photos in Arrow batches: the features, or the reason for rejection."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from verger.storage.schemas import OUTCOME
 from verger.tasks.child_decoder import ChildDecoder
 from verger.tasks.earlier_features import EARLIER, EarlierFeatures, ReusedFeatures
 
-# Rows handed on at a time; wide vectors go in smaller batches.
+# Size of an output batch; with wide vectors the limit in bytes applies.
 _MAX_ROWS_OUT = 64
 _MAX_BYTES_OUT = 4 << 20
 
@@ -41,12 +41,12 @@ PATH = "path"
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """How a worker reads photos: from `content_column`, or where that is absent by `path_column`.
+    """How a worker reads and decodes photos: from `content_column`, or if this is absent, by `path_column`.
 
     n_threads: threads that decode the photos of a batch.
     decodes_in_child: decode and resize photos one by one in a child process, which a bad photo may kill;
     `decode_limit_s` is its limit for one photo.
-    decode: whether large JPEGs are decoded at a reduced scale.
+    decode: "scaled" decodes large JPEGs at a reduced scale.
     """
 
     max_pixels: int
@@ -61,7 +61,7 @@ class WorkerOptions:
 
 @dataclass
 class WorkerTimes:
-    """Seconds of a worker for decoding and resizing photos, and for inference."""
+    """Seconds that a worker spent on decoding and resizing photos, and on inference."""
 
     preparing_s: float = 0.0
     inferring_s: float = 0.0
@@ -76,7 +76,7 @@ PrepareAll = Callable[[list[Content]], Iterable[PreparedPhoto | Outcome]]
 def featurize_batches(
     batches: Iterable[pa.RecordBatch], extractor: Extractor, options: WorkerOptions
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the incoming columns without the content, with those of schema.OUTCOME."""
+    """Yield the batches without the content, with the columns of schemas.OUTCOME added."""
     for rows, outcomes in compute_outcomes(batches, extractor, options):
         yield _append(rows, outcomes, extractor.n_features, options)
 
@@ -85,45 +85,48 @@ def compute_outcomes(
     batches: Iterable[pa.RecordBatch],
     extractor: Extractor,
     options: WorkerOptions,
-    known: EarlierFeatures | None = None,
+    earlier: EarlierFeatures | None = None,
     on_photo: Callable[[], None] = lambda: None,
     times: WorkerTimes | None = None,
 ) -> Iterator[tuple[pa.RecordBatch, list[Outcome]]]:
-    """Yield rows and the outcome of each, in the order of the rows.
+    """Yield batches of rows with the outcome of each row, in the order of the rows.
 
-    known: features of earlier runs, which are not computed again. on_photo: called as each photo's turn comes.
-    times: takes the times.
+    earlier: features of earlier runs, which are reused. on_photo: called before each photo that is read.
+    times: the times are added to it.
     """
     times = times or WorkerTimes()
     n_rows_out = max(1, min(_MAX_ROWS_OUT, _MAX_BYTES_OUT // (4 * extractor.n_features)))
     n_rows_out = max(1, n_rows_out // extractor.batch_size) * extractor.batch_size
     with _preparing(options, extractor) as (prepare, mapped):
-        prepare_one = partial(_prepared, prepare=prepare, known=known, on_photo=on_photo)
+        prepare_one = partial(_prepared, prepare=prepare, earlier=earlier, on_photo=on_photo)
         for batch in batches:
-            found = _found(batch, options, known)
-            contents = _contents(batch, found, options)
+            reused = _reused_by_row(batch, options, earlier)
+            contents = _contents(batch, reused, options)
             for start in range(0, batch.num_rows, n_rows_out):
                 rows = batch.slice(start, n_rows_out)
-                found_here = found[start : start + n_rows_out]
-                here = itertools.islice(contents, found_here.count(None))
-                others = iter(_outcomes(here, extractor, partial(mapped, prepare_one), times))
-                yield rows, [next(others) if one is None else one for one in found_here]
+                reused_here = reused[start : start + n_rows_out]
+                contents_here = itertools.islice(contents, reused_here.count(None))
+                computed = iter(_outcomes(contents_here, extractor, partial(mapped, prepare_one), times))
+                yield rows, [next(computed) if one is None else one for one in reused_here]
 
 
-def _found(
-    batch: pa.RecordBatch, options: WorkerOptions, known: EarlierFeatures | None
+def _reused_by_row(
+    batch: pa.RecordBatch, options: WorkerOptions, earlier: EarlierFeatures | None
 ) -> list[ReusedFeatures | None]:
-    """Return what is known of each photo by its place in an earlier run's tables."""
-    if known is None or EARLIER not in batch.schema.names:
+    """Return the features of each photo that has a row id in the column EARLIER, otherwise None."""
+    if earlier is None or EARLIER not in batch.schema.names:
         return [None] * batch.num_rows
     paths = batch[options.path_column].to_pylist()
-    places = batch[EARLIER].to_pylist()
-    return [None if place is None else known.at(place, path) for place, path in zip(places, paths, strict=True)]
+    row_ids = batch[EARLIER].to_pylist()
+    return [
+        None if row_id is None else earlier.features_at(row_id, path)
+        for row_id, path in zip(row_ids, paths, strict=True)
+    ]
 
 
 @contextmanager
 def _preparing(options: WorkerOptions, extractor: Extractor) -> Iterator[tuple[Prepare, Map]]:
-    """Yield how to prepare a photo, and `map` to do it by: in threads, as Pillow lets go of Python's lock."""
+    """Yield a function that prepares a photo, and a `map` to call it with. Pillow releases the GIL in threads."""
     min_size_px = needed_size_px(extractor, options.decode)
     decode = partial(decode_image, max_pixels=options.max_pixels, min_size_px=min_size_px)
     if options.decodes_in_child:
@@ -141,7 +144,7 @@ def _preparing(options: WorkerOptions, extractor: Extractor) -> Iterator[tuple[P
 def _outcomes(
     contents: Iterator[Content], extractor: Extractor, prepare_all: PrepareAll, times: WorkerTimes
 ) -> list[Outcome]:
-    """Return the outcome of each photo, in their order: photos wait for their batch, broken ones for nothing."""
+    """Return the outcome of each photo, in their order; inference is in batches of `extractor.batch_size`."""
     outcomes: list[Outcome] = []
     while chosen := list(itertools.islice(contents, extractor.batch_size)):
         started = time.perf_counter()
@@ -155,12 +158,15 @@ def _outcomes(
 
 
 def _prepared(
-    content: Content, *, prepare: Prepare, known: EarlierFeatures | None, on_photo: Callable[[], None]
+    content: Content, *, prepare: Prepare, earlier: EarlierFeatures | None, on_photo: Callable[[], None]
 ) -> PreparedPhoto | Outcome:
     on_photo()
     if isinstance(content, DecodeError):
         return content
-    if known is not None and (same := known.of_content(hashlib.sha256(content).hexdigest())) is not None:
+    if (
+        earlier is not None
+        and (same := earlier.features_of_content(hashlib.sha256(content).hexdigest())) is not None
+    ):
         return same
     try:
         return prepare(content)
@@ -169,21 +175,21 @@ def _prepared(
 
 
 def _contents(
-    batch: pa.RecordBatch, found: Sequence[ReusedFeatures | None], options: WorkerOptions
+    batch: pa.RecordBatch, reused: Sequence[ReusedFeatures | None], options: WorkerOptions
 ) -> Iterator[Content]:
-    """Yield the bytes of the photos that are not found, or why they cannot be had."""
+    """Yield the bytes of the photos without reused features, or the error that prevents reading them."""
     if options.content_column in batch.schema.names:
-        for value in itertools.compress(batch[options.content_column], (one is None for one in found)):
+        for value in itertools.compress(batch[options.content_column], (one is None for one in reused)):
             yield _content_of(value, options.max_pixels)
         return
     paths = batch[options.path_column].to_pylist()
     yield from read_photos(
-        [path for path, one in zip(paths, found, strict=True) if one is None], options.max_pixels
+        [path for path, one in zip(paths, reused, strict=True) if one is None], options.max_pixels
     )
 
 
 def _content_of(value: pa.BinaryScalar, max_pixels: int) -> Content:
-    """Return the bytes in a cell of a table; those of a file that is too large are not copied."""
+    """Return the bytes in a cell of a table, or a DecodeError; a file that is too large is not copied."""
     if not value.is_valid:
         return DecodeError(Reason.EMPTY, "the content is null")
     try:
@@ -208,7 +214,7 @@ def _append(
 
 
 def outcome_columns(outcomes: Sequence[Outcome], n_features: int) -> dict[str, pa.Array]:
-    """Return the columns of schema.OUTCOME."""
+    """Return the columns of schemas.OUTCOME by name."""
     done = [o if isinstance(o, PhotoFeatures) else None for o in outcomes]
     failed = [o if isinstance(o, DecodeError) else None for o in outcomes]
     arrays = (

@@ -1,6 +1,6 @@
-"""Tasks of the PCA's fit: partial sums over spans of vectors, merged in a tree by way of files.
+"""Tasks that fit a PCA: partial sums over spans of vectors, which other tasks merge in a tree.
 
-A partial sum of 1,280 features has 13 MB: it goes into a file, and not through the driver.
+A partial sum of 1,280 features has 13 MB, so it goes into a file and not through the driver.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from verger.tasks.vector_columns import Matrix, matrix_of
 
 @dataclass(frozen=True)
 class PartialSum:
-    """An item: the spans to sum up, and the file for the sum."""
+    """An item: spans to sum up, and the file for their sum."""
 
     spans: Spans
     target: str
@@ -29,7 +29,7 @@ class PartialSum:
 
 @dataclass(frozen=True)
 class Merge:
-    """An item: files of partial sums in order, and the file for their sum."""
+    """An item: files of partial sums, in order, and the file for their sum."""
 
     files: tuple[str, ...]
     target: str
@@ -37,7 +37,7 @@ class Merge:
 
 @dataclass(frozen=True)
 class MomentsJob:
-    """What the tasks share: the column of vectors, and how many rows make a block, which is summed at a time."""
+    """Shared state: the column of vectors, and the number of rows that are summed at a time."""
 
     column: str
     block_rows: int
@@ -45,7 +45,7 @@ class MomentsJob:
 
 @dataclass(frozen=True)
 class ProductJob:
-    """What a pass of the randomized PCA shares (see reduce.sketch): mean and scale (d,), basis (d, l)."""
+    """Shared state of a pass of the randomized PCA (`kernel.sketch`): mean and scale (d,), basis (d, l)."""
 
     column: str
     block_rows: int
@@ -55,7 +55,7 @@ class ProductJob:
 
 
 def moments_partition(job: MomentsJob, item: PartialSum, attempt: Attempt) -> bool:
-    """Write the moments of the vectors in spans; return False where there are none."""
+    """Write the moments of the vectors in spans; return False if there are no vectors."""
     parts = [Moments.of(block) for block in _blocks(item.spans, job.column, job.block_rows)]
     if not parts:
         return False
@@ -64,14 +64,14 @@ def moments_partition(job: MomentsJob, item: PartialSum, attempt: Attempt) -> bo
 
 
 def merge_moments(shared: None, item: Merge, attempt: Attempt) -> bool:
-    """Write the moments of all vectors behind several files of moments."""
+    """Write the merged moments of several files."""
     parts = [Moments.from_bytes(any_path(file).read_bytes()) for file in item.files]
     _write(item.target, merge_all(parts).to_bytes())
     return True
 
 
 def product_partition(job: ProductJob, item: PartialSum, attempt: Attempt) -> bool:
-    """Write the part of `sketch.Product` that comes from the vectors in spans, (d, l) float64."""
+    """Write the contribution of the vectors in spans to `sketch.Product`, (d, l) float64."""
     total = np.zeros(job.basis.shape)
     for block in _blocks(item.spans, job.column, job.block_rows):
         total += product_part(block, job.mean, job.scale, job.basis)

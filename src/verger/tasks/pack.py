@@ -1,4 +1,4 @@
-"""The pack task: the photos of a partition -> a shard with their bytes."""
+"""The pack task: the photos of a partition to a shard, a Parquet file with their bytes."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ from verger.tasks.featurize import Partition
 from verger.tasks.part_files import part_file
 from verger.tasks.time_limit import photo_time_limit
 
-# Bytes of a photo that is set aside: enough to say later why it is no photo, and no more than `rejected` tells.
+# Bytes kept of a file that is not a photo: they explain the rejection, as much as `rejected` does.
 _HEAD_BYTES = 16
 
-# What was done with a photo's metadata.
+# Values of the column `metadata`: what was done with a photo's metadata.
 NONE, REMOVED, SET_ASIDE, UNREADABLE = "none", "removed", "set-aside", "unreadable"
 
-_ROWS_A_BATCH = 512
+_ROWS_PER_BATCH = 512
 
 
 @dataclass(frozen=True)
 class PackJob:
-    """What the pack tasks of a run share: the folder of the shards, and how large their row groups are.
+    """Shared state of the pack tasks of a run.
 
-    max_side_px: photos with a longer side are written as smaller copies; None keeps all as large as they are.
-    photo_limit_s: seconds for one photo, reading included.
+    folder: of the shards. group_bytes: size of their row groups.
+    max_side_px: photos with a longer side are written as smaller copies; None: all keep their size.
+    photo_limit_s: time limit for one photo, reading included.
     """
 
     folder: str
@@ -48,13 +49,13 @@ class PackJob:
 
 
 def pack_partition(job: PackJob, partition: Partition, attempt: Attempt) -> dict[str, int]:
-    """Write the shard of a listing's partition; return how many photos had which kind of metadata.
+    """Write the shard of a partition of a listing; return the number of photos by value of `metadata`.
 
-    The content of a photo that cannot be read is null. Photos are compressed already: the shard is not.
+    The content of a photo that cannot be read is null. The shard is not compressed, because photos already are.
     """
     rows = read_parquet(any_path(partition.file))
     kind = schemas.IMAGES if job.keeps_metadata else schemas.PACKED
-    words = Counter[str]()
+    counts = Counter[str]()
     with (
         part_file(any_path(job.folder) / f"shard-{partition.number:06d}.parquet") as target,
         pq.ParquetWriter(target, kind, compression="none", use_dictionary=False, write_statistics=False) as writer,
@@ -62,34 +63,34 @@ def pack_partition(job: PackJob, partition: Partition, attempt: Attempt) -> dict
         open_decoder(job.max_pixels, in_child=attempt.number > 0, limit_s=job.photo_limit_s) as decode,
     ):
         group = _RowGroup(writer, kind)
-        for batch in rows.to_batches(_ROWS_A_BATCH):
+        for batch in rows.to_batches(_ROWS_PER_BATCH):
             for number, content in enumerate(read_photos(batch["path"].to_pylist(), job.max_pixels)):
                 restart()
-                kept, word = _packed(content, job, decode, is_retry=attempt.number > 0)
-                words[word] += 1
-                group.add(batch.slice(number, 1), kept, word)
+                kept, metadata = _pack(content, job, decode, is_retry=attempt.number > 0)
+                counts[metadata] += 1
+                group.add(batch.slice(number, 1), kept, metadata)
                 if group.n_bytes >= job.group_bytes:
                     group.write()
                 attempt.report(1, 0)
         group.write()
-    return {} if job.keeps_metadata else dict(words)
+    return {} if job.keeps_metadata else dict(counts)
 
 
 class _RowGroup:
-    """Rows with their photos, until there are enough for a row group."""
+    """Collects rows and photos, and writes them as a row group."""
 
     def __init__(self, writer: pq.ParquetWriter, kind: pa.Schema) -> None:
         self._writer = writer
         self._schema = kind
         self._rows: list[pa.RecordBatch] = []
         self._contents: list[bytes | None] = []
-        self._words: list[str] = []
+        self._metadata: list[str] = []
         self.n_bytes = 0
 
-    def add(self, row: pa.RecordBatch, content: bytes | None, word: str) -> None:
+    def add(self, row: pa.RecordBatch, content: bytes | None, metadata: str) -> None:
         self._rows.append(row)
         self._contents.append(content)
-        self._words.append(word)
+        self._metadata.append(metadata)
         self.n_bytes += len(content or b"")
 
     def write(self) -> None:
@@ -98,24 +99,24 @@ class _RowGroup:
         listed = pa.Table.from_batches(self._rows)
         columns = {name: listed[name] for name in listed.schema.names}
         columns |= {"content": pa.chunked_array([binaries(self._contents)])}
-        columns |= {"metadata": pa.chunked_array([strings(self._words)])}
+        columns |= {"metadata": pa.chunked_array([strings(self._metadata)])}
         table = pa.Table.from_arrays([columns[name] for name in self._schema.names], schema=self._schema)
         self._writer.write_table(table, row_group_size=len(self._rows))
-        self._rows, self._contents, self._words, self.n_bytes = [], [], [], 0
+        self._rows, self._contents, self._metadata, self.n_bytes = [], [], [], 0
 
 
-def _packed(content: Content, job: PackJob, decode: Decode, *, is_retry: bool) -> tuple[bytes | None, str]:
-    """Return what is written of a photo, and what was done with its metadata ("" where that is kept)."""
+def _pack(content: Content, job: PackJob, decode: Decode, *, is_retry: bool) -> tuple[bytes | None, str]:
+    """Return the content to write, and what was done with the metadata ("" if metadata is kept)."""
     if isinstance(content, DecodeError):
         return None, "" if job.keeps_metadata else UNREADABLE
     if is_retry and _is_deadly(content, decode):
         return (content, "") if job.keeps_metadata else (content[:_HEAD_BYTES], SET_ASIDE)
-    small = _shrunk(content, job, decode)
-    return (small, "") if job.keeps_metadata else _stripped(small, job.max_pixels)
+    small = _shrink(content, job, decode)
+    return (small, "") if job.keeps_metadata else _strip(small, job.max_pixels)
 
 
 def _is_deadly(content: bytes, decode: Decode) -> bool:
-    """Return whether decoding the photo kills or hangs a process: then nothing else is tried with it."""
+    """Return whether decoding the photo kills a process or takes too long; such a photo is not shrunk or stripped."""
     try:
         decode(content)
     except DecodeError as error:
@@ -123,8 +124,8 @@ def _is_deadly(content: bytes, decode: Decode) -> bool:
     return False
 
 
-def _shrunk(content: bytes, job: PackJob, decode: Decode) -> bytes:
-    """Return a smaller copy where one is asked for; what cannot be decoded stays as it is."""
+def _shrink(content: bytes, job: PackJob, decode: Decode) -> bytes:
+    """Return a smaller copy if one is requested; a file that cannot be decoded is returned unchanged."""
     if job.max_side_px is None:
         return content
     try:
@@ -133,8 +134,8 @@ def _shrunk(content: bytes, job: PackJob, decode: Decode) -> bytes:
         return content
 
 
-def _stripped(content: bytes, max_pixels: int) -> tuple[bytes, str]:
-    """Return a photo without its metadata, and what was done; of a file that is no photo the first bytes alone."""
+def _strip(content: bytes, max_pixels: int) -> tuple[bytes, str]:
+    """Return the photo without metadata, and what was done; if it is not a photo, only its first bytes."""
     try:
         kept = strip_metadata(content, max_pixels=max_pixels)
     except (DecodeError, MemoryError):

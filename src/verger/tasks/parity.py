@@ -1,4 +1,4 @@
-"""The parity task: features of a few photos, computed again by OpenVINO in float32, against those written."""
+"""The parity task: compares written features with features computed again by OpenVINO in float32."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from verger.tasks.spans import Spans, read_spans
 
 @dataclass(frozen=True)
 class ParityJob:
-    """The network whose features are checked, the limit on a photo's pixels, and how photos are decoded.
+    """Shared state: the network whose features are checked, and how photos are decoded.
 
-    listing: files of the run's listing; they say where the bytes of packed photos are.
+    listing: files of the run's listing, with the location of packed photos in their shards.
     """
 
     network: Network
@@ -33,9 +33,9 @@ class ParityJob:
 
 
 def parity_of_rows(job: ParityJob, spans: Spans, attempt: Attempt) -> list[float]:
-    """Return the cosine of each photo's features to those computed again.
+    """Return the cosine between the written and the recomputed features of each photo.
 
-    Photos that are gone, or have changed since, are left out.
+    Photos that are missing or have changed are left out.
     """
     is_exact = job.network.precision == "f32" and job.network.device == CPU
     exact = job.network if is_exact else replace(job.network, precision="f32", device=CPU, batch_size=1)
@@ -49,21 +49,21 @@ def parity_of_rows(job: ParityJob, spans: Spans, attempt: Attempt) -> list[float
             photo = _read(row, packed, job.max_pixels)
             if photo is None:
                 continue
-            again = featurize_photo(photo, extractor, max_pixels=job.max_pixels, decode=job.decode).features
+            recomputed = featurize_photo(photo, extractor, max_pixels=job.max_pixels, decode=job.decode).features
         except (DecodeError, StorageError):
             continue
-        ours = np.asarray(row["features"])
-        cosines.append(float(ours @ again / (np.linalg.norm(ours) * np.linalg.norm(again))))
+        written = np.asarray(row["features"])
+        cosines.append(float(written @ recomputed / (np.linalg.norm(written) * np.linalg.norm(recomputed))))
     return cosines
 
 
 def _read(row: Mapping[str, Any], packed: Mapping[str, bytes], max_pixels: int) -> bytes | None:
-    """Return the bytes that a row's features are of: packed, else loose; None where they are others by now."""
+    """Return the photo of a row, from `packed` or else from its file; None if the photo has changed."""
     content = packed.get(row["path"])
-    if content is None or not _is_of(row, content):
+    if content is None or not _has_hash_of(row, content):
         content = read_photo(row["path"], max_pixels)
-    return content if _is_of(row, content) else None
+    return content if _has_hash_of(row, content) else None
 
 
-def _is_of(row: Mapping[str, Any], content: bytes) -> bool:
+def _has_hash_of(row: Mapping[str, Any], content: bytes) -> bool:
     return bool(hashlib.sha256(content).hexdigest() == row["sha256"])

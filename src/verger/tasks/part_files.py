@@ -1,4 +1,4 @@
-"""PartWriter files of tables: written under a temporary name, so that a part of the right name is whole."""
+"""Write part files of tables under a temporary name: a file that has its final name is complete."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from verger.storage.atomic import write_atomically
 from verger.storage.objects import ObjectPath
 from verger.storage.uri import AnyPath
 
-# Rows of a row group: what a reader holds at a time, 5 MB of 1,280 features.
-ROWS_A_GROUP = 1024
+# Rows per row group, which a reader holds in memory: 5 MB with 1,280 features.
+ROWS_PER_GROUP = 1024
 
 
 @contextmanager
 def part_file(target: AnyPath) -> Iterator[Path]:
-    """Yield a local file to write; it becomes `target` when the block ends well, and is removed otherwise."""
+    """Yield a local file to write. It becomes `target` if the block succeeds, and is removed otherwise."""
     if not isinstance(target, ObjectPath):
         with write_atomically(target) as beside:
             yield beside
@@ -32,52 +32,52 @@ def part_file(target: AnyPath) -> Iterator[Path]:
 
 
 class PartWriter:
-    """One part of a table, as `open_part` yields it."""
+    """Writes one part of a table; made by `open_part`."""
 
     def __init__(self, target: AnyPath, schema: pa.Schema, files: ExitStack) -> None:
         self._target = target
         self._schema = schema
         self._files = files
-        self._held: list[pa.RecordBatch] = []
-        self._n_held = 0
+        self._batches: list[pa.RecordBatch] = []
+        self._n_buffered = 0
         self._writer: pq.ParquetWriter | None = None
         self.n_rows = 0
 
     @property
     def name(self) -> str | None:
-        """Name of the file; None where there are no rows, and so no file."""
+        """Name of the file; None if there are no rows, because then there is no file."""
         return self._target.name if self.n_rows else None
 
     def write(self, rows: pa.RecordBatch) -> None:
-        """Add rows; they reach the disk in row groups of about ROWS_A_GROUP."""
+        """Add rows; they are written in row groups of about ROWS_PER_GROUP."""
         if not rows.num_rows:
             return
-        self._held.append(rows)
-        self._n_held += rows.num_rows
-        if self._n_held >= ROWS_A_GROUP:
+        self._batches.append(rows)
+        self._n_buffered += rows.num_rows
+        if self._n_buffered >= ROWS_PER_GROUP:
             self.flush()
 
     def flush(self) -> None:
-        """End the row group."""
-        if not self._held:
+        """Write the buffered rows as a row group."""
+        if not self._batches:
             return
         if self._writer is None:
             file = self._files.enter_context(part_file(self._target))
-            # Numbers hardly repeat: a dictionary of them costs time and saves nothing. Of the statistics only the
-            # first path is used, to put parts in order.
+            # A dictionary saves nothing for numbers, which hardly repeat. Of the statistics only the first path is
+            # used, to sort the parts.
             self._writer = pq.ParquetWriter(
                 file,
                 self._schema,
                 use_dictionary=[name for name in ("label", "reason") if name in self._schema.names],
                 write_statistics=["path"],
             )
-        rows = pa.Table.from_batches(self._held, self._schema)
+        rows = pa.Table.from_batches(self._batches, self._schema)
         self._writer.write_table(rows, row_group_size=rows.num_rows)
         self.n_rows += rows.num_rows
-        self._held, self._n_held = [], 0
+        self._batches, self._n_buffered = [], 0
 
     def close(self) -> None:
-        """Write what is held, and the footer; without any rows remove what an earlier attempt has left."""
+        """Write the buffered rows and the footer; without rows, remove the file of an earlier attempt."""
         self.flush()
         if self._writer is not None:
             self._writer.close()
@@ -85,7 +85,7 @@ class PartWriter:
             self._target.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Close the file of a part that will not be kept."""
+        """Close the file after an error."""
         if self._writer is not None:
             with suppress(OSError):  # the disk may be full
                 self._writer.close()
@@ -93,7 +93,7 @@ class PartWriter:
 
 @contextmanager
 def open_part(target: AnyPath, schema: pa.Schema) -> Iterator[PartWriter]:
-    """Yield a part to write rows to; when the block ends well the file is there, and whole, if it has any rows."""
+    """Yield a writer for a part. If the block succeeds and there are rows, `target` is a complete Parquet file."""
     with ExitStack() as files:
         part = PartWriter(target, schema, files)
         try:

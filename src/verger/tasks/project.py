@@ -1,4 +1,4 @@
-"""The project task: features in spans -> a part of `components`."""
+"""The project task: features to a part of `components`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from verger.tasks.vector_columns import components_column
 
 @dataclass(frozen=True)
 class ProjectJob:
-    """What the tasks share: a fitted PCA, the column that it is for, and the folder of the components."""
+    """Shared state: a fitted PCA, the column to project, and the folder of the components."""
 
     projection: Projection
     column: str
@@ -27,14 +27,14 @@ class ProjectJob:
 
 @dataclass(frozen=True)
 class ProjectItem:
-    """A part of the components: its number, and the features it is of."""
+    """An item: the number of a part of the components, and its features."""
 
     number: int
     spans: Spans
 
 
 def project_partition(job: ProjectJob, item: ProjectItem, attempt: Attempt) -> int:
-    """Write a part of the components; return its rows."""
+    """Write a part of the components; return its number of rows."""
     target = any_path(job.folder) / f"part-{item.number:06d}.parquet"
     with open_part(target, schemas.COMPONENTS) as part:
         for batch in read_spans(item.spans, ["path", "label", job.column], PROJECTED_ROWS):

@@ -1,7 +1,7 @@
-"""Spans: the rows of a table's files, in order, cut at fixed places whatever the files are.
+"""Spans: ranges of rows in a table's Parquet files, grouped by a fixed number of rows.
 
-PCA is computed span by span. The cuts depend on the number of rows alone: the engine, the number of its cores and
-the files make no difference, and the same rows give the same bits everywhere.
+PCA is computed group by group. The groups depend only on the number of rows, not on the engine, its number of
+cores or the sizes of the files, so that the same rows give the same bits everywhere.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from verger.storage.uri import any_path
 
 @dataclass(frozen=True)
 class Span:
-    """Rows start to stop of a Parquet file."""
+    """The rows from `start` up to `stop` (exclusive) of a Parquet file."""
 
     file: str
     start: int
@@ -32,36 +32,39 @@ class Span:
 Spans = tuple[Span, ...]
 
 
-def split_into_spans(files: Sequence[tuple[str, int]], n_rows_each: int) -> list[Spans]:
-    """Return groups of spans with `n_rows_each` rows, the last with the rest, of (file, number of rows) pairs."""
+def split_into_spans(files: Sequence[tuple[str, int]], n_rows_per_group: int) -> list[Spans]:
+    """Return groups of spans with `n_rows_per_group` rows, the last with the rest.
+
+    files: (file, number of rows) pairs, in the order of the rows.
+    """
     groups: list[Spans] = []
     held: list[Span] = []
     n_held = 0
     for file, n_rows in files:
         start = 0
         while start < n_rows:
-            stop = min(n_rows, start + n_rows_each - n_held)
+            stop = min(n_rows, start + n_rows_per_group - n_held)
             held.append(Span(file, start, stop))
             n_held += stop - start
             start = stop
-            if n_held == n_rows_each:
+            if n_held == n_rows_per_group:
                 groups.append(tuple(held))
                 held, n_held = [], 0
     return [*groups, tuple(held)] if held else groups
 
 
-def read_spans(spans: Spans, columns: Sequence[str], n_rows_each: int) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of spans in batches of `n_rows_each`, the last with the rest."""
+def read_spans(spans: Spans, columns: Sequence[str], n_rows_per_batch: int) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of spans in batches of `n_rows_per_batch`, the last with the rest."""
     held: list[pa.RecordBatch] = []
     n_held = 0
-    for batch in _batches(spans, columns, n_rows_each):
+    for batch in _batches(spans, columns, n_rows_per_batch):
         start = 0
         while start < batch.num_rows:
-            part = batch.slice(start, n_rows_each - n_held)
+            part = batch.slice(start, n_rows_per_batch - n_held)
             held.append(part)
             n_held += part.num_rows
             start += part.num_rows
-            if n_held == n_rows_each:
+            if n_held == n_rows_per_batch:
                 yield _joined(held)
                 held, n_held = [], 0
     if held:
@@ -75,12 +78,12 @@ def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
     return joined
 
 
-def _batches(spans: Spans, columns: Sequence[str], n_rows_each: int) -> Iterator[pa.RecordBatch]:
+def _batches(spans: Spans, columns: Sequence[str], n_rows_per_batch: int) -> Iterator[pa.RecordBatch]:
     for span in spans:
         with any_path(span.file).open("rb") as opened, pq.ParquetFile(opened) as file:
             groups, first = _row_groups(file.metadata, span)
             at = first
-            for batch in file.iter_batches(n_rows_each, row_groups=groups, columns=list(columns)):
+            for batch in file.iter_batches(n_rows_per_batch, row_groups=groups, columns=list(columns)):
                 low, high = max(span.start - at, 0), min(span.stop - at, batch.num_rows)
                 if low < high:
                     yield batch.slice(low, high - low)
@@ -88,7 +91,7 @@ def _batches(spans: Spans, columns: Sequence[str], n_rows_each: int) -> Iterator
 
 
 def _row_groups(metadata: pq.FileMetaData, span: Span) -> tuple[list[int], int]:
-    """Return the row groups that a span touches, and the number of the first row in them."""
+    """Return the row groups that overlap a span, and the number of their first row."""
     groups, at, first = list[int](), 0, 0
     for number in range(metadata.num_row_groups):
         n_rows = metadata.row_group(number).num_rows

@@ -1,4 +1,4 @@
-"""The thumbnail task: small pictures of photos, as data URIs that travel inside the report."""
+"""The thumbnail task: small copies of photos, as data URIs for the report."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ from verger.tasks.time_limit import time_limit
 
 SIZE_PX = 64
 QUALITY = 60
-# A gigabyte of camera photos takes half a minute of one core to decode; more would hold up the run.
+# Decoding 1 GiB of camera photos takes one core half a minute; more would delay the run.
 BUDGET_BYTES = 1 << 30
-PHOTOS_A_TASK = 128
+PHOTOS_PER_TASK = 128
 
-# Photos asked of an object store at a time.
-_AT_A_TIME = 8
-# For all photos of a task.
+# Photos requested from an object store at the same time.
+_N_REQUESTS = 8
+# Time limit for all photos of a task.
 _TASK_LIMIT_S = 600
-# JPEGs are decoded at a reduced scale, but not below this: bilinear resizing then has pixels enough.
+# JPEGs are decoded at a reduced scale, but not below this, so that bilinear resizing has enough pixels.
 _MIN_DECODE_PX = (2 * SIZE_PX, 2 * SIZE_PX)
 
 
 @dataclass(frozen=True)
 class ThumbnailJob:
-    """The budget: bytes of photos that are read for `n_photos` thumbnails, shared out evenly among the tasks."""
+    """Shared state: bytes to read for `n_photos` thumbnails in all; each task gets an equal share per photo."""
 
     n_photos: int
     budget_bytes: int = BUDGET_BYTES
 
 
 def thumbnails_of(job: ThumbnailJob, paths: Sequence[str], attempt: Attempt) -> list[str | None]:
-    """Return one WebP data URI a path, None where the photo is gone, is no image or exceeds the budget.
+    """Return one WebP data URI per path; None if the photo is missing, is not an image or exceeds the budget.
 
-    Photos are read in the order given until the task's share of the budget is spent; the first is always read.
+    Photos are read in the given order until the task's share of the budget is used; the first is always read.
     A task that has failed twice makes no thumbnails.
     """
     if attempt.number > 1:
         return [None] * len(paths)
-    n_threads = attempt.n_threads if all(map(is_local, paths)) else max(_AT_A_TIME, attempt.n_threads)
+    n_threads = attempt.n_threads if all(map(is_local, paths)) else max(_N_REQUESTS, attempt.n_threads)
     with time_limit(_TASK_LIMIT_S), ThreadPoolExecutor(n_threads) as pool:
         is_read = _affordable(pool.map(_size, paths), job.budget_bytes * len(paths) // job.n_photos)
         chosen = [path if affordable else None for path, affordable in zip(paths, is_read, strict=True)]
@@ -58,7 +58,7 @@ def thumbnails_of(job: ThumbnailJob, paths: Sequence[str], attempt: Attempt) -> 
 
 
 def _affordable(sizes: Iterable[int | None], budget_bytes: int) -> list[bool]:
-    """Return which photos of these sizes are read; None is the size of what cannot be read."""
+    """Return which photos of these sizes are read; a size is None if the photo cannot be read."""
     chosen: list[bool] = []
     for n_bytes in sizes:
         chosen.append(n_bytes is not None and (n_bytes <= budget_bytes or not any(chosen)))
@@ -73,7 +73,7 @@ def _size(uri: str) -> int | None:
         status = os.stat(to_local(uri))
     except (OSError, ValueError, StorageError):  # ValueError: a zero byte in the name
         return None
-    return status.st_size if stat.S_ISREG(status.st_mode) else None  # a pipe would never end
+    return status.st_size if stat.S_ISREG(status.st_mode) else None  # reading a pipe would never end
 
 
 def _thumbnail(uri: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""A time limit for work that cannot be interrupted from Python, such as a decoder in C that does not return."""
+"""A time limit for code that Python cannot interrupt, such as a decoder in C that does not return."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from contextlib import AbstractContextManager, contextmanager
 
 from verger.tasks.base import Attempt
 
-# Time for a child that decodes to start, on a machine that has much else to do.
+# Time for the decoding child to start, on a busy machine.
 _DECODER_START_S = 60.0
 
 
 def photo_time_limit(limit_s: float, attempt: Attempt) -> AbstractContextManager[Callable[[], None]]:
-    """Return a time limit for a task that calls what is yielded before each photo.
+    """Return `time_limit` for a task that calls the yielded function before each photo.
 
-    A retry decodes in a child process, which has the limit for itself; the task has to outlive it and its start.
+    A further attempt decodes in a child process with its own limit, so the limit of the task is longer.
     """
     return time_limit(2 * limit_s + _DECODER_START_S if attempt.number else limit_s)
 
 
 @contextmanager
 def time_limit(limit_s: float) -> Iterator[Callable[[], None]]:
-    """Kill this process where more than `limit_s` seconds pass between two calls of what is yielded.
+    """Kill this process if more than `limit_s` seconds pass between two calls of the yielded function.
 
-    The system does so by SIGALRM, without Python's help: the engine sees that the process has died, and
-    tries again. The block's begin counts as a call; its end lifts the limit.
+    The system does it with SIGALRM, without help of Python; the engine then makes another attempt. The start of
+    the block counts as a call; its end removes the limit.
     """
     if not hasattr(signal, "setitimer"):
         yield lambda: None

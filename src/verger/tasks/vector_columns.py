@@ -1,4 +1,4 @@
-"""Vectors of Arrow batches as matrices, and components back as columns."""
+"""Convert Arrow columns of vectors to matrices, and compute columns of components."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Matrix = npt.NDArray[np.floating]
 
 
 def matrix_of(vectors: pa.ListArray) -> Matrix:
-    """Return the (n, d) matrix of a list column without nulls; raises ReductionError where the widths differ."""
+    """Return a list column without nulls as an (n, d) matrix; raises ReductionError if widths differ."""
     widths = vectors.value_lengths().unique().to_pylist()
     if len(widths) != 1:
         raise ReductionError(f"feature vectors of unequal widths: {sorted(widths)}")
@@ -22,11 +22,11 @@ def matrix_of(vectors: pa.ListArray) -> Matrix:
 
 
 def components_column(vectors: pa.ListArray, projection: Projection) -> pa.Array:
-    """Return the components of a list column of vectors; null where these are null."""
-    is_there = np.array(vectors.is_valid().to_pylist(), bool)
-    found: list[npt.NDArray[np.float32] | None] = [None] * len(vectors)
-    if is_there.any():
+    """Return the components of a list column of vectors; null where a vector is null."""
+    is_valid = np.array(vectors.is_valid().to_pylist(), bool)
+    rows: list[npt.NDArray[np.float32] | None] = [None] * len(vectors)
+    if is_valid.any():
         projected = projection(matrix_of(vectors.drop_null()))
-        for row, components in zip(np.flatnonzero(is_there), projected, strict=True):
-            found[row] = components
-    return arrow.vectors(found, projection.k)
+        for row, components in zip(np.flatnonzero(is_valid), projected, strict=True):
+            rows[row] = components
+    return arrow.vectors(rows, projection.k)
