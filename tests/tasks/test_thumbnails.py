@@ -63,7 +63,7 @@ def test_a_task_that_has_failed_twice_makes_none(photo: Path) -> None:
 def test_an_engines_thumbnails_are_in_the_order_of_the_photos(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("verger.pipeline.finalize.PHOTOS_A_TASK", 2)
+    monkeypatch.setattr("verger.pipeline.finalize.PHOTOS_PER_TASK", 2)
     paths = [str(tmp_path / f"{number}.png") for number in range(5)]
     for number, path in enumerate(paths):
         Image.new("RGB", (20, 20), (50 * number, 0, 0)).save(path)

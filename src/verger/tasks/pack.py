@@ -116,7 +116,7 @@ def _pack(content: Content, job: PackJob, decode: Decode, *, is_retry: bool) -> 
 
 
 def _is_deadly(content: bytes, decode: Decode) -> bool:
-    """Return whether decoding the photo kills a process or takes too long; such a photo is not shrunk or stripped."""
+    """Return whether decoding the photo kills a process or takes too long; it is then not shrunk or stripped."""
     try:
         decode(content)
     except DecodeError as error:
