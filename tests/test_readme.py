@@ -70,7 +70,7 @@ def test_every_file_that_a_page_names_exists(page: Path) -> None:
     text = page.read_text()
     missing = [link for link in LINK.findall(text) if not (page.parent / link).exists()]
     folders = (page.parent, ROOT, ROOT / "src" / "verger")
-    names = NAMED_FILE.findall(text) if page.name != "CHANGELOG.md" else []  # history names files that are gone
+    names = NAMED_FILE.findall(text)
     missing += [name for name in names if not any((folder / name).exists() for folder in folders)]
     assert not missing
 

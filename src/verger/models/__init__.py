@@ -1,1 +1,1 @@
-"""Networks and classifiers that ship with verger; docs/model-card.md tells what they are."""
+"""Bundled networks and classifiers; docs/model-card.md describes them."""
