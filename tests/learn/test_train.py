@@ -83,10 +83,10 @@ def trained(result: Path, out: Path, *regularisations: float, engine: str = LOCA
 
 
 def train_manifest(
-    result: Path, out: Path, *regularisations: float, engine: str = LOCAL, on: str = "features", **options: Any
+    result: Path, out: Path, *regularisations: float, engine: str = LOCAL, **options: Any
 ) -> Manifest:
     chosen = TrainOptions(regularisations=regularisations or (0.01,), **{"n_folds": 2, **options})
-    return train_result(result, out, load_settings(engine=engine), SilentProgress(), chosen, on)
+    return train_result(result, out, load_settings(engine=engine), SilentProgress(), chosen)
 
 
 def uncalibrated(classifier: Classifier, vectors: Floats) -> npt.NDArray[np.floating]:
@@ -246,7 +246,7 @@ def make_components(result: Path) -> None:
 
 def test_a_classifier_trained_on_components_takes_features(tmp_path: Path) -> None:
     make_components(make_result(tmp_path / "result"))
-    found = trained(tmp_path / "result", tmp_path / "out", on="components")
+    found = trained(tmp_path / "result", tmp_path / "out", column="components")
     assert found.coef.shape == (3, N_FEATURES) and found.about["on"] == "components"
     assert accuracy(found, *labelled(tmp_path / "result")) > 0.97
 

@@ -62,8 +62,8 @@ def train(
     from verger.learn.training_options import TrainOptions, parse_regularisations
 
     strengths = parse_regularisations(regularisation)
-    options = TrainOptions(group=group, n_folds=folds, regularisations=strengths, accuracy=accuracy)
-    return train_result(any_path(features), any_path(out), settings, progress, options, on)
+    options = TrainOptions(on, group, n_folds=folds, regularisations=strengths, accuracy=accuracy)
+    return train_result(any_path(features), any_path(out), settings, progress, options)
 
 
 @pipeline_command((RESULT,), RECOGNITION)

@@ -9,9 +9,8 @@ from typing import Any
 from verger.engine.choice import LOCAL, choose_engine
 from verger.errors import ClassifierError, SettingsError
 from verger.kernel.classifier.classifier import FILE_NAME, load_classifier
-from verger.kernel.pca import Projection
 from verger.learn.train import Examples, TrainingResult, train
-from verger.learn.training_options import TrainOptions
+from verger.learn.training_options import FEATURES, TrainOptions
 from verger.pipeline.pca_folder import read_projection
 from verger.process.progress import Progress
 from verger.settings import Settings
@@ -20,7 +19,6 @@ from verger.storage.commit import check_not_read, stage_result, table_folder
 from verger.storage.manifest import MANIFEST, Manifest
 from verger.storage.uri import AnyPath, parquet_files
 
-FEATURES = "features"
 EVALUATION = "evaluation.json"
 MANIFEST_METRICS = (
     *("n_photos", "accuracy", "accuracy_95", "top3", "macro_f1"),
@@ -29,19 +27,14 @@ MANIFEST_METRICS = (
 
 
 def train_result(
-    result: AnyPath,
-    out: AnyPath,
-    settings: Settings,
-    progress: Progress,
-    options: TrainOptions,
-    column: str = FEATURES,
+    result: AnyPath, out: AnyPath, settings: Settings, progress: Progress, options: TrainOptions
 ) -> Manifest:
-    """Train on the `features` (or `components`) of a result; publish classifier, evaluation and report as `out`.
+    """Train on the vectors of a result; publish the classifier, its evaluation and a report as `out`.
 
     The local engine trains in this process, with scikit-learn; the Spark engine trains with Spark ML.
     """
     check_not_read(out, [str(result)])
-    job = _TrainingJob(result, column, options, _read_network_spec(result), progress)
+    job = _TrainingJob(result, options, _read_network_spec(result), progress)
     if choose_engine(settings, str(result)).name == LOCAL:
         return _train_locally(job, out, settings)
     if settings.master is not None and is_connect(settings.master):
@@ -56,18 +49,14 @@ class _TrainingJob:
     """The parts of a training that do not depend on the engine."""
 
     result: AnyPath
-    column: str
     options: TrainOptions
     network: dict[str, Any]
     progress: Progress
 
-    def read_pca(self) -> Projection | None:
-        """Return the PCA that computed the vectors; None if they are features."""
-        return None if self.column == FEATURES else read_projection(self.result / "model" / "pca")
-
     def run(self, examples: Examples) -> TrainingResult:
         """Train on the examples as the engine has read them."""
-        return train(examples, self.options, self.progress, network=self.network, input_pca=self.read_pca())
+        pca = None if self.options.column == FEATURES else read_projection(self.result / "model" / "pca")
+        return train(examples, self.options, self.progress, network=self.network, input_pca=pca)
 
 
 def _train_locally(job: _TrainingJob, out: AnyPath, settings: Settings) -> Manifest:
@@ -79,7 +68,7 @@ def _train_locally(job: _TrainingJob, out: AnyPath, settings: Settings) -> Manif
     with stage_result(out, overwrite=settings.overwrite) as stage:
         with manifest.timed("train"):
             job.progress.stage("read")
-            trained = job.run(read_examples(job.result, job.column))
+            trained = job.run(read_examples(job.result, job.options.column))
         return _write_classifier(manifest, trained, stage, out, settings)
 
 
@@ -96,8 +85,9 @@ def _train_on_spark(job: _TrainingJob, out: AnyPath, settings: Settings) -> Mani
             spark = session.spark()
 
         def fit() -> TrainingResult:
-            files = [str(file) for file in parquet_files(table_folder(job.result, job.column))]
-            return job.run(SparkExamples(read_table(spark, files, job.column), job.column))
+            column = job.options.column
+            files = [str(file) for file in parquet_files(table_folder(job.result, column))]
+            return job.run(SparkExamples(read_table(spark, files, column), column))
 
         with context.manifest.timed("train"):
             trained = session.run(fit)

@@ -14,10 +14,10 @@ from verger.errors import SourceError
 from verger.kernel.classifier.classifier import Classifier, check_width
 from verger.kernel.classifier.metrics import Answers, evaluate_answers
 from verger.kernel.classifier.taxonomy import taxon_of
+from verger.learn.training_options import FEATURES
 from verger.storage.commit import table_folder
 from verger.storage.uri import AnyPath, parquet_files
 
-FEATURES = "features"
 _BATCH = 4096
 
 
@@ -32,7 +32,7 @@ def evaluate(classifier: Classifier, features: AnyPath) -> dict[str, Any]:
     for batch in _read_labelled(features):
         vectors = batch[FEATURES].flatten().to_numpy(zero_copy_only=False).reshape(batch.num_rows, -1)
         check_width(classifier, vectors.shape[1])
-        names = [class_name(classifier, label) for label in batch["label"].to_pylist()]
+        names = [_class_name(classifier, label) for label in batch["label"].to_pylist()]
         truth = np.array([class_number.get(name, -1) for name in names], np.int64)
         parts.append(Answers.of(classifier.probabilities(vectors), truth))
     if not parts:
@@ -42,7 +42,7 @@ def evaluate(classifier: Classifier, features: AnyPath) -> dict[str, Any]:
     return evaluate_answers(Answers.joined(parts), classifier.labels, classifier.threshold)
 
 
-def class_name(classifier: Classifier, label: str) -> str:
+def _class_name(classifier: Classifier, label: str) -> str:
     """Return the class name of a label: the label itself, or the name of its taxon."""
     if label in classifier.labels or not classifier.about.get("taxonomy"):
         return label

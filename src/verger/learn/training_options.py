@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from verger.errors import SettingsError
 from verger.learn.folds import group_pattern
 
+FEATURES = "features"
+
 
 @dataclass(frozen=True)
 class TrainOptions:
     """How to train a classifier.
 
+    column: the table of a result to train on, and its column of vectors: "features" or "components".
     group: which photos stay in one fold (see verger.learn.folds.group_pattern).
     n_folds: folds of the cross-validation that chooses one of the `regularisations`.
     n_directions: principal directions that the standardised features are projected onto. The fit is much faster,
@@ -20,6 +23,7 @@ class TrainOptions:
     max_iterations: limit of the optimiser in each fit.
     """
 
+    column: str = FEATURES
     group: str = "film"
     n_folds: int = 5
     regularisations: tuple[float, ...] = (0.00003, 0.0003, 0.003, 0.03)

@@ -21,7 +21,7 @@ from verger.kernel.networks.network import prepare_network
 from verger.learn.augment.views import augment
 from verger.learn.finetune.finetune import FinetuneResult, finetune
 from verger.learn.finetune.finetune_options import FinetuneOptions
-from verger.learn.finetune.keras_process import KerasJob, run_keras_job
+from verger.learn.finetune.keras_process import run_keras_process
 from verger.learn.finetune.validation_split import split_photos
 from verger.learn.predict import predict
 from verger.process.progress import SilentProgress
@@ -239,7 +239,7 @@ def test_an_interrupt_ends_the_child_and_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_child_that_crashes_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(VergerError, match=r"^verger.absent failed: .*No module named verger.absent$"):
-        run_keras_job(KerasJob("verger.absent", {}, "jax"), tmp_path, SilentProgress())
+        run_keras_process("verger.absent", "jax", TINY, tmp_path, SilentProgress())
 
 
 def test_without_a_backend_that_trains_it_says_what_to_install(

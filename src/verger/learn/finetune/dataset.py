@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -54,11 +53,6 @@ class Dataset:
     validation: DecodedPhotos
     labels: list[str]
     rejected: list[RejectedPhoto]
-
-    @property
-    def reasons(self) -> dict[str, int]:
-        """The number of rejected photos by reason, largest first."""
-        return dict(Counter(photo.reason for photo in self.rejected).most_common())
 
 
 @dataclass

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from verger.kernel.classifier.classifier import FILE_NAME as CLASSIFIER
 from verger.learn.finetune.finetune_options import FinetuneOptions
 from verger.learn.finetune.finetune_report import FACTS, write_finetune_report
-from verger.learn.finetune.keras_process import KerasJob, find_training_backend, run_keras_job
+from verger.learn.finetune.keras_process import find_training_backend, run_keras_process
 from verger.learn.finetune.training_outcome import HISTORY, LISTING, MODEL, PARITY, TrainingOutcome
 from verger.process.progress import Progress
 from verger.sources.partitions import Selection, write_listing
@@ -59,10 +60,10 @@ def finetune(
         with manifest.timed("list"):
             manifest.counts["listed"] = write_listing(photos, Selection(), work / LISTING).n_photos
         with manifest.timed("train"):
-            run_keras_job(_job("training_process", options, backend), work, progress)
+            run_keras_process(f"{__package__}.training_process", backend, options, work, progress)
         progress.stage("save model")
         with manifest.timed("save"):
-            run_keras_job(_job("saving_process", options, "openvino"), work, progress)
+            run_keras_process(f"{__package__}.saving_process", "openvino", options, work, progress)
         for name in (MODEL, CLASSIFIER, HISTORY):
             (work / name).rename(stage / name)
         outcome = TrainingOutcome.read(work)
@@ -74,15 +75,12 @@ def finetune(
     return _summarize(out, outcome, manifest)
 
 
-def _job(module: str, options: FinetuneOptions, backend: str) -> KerasJob:
-    return KerasJob(f"{__package__}.{module}", asdict(options), backend)
-
-
 def _write_facts(stage: Path, options: FinetuneOptions, outcome: TrainingOutcome, manifest: Manifest) -> None:
     """Complete the manifest, and write it and finetune.json to `stage`."""
     n_rejected = len(outcome.rejected)
+    reasons = Counter(photo["reason"] for photo in outcome.rejected)
     manifest.counts |= outcome.counts
-    manifest.counts |= {"rejected": n_rejected, "rejected_by_reason": outcome.rejected_by_reason}
+    manifest.counts |= {"rejected": n_rejected, "rejected_by_reason": dict(reasons.most_common())}
     # Validation photos of labels that have no readable training photo.
     manifest.counts["left_out"] = manifest.counts["listed"] - sum(outcome.counts.values()) - n_rejected
     manifest.counts["labels"] = len(outcome.labels)

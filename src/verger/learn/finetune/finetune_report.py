@@ -28,7 +28,7 @@ def write_finetune_report(result: Path, *, title: str) -> AnyPath:
     shown = {
         "title": title,
         "it": facts,
-        "tiles": _lay_tiles(facts, len(history)),
+        "tiles": _make_tiles(facts, len(history)),
         "made": format_time(facts["created"]),
         "labels": sorted(facts["labels"], key=_hardest_first)[:_MAX_LABELS],
         "rejected": facts["rejected"][:_MAX_REJECTED],
@@ -43,18 +43,16 @@ def _hardest_first(label: dict[str, Any]) -> tuple[bool, float]:
     return label["accuracy"] is None, label["accuracy"] or 0.0
 
 
-def _lay_tiles(facts: dict[str, Any], n_epochs: int) -> list[Tile]:
+def _make_tiles(facts: dict[str, Any], n_epochs: int) -> list[Tile]:
     counts = facts["counts"]
     by_label = [label["accuracy"] for label in facts["labels"] if label["accuracy"] is not None]
     return [
-        Tile(format_share(facts["validation_accuracy"]), "named rightly", "of the held-out photos"),
-        Tile(
-            format_share(sum(by_label) / len(by_label)), "label by label", "the mean of the labels, large or small"
-        ),
+        Tile(format_share(facts["validation_accuracy"]), "accuracy", "on the held-out photos"),
+        Tile(format_share(sum(by_label) / len(by_label)), "mean of the labels", "all labels have equal weight"),
         Tile(format_count(counts["labels"]), "labels"),
-        Tile(format_count(counts["training"]), "photos trained on"),
-        Tile(format_count(counts["validation"]), "photos held out", "films whole, but where a label has only one"),
-        Tile(format_count(counts["rejected"]), "rejected", "" if counts["rejected"] else "all could be read"),
+        Tile(format_count(counts["training"]), "training photos"),
+        Tile(format_count(counts["validation"]), "held-out photos", "whole films, if a label has several"),
+        Tile(format_count(counts["rejected"]), "rejected", "" if counts["rejected"] else "all photos could be read"),
         Tile(format_count(facts["best_epoch"]), "best epoch", f"of {n_epochs}"),
         Tile(format_duration(facts["seconds"]["total"]), "total time"),
     ]

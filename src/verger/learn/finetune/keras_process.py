@@ -1,8 +1,8 @@
 """Child processes for Keras, which reads its backend from the environment when it is first imported.
 
 The child reports its progress and its error as JSON lines on its standard output: `ParentProgress` writes them,
-`run_keras_job` reads them. The child never outlives the parent: the parent stops it after an error or Ctrl-C, and a
-broken pipe ends it if the parent is killed.
+`run_keras_process` reads them. The child never outlives the parent: the parent stops it after an error or Ctrl-C,
+and a broken pipe ends it if the parent is killed.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from verger.errors import SetupError, SourceError, VergerError, WeightsError
+from verger.learn.finetune.finetune_options import FinetuneOptions
 from verger.process.launch import module_command, module_environment
 from verger.process.progress import Progress
 
@@ -47,22 +48,15 @@ def find_training_backend() -> str:
     return requested if requested in installed else installed[0]
 
 
-@dataclass(frozen=True)
-class KerasJob:
-    """A module to run as `python -m MODULE VALUES_JSON FOLDER`, and the Keras backend it needs."""
-
-    module: str
-    values: dict[str, Any]
-    backend: str
-
-
-def run_keras_job(job: KerasJob, folder: Path, progress: Progress) -> None:
-    """Run a job in `folder` and wait for its end; raises the VergerError that ended it."""
-    log = folder / f"{job.module.rpartition('.')[2]}.log"
+def run_keras_process(
+    module: str, backend: str, options: FinetuneOptions, folder: Path, progress: Progress
+) -> None:
+    """Run `python -m MODULE OPTIONS_JSON FOLDER` with a Keras backend; raises the VergerError that ended it."""
+    log = folder / f"{module.rpartition('.')[2]}.log"
     with log.open("wb") as stderr:
         child = subprocess.Popen(
-            module_command(job.module, json.dumps(job.values), str(folder)),
-            env={**module_environment(), "KERAS_BACKEND": job.backend, "TF_CPP_MIN_LOG_LEVEL": "2"},
+            module_command(module, json.dumps(asdict(options)), str(folder)),
+            env={**module_environment(), "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -76,7 +70,7 @@ def run_keras_job(job: KerasJob, folder: Path, progress: Progress) -> None:
     finally:
         _stop(child)
     if exit_code != 0:
-        raise VergerError(_describe_crash(job.module, exit_code, log))
+        raise VergerError(_describe_crash(module, exit_code, log))
 
 
 def _forward(message: dict[str, Any], progress: Progress) -> None:
@@ -115,8 +109,19 @@ def _describe_crash(module: str, exit_code: int, log: Path) -> str:
     return f"{module} failed: {lines[-1] if lines else f'exit code {exit_code}'}"
 
 
+def run_as_child(work: Callable[[Path, FinetuneOptions, Progress], None]) -> int:
+    """Call `work` with the folder and the options of the command line; return the exit code of the child."""
+    progress = ParentProgress()
+    try:
+        work(Path(sys.argv[2]), FinetuneOptions(**json.loads(sys.argv[1])), progress)
+    except VergerError as error:
+        progress.report_error(error)
+        return 1
+    return 0
+
+
 class ParentProgress:
-    """A `Progress` for the child process: sends everything, and the error that ends the child, to the parent."""
+    """A `Progress` for the child process, which sends everything to the parent."""
 
     def __init__(self) -> None:
         # Libraries print to stdout too: their output goes to stderr, so that the parent reads messages only.
@@ -135,14 +140,9 @@ class ParentProgress:
         """Report something that the user should know."""
         self._send(note=words)
 
-    def run(self, job: Callable[[dict[str, Any], Path], None]) -> int:
-        """Call `job` with the values and the folder of the command line; return the exit code."""
-        try:
-            job(json.loads(sys.argv[1]), Path(sys.argv[2]))
-        except VergerError as error:
-            self._send(error=" ".join(str(error).split()), kind=type(error).__name__)
-            return 1
-        return 0
+    def report_error(self, error: VergerError) -> None:
+        """Report the error that ends the child."""
+        self._send(error=" ".join(str(error).split()), kind=type(error).__name__)
 
     def _send(self, **message: object) -> None:
         print(json.dumps(message), file=self._out, flush=True)

@@ -21,7 +21,7 @@ from verger.kernel.networks.inference import Extractor
 from verger.kernel.networks.network import read_network
 from verger.learn.finetune.finetune_options import FinetuneOptions
 from verger.learn.finetune.keras_extractor import Weights, build_extractor
-from verger.learn.finetune.keras_process import ParentProgress
+from verger.learn.finetune.keras_process import run_as_child
 from verger.learn.finetune.training_outcome import MODEL, PARITY, SAMPLE, WEIGHTS
 from verger.process.progress import Progress
 
@@ -72,11 +72,5 @@ def _compare_vectors(folder: Path) -> dict[str, float]:
     }
 
 
-def main() -> int:
-    """Save the model in the folder that the command line names."""
-    progress = ParentProgress()
-    return progress.run(lambda values, folder: save_model(folder, FinetuneOptions(**values), progress))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_as_child(save_model))

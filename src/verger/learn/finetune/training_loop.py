@@ -175,7 +175,7 @@ def _run_epoch(stage: str, network: NetworkInTraining, n_before: int, progress: 
     logs = network.model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[report_batches]).history
     validation = network.dataset.validation
     features = extract(network.extractor, validation, network.options.batch_size)
-    val_loss, val_accuracy = measure(score(network, features), validation.labels)
+    val_loss, val_accuracy = _evaluate(network, features, validation.labels)
     if not math.isfinite(logs["loss"][0] + val_loss):
         raise VergerError(
             f"learning_rate = {network.options.learning_rate}: the loss is not a finite number; try a lower one"
@@ -194,15 +194,10 @@ def extract(extractor: Any, photos: DecodedPhotos, batch_size: int) -> Floats:
     return np.concatenate(vectors)
 
 
-def score(network: NetworkInTraining, features: Floats) -> Floats:
-    """Return the (n, n_labels) logits of (n, n_features) vectors."""
+def _evaluate(network: NetworkInTraining, features: Floats, labels: npt.NDArray[np.int64]) -> tuple[float, float]:
+    """Return the loss and the accuracy of the head; labels are smoothed as in training, but not weighted."""
     kernel, bias = (np.asarray(array) for array in network.head.get_weights())
     logits: Floats = features @ kernel + bias
-    return logits
-
-
-def measure(logits: Floats, labels: npt.NDArray[np.int64]) -> tuple[float, float]:
-    """Return the loss and the accuracy; labels are smoothed as in training, but not weighted."""
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     of_label = log_probabilities[np.arange(len(labels)), labels]

@@ -27,7 +27,6 @@ class TrainingOutcome:
     """What the training process reports to the parent; accuracies are of the best epoch, on held-out photos."""
 
     counts: dict[str, int]
-    rejected_by_reason: dict[str, int]
     rejected: list[dict[str, str]]
     labels: list[LabelScore]
     best_epoch: int

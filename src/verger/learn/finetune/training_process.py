@@ -22,7 +22,7 @@ from verger.kernel.classifier.temperature import calibrate
 from verger.kernel.networks.catalog import NetworkSpec
 from verger.learn.finetune.dataset import Dataset, read_dataset
 from verger.learn.finetune.finetune_options import FinetuneOptions
-from verger.learn.finetune.keras_process import ParentProgress
+from verger.learn.finetune.keras_process import run_as_child
 from verger.learn.finetune.training_outcome import (
     HISTORY,
     LISTING,
@@ -79,7 +79,6 @@ def _save_best_epoch(
     backend = keras.backend.backend()
     return TrainingOutcome(
         counts={"training": len(dataset.training), "validation": len(validation)},
-        rejected_by_reason=dataset.reasons,
         rejected=[asdict(photo) for photo in dataset.rejected],
         labels=_score_labels(dataset, is_correct),
         best_epoch=run.best.epoch,
@@ -120,11 +119,5 @@ def _version_of(backend: str) -> str:
     return str(getattr(module, "__version__", None) or version(backend))
 
 
-def main() -> int:
-    """Train in the folder that the command line names."""
-    progress = ParentProgress()
-    return progress.run(lambda values, folder: train_from_listing(folder, FinetuneOptions(**values), progress))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_as_child(train_from_listing))
