@@ -25,7 +25,7 @@ def test_the_only_film_of_a_label_is_never_held_out() -> None:
     assert set(folds_of(FILMS[:30], "film").values()) == {ALWAYS_TRAINED}
 
 
-def test_photos_that_are_no_frames_stand_alone() -> None:
+def test_photos_that_are_no_frames_are_spread_one_by_one() -> None:
     found = folds_of([f"file:/x/Apple/Golden-Delicious_{n:03d}.jpg" for n in range(200)], "film")
     assert all(50 < list(found.values()).count(fold) < 85 for fold in range(3))
 

@@ -31,10 +31,10 @@ def test_the_bundled_classifier_names_fruit_without_java_or_weights(renders: Pat
     nothing = {"JAVA_HOME": "/nowhere", "KERAS_HOME": str(tmp_path), "PATH": ""}
     done = verger("predict", *photos, "--json", cwd=tmp_path, **nothing)
     assert done.returncode == 0, done.stderr
-    photos_named = [json.loads(line) for line in done.stdout.splitlines()]
-    right = [kind == photo["taxon"]["english"] for kind, photo in zip(KINDS, photos_named, strict=True)]
-    assert sum(right) >= len(KINDS) - 1, [photo["best"] for photo in photos_named]
-    assert all(1 >= photo["best"][0][1] >= photo["best"][1][1] >= 0 for photo in photos_named)
+    predictions = [json.loads(line) for line in done.stdout.splitlines()]
+    right = [kind == photo["taxon"]["english"] for kind, photo in zip(KINDS, predictions, strict=True)]
+    assert sum(right) >= len(KINDS) - 1, [photo["best"] for photo in predictions]
+    assert all(1 >= photo["best"][0][1] >= photo["best"][1][1] >= 0 for photo in predictions)
 
 
 def test_bundled_is_small_whole_and_named_by_the_taxonomy() -> None:
@@ -44,7 +44,7 @@ def test_bundled_is_small_whole_and_named_by_the_taxonomy() -> None:
     assert set(classifier.labels) == {taxon.name for taxon in read_taxonomy().values()}
 
 
-def test_what_cannot_be_read_is_said_and_the_rest_is_named(renders: Path, tmp_path: Path) -> None:
+def test_unreadable_photos_are_reported_and_the_others_are_named(renders: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff not a photo")
     photo = renders / "Banana" / "1_100.jpg"
     done = verger("predict", tmp_path / "broken.jpg", photo, tmp_path / "absent.jpg", cwd=tmp_path, COLUMNS="250")
@@ -63,7 +63,7 @@ def test_below_its_threshold_it_is_not_sure(renders: Path, tmp_path: Path) -> No
     assert json.loads(done.stdout)["name"] == "not sure"
 
 
-def test_more_views_are_looked_at_where_they_are_asked_for(renders: Path) -> None:
+def test_predictions_use_the_requested_number_of_views(renders: Path) -> None:
     photos = [renders / kind / "1_100.jpg" for kind in KINDS]
     once, again, five = (list(predict(photos, load_classifier(), views=views)) for views in (None, 1, 5))
     assert once == again != five

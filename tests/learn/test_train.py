@@ -154,11 +154,11 @@ def test_both_engines_cross_validate_the_same_photos(spark: SparkSession, monkey
     paths = [f"file:/photos/é {n}_100.jpg" for n in range(2000)]
     monkeypatch.setattr("verger.learn.train.MAX_CROSS_VALIDATED", 500)
     plan = TrainingPlan({"Apple": 1500, "Pear": 500}, None, {}, 5)
-    here = [path for path in paths if plan.is_sampled(path)]
+    local = [path for path in paths if plan.is_sampled(path)]
     table = spark.createDataFrame([(path,) for path in paths], "path string")
-    there = table.where(sql.sha2("path", 256) < plan.sample_end).collect()
-    assert sorted(row["path"] for row in there) == sorted(here)
-    assert 420 < len(here) < 580
+    on_spark = table.where(sql.sha2("path", 256) < plan.sample_end).collect()
+    assert sorted(row["path"] for row in on_spark) == sorted(local)
+    assert 420 < len(local) < 580
 
 
 def test_few_photos_are_all_cross_validated() -> None:

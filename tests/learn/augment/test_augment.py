@@ -63,7 +63,7 @@ def test_the_seed_alone_decides(photos: Path, tmp_path: Path) -> None:
     assert views("one", 0) == views("again", 0) != views("other", 1)
 
 
-def test_nothing_to_read_or_to_replace_is_an_error_and_changes_nothing(photos: Path, tmp_path: Path) -> None:
+def test_unreadable_photos_or_an_existing_result_are_an_error(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="none of the 1 photos"):
         write_views(str(photos / "pear" / "broken*"), tmp_path / "out", OPTIONS, SilentProgress())
     assert not (tmp_path / "out").exists()

@@ -91,7 +91,7 @@ def paint_photos(folder: Path, n_each: int) -> None:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Watch, FinetuneResult]:
-    """A whole fine-tuning, of 30 photos and one that is broken."""
+    """A complete fine-tuning on 30 photos and a broken one."""
     folder = tmp_path_factory.mktemp("finetune")
     paint_photos(folder / "photos", 15)
     (folder / "photos" / "red" / "broken.jpg").write_bytes(b"\xff\xd8\xffnot a photo")
@@ -154,9 +154,7 @@ def test_the_chain_gives_the_vectors_of_the_trained_model(run: tuple[Watch, Fine
 
 
 @pytest.mark.slow
-def test_the_head_names_photos_at_once_wherever_the_result_lies(
-    run: tuple[Watch, FinetuneResult], tmp_path: Path
-) -> None:
+def test_a_moved_result_still_predicts(run: tuple[Watch, FinetuneResult], tmp_path: Path) -> None:
     watch, result = run
     moved = tmp_path / "moved"
     shutil.copytree(watch.out, moved)
@@ -186,7 +184,7 @@ def test_the_saved_model_is_fast_and_only_its_upper_kernels_have_changed(run: tu
 
 
 @pytest.mark.slow
-def test_the_report_has_the_curves_and_asks_for_nothing(run: tuple[Watch, FinetuneResult]) -> None:
+def test_the_report_has_the_curves_and_loads_nothing(run: tuple[Watch, FinetuneResult]) -> None:
     html = (run[0].out / "report.html").read_text()
     assert "Plotly.newPlot" in html and '"val_accuracy":' in html
     assert "It started from random weights." in html
@@ -195,7 +193,7 @@ def test_the_report_has_the_curves_and_asks_for_nothing(run: tuple[Watch, Finetu
 
 
 @pytest.mark.slow
-def test_an_existing_result_stays_as_it_is(run: tuple[Watch, FinetuneResult]) -> None:
+def test_an_existing_result_is_not_replaced(run: tuple[Watch, FinetuneResult]) -> None:
     watch, _ = run
     before = (watch.out / "finetune.json").read_bytes()
     with pytest.raises(ResultError, match="--overwrite"):
@@ -213,7 +211,7 @@ def test_photos_and_weights_are_not_replaced_by_the_model(tmp_path: Path, source
 
 
 @pytest.mark.parametrize(("n_labels", "words"), [(1, "two labels"), (2, "no photo to validate on")])
-def test_too_little_to_train_on_is_one_line_and_leaves_nothing(tmp_path: Path, n_labels: int, words: str) -> None:
+def test_too_few_photos_are_a_one_line_error_and_leave_nothing(tmp_path: Path, n_labels: int, words: str) -> None:
     paint_photos(tmp_path / "photos", 3 if n_labels == 1 else 1)
     if n_labels == 1:
         shutil.rmtree(tmp_path / "photos" / "red")

@@ -52,7 +52,9 @@ def _make_tiles(facts: dict[str, Any], n_epochs: int) -> list[Tile]:
         Tile(format_count(counts["labels"]), "labels"),
         Tile(format_count(counts["training"]), "training photos"),
         Tile(format_count(counts["validation"]), "held-out photos", "whole films, if a label has several"),
-        Tile(format_count(counts["rejected"]), "rejected", "" if counts["rejected"] else "all photos could be read"),
+        Tile(
+            format_count(counts["rejected"]), "rejected", "" if counts["rejected"] else "all photos could be read"
+        ),
         Tile(format_count(facts["best_epoch"]), "best epoch", f"of {n_epochs}"),
         Tile(format_duration(facts["seconds"]["total"]), "total time"),
     ]
