@@ -1,4 +1,4 @@
-"""With the base dependencies alone: no extra, no Java. `requirements/run.lock` says what they are."""
+"""verger with only its base dependencies (`requirements/run.lock`): no extra, no Java."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Hiding:
     invalidate_caches = PathFinder.invalidate_caches
 
     @staticmethod
-    def find_distributions(*wanted):  # of what is hidden there is no metadata either
+    def find_distributions(*wanted):  # of hidden modules there is no metadata either
         for found in PathFinder.find_distributions(*wanted):
             modules = (found.read_text("top_level.txt") or found.metadata["Name"]).split()
             if not HIDDEN.issuperset(modules):

@@ -23,8 +23,8 @@ def test_flags_beat_the_environment_which_beats_the_file_which_beats_the_default
     settings = load_settings(**flags)
     assert (settings.model, settings.pooling, settings.limit, settings.glob) == ("VGG16", "flatten", 7, ("*.jpg",))
     assert settings.precision == "f32"
-    told = origins(**flags)
-    assert [told[k] for k in ("limit", "pooling", "model", "weights")] == [
+    sources = origins(**flags)
+    assert [sources[k] for k in ("limit", "pooling", "model", "weights")] == [
         "flag",
         "environment",
         "verger.toml",

@@ -129,7 +129,7 @@ def test_what_the_machine_fails_at_is_tried_again(engine: LocalEngine) -> None:
 )
 def test_what_lasts_is_not_tried_again(engine: LocalEngine, error: Exception, tmp_path: Path) -> None:
     with pytest.raises(type(error)):
-        engine.map(tasks.raise_and_tell, [0], (str(tmp_path), error))
+        engine.map(tasks.record_and_raise, [0], (str(tmp_path), error))
     assert [path.name for path in tmp_path.iterdir()] == ["0"]
 
 

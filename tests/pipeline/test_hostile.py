@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.photos import MUTATIONS, base_photos, encode, hostile_photos, mend_checksums, paint
+from tests.support.photos import MUTATIONS, base_photos, encode, fix_checksums, hostile_photos, paint
 from verger.errors import DecodeError, Reason
 from verger.kernel.decode import decode_rgb
 
@@ -145,7 +145,7 @@ def apply_edits(data: bytes, changes: list[Edit]) -> bytes:
 @given(data=st.sampled_from(SMALL), changes=edits, is_mended=st.booleans())
 def test_edited_photos_decode_or_are_rejected(data: bytes, changes: list[Edit], is_mended: bool) -> None:
     edited = apply_edits(data, changes)
-    outcome(mend_checksums(edited) if is_mended else edited)
+    outcome(fix_checksums(edited) if is_mended else edited)
 
 
 @settings(max_examples=200, deadline=None, derandomize=True, database=None)

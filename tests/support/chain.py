@@ -1,4 +1,4 @@
-"""The command line as its users start it: a process of its own, which may end Spark's JVM with itself."""
+"""Run the command line as users do, in a process of its own, and read what it has written."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ VERGER = (str(Path(sys.executable).with_name("verger")),)
 
 
 def verger(*words: object, cwd: Path, **environment: str) -> Done:
-    """Run the command line to its end, in `cwd`."""
+    """Run the command line in `cwd` and wait for its end."""
     command = [*VERGER, *map(str, words)]
     env = os.environ | environment
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=500)
 
 
 def beside_progress(stderr: str) -> list[str]:
-    """Return the lines of a run without a terminal, but for those about its engine and its progress."""
+    """Return the output lines of a run without a terminal, except those about its engine and progress."""
     progress = re.compile(r"[A-Za-z ]+(: [\d,]+( of [\d,]+)? photos, \d+ img/s(, [\d,]+ rejected)?)?")
     return [line for line in stderr.splitlines() if not (progress.fullmatch(line) or line.startswith("engine: "))]
 
 
 def manifest_of(*words: object, cwd: Path, **environment: str) -> dict[str, Any]:
-    """Run a command that must succeed, and return the manifest it prints."""
+    """Run a command that must succeed, and return the manifest that it prints."""
     done = verger(*words, "--json", cwd=cwd, **environment)
     assert done.returncode == 0, done.stderr
     manifest: dict[str, Any] = json.loads(done.stdout)
@@ -52,7 +52,7 @@ def manifest_of(*words: object, cwd: Path, **environment: str) -> dict[str, Any]
 
 
 def manifest_here(*words: object, cwd: Path, engine: str = "local") -> dict[str, Any]:
-    """Run a command that must succeed in this process: on workers that the tests share, or on the Spark fixture."""
+    """Run a command in this process, on workers that the tests share or on the Spark fixture; it must succeed."""
     more = ["--engine", engine] if words[0] in ("run", "features", "reduce", "pack", "train") else []
     with contextlib.chdir(cwd):
         done = CliRunner().invoke(app, [*map(str, words), *more, "--json"], catch_exceptions=False)
@@ -75,7 +75,7 @@ def start_verger(*words: object, cwd: Path) -> subprocess.Popen[str]:
 
 
 def multiplied(photos: Path, folder: Path, n_photos: int) -> Path:
-    """Fill `folder` with copies of photos, so many in all, under names of their own."""
+    """Fill `folder` with a total number of copies of photos, each with its own name."""
     originals = sorted(path for path in photos.rglob("*") if path.is_file())
     for i in range(n_photos):
         original = originals[i % len(originals)]
@@ -86,13 +86,13 @@ def multiplied(photos: Path, folder: Path, n_photos: int) -> Path:
 
 
 def same_tables(one: Path, other: Path) -> bool:
-    """Tell whether two results of `verger run` hold the same rows, to the last bit."""
+    """Return whether two results of `verger run` have the same rows, to the last bit."""
     return all(table(one / name).equals(table(other / name)) for name in ("features", "rejected", "components"))
 
 
 @contextlib.contextmanager
 def store_at(prefix: str, environment: Mapping[str, str]) -> Iterator[None]:
-    """Let object stores be asked where `environment` says, and by no other variable that starts with `prefix`."""
+    """Set the variables in `environment`, and remove all others that start with `prefix`."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith(prefix)]:
             patch.delenv(name)
@@ -104,7 +104,7 @@ def store_at(prefix: str, environment: Mapping[str, str]) -> Iterator[None]:
 
 
 def wait_until(is_so: Callable[[], bool], timeout_s: float = 120) -> None:
-    """Wait for something to become so."""
+    """Wait until a condition holds."""
     deadline = time.monotonic() + timeout_s
     while not is_so():
         assert time.monotonic() < deadline
@@ -112,7 +112,7 @@ def wait_until(is_so: Callable[[], bool], timeout_s: float = 120) -> None:
 
 
 def table(folder: Path) -> pa.Table:
-    """Return a written table, sorted by path: which task wrote which file is Spark's own affair."""
+    """Return a written table sorted by path, as the order of files and rows may vary."""
     return pq.read_table(folder).sort_by("path")
 
 
@@ -122,7 +122,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def contents(folder: Path) -> list[bytes]:
-    """Return the rows of every data file in a table's folder, to the bit and in their order.
+    """Return the rows of every data file in a table's folder, unchanged and in their order.
 
     Not the files themselves: in their footers the JVM lists encodings in the order of hashes that are its own, and
     in their names Spark puts a number of chance.
@@ -139,12 +139,12 @@ def _rows(file: Path) -> bytes:
 
 
 def beside(out: Path) -> list[str]:
-    """Return the hidden names beside `out`: what a run may have left over."""
+    """Return the hidden names beside `out`, which an interrupted run may have left."""
     return sorted(p.name for p in out.parent.iterdir() if p.name.startswith(".") and p != out)
 
 
 def descendants(pid: int) -> list[psutil.Process]:
-    """Return the processes below `pid`; none where it has ended."""
+    """Return the descendants of the process `pid`; none where it has ended."""
     try:
         return psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
@@ -152,7 +152,7 @@ def descendants(pid: int) -> list[psutil.Process]:
 
 
 def wait_until_gone(processes: Sequence[psutil.Process], timeout_s: float) -> list[str]:
-    """Wait for processes to end; return what is left of them. One that nobody reaps counts as ended."""
+    """Wait for processes to end; return those that still run. A zombie counts as ended."""
     deadline = time.monotonic() + timeout_s
     left = list(processes)
     while left and time.monotonic() < deadline:

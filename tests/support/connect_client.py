@@ -1,4 +1,4 @@
-"""What a data scientist does with the library: the same program on classic Spark and on Spark Connect.
+"""A program that uses the library as a data scientist would: the same on classic Spark and on Spark Connect.
 
 python -m tests.support.connect_client MASTER PHOTOS MODEL OUT
 """

@@ -1,4 +1,4 @@
-"""Tasks for the tests of the engines: small, and of a module that workers can import."""
+"""Small tasks for the tests of the engines, in a module that workers can import."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def die_at_first(signals: dict[int, int], item: int, attempt: Attempt) -> tuple[
 
 
 def die_always(folder: str, item: int, attempt: Attempt) -> None:
-    """Leave a file for each attempt, and die."""
+    """Create a file for each attempt, and die."""
     (Path(folder) / f"{item}-{attempt.number}").touch()
     print("no memory left", file=sys.stderr, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -48,24 +48,24 @@ def raise_at_first(errors: Sequence[Exception], item: int, attempt: Attempt) -> 
 
 
 def wrap_error(error: Exception, item: int, attempt: Attempt) -> None:
-    """Raise an error that has another for its cause, as libraries do."""
+    """Raise an error with another one as its cause, as libraries do."""
     raise RuntimeError("the library failed") from error
 
 
-def raise_and_tell(told: tuple[str, Exception], item: int, attempt: Attempt) -> None:
-    """Leave a file for each attempt, and raise an error."""
-    folder, error = told
+def record_and_raise(shared: tuple[str, Exception], item: int, attempt: Attempt) -> None:
+    """Create a file for each attempt, and raise an error."""
+    folder, error = shared
     (Path(folder) / f"{attempt.number}").touch()
     raise error
 
 
 def raise_error(error: Exception, item: int, attempt: Attempt) -> None:
-    """Raise what the engine was given."""
+    """Raise the error in the shared state."""
     raise error
 
 
 def fail_store(n_failures: int, item: int, attempt: Attempt) -> int:
-    """Return the number of the attempt; the first few meet a store that fails."""
+    """Return the number of the attempt; in the first few attempts an object store fails."""
     if attempt.number < n_failures:
         raise StorageError(f"the store fails for the {attempt.number + 1}. time")
     return attempt.number
@@ -79,7 +79,7 @@ def report_counts(shared: None, item: int, attempt: Attempt) -> None:
 
 
 def project_half(job: ProjectJob, item: ProjectItem, attempt: Attempt) -> int:
-    """Write components, and say that they are half as many."""
+    """Write components, and report half their number."""
     return project_partition(job, item, attempt) // 2
 
 
@@ -95,7 +95,7 @@ def variable(name: str, item: int, attempt: Attempt) -> tuple[int, str | None]:
 
 
 def file_of_random(shared: None, item: int, attempt: Attempt) -> str:
-    """Return which module `random` is."""
+    """Return the file of the module `random`."""
     import random
 
     return str(random.__file__)
@@ -120,7 +120,7 @@ def times_unpickled(shared: Counted, item: int, attempt: Attempt) -> tuple[int, 
 
 
 def leave_file_and_wait(folder: str, item: int, attempt: Attempt) -> None:
-    """Leave a file that says that the task runs, and another in the temporary folder; do not end."""
+    """Create a file that shows that the task runs, and one in the temporary folder; never end."""
     import tempfile
 
     tempfile.mkstemp(prefix="left-")

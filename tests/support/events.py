@@ -1,4 +1,4 @@
-"""What a run has reached, by its files: tests wait for an event, never for a share of a time measured before.
+"""Wait for events of a run, which its files show: tests never wait for a fixed time.
 
 A run seen from outside has reached a number of parts of the features (`wait_for_parts`). A driver that is `mortal`
 kills itself as it is about to touch its staging folder for the n-th time, wherever in the run that is.
@@ -53,12 +53,12 @@ def n_parts(folder: Path) -> int:
 
 
 def wait_for_staging(folder: Path, run: subprocess.Popen[str]) -> None:
-    """Wait for a run to have a folder in its staging folder."""
+    """Wait until a run has a folder in its staging folder."""
     _wait(run, lambda: any((folder / STAGING).glob("run-*")))
 
 
 def wait_for_parts(folder: Path, run: subprocess.Popen[str], n: int = 1) -> None:
-    """Wait for a run to have finished `n` parts of the features."""
+    """Wait until a run has finished `n` parts of the features."""
     _wait(run, lambda: n_parts(folder) >= n)
 
 

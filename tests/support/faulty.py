@@ -1,4 +1,4 @@
-"""A store in trouble: answers of a WSGI application that fail by chance, as those of an object store do."""
+"""A WSGI application whose answers fail at random, as those of an object store do."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Faulty:
     """Stands before an application: a share of the requests fails, and is not carried out.
 
     Some say so (500, 503), some answers end in the middle of their body, and the first request for each key that
-    holds a word of `stalling` is answered too late for anybody to wait for. `met` counts them.
+    holds a word of `stalling` is answered only after the client's timeout. `met` counts them.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ def _refuse(start_response: StartResponse, method: str, fault: str) -> list[byte
 
 
 def _half(answer: Any) -> Iterable[bytes]:
-    """Give half of what the header promises: then the connection is closed."""
+    """Send half the length that the header announces, then close the connection."""
     whole = b"".join(answer)
     if hasattr(answer, "close"):
         answer.close()

@@ -1,4 +1,4 @@
-"""A Hadoop file system on loopback: a namenode and a datanode of Hadoop's own test cluster, in one JVM."""
+"""A Hadoop file system on loopback: the namenode and datanode of Hadoop's test cluster, in one JVM."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _START_S = 180.0
 
 @contextmanager
 def serving() -> Iterator[str]:
-    """Start it; yield its URI."""
+    """Start the file system; yield its URI."""
     with tempfile.TemporaryDirectory(prefix="verger-hdfs-") as folder:
         port, ready = _free_port(), Path(folder) / "ready.xml"
         with (Path(folder) / "log").open("wb") as log:

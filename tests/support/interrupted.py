@@ -13,7 +13,7 @@ from types import ModuleType
 
 
 class Interrupting(MetaPathFinder):
-    """Finds nothing, but is asked for everything."""
+    """Import hook that finds no module, but sees every import."""
 
     def __init__(self, module: str) -> None:
         self.module: str | None = module

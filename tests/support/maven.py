@@ -1,4 +1,4 @@
-"""Jars from Maven for the tests' servers, fetched once into the cache by the Ivy that Spark brings along."""
+"""Jars from Maven for the tests' servers, fetched once into the cache by the Ivy in Spark."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _IVY = """<ivy-module version="2.0" xmlns:m="http://ant.apache.org/ivy/maven">
 
 @dataclass(frozen=True)
 class Module:
-    """A Maven module; `is_alone`: without what it depends on."""
+    """A Maven module; `is_alone`: without its dependencies."""
 
     org: str
     name: str
@@ -54,30 +54,30 @@ class Jars:
 
     @property
     def folder(self) -> Path:
-        """Where its jars are, or will be."""
+        """The folder of its jars."""
         return cache_dir() / "jars" / self.name
 
     @property
     def files(self) -> list[Path]:
-        """The jars that are there."""
+        """The jars that are in the folder."""
         return sorted(self.folder.glob("*.jar"))
 
 
-def obtain(wanted: Jars) -> list[Path]:
-    """Return these jars, fetched where they are not there."""
-    if wanted.files:
-        return wanted.files
-    with tempfile.TemporaryDirectory() as scratch, fill_atomically(wanted.folder) as temporary:
-        done = _retrieve(wanted, Path(scratch))
+def obtain(jars: Jars) -> list[Path]:
+    """Return the files of these jars; fetch them first if they are missing."""
+    if jars.files:
+        return jars.files
+    with tempfile.TemporaryDirectory() as scratch, fill_atomically(jars.folder) as temporary:
+        done = _retrieve(jars, Path(scratch))
         found = Path(scratch) / "jars"
         assert done.returncode == 0 and any(found.glob("*.jar")), done.stdout + done.stderr
         shutil.copytree(found, temporary, dirs_exist_ok=True)
-    return wanted.files
+    return jars.files
 
 
-def _retrieve(wanted: Jars, scratch: Path) -> subprocess.CompletedProcess[str]:
+def _retrieve(jars: Jars, scratch: Path) -> subprocess.CompletedProcess[str]:
     asked = scratch / "ivy.xml"
-    asked.write_text(Template(_IVY).render(modules=wanted.modules))
+    asked.write_text(Template(_IVY).render(modules=jars.modules))
     own_jars = [str(jar) for name in ("ivy-*.jar", "commons-cli-*.jar") for jar in spark_jars().glob(name)]
     command = [use_java().home / "bin" / "java", "-cp", os.pathsep.join(own_jars), "org.apache.ivy.Main"]
     command += [

@@ -1,4 +1,4 @@
-"""Pictures for tests: whole ones, headers that lie, bombs, and thousands of broken ones.
+"""Images for tests: valid ones, ones with false headers, decompression bombs, thousands of broken ones.
 
 Needs no pytest, so that other processes and benchmarks can use it.
 """
@@ -82,7 +82,7 @@ def build_grey_tiff(size: tuple[int, int], pixels: bytes, tags: Tags) -> bytes:
 
 
 def repeat_last_scan(progressive: bytes, n: int) -> bytes:
-    """A progressive JPEG whose last scan comes `n` times more."""
+    """A progressive JPEG whose last scan is repeated `n` times."""
     start = progressive.rindex(b"\xff\xda")
     return progressive[:-2] + progressive[start:-2] * n + b"\xff\xd9"
 
@@ -112,7 +112,7 @@ def claim_size(data: bytes, width: int, height: int) -> bytes:
 
 
 def _webp_size(chunk: bytes, width: int, height: int) -> tuple[int, bytes]:
-    """Where each kind of WebP holds its size, and how; 14 bits a side, but 24 in the extended kind."""
+    """Position and form of the size in each kind of WebP: 14 bits per side, 24 in the extended kind."""
     if chunk == b"VP8X":
         return 24, (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     if chunk == b"VP8L":
@@ -136,7 +136,7 @@ _SIZES = (0, 1, 2, 99, 101, 128, 1000, 4000, 16383, 20000, 65535)
 
 @dataclass(frozen=True)
 class Photo:
-    """A whole photo to break."""
+    """A valid photo to break."""
 
     suffix: str
     data: bytes
@@ -158,7 +158,7 @@ def hostile_photos(n: int, seed: int) -> Iterator[tuple[str, bytes]]:
         data = mutation(photo, rng, bases)
         # A wrong checksum stops a PNG reader before it meets anything worse.
         if rng.random() < 0.5:
-            data = mend_checksums(data)
+            data = fix_checksums(data)
         if data == photo.data:
             data = _flip_bits(photo, rng, bases)
         yield f"{i:05d}-{mutation.__name__.strip('_')}.{photo.suffix}", data
@@ -265,16 +265,16 @@ MUTATIONS: tuple[Mutation, ...] = (
 )
 
 
-def mend_checksums(data: bytes) -> bytes:
-    """The same PNG with right checksums as far as its chunks can be followed; other files unchanged."""
+def fix_checksums(data: bytes) -> bytes:
+    """Return a PNG with correct checksums, as far as its chunks can be parsed; other files unchanged."""
     if not data.startswith(b"\x89PNG\r\n\x1a\n"):
         return data
-    mended = bytearray(data)
+    fixed = bytearray(data)
     for at in _png_chunks(data):
         end = at + 8 + int.from_bytes(data[at : at + 4], "big")
         if end + 4 <= len(data):
-            struct.pack_into(">I", mended, end, zlib.crc32(data[at + 4 : end]))
-    return bytes(mended)
+            struct.pack_into(">I", fixed, end, zlib.crc32(data[at + 4 : end]))
+    return bytes(fixed)
 
 
 def _choose_segment(data: bytes, rng: random.Random) -> tuple[int, int]:

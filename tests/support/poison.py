@@ -1,4 +1,4 @@
-"""Photos that kill or hang whoever decodes them: for bugs in a decoder's C code, and a lack of memory."""
+"""Photos that kill or hang the process that decodes them, like a bug in a decoder's C code or too little memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-# What the photos end in; decoders pay no heed to it, but for the one below.
+# The last bytes of the photos; only the decoder below looks at them.
 DEADLY = {sent: b"ends by signal %d" % sent for sent in (signal.SIGABRT, signal.SIGSEGV, signal.SIGKILL)}
 _HANGING = b"never ends"
 
@@ -35,11 +35,11 @@ def spoil(photo: Path, sent: signal.Signals) -> None:
 
 
 def hang(photo: Path) -> None:
-    """Make a photo keep its decoder busy for ever."""
+    """Make a photo hang its decoder."""
     photo.write_bytes(photo.read_bytes() + _HANGING)
 
 
 def mortal(folder: Path) -> str:
-    """Return the PYTHONPATH of processes whose decoder such photos kill or hang."""
+    """Return a PYTHONPATH; in processes with it, such photos kill or hang the decoder."""
     (folder / _NAME).write_text(_SITE)
     return os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))

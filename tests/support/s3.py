@@ -1,4 +1,4 @@
-"""An S3 server on loopback, and what tests put into it."""
+"""An S3 server on loopback, and functions that put objects into it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def serving(around: Callable[[Any], Any] = lambda app: app) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", endpoint)
         patch.setenv("AWS_REGION", "eu-west-3")
-        patch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+        patch.setenv("AWS_ACCESS_KEY_ID", "test-key")
         patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
         _backend().create_bucket(BUCKET, "eu-west-3")
         store_of.cache_clear()  # one of this bucket may know an earlier server
@@ -56,7 +56,7 @@ def put_tree(folder: Path, prefix: str) -> None:
 
 
 def keys(prefix: str) -> list[str]:
-    """Return the names of the objects below a prefix, those that stand for folders too."""
+    """Return the names of the objects below a prefix, with marks of folders."""
     objects, *_ = _backend().list_objects(_backend().head_bucket(BUCKET), prefix, None, None, None)
     return sorted(found.name for found in objects)
 

@@ -16,7 +16,7 @@ from tests.support.maven import Jars, Module, obtain
 from verger.engine.spark.java import use_java
 
 BUCKET = "orchard"
-KEY_ID = "somebody"
+KEY_ID = "test-key"
 SECRET = "not-to-be-seen-anywhere"
 REGION = "eu-west-3"
 
@@ -29,7 +29,7 @@ _LISTING = re.compile(r"[?&](list-type|prefix)=")
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: what is in `folder` is in its bucket."""
+    """A running server; the files in `folder` are the objects of its bucket."""
 
     endpoint: str
     folder: Path
@@ -37,7 +37,7 @@ class Server:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What points at it whoever asks for S3."""
+        """Environment variables of clients of this server."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_REGION": REGION,
@@ -46,14 +46,14 @@ class Server:
         }
 
     def requests(self) -> Counter[str]:
-        """Return how many requests of each kind there were, where the server logs them."""
+        """Return the number of requests of each kind, if the server logs them."""
         found = _REQUEST.findall(self.log.read_text(errors="replace"))
         return Counter("LIST" if _LISTING.search(url) else method for method, url in found)
 
 
 @contextlib.contextmanager
 def serving(scratch: Path, *, logs_requests: bool = False) -> Iterator[Server]:
-    """Run the server, fetched from Maven the first time, with a bucket of what an earlier one has left there."""
+    """Run the server, fetched from Maven the first time, with a bucket of the files in the folder."""
     (jar,) = obtain(Jars(f"s3proxy-{_VERSION}", (_JAR,)))
     port, folder = _free_port(), scratch / "buckets" / BUCKET
     folder.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ TASK_WORKERS = {"local": LOCAL_WORKER, "spark": PYTHON_WORKER}
 
 
 def living(kind: str, run: int, workers: Sequence[int] = ()) -> list[psutil.Process]:
-    """Return those of a kind that live just now; `run` and the cluster's `workers` are pids."""
+    """Return the running processes of a kind; `run` and the cluster's `workers` are pids."""
     if kind in (DRIVER, WORKER):
         pids = [run] if kind == DRIVER else [pid for pid in workers if psutil.pid_exists(pid)]
         return [psutil.Process(pid) for pid in pids]

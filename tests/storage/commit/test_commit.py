@@ -244,7 +244,7 @@ def test_a_disk_that_is_full_as_the_result_is_flushed_is_named(
 def test_an_interrupt_after_the_switch_is_told_as_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool
 ) -> None:
-    """Else the command line says that nothing was changed."""
+    """Otherwise the command line would report that nothing was changed."""
     out = tmp_path / "out"
     if overwrite:
         put(out, "one")
@@ -256,9 +256,9 @@ def test_an_interrupt_after_the_switch_is_told_as_that(
 
     with monkeypatch.context() as patch:
         patch.setattr(local_folder, "_switch", switch)
-        with pytest.raises(ResultError, match="new result") as told:
+        with pytest.raises(ResultError, match="new result") as raised:
             put(out, "two", overwrite=overwrite)
-    assert isinstance(told.value.__cause__, KeyboardInterrupt)
+    assert isinstance(raised.value.__cause__, KeyboardInterrupt)
     assert (out / "data" / "x").read_text() == "two"
     assert beside(out) == []
 
@@ -267,7 +267,7 @@ def test_an_interrupt_after_the_switch_is_told_as_that(
 def test_a_run_that_comes_as_another_ends_takes_no_folder_that_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_followed: bool
 ) -> None:
-    """It has opened the place when the run that ends removes it; a third may have made it anew, and locked it."""
+    """It opens the staging folder just before an ending run removes it; a third run may then create and lock it."""
     out, place = tmp_path / "out", tmp_path / ".out.verger-staging"
     real = fcntl.flock
     third: list[int] = []
@@ -293,7 +293,7 @@ def test_a_run_that_comes_as_another_ends_takes_no_folder_that_is_gone(
 
 
 def test_the_lock_is_one_that_holds_between_hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of NFS: its lock is that of a file open for writing. The folder's is not seen by other hosts."""
+    """As on NFS: only the lock of a file open for writing holds between hosts, not that of a folder."""
     place = tmp_path / ".out.verger-staging"
     place.mkdir()
     elsewhere = os.open(place / "lock", os.O_RDWR | os.O_CREAT)

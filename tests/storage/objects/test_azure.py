@@ -47,9 +47,9 @@ def test_from_and_to_the_store_it_is_as_on_disk(
     copy_photos(photos)
     flags = ("--model", tiny_model, "--components", "2", "--export", "csv")
     words = ("run", src, out, *flags, "--engine", engine)
-    told = manifest_of(*words, cwd=tmp_path)
+    manifest = manifest_of(*words, cwd=tmp_path)
     here = manifest_of("run", photos, tmp_path / "out", *flags, cwd=tmp_path)
-    assert told["counts"] == here["counts"] and told["counts"]["rejected"] == 3
+    assert manifest["counts"] == here["counts"] and manifest["counts"]["rejected"] == 3
     for name in ("features", "rejected", "components"):
         assert table(place(f"results/{engine}/{name}")).equals(table(tmp_path / "out" / name)), name
 
@@ -61,7 +61,7 @@ def test_from_and_to_the_store_it_is_as_on_disk(
     assert f".{engine}.verger-staging" not in {folder.name for folder in place("results").children()[1]}
 
     logs = "".join(log.read_text(errors="replace") for log in (cache_dir() / "logs").glob("*.log"))
-    assert azurite.KEY not in str(told) + again.stdout + again.stderr + logs
+    assert azurite.KEY not in str(manifest) + again.stdout + again.stderr + logs
 
 
 @pytest.mark.usefixtures("server")

@@ -45,7 +45,7 @@ def endpoint() -> Iterator[str]:
 
 @pytest.fixture
 def place() -> ObjectPath:
-    """A place of this test's own."""
+    """A folder in the store, for this test only."""
     found = object_path(f"s3://{s3.BUCKET}/{uuid4()}")
     assert found is not None
     return found
@@ -278,7 +278,7 @@ def test_what_nobody_may_read_is_refused_and_bad_credentials_are_no_photos_fault
 
 
 class _Lengths:
-    """Stands for a network: the feature of a photo is how many bytes it has."""
+    """Fake network: the feature of a photo is its size in bytes."""
 
     n_features = batch_size = 1
 
@@ -374,7 +374,7 @@ def test_two_runs_do_not_write_to_one_place(place: ObjectPath) -> None:
 def test_the_lock_of_a_run_that_died_is_taken_over(
     place: ObjectPath, processes: str | None, pid: int | None, age_s: float, is_dead: bool
 ) -> None:
-    """No process space: this one; no pid: this process."""
+    """Defaults: the process space of this process, and its pid."""
     processes = processes or object_lock._process_space()
     owner = {"host": socket.gethostname(), "pid": pid or os.getpid(), "at": time.time() - age_s}
     owner["processes"] = processes
@@ -437,7 +437,7 @@ def dead_lock(out: ObjectPath) -> ObjectPath:
 
 
 def take_over_at_once(lock: ObjectPath, patch: pytest.MonkeyPatch, n_runs: int = 8) -> list[Lock]:
-    """Let several runs look at a dead lock, and go on together when all have seen it; return who has it then."""
+    """Let several runs find a dead lock at the same time; return those that get it."""
     all_have_seen = threading.Barrier(n_runs)
 
     def is_dead(owner: dict[str, Any]) -> bool:
@@ -522,12 +522,10 @@ def test_a_switch_that_died_half_way_is_finished_by_the_next_run(
 
     with monkeypatch.context() as patch:
         patch.setattr(ObjectPath, "copy_to", copy_to)
-        with pytest.raises(ResultError, match="next run") as told:
+        with pytest.raises(ResultError, match="next run") as raised:
             write_result(out, "two", overwrite=True)
-    assert told.value.__cause__ is death
-    assert (out / "data" / "x").exists() and not (out / "manifest.json").exists(), (
-        "half of it looks whole to nobody"
-    )
+    assert raised.value.__cause__ is death
+    assert (out / "data" / "x").exists() and not (out / "manifest.json").exists(), "a reader never sees half of it"
     if overwrite:
         write_result(out, "three", overwrite=True)
     else:

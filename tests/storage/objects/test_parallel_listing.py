@@ -1,4 +1,4 @@
-"""A great many objects are listed side by side, and come out as if they had been listed one after the other."""
+"""The parallel listing yields the same objects in the same order as a listing page by page."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from verger.storage.objects.stores import store_of
 
 pytestmark = pytest.mark.slow
 
-WRONG = "a-wrong-secret-nobody-may-see"
+WRONG = "a-wrong-secret-never-shown"
 S3 = f"s3a://{s3proxy.BUCKET}"
 
 
@@ -35,7 +35,7 @@ def result(out: str) -> ObjectPath:
 
 
 def assert_refused(done: Done, where: str) -> None:
-    """It says who was refused, fails, and tells nobody a secret."""
+    """It names the refused credentials, fails, and shows no secret."""
     assert done.returncode == 1
     assert "access is refused" in done.stderr and where in done.stderr, done.stderr
     assert "Traceback" not in done.stderr and len(done.stderr) < 1500
@@ -52,9 +52,9 @@ def assert_no_secret(done: Done) -> None:
 def test_from_and_to_the_store_it_is_as_on_disk(engine: str, photos: Path, tiny_model: str, tmp_path: Path) -> None:
     flags = ("--model", tiny_model, "--components", "2", "--export", "csv", "--single-file")
     out = f"{S3}/results/{engine}"
-    told = manifest_of("run", f"{S3}/photos", out, *flags, "--engine", engine, cwd=tmp_path)
+    manifest = manifest_of("run", f"{S3}/photos", out, *flags, "--engine", engine, cwd=tmp_path)
     here = manifest_of("run", photos, tmp_path / "out", *flags, cwd=tmp_path)
-    assert told["counts"] == here["counts"] and told["counts"]["rejected"] == 3
+    assert manifest["counts"] == here["counts"] and manifest["counts"]["rejected"] == 3
     for name in ("features", "rejected", "components"):
         assert table(result(out) / name).equals(table(tmp_path / "out" / name)), name
 
@@ -98,8 +98,8 @@ def test_a_profile_does_for_driver_and_workers(
     out = f"{S3}/profile"
     for engine in ("local", "spark"):
         flags = ("--model", tiny_model, "--overwrite", "--engine", engine)
-        told = manifest_of("run", f"{S3}/photos", out, *flags, cwd=tmp_path, AWS_PROFILE="orchard")
-        assert told["counts"]["features"] == 12
+        manifest = manifest_of("run", f"{S3}/photos", out, *flags, cwd=tmp_path, AWS_PROFILE="orchard")
+        assert manifest["counts"]["features"] == 12
     done = verger("run", f"{S3}/photos", out, "--model", tiny_model, "--overwrite", cwd=tmp_path)
     assert_refused(done, S3)
 

@@ -1,4 +1,4 @@
-"""Azurite, Microsoft's stand-in for Azure Blob Storage, on loopback: it comes by npm, and keeps all in memory."""
+"""Azurite, Microsoft's emulator of Azure Blob Storage, on loopback: installed with npm, data in memory."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Server:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What points obstore at it, and the key."""
+        """Environment variables of obstore for this server, with its key."""
         return {
             "AZURE_STORAGE_USE_EMULATOR": "true",
             "AZURITE_BLOB_STORAGE_URL": f"http://127.0.0.1:{self.port}",
@@ -45,13 +45,13 @@ class Server:
 
 
 def can_be_had() -> bool:
-    """Tell whether this machine has Node.js and its package manager."""
+    """Return whether this machine has Node.js and npm."""
     return all(map(shutil.which, ("node", "npm")))
 
 
 @contextlib.contextmanager
 def serving(scratch: Path) -> Iterator[Server]:
-    """Run the server, fetched the first time."""
+    """Run the server; npm fetches it the first time."""
     log = scratch / "azurite.log"
     program = _fetched() / "node_modules" / ".bin" / "azurite-blob"
     command: list[str | Path] = [program, "--inMemoryPersistence", "--disableTelemetry", "--skipApiVersionCheck"]
@@ -75,7 +75,7 @@ def _port(log: Path, process: subprocess.Popen[bytes]) -> int:
 
 
 def _make_container(server: Server) -> None:
-    """By pyarrow: obstore makes none."""
+    """Create the container with pyarrow, as obstore cannot."""
     at = f"127.0.0.1:{server.port}"
     places = {"blob_storage_authority": at, "dfs_storage_authority": at}
     schemes = {"blob_storage_scheme": "http", "dfs_storage_scheme": "http"}

@@ -253,9 +253,6 @@ class _Readable(io.BufferedIOBase):
     def seek(self, offset: int, whence: int = 0, /) -> int:
         return int(self._reader.seek(offset, whence))
 
-    def tell(self) -> int:
-        return int(self._reader.tell())
-
     def readable(self) -> bool:
         return True
 
