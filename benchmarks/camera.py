@@ -25,7 +25,7 @@ from PIL import Image
 
 from verger.kernel.decode import DEFAULT_MAX_PIXELS
 from verger.kernel.networks.catalog import NetworkSpec
-from verger.kernel.networks.device import CPU, prepare_on
+from verger.kernel.networks.device import CPU, prepare_network_on
 from verger.kernel.networks.inference import DecodeMode, Extractor, Vector, featurize_photo
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -82,7 +82,7 @@ def _mosaic(tiles: Sequence[Image.Image], rng: random.Random) -> Image.Image:
 
 def compare(photos: Sequence[bytes], model: str) -> Comparison:
     """Featurize each photo with both ways of decoding, alternating, on this core."""
-    extractor = Extractor(prepare_on(NetworkSpec(model), CPU, batch_size=1))
+    extractor = Extractor(prepare_network_on(NetworkSpec(model), CPU, batch_size=1))
     featurize_photo(photos[0], extractor, max_pixels=DEFAULT_MAX_PIXELS)
     modes: tuple[DecodeMode, ...] = ("exact", "scaled")
     spent_s = dict.fromkeys(modes, 0.0)

@@ -36,7 +36,7 @@ def export(stage: Path, folder: Path) -> None:
     backbone = build_backbone(size_px, is_channels_first=True)
     backbone.set_weights(weights)
     with tempfile.TemporaryDirectory() as temporary:
-        graph = convert.with_pixels_in(convert.export_keras(backbone, Path(temporary)), "tf")
+        graph = convert.add_preprocessing(convert.export_keras(backbone, Path(temporary)), "tf")
     folder.mkdir(parents=True, exist_ok=True)
     ov.save_model(graph, str(folder / "graph.xml"), compress_to_fp16=True)
     about = {

@@ -49,7 +49,7 @@ def collected(table: DataFrame, column: str = "components") -> Matrix:
 @settings(deadline=None, max_examples=60, derandomize=True)
 def test_moments_merged_in_any_cut_are_those_of_the_whole(sizes: list[int], d: int, seed: int) -> None:
     x = np.random.default_rng(seed).normal(1e4, 1, size=(sum(sizes), d))
-    merged = merge_all([Moments.of(part) for part in np.split(x, np.cumsum(sizes)[:-1])])
+    merged = merge_all([Moments.from_vectors(part) for part in np.split(x, np.cumsum(sizes)[:-1])])
     assert merged.n == len(x)
     np.testing.assert_allclose(merged.mean, x.mean(0), rtol=1e-12)
     centred = x - x.mean(0)
@@ -57,7 +57,7 @@ def test_moments_merged_in_any_cut_are_those_of_the_whole(sizes: list[int], d: i
 
 
 def test_moments_survive_being_written_and_refuse_what_is_none() -> None:
-    m = Moments.of(correlated(20, 3))
+    m = Moments.from_vectors(correlated(20, 3))
     again = Moments.from_bytes(m.to_bytes())
     assert again.n == m.n
     np.testing.assert_array_equal(again.m2, m.m2)
@@ -178,7 +178,7 @@ def test_wide_vectors_are_sketched_and_the_error_is_stated(
     def product(mean: Matrix, scale: Matrix, basis: Matrix) -> Matrix:
         return product_part(x, mean, scale, basis)
 
-    wide = Moments.of(x)
+    wide = Moments.from_vectors(x)
     assert wide.is_wide
     sketched = fit_randomized(wide, Criterion(k, variance), product, standardize=standardize)
     assert sketched.k == exact.k
@@ -208,7 +208,7 @@ def test_a_variance_that_a_sketch_cannot_reach_is_refused_with_the_remedy(monkey
     monkeypatch.setattr(moments_module, "MAX_EXACT_FEATURES", 10)
     monkeypatch.setattr("verger.kernel.sketch.MAX_COMPONENTS", 4)
     with pytest.raises(ReductionError, match=r"--components 4 or fewer.*--pooling avg"):
-        fit_randomized(Moments.of(x), Criterion(variance=0.9), lambda m, s, b: product_part(x, m, s, b))
+        fit_randomized(Moments.from_vectors(x), Criterion(variance=0.9), lambda m, s, b: product_part(x, m, s, b))
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_a_variance_that_a_sketch_cannot_reach_is_refused_with_the_remedy(monkey
 @pytest.mark.filterwarnings("ignore:invalid value")
 def test_what_cannot_be_reduced_says_why(x: Matrix, criterion: Criterion, words: str) -> None:
     with pytest.raises(ReductionError, match=words):
-        fit_exact(Moments.of(x), criterion)
+        fit_exact(Moments.from_vectors(x), criterion)
 
 
 def test_no_and_unequal_vectors_say_why(spark: SparkSession) -> None:

@@ -226,7 +226,7 @@ def test_without_scikit_learn_the_error_says_what_to_install(
 
 
 def fitted_pca(vectors: Floats) -> tuple[Projection, Moments]:
-    moments = Moments.of(vectors)
+    moments = Moments.from_vectors(vectors)
     return fit_exact(moments, Criterion(k=6), standardize=True), moments
 
 

@@ -16,7 +16,7 @@ VECTORS = np.random.default_rng(0).normal(3, [1, 2, 3, 4], (30, 4)).astype(np.fl
 
 
 def fitted() -> tuple[Projection, Moments]:
-    moments = Moments.of(VECTORS)
+    moments = Moments.from_vectors(VECTORS)
     return fit_exact(moments, Criterion(k=2), standardize=True), moments
 
 

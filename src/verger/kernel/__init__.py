@@ -1,1 +1,1 @@
-"""Pure computation, without Spark: decoding, networks, moments, PCA, the classifier."""
+"""Pure computation without Spark: image decoding, neural networks, moments, PCA, classifier."""

@@ -1,7 +1,9 @@
-"""Count, mean and co-moments of vectors: what PCA needs, in one pass, mergeable in any tree.
+"""Moments of feature vectors (count, mean, co-moments): computed in one pass, and mergeable.
 
-Float64 throughout. Merging follows Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm
-for Computing Sample Variances" (1979), carried over from variances to co-moments.
+PCA is computed from them. All numbers are float64.
+
+Merging follows Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm
+for Computing Sample Variances" (1979), extended from variances to co-moments.
 """
 
 from __future__ import annotations
@@ -16,13 +18,13 @@ from verger.errors import ReductionError
 
 Array = npt.NDArray[np.float64]
 
-# Beyond this width a (d, d) matrix no longer belongs on one machine: 8,192^2 float64 is 0.5 GB.
+# Wider vectors would need a (d, d) matrix of more than 0.5 GB (8,192^2 float64).
 MAX_EXACT_FEATURES = 8192
 
 
 @dataclass(frozen=True)
 class Moments:
-    """n vectors' mean (d,) and m2 = sum of (x - mean)(x - mean)^T, (d, d); m2 is (d,), its diagonal, for wide d."""
+    """Moments of n vectors: mean (d,), m2 (d, d) = sum of (x - mean)(x - mean)^T; for wide d the diagonal of m2."""
 
     n: int
     mean: Array
@@ -30,12 +32,12 @@ class Moments:
 
     @property
     def n_features(self) -> int:
-        """The vectors' width d."""
+        """The length d of the vectors."""
         return len(self.mean)
 
     @property
     def is_wide(self) -> bool:
-        """Tell whether only m2's diagonal is held."""
+        """Whether m2 is stored as its diagonal only."""
         return self.m2.ndim == 1
 
     @property
@@ -45,8 +47,8 @@ class Moments:
         return np.maximum(diagonal, 0.0) / max(self.n - 1, 1)
 
     @classmethod
-    def of(cls, vectors: npt.NDArray[np.floating]) -> Moments:
-        """Return the moments of (n, d) vectors, n >= 1; only m2's diagonal over MAX_EXACT_FEATURES columns."""
+    def from_vectors(cls, vectors: npt.NDArray[np.floating]) -> Moments:
+        """Compute the moments of (n, d) vectors, n >= 1; only the diagonal of m2 if d > MAX_EXACT_FEATURES."""
         is_wide = vectors.shape[1] > MAX_EXACT_FEATURES
         x = vectors.astype(np.float64)
         mean = x.mean(axis=0)
@@ -55,7 +57,7 @@ class Moments:
         return cls(len(x), mean, m2)
 
     def merge(self, other: Moments) -> Moments:
-        """Return the moments of both sets of vectors together; raises ReductionError on unequal widths."""
+        """Return the moments of both sets of vectors; raises ReductionError if their lengths differ."""
         if self.n_features != other.n_features:
             raise ReductionError(
                 f"feature vectors of {self.n_features} and of {other.n_features} columns cannot be reduced "
@@ -68,14 +70,14 @@ class Moments:
         return Moments(n, self.mean + step * (other.n / n), self.m2 + other.m2 + weight * between)
 
     def to_bytes(self) -> bytes:
-        """Return them as an .npz file's content."""
+        """Serialize as the content of an .npz file."""
         buffer = io.BytesIO()
         np.savez(buffer, n=np.int64(self.n), mean=self.mean, m2=self.m2)
         return buffer.getvalue()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Moments:
-        """Read what `to_bytes` wrote; raises ReductionError on anything else."""
+        """Deserialize what `to_bytes` wrote; raises ReductionError on anything else."""
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as stored:
                 return cls(int(stored["n"]), stored["mean"], stored["m2"])
@@ -84,7 +86,7 @@ class Moments:
 
 
 def merge_all(parts: list[Moments]) -> Moments:
-    """Merge pairwise, in the order given, so that equal parts give equal bits."""
+    """Merge moments pairwise in the given order, so that equal parts give bit-equal results."""
     while len(parts) > 1:
         pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
         parts = [pair[0].merge(pair[1]) if len(pair) == 2 else pair[0] for pair in pairs]

@@ -1,8 +1,8 @@
-"""Principal components from moments: numpy only, no Spark.
+"""PCA from moments, with numpy only.
 
-Unlike Spark ML's PCA ours centres on transform too, takes a share of variance as well as k, keeps the
-whole spectrum, and gives each component a fixed sign (its largest loading is positive, as scikit-learn's
-`svd_flip` does).
+Differences from Spark ML's PCA: vectors are centred before they are projected, the number of components can be
+given as a share of variance, the whole spectrum is kept, and each component has a fixed sign (its largest loading
+is positive, as with scikit-learn's `svd_flip`).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from threadpoolctl import threadpool_limits
 from verger.errors import ReductionError, SettingsError
 from verger.kernel.moments import Array, Moments
 
-# Up to this width one thread finds the eigenvectors: several are hardly faster on an idle machine (1,280 features
-# take 0.6 s), several times slower on a busy one, and their number would change the last bits.
+# Up to this width one thread computes the eigenvectors. More threads are hardly faster on an idle machine (1,280
+# features take 0.6 s), several times slower on a busy one, and the number of threads changes the last bits.
 _MAX_SERIAL_FEATURES = 2048
 
 
 @dataclass(frozen=True)
 class Criterion:
-    """How many components to keep: `k`, or the fewest whose variance reaches the share `variance`."""
+    """The number of components to keep: `k`, or as few as explain the share `variance` of the total variance."""
 
     k: int | None = None
     variance: float | None = None
@@ -45,10 +45,13 @@ class Criterion:
 class Projection:
     """A fitted PCA: components = (x - mean) / scale @ directions.T.
 
-    mean, scale: (d,). directions: (k, d), orthonormal rows. explained_variance: the spectrum, largest
-    first, (min(n - 1, d),) for an exact fit, as many as the sketch is wide for a randomized one.
-    total_variance is the whole, whatever the spectrum holds. residual: for a randomized fit, the largest
-    |C v - lambda v| of the kept components over the largest lambda; 0 for an exact one.
+    mean, scale: (d,).
+    directions: (k, d), orthonormal rows.
+    explained_variance: the eigenvalues, largest first: all min(n - 1, d) of an exact fit, those of the sketch for a
+    randomized fit.
+    total_variance: the sum of all eigenvalues, including those not computed.
+    residual: for a randomized fit, the largest |C v - lambda v| of the kept components divided by the largest
+    lambda; 0 for an exact fit.
     """
 
     n: int
@@ -66,7 +69,7 @@ class Projection:
 
     @property
     def explained_variance_ratio(self) -> Array:
-        """Each component's share of the total variance, for the whole spectrum."""
+        """Each component's share of the total variance, for all components of `explained_variance`."""
         return self.explained_variance / self.total_variance
 
     @property
@@ -76,7 +79,7 @@ class Projection:
 
     @property
     def method(self) -> str:
-        """Exact or randomized."""
+        """How it was fitted: "exact" or "randomized"."""
         return "randomized" if self.residual else "exact"
 
     def __call__(self, vectors: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
@@ -88,14 +91,14 @@ class Projection:
         return (((vectors - self.mean) / self.scale) @ self.directions.T).astype(np.float32)
 
     def to_bytes(self) -> bytes:
-        """Return it as an .npz file's content."""
+        """Serialize as the content of an .npz file."""
         buffer = io.BytesIO()
         np.savez(buffer, **{name: getattr(self, name) for name in self.__dataclass_fields__})
         return buffer.getvalue()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Projection:
-        """Read what `to_bytes` wrote."""
+        """Deserialize what `to_bytes` wrote."""
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
             values = {name: stored[name] for name in cls.__dataclass_fields__}
         for name, kind in (("n", int), ("total_variance", float), ("residual", float)):
@@ -104,12 +107,13 @@ class Projection:
 
 
 def fit_exact(moments: Moments, criterion: Criterion, *, standardize: bool = False) -> Projection:
-    """Return the PCA of the vectors behind `moments`; raises ReductionError where there is none.
+    """Fit a PCA to the vectors with these moments; raises ReductionError where that is impossible.
 
-    Standardizing needs no second pass: correlation = D^-1/2 C D^-1/2.
+    standardize: divide each feature by its standard deviation. This needs no second pass over the vectors:
+    correlation = D^-1/2 C D^-1/2.
     """
     check_fit(moments, criterion)
-    scale = scale_of(moments, standardize=standardize)
+    scale = feature_scales(moments, standardize=standardize)
     covariance = moments.m2 / (moments.n - 1) / np.outer(scale, scale)
     n_threads = 1 if moments.n_features <= _MAX_SERIAL_FEATURES else None
     with threadpool_limits(n_threads, user_api="blas"):
@@ -118,15 +122,15 @@ def fit_exact(moments: Moments, criterion: Criterion, *, standardize: bool = Fal
     values = np.maximum(values[::-1][:rank], 0.0)
     total = float(np.trace(covariance))
     k = choose_k(values / total, criterion)
-    return Projection(moments.n, moments.mean, scale, with_fixed_signs(vectors[:, ::-1][:, :k].T), values, total)
+    return Projection(moments.n, moments.mean, scale, fix_signs(vectors[:, ::-1][:, :k].T), values, total)
 
 
 def check_fit(moments: Moments, criterion: Criterion) -> None:
-    """Raise ReductionError, saying what to do, where these vectors cannot be reduced as asked."""
+    """Raise ReductionError if a PCA with this criterion cannot be fitted to these moments."""
     if moments.n < 2:
-        raise ReductionError(f"PCA needs two photos or more, and there are {moments.n}")
+        raise ReductionError(f"PCA needs two photos or more, but there are {moments.n}")
     if not np.isfinite(moments.mean).all():
-        raise ReductionError("the features hold NaN or infinity: check the weights that made them")
+        raise ReductionError("the features contain NaN or infinity: check the weights of the network")
     if not moments.variances.any():
         raise ReductionError("all feature vectors are equal: there is no variance to explain")
     if criterion.k is not None and criterion.k > max_components(moments):
@@ -137,12 +141,12 @@ def check_fit(moments: Moments, criterion: Criterion) -> None:
 
 
 def max_components(moments: Moments) -> int:
-    """Return how many components with variance there can be."""
+    """Return the largest possible number of components with non-zero variance."""
     return min(moments.n - 1, moments.n_features)
 
 
-def scale_of(moments: Moments, *, standardize: bool) -> Array:
-    """Return what each feature is divided by: its sample standard deviation (1 where that is 0), or 1."""
+def feature_scales(moments: Moments, *, standardize: bool) -> Array:
+    """Return the divisor of each feature: its sample standard deviation (1 where that is 0), or 1."""
     if not standardize:
         return np.ones(moments.n_features)
     deviations = np.sqrt(moments.variances)
@@ -150,7 +154,7 @@ def scale_of(moments: Moments, *, standardize: bool) -> Array:
 
 
 def choose_k(ratio: Array, criterion: Criterion) -> int:
-    """Return how many of the components with these shares of variance to keep."""
+    """Return the number of components to keep, given each component's share of the variance."""
     if criterion.k is not None:
         return criterion.k
     assert criterion.variance is not None
@@ -158,8 +162,8 @@ def choose_k(ratio: Array, criterion: Criterion) -> int:
     return int(np.argmax(reached)) + 1 if reached.any() else len(ratio)
 
 
-def with_fixed_signs(directions: Array) -> Array:
-    """Turn each row so that its largest entry by magnitude is positive."""
+def fix_signs(directions: Array) -> Array:
+    """Flip the sign of rows so that the entry of largest magnitude in each row is positive."""
     largest = np.argmax(np.abs(directions), axis=1)
     signs = np.sign(directions[np.arange(len(directions)), largest])
     return np.ascontiguousarray(directions * signs[:, None])

@@ -1,9 +1,9 @@
-"""PCA of wide vectors (flattened VGG16: 25,088 columns) without their covariance matrix.
+"""Randomized PCA of wide vectors (flattened VGG16: 25,088 columns), without computing their covariance matrix.
 
-Subspace iteration with a random start (Halko, Martinsson and Tropp, "Finding Structure with Randomness",
-2011, arXiv:0909.4061, algorithms 4.4 and 5.3): the covariance C is only ever multiplied by a tall (d, l)
-matrix, one pass over the vectors a multiplication. The shares of variance are exact in their denominator
-(the trace comes from the first pass), and the error is measured, not hoped for: |C v - lambda v|.
+Subspace iteration with a random start (Halko, Martinsson and Tropp, "Finding Structure with Randomness", 2011,
+arXiv:0909.4061, algorithms 4.4 and 5.3): the covariance C is only multiplied by (d, l) matrices, each in one pass
+over the vectors. The total variance is exact, since it comes from the moments. The error |C v - lambda v| is
+computed too.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from verger.errors import ReductionError
 from verger.kernel.moments import Array, Moments
-from verger.kernel.pca import Criterion, Projection, check_fit, choose_k, max_components, scale_of, with_fixed_signs
+from verger.kernel.pca import Criterion, Projection, check_fit, choose_k, feature_scales, fix_signs, max_components
 
 OVERSAMPLING = 16
 N_ITERATIONS = 4
-# Where a share of variance is asked for, so many components are tried for.
+# The number of components that are computed when a share of variance is requested.
 MAX_COMPONENTS = 512
 
 # (mean, scale, basis (d, l)) -> sum over vectors of z (z^T basis), z = (x - mean) / scale; (d, l)
@@ -27,14 +27,14 @@ Product = Callable[[Array, Array, Array], Array]
 
 
 def product_part(vectors: npt.NDArray[np.floating], mean: Array, scale: Array, basis: Array) -> Array:
-    """Return one batch's part of `Product`: vectors (n, d), basis (d, l)."""
+    """Return the part of `Product` of one batch: vectors (n, d), basis (d, l)."""
     z = (vectors - mean) / scale
     part: Array = z.T @ (z @ basis)
     return part
 
 
 def add_products(parts: list[bytes]) -> bytes:
-    """Return the sum of parts of a `Product`, float64 as bytes, in the order given."""
+    """Return the sum of the parts of a `Product`, in the given order; parts and sum are float64 arrays as bytes."""
     total: Array = np.sum([np.frombuffer(part) for part in parts], axis=0)
     return total.tobytes()
 
@@ -42,12 +42,12 @@ def add_products(parts: list[bytes]) -> bytes:
 def fit_randomized(
     moments: Moments, criterion: Criterion, product: Product, *, standardize: bool = False, seed: int = 0
 ) -> Projection:
-    """Return the PCA of the vectors behind `moments` (diagonal), found with `product`.
+    """Fit a PCA to the vectors with these moments, using `product` instead of their covariance matrix.
 
-    Raises ReductionError where `criterion` asks for more than the sketch can give.
+    Raises ReductionError if `criterion` requires more components than the sketch has.
     """
     check_fit(moments, criterion)
-    scale = scale_of(moments, standardize=standardize)
+    scale = feature_scales(moments, standardize=standardize)
     total = float((moments.variances / scale**2).sum())
     width = min((criterion.k or MAX_COMPONENTS) + OVERSAMPLING, max_components(moments))
     basis = np.random.default_rng(seed).standard_normal((moments.n_features, width))
@@ -55,13 +55,13 @@ def fit_randomized(
         basis, _ = np.linalg.qr(product(moments.mean, scale, basis))
     image = product(moments.mean, scale, basis) / (moments.n - 1)
     values, directions, residuals = _rayleigh_ritz(basis, image)
-    _check_reach(values.sum() / total, criterion, width, moments)
+    _check_variance(values.sum() / total, criterion, width, moments)
     k = choose_k(values / total, criterion)
     return Projection(
         moments.n,
         moments.mean,
         scale,
-        with_fixed_signs(directions[:k]),
+        fix_signs(directions[:k]),
         values,
         total,
         residual=max(float(residuals[:k].max() / values[0]), np.finfo(float).tiny),
@@ -78,11 +78,11 @@ def _rayleigh_ritz(basis: Array, image: Array) -> tuple[Array, Array, Array]:
     return values, directions.T, residuals
 
 
-def _check_reach(reached: float, criterion: Criterion, width: int, moments: Moments) -> None:
+def _check_variance(reached: float, criterion: Criterion, width: int, moments: Moments) -> None:
     if criterion.variance is None or reached >= criterion.variance or width == max_components(moments):
         return
     raise ReductionError(
         f"{width} components of {moments.n_features} columns explain {reached:.3f} of the variance, not "
-        f"{criterion.variance:g}: ask for --components {width - OVERSAMPLING} or fewer, a smaller --variance, "
+        f"{criterion.variance:g}: use --components {width - OVERSAMPLING} or fewer, a smaller --variance, "
         "or --pooling avg, which gives narrow vectors that are reduced exactly"
     )

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from verger.errors import SourceError
-from verger.kernel.classifier.classifier import Classifier, check_width
+from verger.kernel.classifier.classifier import Classifier, check_n_features
 from verger.kernel.classifier.metrics import Answers, evaluate_answers
 from verger.kernel.classifier.taxonomy import taxon_of
 from verger.learn.training_options import FEATURES
@@ -31,15 +31,15 @@ def evaluate(classifier: Classifier, features: AnyPath) -> dict[str, Any]:
     parts = []
     for batch in _read_labelled(features):
         vectors = batch[FEATURES].flatten().to_numpy(zero_copy_only=False).reshape(batch.num_rows, -1)
-        check_width(classifier, vectors.shape[1])
+        check_n_features(classifier, vectors.shape[1])
         names = [_class_name(classifier, label) for label in batch["label"].to_pylist()]
         truth = np.array([class_number.get(name, -1) for name in names], np.int64)
-        parts.append(Answers.of(classifier.probabilities(vectors), truth))
+        parts.append(Answers.from_probabilities(classifier.probabilities(vectors), truth))
     if not parts:
         raise SourceError(
             f"{features} has no labelled features; run `verger features` on photos in one folder per label"
         )
-    return evaluate_answers(Answers.joined(parts), classifier.labels, classifier.threshold)
+    return evaluate_answers(Answers.concatenate(parts), classifier.labels, classifier.threshold)
 
 
 def _class_name(classifier: Classifier, label: str) -> str:

@@ -208,7 +208,7 @@ def _slices(blocks: Iterable[Floats]) -> Iterator[Floats]:
 def _fit_projection(blocks: list[Floats], n_directions: int) -> Projection:
     """Return the projection onto the first principal directions of the standardised vectors."""
     # Merged one by one: the moments of a single block can take half a gigabyte.
-    moments = reduce(Moments.merge, map(Moments.of, _slices(blocks)))
+    moments = reduce(Moments.merge, map(Moments.from_vectors, _slices(blocks)))
     criterion = criterion_for(moments, n_directions)
     if moments.is_wide:
         projection = fit_randomized(moments, criterion, partial(_product, blocks), standardize=True)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from verger.errors import DecodeError
-from verger.kernel.classifier.classifier import NOT_SURE, Classifier, check_width
+from verger.kernel.classifier.classifier import NOT_SURE, Classifier, check_n_features
 from verger.kernel.classifier.taxonomy import Taxon, taxon_named
 from verger.kernel.decode import DEFAULT_MAX_PIXELS
 from verger.kernel.networks.catalog import NetworkSpec
-from verger.kernel.networks.device import CPU, prepare_on
+from verger.kernel.networks.device import CPU, prepare_network_on
 from verger.kernel.networks.inference import Extractor, featurize_photo
 from verger.sources.content import read_photo
 
@@ -45,8 +45,10 @@ def predict(
     and the classifier do not fit together.
     """
     spec = NetworkSpec(**classifier.network)
-    extractor = Extractor(prepare_on(spec if views is None else replace(spec, views=views), CPU, batch_size=1))
-    check_width(classifier, extractor.n_features)
+    extractor = Extractor(
+        prepare_network_on(spec if views is None else replace(spec, views=views), CPU, batch_size=1)
+    )
+    check_n_features(classifier, extractor.n_features)
     for path in photos:
         try:
             yield _predict_one(path, read_photo(str(path)), classifier, extractor, top)

@@ -195,7 +195,7 @@ def train(
         regression = regression.compose_with(input_pca)
     temperature, threshold = calibrate(best.logits, best.truth, options.accuracy)
     probabilities = softmax(best.logits / np.float32(temperature))
-    evaluation = evaluate_answers(Answers.of(probabilities, best.truth), plan.labels, threshold)
+    evaluation = evaluate_answers(Answers.from_probabilities(probabilities, best.truth), plan.labels, threshold)
     evaluation["cross_validation"] = _describe_choice(scores, best, options)
     about = {"n_photos": plan.n_photos, "on": examples.column, "regularisation": best.regularisation}
     coef, intercept = regression.coef, regression.intercept

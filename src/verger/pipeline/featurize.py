@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, cast
 
 from verger.errors import ResultError, SettingsError
-from verger.kernel.networks.device import CPU, prepare_on
+from verger.kernel.networks.device import CPU, prepare_network_on
 from verger.kernel.networks.network import Network
 from verger.kernel.networks.onnx_session import import_runtime
 from verger.pipeline.context import FEATURES, REJECTED, RunContext
@@ -43,7 +43,7 @@ def prepare_network(context: RunContext) -> Network:
     context.progress.stage("convert network")
     context.engine.check_interrupt()  # a conversion takes many seconds
     with context.manifest.timed("convert"):
-        network = prepare_on(context.spec, context.settings.device, context.settings.batch_size)
+        network = prepare_network_on(context.spec, context.settings.device, context.settings.batch_size)
     if network.device != CPU:
         context.manifest.versions["onnxruntime"] = import_runtime(network.device).__version__
     return network

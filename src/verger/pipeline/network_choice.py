@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from verger.errors import WeightsError
-from verger.kernel.networks.catalog import AUTO, FRUITNET, JOIN, OWN_GRAPH_SUFFIXES, NetworkSpec
+from verger.kernel.networks.catalog import AUTO, FRUITNET, JOIN, USER_GRAPH_SUFFIXES, NetworkSpec
 from verger.kernel.networks.network import imagenet_file
 from verger.settings import Settings
 from verger.storage.atomic import write_atomically
@@ -28,7 +28,7 @@ def network_spec(settings: Settings) -> NetworkSpec:
 def network_files(settings: Settings) -> list[str]:
     """Return the files among the networks and weights that the settings name."""
     names = {settings.model, *settings.model.split(JOIN), settings.weights or ""}
-    return [name for name in sorted(names) if name.endswith((*OWN_GRAPH_SUFFIXES, ".h5"))]
+    return [name for name in sorted(names) if name.endswith((*USER_GRAPH_SUFFIXES, ".h5"))]
 
 
 def describe_choice(spec: NetworkSpec) -> str:
@@ -44,7 +44,7 @@ def _default_model(settings: Settings) -> str:
     A graph given as --weights is the model itself. MobileNetV2 is chosen where its weights are on this machine, and
     where a setting is given that fruitnet does not support. Otherwise fruitnet is chosen.
     """
-    if settings.weights and settings.weights.endswith(OWN_GRAPH_SUFFIXES):
+    if settings.weights and settings.weights.endswith(USER_GRAPH_SUFFIXES):
         return settings.weights
     excludes_fruitnet = settings.weights or settings.preprocessing or settings.pooling != "avg"
     return NetworkSpec.model if excludes_fruitnet or imagenet_file().is_file() else FRUITNET

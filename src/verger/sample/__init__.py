@@ -1,4 +1,4 @@
-"""Render labelled fruit photos, so that a fresh clone has something to read. They are synthetic."""
+"""Rendering of synthetic, labelled fruit photos, to try verger without real photos."""
 
 from verger.sample.kinds import KINDS
 from verger.sample.render import SampleOptions, render_kind

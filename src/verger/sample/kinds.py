@@ -1,4 +1,4 @@
-"""Ten kinds of fruit: body, skin, stem, leaves. Adding one is an entry in `KINDS`.
+"""The ten kinds of fruit: body, skin, stem, leaves. To add one, add an entry to `KINDS`.
 
 Lengths are in body sizes (the longest side is 1), colours in linear light, 0 to 1.
 """
@@ -19,8 +19,8 @@ Mask = Callable[["Skin", np.random.Generator], Floats]
 class Skin:
     """A grid on a body of revolution, its rows from bottom to top.
 
-    `points` (rows, columns, 3); `turn` (1, columns) is the azimuth, 0 to 1; `along` and `radius` (rows, 1)
-    are the way from the bottom over the skin and the distance from the axis.
+    points: (rows, columns, 3). turn: (1, columns), the azimuth, 0 to 1. along, radius: (rows, 1), the length of the
+    path from the bottom over the skin, and the distance from the axis.
     """
 
     points: Floats
@@ -31,7 +31,7 @@ class Skin:
 
 @dataclass(frozen=True)
 class Layer:
-    """A colour laid where `mask` is 1, which `relief` lifts or dents."""
+    """A colour painted where `mask` is 1; `relief` raises (or lowers) the skin there."""
 
     mask: Mask
     colour: str
@@ -41,7 +41,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Stem:
-    """A bent stalk on the axis, from height `base` above the top."""
+    """A bent stalk on the axis; starts at height `base` above the top of the body."""
 
     length: float
     radius: float
@@ -52,9 +52,9 @@ class Stem:
 
 @dataclass(frozen=True)
 class Leaves:
-    """A star of blades about the axis, at height base + lift * r - droop * r ** 2 above the top.
+    """A star of leaves around the axis, at height base + lift * r - droop * r ** 2 above the top of the body.
 
-    Between the blades it is `waist` as wide as at their tips; the greater `sharpness`, the thinner they are.
+    waist: the radius between the leaves, as a share of the radius at their tips. sharpness: higher is thinner.
     """
 
     count: int
@@ -69,10 +69,10 @@ class Leaves:
 
 @dataclass(frozen=True)
 class Fruit:
-    """A kind: its profile as control points from the bottom up, its skin, stem and leaves.
+    """A kind of fruit: the profile (control points from bottom to top), skin, stem and leaves.
 
-    `ribs` are a number and a depth; `depth` flattens front to back; `pitch_deg`, one an individual, tips the
-    top towards the camera, `roll_deg` lays the fruit on its side.
+    ribs: their number and depth. depth: the scale from front to back. pitch_deg: for each individual, how far the
+    top is tilted towards the camera. roll_deg: how far the fruit is tilted to its side.
     """
 
     radii: tuple[float, ...]
@@ -89,17 +89,17 @@ class Fruit:
 
 
 def band(start: float, end: float) -> Mask:
-    """Return a ramp from 0 to 1 between two fractions of the way from bottom to top."""
+    """Return a mask that rises from 0 to 1 between two fractions of the path from bottom to top."""
     return lambda skin, rng: smooth((skin.along / skin.along[-1] - start) / (end - start)) * np.ones_like(skin.turn)
 
 
 def patches(scale: float, level: float, softness: float = 0.5, stretch: float = 1.0) -> Mask:
-    """Return random patches, `scale` to a body; a higher level has fewer; stretch < 1 makes streaks."""
+    """Return random patches, about `scale` along a body; a higher level gives fewer, stretch < 1 makes streaks."""
     return lambda skin, rng: smooth((noise(skin.points * (1, stretch, 1), scale, rng) - level) / softness + 0.5)
 
 
 def stripes(count: int, level: float) -> Mask:
-    """Return ragged stripes from pole to pole; the higher the level (-1 to 1), the thinner."""
+    """Return irregular stripes from pole to pole; a higher level (-1 to 1) makes them thinner."""
 
     def paint(skin: Skin, rng: np.random.Generator) -> Floats:
         ragged = 0.10 * noise(skin.points, 2.5, rng) + 0.07 * noise(skin.points, 9, rng)
@@ -109,16 +109,16 @@ def stripes(count: int, level: float) -> Mask:
 
 
 def spots(spacing: float, radius: float, jitter: float = 0.3, stretch: float = 1.0) -> Mask:
-    """Return spots on a staggered lattice, shaken by `jitter` of a cell; stretch > 1 makes them long."""
+    """Return spots on a staggered grid, moved by up to `jitter` of a cell; stretch > 1 makes them long."""
 
     def paint(skin: Skin, rng: np.random.Generator) -> Floats:
         row = np.floor(skin.along / spacing).astype(int)
         middle = np.interp((row + 0.5) * spacing, skin.along[:, 0], skin.radius[:, 0])
         n_columns = np.maximum(1, np.round(2 * np.pi * middle / spacing)).astype(int)
-        place = (skin.turn * n_columns + 0.5 * (row % 2)) % n_columns
-        column = np.floor(place).astype(int)
+        position = (skin.turn * n_columns + 0.5 * (row % 2)) % n_columns
+        column = np.floor(position).astype(int)
         shake = rng.uniform(-jitter, jitter, (3, row.max() + 1, n_columns.max()))[:, row, column]
-        x = (place - column - 0.5 - shake[0]) * 2 * np.pi * skin.radius / n_columns
+        x = (position - column - 0.5 - shake[0]) * 2 * np.pi * skin.radius / n_columns
         y = skin.along - (row + 0.5 + shake[1]) * spacing
         return smooth(2 - 1.5 * np.hypot(x, y / stretch) / (radius * (1 + shake[2])))
 
@@ -126,7 +126,7 @@ def spots(spacing: float, radius: float, jitter: float = 0.3, stretch: float = 1
 
 
 def noise(points: Floats, scale: float, rng: np.random.Generator) -> Floats:
-    """Return a smooth random field, about N(0, 1): plane waves of random directions."""
+    """Return a smooth random field of about N(0, 1): a sum of plane waves in random directions."""
     waves = rng.normal(0, 2 * scale, (3, 16)).astype(np.float32)
     phases = rng.uniform(0, 2 * np.pi, 16).astype(np.float32)
     field = np.cos(points.astype(np.float32) @ waves + phases).sum(axis=-1)

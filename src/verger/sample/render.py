@@ -1,10 +1,8 @@
-"""Render a fruit, frame by frame.
+"""Rendering of fruit photos in the style of Fruits-360: one fruit on white, rotated under a fixed light.
 
-A small point renderer in the manner of the Fruits-360 photos: one fruit on white, turned about its axis
-frame by frame under a fixed light. A body is a profile revolved about y, then bent, ribbed or flattened; its
-skin is painted once, on the body, so seeds and pores turn with it; each frame throws the points through a
-depth buffer and lights the nearest. Lengths are in body sizes (the longest side is 1), colours in linear
-light, 0 to 1.
+A body is a profile revolved around y, then bent, ribbed or flattened. Its skin is painted once, so seeds and pores
+rotate with it. For each frame the points go through a depth buffer, and the nearest are lit. Lengths are in body
+sizes (the longest side is 1), colours in linear light, 0 to 1.
 """
 
 from __future__ import annotations
@@ -22,14 +20,14 @@ from verger.sample.kinds import KINDS, Floats, Fruit, Leaves, Skin, Stem
 
 MAX_SIZE_PX = 512  # memory grows with its square: 1.5 GB here, 0.14 GB at 100
 SUPERSAMPLING = 2
-OVERSAMPLING = 1.2  # skin points a subpixel, each way: fewer leave holes
-FILL = 0.95  # of the frame's side; the rest keeps the corners white
+OVERSAMPLING = 1.2  # skin points per subpixel in each direction; with fewer, holes appear
+FILL = 0.95  # the fruit's share of the frame's side; the corners stay white
 NOISE = 0.006  # standard deviation of the sensor noise
 
 
 @dataclass(frozen=True)
 class SampleOptions:
-    """How many photos, how large, and from which seed."""
+    """The number of photos of each kind, their size, and the seed."""
 
     per_kind: int = 40
     size_px: int = 100
@@ -45,8 +43,8 @@ class SampleOptions:
 
 
 @dataclass(frozen=True)
-class Cloud:
-    """A fruit as points (3, n), with their unit normals (n, 3), albedo (n, 3) and shine (n,)."""
+class PointCloud:
+    """A fruit as a cloud of points (3, n), with unit normals (n, 3), albedo (n, 3) and shine (n,)."""
 
     points: npt.NDArray[np.float32]
     normals: npt.NDArray[np.float32]
@@ -55,14 +53,14 @@ class Cloud:
 
 
 def render_kind(kind: str, options: SampleOptions) -> Iterator[Image.Image]:
-    """Yield the photos of one kind: a full turn of each individual, one individual after the other."""
+    """Yield the photos of one kind: a full rotation of each individual, one individual after the other."""
     if kind not in KINDS:
         raise SettingsError("kind", kind, KINDS)
     fruit = KINDS[kind]
     for individual, pitch_deg in enumerate(fruit.pitch_deg):
         rng = np.random.default_rng([options.seed, zlib.crc32(kind.encode()), individual])
         cloud = grow(fruit, options.size_px, rng)
-        # The shaft is never quite in the axis of the fruit, so it nods a little as it turns.
+        # The rotating shaft is not exactly in the fruit's axis, so the fruit wobbles.
         nod = _rotation(0, rng.uniform(4, 10))
         stand = _rotation(0, pitch_deg) @ _rotation(2, fruit.roll_deg)
         n_frames = len(range(individual, options.per_kind, len(fruit.pitch_deg)))
@@ -70,8 +68,8 @@ def render_kind(kind: str, options: SampleOptions) -> Iterator[Image.Image]:
             yield shoot(cloud, stand @ _rotation(1, turn_deg) @ nod, options.size_px, rng)
 
 
-def grow(fruit: Fruit, size_px: int, rng: np.random.Generator) -> Cloud:
-    """Return one individual of a kind as points dense enough for photos of `size_px`."""
+def grow(fruit: Fruit, size_px: int, rng: np.random.Generator) -> PointCloud:
+    """Return one individual of a kind as a point cloud, dense enough for photos of `size_px`."""
     density = size_px * SUPERSAMPLING * OVERSAMPLING
     profile = np.column_stack([fruit.radii, fruit.heights]) * (rng.uniform(0.94, 1.06), 1)
     skin = _revolve(profile / max(np.ptp(profile[:, 1]), 2 * profile[:, 0].max()), density, *fruit.ribs)
@@ -80,13 +78,13 @@ def grow(fruit: Fruit, size_px: int, rng: np.random.Generator) -> Cloud:
         mask = layer.mask(skin, rng) * layer.opacity
         albedo += mask[..., None] * (_rgb(layer.colour) - albedo)
         relief += mask * layer.relief
-    albedo *= np.exp(rng.normal(0, 0.07, 3))  # no two individuals have quite the same hue
+    albedo *= np.exp(rng.normal(0, 0.07, 3))  # each individual has a slightly different hue
     body = skin.points + relief[..., None] * _normals(skin.points)
     parts = [(_bend(body * (1, 1, fruit.depth), fruit.bend_rad), albedo, fruit.shine)]
     for extra in fruit.extras:
         points, colour = _extra(extra, density)
         parts.append((points + np.array([0, skin.points[..., 1].max(), 0]), colour, 0.05))
-    return Cloud(
+    return PointCloud(
         points=np.ascontiguousarray(_stack([points for points, _, _ in parts]).T),
         normals=_stack([_normals(points) for points, _, _ in parts]),
         albedo=_stack([albedo for _, albedo, _ in parts]),
@@ -94,18 +92,18 @@ def grow(fruit: Fruit, size_px: int, rng: np.random.Generator) -> Cloud:
     )
 
 
-def shoot(cloud: Cloud, pose: Floats, size_px: int, rng: np.random.Generator) -> Image.Image:
-    """Return the photo of a cloud turned by the rotation `pose`, centred, filling the frame."""
+def shoot(cloud: PointCloud, pose: Floats, size_px: int, rng: np.random.Generator) -> Image.Image:
+    """Render a point cloud, rotated by `pose`, centred and filling the frame."""
     side = size_px * SUPERSAMPLING
     points = pose.astype(np.float32) @ cloud.points
     low, high = points.min(axis=1, keepdims=True), points.max(axis=1, keepdims=True)
     centred = (points - (low + high) / 2) * (FILL * side / (high - low)[:2].max())
     column, row = (side / 2 + centred[0]).astype(np.int64), (side / 2 - centred[1]).astype(np.int64)
     depth = ((centred[2] - centred[2].min()) * 2**16).astype(np.int64)
-    # Depth above, index below: the greatest key at a pixel is its nearest point, whatever the order.
+    # Keys hold the depth in the high bits, the index in the low bits: a pixel's greatest key is its nearest point.
     nearest = np.full(side * side, -1, np.int64)
     np.maximum.at(nearest, row * side + column, depth << 32 | np.arange(depth.size))
-    for step in (1, side):  # closes the pinholes that the points leave between them
+    for step in (1, side):  # closes pinholes between the points
         inner, before, after = nearest[step:-step], nearest[: -2 * step], nearest[2 * step :]
         nearest[step:-step] = np.maximum(inner, np.minimum(before, after))
     is_seen = nearest >= 0
@@ -118,7 +116,7 @@ def shoot(cloud: Cloud, pose: Floats, size_px: int, rng: np.random.Generator) ->
 
 
 def _light(normals: Floats, albedo: Floats, shine: Floats) -> Floats:
-    """Lambert and Blinn-Phong under one lamp at the upper left and a dim sky; (n, 3) linear light."""
+    """Shade by Lambert and Blinn-Phong, with a lamp at the upper left and a dim sky; (n, 3) linear light."""
     normals = normals * np.where(normals[:, 2:] < 0, -1, 1)  # leaves have two sides
     lamp = np.array([-0.45, 0.6, 0.66])
     half = lamp + np.array([0, 0, 1])  # between the lamp and the camera
@@ -131,17 +129,17 @@ def _light(normals: Floats, albedo: Floats, shine: Floats) -> Floats:
 
 
 def _revolve(profile: Floats, density: float, n_ribs: int = 1, rib_depth: float = 0.0) -> Skin:
-    """Revolve the B-spline of control points (radius, height) about y, `density` points a body size."""
+    """Revolve the B-spline of control points (radius, height) around y, with `density` points per body size."""
     mirrored = profile * (-1, 1)  # makes the poles round
     control = np.concatenate([mirrored[1:2], profile, mirrored[-2:-1]])
     t = np.linspace(0, 1, 64, endpoint=False)
     basis = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]) / 6
     spans = np.lib.stride_tricks.sliding_window_view(control, 4, axis=0)
     curve = np.einsum("kt,sck->stc", basis, spans).reshape(-1, 2)
-    way = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(curve, axis=0), axis=1))])
-    along = (np.arange(np.ceil(way[-1] * density)) + 0.5) / density
-    along = along[along < way[-1]]
-    radius, height = (np.interp(along, way, curve[:, axis])[:, None] for axis in (0, 1))
+    path = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(curve, axis=0), axis=1))])
+    along = (np.arange(np.ceil(path[-1] * density)) + 0.5) / density
+    along = along[along < path[-1]]
+    radius, height = (np.interp(along, path, curve[:, axis])[:, None] for axis in (0, 1))
     turn = np.linspace(0, 1, int(np.ceil(2 * np.pi * radius.max() * density)))[None]
     ribbed = radius * (1 + rib_depth * np.cos(2 * np.pi * n_ribs * turn))
     x, z = ribbed * np.cos(2 * np.pi * turn), ribbed * np.sin(2 * np.pi * turn)
@@ -149,7 +147,7 @@ def _revolve(profile: Floats, density: float, n_ribs: int = 1, rib_depth: float 
 
 
 def _extra(extra: Stem | Leaves, density: float) -> tuple[Floats, Floats]:
-    """Return points and albedo of a stem or leaves, the top of the body at the origin."""
+    """Return points and albedo of a stem or leaves; the origin is the top of the body."""
     if isinstance(extra, Stem):
         thick, long = extra.radius, extra.length
         stalk = [(0, 0), (1.4, 0), (1, 0.3), (1, 0.9), (1.6, 1), (0, 1)]
@@ -161,7 +159,7 @@ def _extra(extra: Stem | Leaves, density: float) -> tuple[Floats, Floats]:
     r = extra.length * out * (extra.waist + (1 - extra.waist) * blade)
     height = extra.base + extra.lift * r - extra.droop * r**2
     points = np.stack([r * np.cos(turn), height, r * np.sin(turn)], axis=-1)
-    # Darker at the midrib and, where little light comes, near the axis.
+    # Darker at the midrib and near the axis, which is in shadow.
     shade = (0.3 + 0.7 * out) * (0.8 + 0.3 * np.abs(np.sin(extra.count * turn / 2)))
     return points, _rgb(extra.colour) * shade[..., None]
 
@@ -185,7 +183,7 @@ def _rotation(axis: int, angle_deg: float) -> Floats:
 
 
 def _normals(points: Floats) -> Floats:
-    """Return the unit normals of a grid of points, from differences of its neighbours."""
+    """Return the unit normals of a grid of points, from differences between neighbours."""
     normals = np.cross(np.gradient(points, axis=0), np.gradient(points, axis=1))
     unit: Floats = normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-12)
     return unit

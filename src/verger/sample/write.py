@@ -1,4 +1,4 @@
-"""Write a sample: a folder a kind, and a page that says what the photos are."""
+"""Writing a sample: one folder for each kind of fruit, and ABOUT.txt, which describes the photos."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _DEFAULTS = SampleOptions()
 def render_sample(out: Path, options: SampleOptions = _DEFAULTS) -> int:
     """Write out/<kind>/<n>_<size_px>.jpg and ABOUT.txt; return the number of photos.
 
-    A former sample in `out` is replaced, but only its own files; any other content raises ResultError.
+    The files of an earlier sample in `out` are replaced; raises ResultError if `out` has any other content.
     """
     try:
         _clear(out)
         about = f"{ABOUT_TITLE}\n{ABOUT}\nMade with {options}\n"
-        # First, so that a sample cut short is known as one and can be rewritten.
+        # Written first, so that an interrupted sample is recognised and can be replaced.
         (out / ABOUT_NAME).write_text(about, encoding="utf-8")
         for kind in KINDS:
             (out / kind).mkdir(exist_ok=True)
@@ -43,7 +43,7 @@ def render_sample(out: Path, options: SampleOptions = _DEFAULTS) -> int:
 
 
 def _clear(out: Path) -> None:
-    """Make `out`, or empty it of a former sample; raise ResultError where it holds anything else."""
+    """Create `out`, or delete an earlier sample in it; raise ResultError if it has any other content."""
     if out.exists() and not out.is_dir():
         raise ResultError(f"{out} is a file: name a folder for the sample")
     out.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from pyspark.sql.types import StructType
 
 from verger.engine.spark.compat import share
 from verger.kernel.networks.device import CUDA, gpu_of
-from verger.kernel.networks.inference import extractor_for
+from verger.kernel.networks.inference import cached_extractor
 from verger.kernel.networks.network import Network
 from verger.storage import schemas
 from verger.tasks.featurize_batches import WorkerOptions, featurize_batches
@@ -35,7 +35,7 @@ def featurize(images: DataFrame, network: Network, options: WorkerOptions) -> Da
 
         task = TaskContext.get()
         assert task is not None
-        extractor = extractor_for(key, lambda: shared.value, gpu_of(task) if is_on_gpu else 0)
+        extractor = cached_extractor(key, lambda: shared.value, gpu_of(task) if is_on_gpu else 0)
         n_threads = task.cpus() if is_on_gpu else 1
         # A photo may have ended the first attempt, process and all.
         here = replace(options, n_threads=n_threads, decodes_in_child=task.attemptNumber() > 0)

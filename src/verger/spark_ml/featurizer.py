@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame
 from verger.errors import SettingsError
 from verger.kernel.decode import DEFAULT_MAX_PIXELS
 from verger.kernel.networks.catalog import NetworkSpec
-from verger.kernel.networks.device import CPU, prepare_on
+from verger.kernel.networks.device import CPU, prepare_network_on
 from verger.kernel.networks.inference import DecodeMode
 from verger.kernel.networks.network import Network
 from verger.spark_ml.featurize_frame import featurize
@@ -101,7 +101,7 @@ class ImageFeaturizer(
     def network(self) -> Network:
         """Return the network itself, as it travels to the workers; raises WeightsError, SettingsError."""
         batch_size = self.getOrDefault(self.batchSize) if self.isDefined(self.batchSize) else None
-        return prepare_on(self.spec(), self.getOrDefault(self.device), batch_size)
+        return prepare_network_on(self.spec(), self.getOrDefault(self.device), batch_size)
 
     def _decode_mode(self) -> DecodeMode:
         mode = self.getOrDefault(self.decode)

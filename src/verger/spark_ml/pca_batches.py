@@ -29,7 +29,7 @@ def moments_of_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordB
     """Yield one row (partition number, Moments), or nothing for an empty partition."""
     total: Moments | None = None
     for block in _blocks(batches):
-        moments = Moments.of(block)
+        moments = Moments.from_vectors(block)
         total = moments if total is None else total.merge(moments)
     if total is not None:
         yield _part(total.to_bytes())

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from verger.errors import DecodeError
-from verger.kernel.networks.inference import DecodeMode, Extractor, PhotoFeatures, extractor_for
+from verger.kernel.networks.inference import DecodeMode, Extractor, PhotoFeatures, cached_extractor
 from verger.kernel.networks.network import Network
 from verger.storage import schemas
 from verger.storage.arrow import longs, strings
@@ -82,7 +82,7 @@ def featurize_rows(
 ) -> FeaturizeSummary:
     """Featurize photos in batches of rows with their content or path; `numbered` is (partition number, batches)."""
     number, batches = numbered
-    extractor = extractor_for(job.network.key, lambda: job.network, attempt.gpu)
+    extractor = cached_extractor(job.network.key, lambda: job.network, attempt.gpu)
     name = f"part-{number:06d}-{job.run}.parquet"
     options = WorkerOptions(
         job.max_pixels,

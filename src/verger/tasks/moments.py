@@ -56,7 +56,7 @@ class ProductJob:
 
 def moments_partition(job: MomentsJob, item: PartialSum, attempt: Attempt) -> bool:
     """Write the moments of the vectors in spans; return False if there are no vectors."""
-    parts = [Moments.of(block) for block in _blocks(item.spans, job.column, job.block_rows)]
+    parts = [Moments.from_vectors(block) for block in _blocks(item.spans, job.column, job.block_rows)]
     if not parts:
         return False
     _write(item.target, merge_all(parts).to_bytes())

@@ -11,7 +11,7 @@ import numpy as np
 
 from verger.errors import DecodeError, StorageError
 from verger.kernel.networks.device import CPU
-from verger.kernel.networks.inference import DecodeMode, extractor_for, featurize_photo
+from verger.kernel.networks.inference import DecodeMode, cached_extractor, featurize_photo
 from verger.kernel.networks.network import Network
 from verger.sources.content import read_photo
 from verger.tasks.base import Attempt
@@ -39,7 +39,7 @@ def parity_of_rows(job: ParityJob, spans: Spans, attempt: Attempt) -> list[float
     """
     is_exact = job.network.precision == "f32" and job.network.device == CPU
     exact = job.network if is_exact else replace(job.network, precision="f32", device=CPU, batch_size=1)
-    extractor = extractor_for(job.network.key if is_exact else f"{job.network.key}-exact", lambda: exact)
+    extractor = cached_extractor(job.network.key if is_exact else f"{job.network.key}-exact", lambda: exact)
     batches = read_spans(spans, ["path", "sha256", "features"], 64)
     rows = [row for batch in batches for row in batch.to_pylist()]
     packed = read_shard_photos(job.listing, {row["path"] for row in rows})

@@ -38,7 +38,7 @@ def test_a_classifier_is_the_same_after_a_trip_to_disk(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not quite", None])
-def test_what_is_no_classifier_is_told_so(content: bytes | None, tmp_path: Path) -> None:
+def test_other_files_are_no_classifiers(content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "classifier.npz"
     if content is None:
         np.savez(path, coef=np.zeros((2, 2)))
@@ -53,24 +53,24 @@ def test_no_classifier_says_what_makes_one(tmp_path: Path) -> None:
         load_classifier(tmp_path)
 
 
-def test_temperature_makes_sureness_as_often_right_as_it_says() -> None:
+def test_temperature_makes_confidence_equal_accuracy() -> None:
     rng = np.random.default_rng(0)
     honest = rng.normal(0, 2, (20_000, 5)).astype(np.float32)
     truth = np.array([rng.choice(5, p=p / p.sum()) for p in softmax(honest).astype(np.float64)])
     boasting = honest * 3
     assert fit_temperature(boasting, truth) == pytest.approx(3, rel=0.05)
     for scale, expected in ((1, "more"), (3, "little")):
-        answers = Answers.of(softmax((boasting / scale).astype(np.float32)), truth)
-        error = calibration_error(answers.sureness, answers.is_right)
+        answers = Answers.from_probabilities(softmax((boasting / scale).astype(np.float32)), truth)
+        error = calibration_error(answers.confidence, answers.is_right)
         assert error > 0.1 if expected == "more" else error < 0.02
 
 
 @pytest.mark.parametrize("n", [100, 1_000, 10_000])
 def test_a_calibrated_classifier_shows_the_error_of_chance_on_few_photos(n: int) -> None:
     rng = np.random.default_rng(n)
-    sureness = rng.beta(2, 1, n).astype(np.float32)
-    shown = [calibration_error(sureness, rng.random(n) < sureness) for _ in range(200)]
-    assert calibration_error_by_chance(sureness) == pytest.approx(np.mean(shown), rel=0.1)
+    confidence = rng.beta(2, 1, n).astype(np.float32)
+    shown = [calibration_error(confidence, rng.random(n) < confidence) for _ in range(200)]
+    assert calibration_error_by_chance(confidence) == pytest.approx(np.mean(shown), rel=0.1)
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])
@@ -92,7 +92,7 @@ def test_figures_are_those_of_scikit_learn() -> None:
     rng = np.random.default_rng(1)
     probabilities = softmax(rng.normal(0, 2, (500, 6)).astype(np.float32))
     truth = rng.integers(0, 6, 500)
-    found = evaluate_answers(Answers.of(probabilities, truth), tuple("abcdef"), threshold=0.6)
+    found = evaluate_answers(Answers.from_probabilities(probabilities, truth), tuple("abcdef"), threshold=0.6)
     named = probabilities.argmax(axis=1)
     assert found["accuracy"] == pytest.approx(metrics.accuracy_score(truth, named))
     assert found["macro_f1"] == pytest.approx(metrics.f1_score(truth, named, average="macro"))
@@ -104,7 +104,7 @@ def test_figures_are_those_of_scikit_learn() -> None:
 
 
 def test_a_label_the_classifier_does_not_know_counts_as_wrong() -> None:
-    answers = Answers.of(np.array([[0.9, 0.1]] * 4, np.float32), np.array([0, 0, 0, -1]))
+    answers = Answers.from_probabilities(np.array([[0.9, 0.1]] * 4, np.float32), np.array([0, 0, 0, -1]))
     found = evaluate_answers(answers, ("a", "b"), threshold=0)
     assert found["accuracy"] == 0.75 and found["n_unknown_labels"] == 1 and found["top3"] == 0.75
 

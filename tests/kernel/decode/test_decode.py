@@ -244,7 +244,7 @@ def test_broken_exif_costs_no_picture(kind: str, name: str) -> None:
 
 
 def test_exif_broken_behind_the_orientation_still_turns() -> None:
-    """Pillow's own exif_transpose writes all of EXIF anew and fails where one entry cannot be."""
+    """Pillow's own exif_transpose writes all of EXIF again and fails where one entry cannot be written."""
     two = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0) + struct.pack(">HHIi", 0x8769, 9, 1, -5)
     data = encode(WIDE, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x02" + two + bytes(4))
     with pytest.raises(ValueError, match="negative seek"):

@@ -16,11 +16,11 @@ ASK_KERAS = """
 import inspect, json, keras, numpy as np
 apps = {n: f for n, f in vars(keras.applications).items() if inspect.isfunction(f)}
 probe = np.array([[[[0.0, 100.0, 255.0]]]], np.float32)
-told = {}
+results = {}
 for name, build in apps.items():
     module = inspect.getmodule(build)
-    told[name] = np.asarray(module.preprocess_input(probe.copy())).ravel().tolist()
-print(json.dumps(told))
+    results[name] = np.asarray(module.preprocess_input(probe.copy())).ravel().tolist()
+print(json.dumps(results))
 """
 
 
@@ -28,8 +28,8 @@ print(json.dumps(told))
 def keras_preprocessing() -> dict[str, list[float]]:
     env = {**os.environ, "KERAS_BACKEND": "jax"}
     done = subprocess.run([sys.executable, "-c", ASK_KERAS], env=env, capture_output=True, text=True, check=True)
-    told: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
-    return told
+    results: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
+    return results
 
 
 def test_the_catalog_holds_every_image_model_of_keras(keras_preprocessing: dict[str, list[float]]) -> None:
@@ -60,7 +60,7 @@ def test_every_model_has_the_preprocessing_keras_gives_it(keras_preprocessing: d
         ({"model": "fruitnet", "weights": "imagenet"}, "weights", "bundled"),
         ({"model": "fruitnet", "pooling": "max"}, "pooling", "avg"),
         ({"model": "MobileNetV2", "weights": "bundled"}, "weights", "imagenet"),
-        ({"model": "MobileNetV2+fruitnet", "weights": "imagenet"}, "weights", "each network has its own"),
+        ({"model": "MobileNetV2+fruitnet", "weights": "imagenet"}, "weights", "joined networks use their defaults"),
         ({"model": "MobileNetV2+fruitnet", "pooling": "max"}, "pooling", "avg"),
         ({"model": "MobileNetV2+peach"}, "model", "fruitnet"),
         ({"views": 3}, "views", "1, 5"),

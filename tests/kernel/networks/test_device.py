@@ -22,8 +22,8 @@ from verger.engine.spark.spark_options import SessionOptions, spark_settings
 from verger.errors import SettingsError, SetupError, WeightsError
 from verger.kernel.networks import onnx_graph, onnx_operations, onnx_session
 from verger.kernel.networks.catalog import NetworkSpec
-from verger.kernel.networks.device import gpu_of, prepare_on
-from verger.kernel.networks.inference import Extractor, extractor_for
+from verger.kernel.networks.device import gpu_of, prepare_network_on
+from verger.kernel.networks.inference import Extractor, cached_extractor
 from verger.kernel.networks.network import prepare_network
 from verger.kernel.networks.onnx_session import OnnxSession
 from verger.tasks.featurize_batches import WorkerOptions, featurize_batches
@@ -62,10 +62,10 @@ def test_onnx_runtime_gives_openvinos_vectors(
     model: str, weights: str | None, views: int, photos: list[Image.Image], tiny_model: str
 ) -> None:
     spec = NetworkSpec(model.replace("TINY", tiny_model), weights, views=views)
-    ours = vectors_of(Extractor(prepare_on(spec, "onnx", batch_size=3)), photos)
+    ours = vectors_of(Extractor(prepare_network_on(spec, "onnx", batch_size=3)), photos)
     theirs = vectors_of(Extractor(prepare_network(spec)), photos)
     assert ours.shape == theirs.shape == (7, prepare_network(spec).n_features)
-    assert np.ptp(theirs, axis=0).max() > 0.01 * np.abs(theirs).max(), "the photos must tell apart"
+    assert np.ptp(theirs, axis=0).max() > 0.01 * np.abs(theirs).max(), "the vectors must differ between photos"
     assert lowest_cosine(ours, theirs) >= 0.9999
 
 
@@ -79,7 +79,7 @@ def test_every_family_of_networks_can_be_translated(
 ) -> None:
     monkeypatch.setenv("VERGER_CACHE", str(tmp_path))
     spec = NetworkSpec(model, "random:7")
-    ours, theirs = (vectors_of(Extractor(prepare_on(spec, device)), photos) for device in ("onnx", "cpu"))
+    ours, theirs = (vectors_of(Extractor(prepare_network_on(spec, device)), photos) for device in ("onnx", "cpu"))
     # Random weights turn a rounding into another vector for a single photo; a wrong translation turns all of them.
     found = cosines(ours, theirs)
     assert np.median(found) >= 0.9999 and found.min() >= 0.99
@@ -87,7 +87,9 @@ def test_every_family_of_networks_can_be_translated(
 
 def test_flattened_maps_stay_with_their_photo(photos: list[Image.Image]) -> None:
     spec = NetworkSpec("MobileNetV2", "random:7", "flatten")
-    ours, theirs = (vectors_of(Extractor(prepare_on(spec, device)), photos[:2]) for device in ("onnx", "cpu"))
+    ours, theirs = (
+        vectors_of(Extractor(prepare_network_on(spec, device)), photos[:2]) for device in ("onnx", "cpu")
+    )
     assert lowest_cosine(ours, theirs) >= 0.9999
 
 
@@ -95,21 +97,21 @@ def test_the_translation_is_kept_and_found_by_its_content(
     tiny_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VERGER_CACHE", str(tmp_path))
-    first = prepare_on(NetworkSpec(tiny_model), "onnx")
+    first = prepare_network_on(NetworkSpec(tiny_model), "onnx")
     assert len(list((tmp_path / "onnx").iterdir())) == 1
     monkeypatch.setattr(onnx_graph, "translate", lambda graph: pytest.fail("translated again"))
-    assert prepare_on(NetworkSpec(tiny_model), "onnx").graphs == first.graphs
+    assert prepare_network_on(NetworkSpec(tiny_model), "onnx").graphs == first.graphs
     onnx.checker.check_model(onnx.load_from_string(first.graphs[0].onnx), full_check=True)
 
 
 def test_a_network_tells_its_device_and_travels_without_what_that_does_not_need(tiny_model: str) -> None:
-    network = prepare_on(NetworkSpec(tiny_model), "onnx")
+    network = prepare_network_on(NetworkSpec(tiny_model), "onnx")
     assert (network.describe()["device"], network.describe()["batch_size"]) == ("onnx", 4)
     assert prepare_network(NetworkSpec(tiny_model)).describe()["device"] == "cpu"
     assert network.key != prepare_network(NetworkSpec(tiny_model)).key
     (graph,) = network.for_workers().graphs
     assert graph.onnx and not graph.xml and not graph.weights
-    np.testing.assert_array_equal(Extractor(network.for_workers()).see(paint(9, 9)).shape, (4,))
+    np.testing.assert_array_equal(Extractor(network.for_workers()).featurize(paint(9, 9)).shape, (4,))
 
 
 def save_odd_onnx(path: Path) -> None:
@@ -123,17 +125,17 @@ def save_odd_onnx(path: Path) -> None:
 def test_what_cannot_be_translated_is_named(tmp_path: Path) -> None:
     save_odd_onnx(tmp_path / "odd.onnx")
     spec = NetworkSpec(str(tmp_path / "odd.onnx"))
-    with pytest.raises(WeightsError, match=r"cannot hand to ONNX Runtime: Selu \(--device cpu computes it\)"):
-        prepare_on(spec, "onnx")
+    with pytest.raises(WeightsError, match=r"operation Selu .* cannot be translated to ONNX: use --device cpu"):
+        prepare_network_on(spec, "onnx")
 
 
 def test_a_translation_that_computes_something_else_is_refused(
     tiny_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VERGER_CACHE", str(tmp_path))
-    monkeypatch.setitem(onnx_operations._SAME, "Relu", "Sigmoid")
-    with pytest.raises(WeightsError, match="gives other vectors"):
-        prepare_on(NetworkSpec(tiny_model), "onnx")
+    monkeypatch.setitem(onnx_operations._RENAMED, "Relu", "Sigmoid")
+    with pytest.raises(WeightsError, match="computes other vectors"):
+        prepare_network_on(NetworkSpec(tiny_model), "onnx")
     assert not (tmp_path / "onnx").exists()
 
 
@@ -142,7 +144,7 @@ def test_a_translation_that_computes_something_else_is_refused(
 
 @pytest.fixture(scope="module")
 def extractor(tiny_model: str) -> Extractor:
-    return Extractor(prepare_on(NetworkSpec(tiny_model), "onnx", batch_size=4))
+    return Extractor(prepare_network_on(NetworkSpec(tiny_model), "onnx", batch_size=4))
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
@@ -161,7 +163,7 @@ def test_a_broken_photo_rejects_only_itself_and_the_order_is_kept(
     for i, row in enumerate(rows):
         if row["reason"] is None:
             assert row["width"] == 20 + i
-            np.testing.assert_allclose(row["features"], extractor.see(paint(20 + i, 15, i)), rtol=1e-5)
+            np.testing.assert_allclose(row["features"], extractor.featurize(paint(20 + i, 15, i)), rtol=1e-5)
 
 
 def test_a_batch_of_broken_photos_asks_nothing_of_the_network(extractor: Extractor) -> None:
@@ -190,7 +192,7 @@ def test_the_network_is_asked_for_whole_batches(monkeypatch: pytest.MonkeyPatch,
 
 
 @pytest.mark.parametrize(
-    ("device", "batch_size", "precision", "told"),
+    ("device", "batch_size", "precision", "message"),
     [
         ("gpu", None, "f32", "device = 'gpu' is not valid: expected one of cpu, cuda, onnx"),
         ("cpu", 8, "f32", "batch_size = 8"),
@@ -198,9 +200,9 @@ def test_the_network_is_asked_for_whole_batches(monkeypatch: pytest.MonkeyPatch,
         ("onnx", None, "bf16", "precision = 'bf16' is not valid: expected f32 with device = 'onnx'"),
     ],
 )
-def test_a_bad_choice_is_told(device: str, batch_size: int | None, precision: str, told: str) -> None:
-    with pytest.raises(SettingsError, match=told):
-        prepare_on(NetworkSpec("fruitnet", precision=precision), device, batch_size)
+def test_a_bad_choice_is_an_error(device: str, batch_size: int | None, precision: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        prepare_network_on(NetworkSpec("fruitnet", precision=precision), device, batch_size)
 
 
 @pytest.mark.parametrize(("device", "extra"), [("cuda", "gpu"), ("onnx", "onnx")])
@@ -211,15 +213,15 @@ def test_a_missing_extra_says_what_to_install(
     monkeypatch.setenv("VERGER_CACHE", str(tmp_path))
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(SetupError, match=rf"pip install 'verger\[{extra}\]'|'verger\[{extra}\]'"):
-        prepare_on(NetworkSpec("fruitnet"), device)
+        prepare_network_on(NetworkSpec("fruitnet"), device)
 
 
 def test_without_cuda_it_says_what_was_found(tiny_model: str) -> None:
     if "CUDAExecutionProvider" in onnx_session.import_runtime("cuda").get_available_providers():
         pytest.skip("this ONNX Runtime has CUDA")
-    network = prepare_on(NetworkSpec(tiny_model), "cuda")
+    network = prepare_network_on(NetworkSpec(tiny_model), "cuda")
     assert (network.device, network.batch_size) == ("cuda", 64)
-    with pytest.raises(SetupError, match=r"is one without CUDA: it has .*CPUExecutionProvider.*verger\[gpu\]"):
+    with pytest.raises(SetupError, match=r"has no CUDA, only .*CPUExecutionProvider.*verger\[gpu\]"):
         Extractor(network)
 
 
@@ -249,7 +251,7 @@ def test_a_gpu_that_onnx_runtime_silently_does_without_is_told(
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setattr(onnx_session, "import_runtime", lambda device: FakeRuntime("CPUExecutionProvider"))
     (graph,) = prepare_network(NetworkSpec(tiny_model)).graphs
-    with pytest.raises(SetupError, match=r"no session on GPU 5 .* nvidia-smi shows: 0, 1\."):
+    with pytest.raises(SetupError, match=r"GPU 5 cannot be used .* nvidia-smi shows: 0, 1\."):
         OnnxSession(graph, "cuda", batch_size=64, gpu=5)
 
 
@@ -259,10 +261,10 @@ def test_the_session_is_on_the_gpu_asked_for_and_computes_in_whole_float32(
     runtime = FakeRuntime("CUDAExecutionProvider")
     monkeypatch.setattr(onnx_session, "import_runtime", lambda device: runtime)
     network = dataclasses.replace(prepare_network(NetworkSpec(tiny_model)), device="cuda", key="fake")
-    on_one = extractor_for("fake", lambda: network, 1)
-    assert extractor_for("fake", lambda: network, 1) is on_one
-    assert extractor_for("fake", lambda: network, 0) is not on_one
-    assert extractor_for("fake", lambda: network, 1) is on_one, "one session a GPU, and it is kept"
+    on_one = cached_extractor("fake", lambda: network, 1)
+    assert cached_extractor("fake", lambda: network, 1) is on_one
+    assert cached_extractor("fake", lambda: network, 0) is not on_one
+    assert cached_extractor("fake", lambda: network, 1) is on_one, "one session a GPU, and it is kept"
     options = [options for ((_, options),) in runtime.asked]
     assert [o["device_id"] for o in options] == ["1", "0"]
     assert {o["use_tf32"] for o in options} == {"0"}
@@ -291,7 +293,7 @@ def _three_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_task_takes_the_gpu_that_spark_gives_it() -> None:
     assert gpu_of(FakeTask(5, ["1"])) == 1
     assert [gpu_of(FakeTask(partition, None)) for partition in range(5)] == [0, 1, 2, 0, 1]
-    with pytest.raises(SetupError, match="Spark gives the GPU 'GPU-0a1b'"):
+    with pytest.raises(SetupError, match="the GPU address 'GPU-0a1b'"):
         gpu_of(FakeTask(0, ["GPU-0a1b"]))
 
 

@@ -82,5 +82,7 @@ def smooth_pixels(size_px: int) -> npt.NDArray[np.uint8]:
 def test_seeded_weights_give_what_keras_predicts(predicted: dict[str, tuple[Vectors, Vectors]]) -> None:
     for model, (ours, theirs) in predicted.items():
         assert ours.shape == theirs.shape
-        assert np.ptp(theirs, axis=0).max() > 0.01 * np.abs(theirs).max(), f"{model}: the photos must tell apart"
+        assert np.ptp(theirs, axis=0).max() > 0.01 * np.abs(theirs).max(), (
+            f"{model}: the vectors must differ between photos"
+        )
         assert cosines(ours, theirs).min() >= 0.99999, model

@@ -24,21 +24,21 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_joined_networks_give_their_vectors_one_after_the_other(photo: Image.Image, tiny: str) -> None:
-    each = [Extractor(prepare_network(NetworkSpec(model))).see(photo) for model in (tiny, "fruitnet")]
+    each = [Extractor(prepare_network(NetworkSpec(model))).featurize(photo) for model in (tiny, "fruitnet")]
     network = prepare_network(NetworkSpec(f"{tiny}+fruitnet"))
     assert network.n_features == sum(len(vector) for vector in each)
     assert network.describe()["model"] == f"{tiny}+fruitnet"
     assert network.describe()["weights_from"] == f"{tiny}+bundled"
-    np.testing.assert_array_equal(Extractor(network).see(photo), np.concatenate(each))
+    np.testing.assert_array_equal(Extractor(network).featurize(photo), np.concatenate(each))
 
 
 def test_five_views_are_the_whole_and_the_corners(photo: Image.Image, tiny: str) -> None:
     one = Extractor(prepare_network(NetworkSpec(f"{tiny}+fruitnet")))
     five = Extractor(prepare_network(NetworkSpec(f"{tiny}+fruitnet", views=5)))
     boxes = [(0, 0, 130, 90), *((x, y, x + 104, y + 72) for x in (0, 26) for y in (0, 18))]
-    views = [one.see(photo.crop(box)) for box in boxes]
+    views = [one.featurize(photo.crop(box)) for box in boxes]
     assert np.ptp(views, axis=0).max() > 0.01, "the views must differ"
-    np.testing.assert_allclose(five.see(photo), np.mean(views, axis=0), rtol=0.02, atol=1e-3)
+    np.testing.assert_allclose(five.featurize(photo), np.mean(views, axis=0), rtol=0.02, atol=1e-3)
 
 
 def test_networks_seen_otherwise_are_not_taken_for_each_other(tiny: str) -> None:

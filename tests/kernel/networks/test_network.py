@@ -220,6 +220,6 @@ def test_every_architecture_converts(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    told = dict(json.loads(line) for line in done.stdout.splitlines() if line.startswith("["))
-    assert done.returncode == 0, f"after {list(told)}: {done.stderr[-2000:]}"
-    assert told == {name: [1, CATALOG[name].n_features] for name in small}
+    results = dict(json.loads(line) for line in done.stdout.splitlines() if line.startswith("["))
+    assert done.returncode == 0, f"after {list(results)}: {done.stderr[-2000:]}"
+    assert results == {name: [1, CATALOG[name].n_features] for name in small}

@@ -1,1 +1,1 @@
-"""The trained classifier in numpy: probabilities, calibration, metrics, the taxonomy of labels."""
+"""The trained classifier, in numpy: probabilities, calibration, metrics, taxonomy of labels."""

@@ -1,4 +1,4 @@
-"""A trained classifier in numpy: what `verger train` writes, and all that naming a fruit needs. No Spark."""
+"""The trained classifier that `verger train` writes: load it, save it, compute probabilities. Numpy only."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ Floats = npt.NDArray[np.float32]
 class Classifier:
     """Multinomial logistic regression on feature vectors, calibrated by a temperature (Guo et al. 2017).
 
-    coef (n_classes, n_features) and intercept (n_classes,) float32. Whatever scaling and PCA the training
-    went through is folded in, so it takes features as the network gives them. An answer whose probability is
-    below `threshold` is "not sure". `network` says whose features (a manifest's settings of the network),
-    `about` what it was trained on.
+    coef, intercept: (n_classes, n_features) and (n_classes,) float32. They include the scaling and the PCA of the
+    training, so the input is the network's features.
+    threshold: an answer with a lower probability is "not sure".
+    network: the settings of the network that computes the features, as in a manifest.
+    about: what the classifier was trained on.
     """
 
     labels: tuple[str, ...]
@@ -50,8 +51,8 @@ class Classifier:
         return softmax(self.logits(features) / self.temperature)
 
     def save(self, path: AnyPath) -> None:
-        """Write one .npz without pickles."""
-        told = {
+        """Write an .npz file without pickled objects."""
+        attributes = {
             "labels": self.labels,
             "temperature": self.temperature,
             "threshold": self.threshold,
@@ -59,12 +60,16 @@ class Classifier:
             "about": self.about,
         }
         with io.BytesIO() as file:
-            np.savez_compressed(file, coef=self.coef, intercept=self.intercept, told=np.array(json.dumps(told)))
+            text = np.array(json.dumps(attributes))
+            np.savez_compressed(file, coef=self.coef, intercept=self.intercept, attributes=text)
             path.write_bytes(file.getvalue())
 
 
 def load_classifier(path: AnyPath | None = None) -> Classifier:
-    """Read a classifier: the file, or the result it lies in, or the one bundled; raises ClassifierError."""
+    """Load a classifier from a file or a result of `verger train`; None loads the bundled one.
+
+    Raises ClassifierError.
+    """
     path = path or _BUNDLED
     file = path / FILE_NAME if path.is_dir() else path
     if not file.is_file():
@@ -72,35 +77,37 @@ def load_classifier(path: AnyPath | None = None) -> Classifier:
             f"{path} holds no classifier: expected a result of `verger train`, or its {FILE_NAME}"
         )
     try:
-        with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as found:
-            told = json.loads(str(found["told"]))
-            coef, intercept = found["coef"].astype(np.float32), found["intercept"].astype(np.float32)
-        told["network"] = _beside(file, told["network"])
-        return Classifier(labels=tuple(told.pop("labels")), coef=coef, intercept=intercept, **told)
+        with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as arrays:
+            # Earlier versions gave the JSON array another name.
+            (name,) = set(arrays.files) - {"coef", "intercept"}
+            attributes = json.loads(str(arrays[name]))
+            coef, intercept = arrays["coef"].astype(np.float32), arrays["intercept"].astype(np.float32)
+        attributes["network"] = _with_graph_path(file, attributes["network"])
+        return Classifier(labels=tuple(attributes.pop("labels")), coef=coef, intercept=intercept, **attributes)
     except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
-        raise ClassifierError(f"{file} is not a classifier of verger's: {error}") from error
+        raise ClassifierError(f"{file} is not a classifier file of verger: {error}") from error
 
 
-def _beside(file: AnyPath, network: dict[str, Any]) -> dict[str, Any]:
-    """Return a network's settings with the path of a graph that lies beside the classifier, wherever that is."""
+def _with_graph_path(file: AnyPath, network: dict[str, Any]) -> dict[str, Any]:
+    """Return a network's settings with the absolute path of a graph in the classifier's folder, if there is one."""
     if not isinstance(file, Path):
         return network
     graph = file.resolve().parent / str(network.get("model"))
     return network | {"model": str(graph)} if graph.is_file() else network
 
 
-def check_width(classifier: Classifier, n_features: int) -> None:
-    """Raise ClassifierError where vectors are not what the classifier was trained on."""
-    wanted = classifier.coef.shape[1]
-    if n_features != wanted:
+def check_n_features(classifier: Classifier, n_features: int) -> None:
+    """Raise ClassifierError if the classifier was trained on vectors of another length."""
+    expected = classifier.coef.shape[1]
+    if n_features != expected:
         network = classifier.network.get("model", "?")
         raise ClassifierError(
-            f"the classifier takes {wanted} features of {network}; these vectors have {n_features}: "
+            f"the classifier takes {expected} features of {network}; these vectors have {n_features}: "
             "featurize the photos with the network the classifier was trained on"
         )
 
 
 def softmax(logits: Floats) -> Floats:
     """Return the softmax of each row."""
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(raised / raised.sum(axis=1, keepdims=True), np.float32)
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True), np.float32)

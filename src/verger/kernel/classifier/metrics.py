@@ -1,4 +1,4 @@
-"""How good a classifier's answers are: accuracy, macro F1, calibration, coverage; with intervals."""
+"""Metrics of a classifier's answers: accuracy with its interval, macro F1, calibration error, coverage."""
 
 from __future__ import annotations
 
@@ -12,49 +12,50 @@ from verger.kernel.classifier.classifier import Floats
 
 N_BINS = 15
 _Z95 = 1.959964
-_LAST = 1_000_000  # the rank of a label that the classifier does not know
+_LAST = 1_000_000  # the rank of a label that is not among the classifier's
 
 Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What was said of n labelled photos: indices of the true and the named label, how sure, how ranked.
+    """A classifier's answers for n labelled photos; each field has the shape (n,).
 
-    `truth` (n,) is -1 where the label is not among the classifier's; `rank` (n,) is the true label's place,
-    0 for the best.
+    truth, predicted: index of the true label (-1 if it is not among the classifier's) and of the predicted label.
+    confidence: the probability of the predicted label.
+    rank: the position of the true label in the order of probabilities, 0 for the highest.
     """
 
     truth: Ints
-    named: Ints
-    sureness: Floats
+    predicted: Ints
+    confidence: Floats
     rank: Ints
 
     @classmethod
-    def of(cls, probabilities: Floats, truth: Ints) -> Answers:
-        """Return the answers that (n, n_classes) probabilities give."""
-        named = probabilities.argmax(axis=1)
+    def from_probabilities(cls, probabilities: Floats, truth: Ints) -> Answers:
+        """Return the answers for (n, n_classes) probabilities."""
+        predicted = probabilities.argmax(axis=1)
         true = probabilities[np.arange(len(truth)), np.maximum(truth, 0)]
         rank = (probabilities > true[:, None]).sum(axis=1)
         rank[truth < 0] = _LAST
-        return cls(truth, named, probabilities.max(axis=1), rank)
+        return cls(truth, predicted, probabilities.max(axis=1), rank)
 
     @classmethod
-    def joined(cls, parts: list[Answers]) -> Answers:
-        """Return several as one."""
-        columns = zip(*((p.truth, p.named, p.sureness, p.rank) for p in parts), strict=True)
+    def concatenate(cls, parts: list[Answers]) -> Answers:
+        """Return the answers of all parts, in order."""
+        columns = zip(*((p.truth, p.predicted, p.confidence, p.rank) for p in parts), strict=True)
         return cls(*(np.concatenate(column) for column in columns))
 
     @property
     def is_right(self) -> npt.NDArray[np.bool_]:
-        """Whether each photo was named rightly."""
-        return np.asarray(self.truth == self.named)
+        """Whether the predicted label of each photo is the true one, (n,)."""
+        return np.asarray(self.truth == self.predicted)
 
 
 def evaluate_answers(answers: Answers, labels: tuple[str, ...], threshold: float) -> dict[str, Any]:
-    """Return the evaluation as JSON takes it; shares are 0 to 1. `answers` must not be empty."""
+    """Return all metrics as JSON-compatible values; shares are 0 to 1. `answers` must not be empty."""
     n, right = len(answers.truth), answers.is_right
-    sure = answers.sureness >= threshold
+    sure = answers.confidence >= threshold
     confusion = _confusion(answers, len(labels))
     per_class = _per_class(confusion, labels)
     present = [row["f1"] for row in per_class if row["n_photos"]]
@@ -65,52 +66,53 @@ def evaluate_answers(answers: Answers, labels: tuple[str, ...], threshold: float
         "accuracy_95": wilson(int(right.sum()), n),
         "top3": float((answers.rank < 3).mean()),
         "macro_f1": float(np.mean(present)) if present else 0.0,
-        "ece": calibration_error(answers.sureness, right),
-        "ece_by_chance": calibration_error_by_chance(answers.sureness),
+        "ece": calibration_error(answers.confidence, right),
+        "ece_by_chance": calibration_error_by_chance(answers.confidence),
         "threshold": threshold,
         "coverage": float(sure.mean()),
         "accuracy_when_sure": float(right[sure].mean()) if sure.any() else None,
-        "reliability": _reliability(answers.sureness, right),
-        "coverage_curve": _coverage_curve(answers.sureness, right),
+        "reliability": _reliability(answers.confidence, right),
+        "coverage_curve": _coverage_curve(answers.confidence, right),
         "per_class": per_class,
         "confusions": _confusions(confusion, labels),
     }
 
 
 def wilson(n_right: int, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share (Wilson 1927, as in Brown, Cai and DasGupta 2001)."""
+    """Return the 95 % confidence interval of a share (Wilson 1927, as in Brown, Cai and DasGupta 2001)."""
     share, z2 = n_right / n, _Z95**2
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = _Z95 / (1 + z2 / n) * np.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
     return float(max(0.0, middle - half)), float(min(1.0, middle + half))
 
 
-def calibration_error(sureness: Floats, is_right: npt.NDArray[np.bool_]) -> float:
+def calibration_error(confidence: Floats, is_right: npt.NDArray[np.bool_]) -> float:
     """Return the expected calibration error over 15 equal bins (Naeini et al. 2015)."""
-    rows = _reliability(sureness, is_right)
-    return float(sum(row["n_photos"] * abs(row["sureness"] - row["accuracy"]) for row in rows) / len(sureness))
+    rows = _reliability(confidence, is_right)
+    return float(sum(row["n_photos"] * abs(row["sureness"] - row["accuracy"]) for row in rows) / len(confidence))
 
 
-def calibration_error_by_chance(sureness: Floats) -> float:
-    """Return about what a perfectly calibrated classifier's error would be: 0 only where there are many answers.
+def calibration_error_by_chance(confidence: Floats) -> float:
+    """Return the calibration error to expect of a perfectly calibrated classifier with as many answers.
 
-    A bin's number of right answers is taken as normal, with the variance that its sureness implies.
+    It is above 0 because a bin holds few answers. The number of right answers in a bin is taken as normally
+    distributed, with the variance that follows from the confidence.
     """
-    bins = _bins(sureness)
-    variances = np.bincount(bins, weights=sureness * (1 - sureness))
-    return float(np.sqrt(2 / np.pi * variances).sum() / len(sureness))
+    bins = _bins(confidence)
+    variances = np.bincount(bins, weights=confidence * (1 - confidence))
+    return float(np.sqrt(2 / np.pi * variances).sum() / len(confidence))
 
 
-def _bins(sureness: Floats) -> Ints:
-    return np.minimum((sureness * N_BINS).astype(np.int64), N_BINS - 1)
+def _bins(confidence: Floats) -> Ints:
+    return np.minimum((confidence * N_BINS).astype(np.int64), N_BINS - 1)
 
 
-def _reliability(sureness: Floats, is_right: npt.NDArray[np.bool_]) -> list[dict[str, Any]]:
-    bins = _bins(sureness)
+def _reliability(confidence: Floats, is_right: npt.NDArray[np.bool_]) -> list[dict[str, Any]]:
+    bins = _bins(confidence)
     return [
         {
             "n_photos": int(inside.sum()),
-            "sureness": float(sureness[inside].mean()),
+            "sureness": float(confidence[inside].mean()),
             "accuracy": float(is_right[inside].mean()),
         }
         for inside in (bins == i for i in range(N_BINS))
@@ -118,36 +120,36 @@ def _reliability(sureness: Floats, is_right: npt.NDArray[np.bool_]) -> list[dict
     ]
 
 
-def _coverage_curve(sureness: Floats, is_right: npt.NDArray[np.bool_]) -> list[tuple[float, float]]:
-    """Pairs (share answered, accuracy of those) as the threshold falls, 100 at most."""
-    order = np.argsort(-sureness, kind="stable")
+def _coverage_curve(confidence: Floats, is_right: npt.NDArray[np.bool_]) -> list[tuple[float, float]]:
+    """Return up to 100 pairs (share answered, accuracy of those), for falling thresholds."""
+    order = np.argsort(-confidence, kind="stable")
     accuracy = np.cumsum(is_right[order]) / np.arange(1, len(order) + 1)
     at = np.unique(np.linspace(1, len(order), 100).round().astype(np.int64)) - 1
     return [(float((i + 1) / len(order)), float(accuracy[i])) for i in at]
 
 
 def _confusion(answers: Answers, n_classes: int) -> Ints:
-    """Counts (true, named); photos of labels that the classifier does not know are left out."""
-    known = answers.truth >= 0
+    """Return the confusion matrix (true, predicted), without photos whose label is not among the classifier's."""
+    has_class = answers.truth >= 0
     counts = np.zeros((n_classes, n_classes), np.int64)
-    np.add.at(counts, (answers.truth[known], answers.named[known]), 1)
+    np.add.at(counts, (answers.truth[has_class], answers.predicted[has_class]), 1)
     return counts
 
 
 def _per_class(confusion: Ints, labels: tuple[str, ...]) -> list[dict[str, Any]]:
-    right, n_true, n_named = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+    right, n_true, n_predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
     wrong = confusion - np.diag(right)
     return [
         {
             "label": label,
             "n_photos": int(n_true[i]),
-            "precision": _share(right[i], n_named[i]),
+            "precision": _share(right[i], n_predicted[i]),
             "recall": _share(right[i], n_true[i]),
-            "f1": _share(2 * right[i], n_true[i] + n_named[i]) or 0.0,
+            "f1": _share(2 * right[i], n_true[i] + n_predicted[i]) or 0.0,
             "mistaken_for": labels[wrong[i].argmax()] if wrong[i].any() else None,
         }
         for i, label in enumerate(labels)
-        if n_true[i] or n_named[i]
+        if n_true[i] or n_predicted[i]
     ]
 
 
@@ -156,5 +158,5 @@ def _share(part: int, whole: int) -> float | None:
 
 
 def _confusions(confusion: Ints, labels: tuple[str, ...]) -> list[tuple[str, str, int]]:
-    """Every (true, named, photos) that occurs."""
+    """Return the non-zero entries of the confusion matrix as (true label, predicted label, photos)."""
     return [(labels[i], labels[j], int(confusion[i, j])) for i, j in zip(*np.nonzero(confusion), strict=True)]

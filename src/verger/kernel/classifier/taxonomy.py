@@ -1,4 +1,4 @@
-"""What the labels of the data sets mean: one list of fruits, in place of three ways to name folders."""
+"""Taxonomy of fruit: one list of species and varieties for the differing labels of the data sets."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ TABLE = "taxonomy.csv"
 
 @dataclass(frozen=True)
 class Taxon:
-    """A class of the classifier: a species, and a variety within it or ''.
+    """A class of the classifier: a species, and a variety of it (may be empty).
 
-    `species` is a stable key in kebab-case; one key always goes with the same `latin`, `english` and `french`.
+    `species` is a stable key in kebab-case; it determines `latin`, `english` and `french`.
     """
 
     species: str
@@ -25,7 +25,7 @@ class Taxon:
 
     @property
     def name(self) -> str:
-        """The name to show, of which there is one a class: Banana, Apple Granny Smith."""
+        """The display name, unique for each class: Banana, Apple Granny Smith."""
         return f"{self.english} {self.variety}".rstrip()
 
 
@@ -33,7 +33,7 @@ class Taxon:
 def read_taxonomy() -> dict[tuple[str, str], Taxon]:
     """Return the taxon of each (source, label).
 
-    Sources are fruits360, grocery and render (`verger sample`); a label is the name of a folder there.
+    source: fruits360, grocery or render (`verger sample`). label: the name of a folder of that source.
     """
     text = files(__package__).joinpath(TABLE).read_text("utf-8")
     return {(row.pop("source"), row.pop("label")): Taxon(**row) for row in csv.DictReader(text.splitlines())}
@@ -41,15 +41,15 @@ def read_taxonomy() -> dict[tuple[str, str], Taxon]:
 
 @cache
 def taxon_of(label: str, source: str | None = None) -> Taxon | None:
-    """Return what a label means in a source, or in every source that has it; None where that is not known.
+    """Return the taxon of a label in a source, or in all sources; None if there is none, or if sources disagree.
 
-    Case does not count, and '-', '_' and ' ' are one; a label on which sources disagree is not known.
+    Case is ignored, and '-', '_' and ' ' are the same.
     """
-    wanted = _loosen(label)
+    normalized = _normalize(label)
     meanings = {
         taxon
-        for (where, known), taxon in read_taxonomy().items()
-        if source in (None, where) and _loosen(known) == wanted
+        for (taxon_source, taxon_label), taxon in read_taxonomy().items()
+        if source in (None, taxon_source) and _normalize(taxon_label) == normalized
     }
     return meanings.pop() if len(meanings) == 1 else None
 
@@ -59,6 +59,5 @@ def taxon_named(name: str) -> Taxon | None:
     return next((taxon for taxon in read_taxonomy().values() if taxon.name == name), None)
 
 
-def _loosen(label: str) -> str:
-    # People who copy a data set rename its folders this much and no further.
+def _normalize(label: str) -> str:
     return label.casefold().replace("-", " ").replace("_", " ").strip()

@@ -1,4 +1,4 @@
-"""Make probabilities honest: temperature scaling, and the threshold under which an answer is "not sure"."""
+"""Calibration of probabilities: the temperature, and the threshold below which an answer is "not sure"."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _TEMPERATURES = np.geomspace(0.05, 20, 400)  # steps of 1.5 %
 
 
 def calibrate(logits: Floats, truth: Labels, accuracy: float) -> tuple[float, float]:
-    """Return the temperature, and the threshold for `accuracy`, of (n, n_classes) logits training did not see."""
+    """Return the temperature and the threshold for `accuracy`, fitted on (n, n_classes) held-out logits."""
     temperature = fit_temperature(logits, truth)
     return temperature, choose_threshold(softmax(logits / np.float32(temperature)), truth, accuracy)
 
 
 def fit_temperature(logits: Floats, truth: Labels) -> float:
-    """Return the temperature with the least log loss on (n, n_classes) logits that training did not see.
+    """Return the temperature with the lowest log loss on (n, n_classes) held-out logits.
 
     Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.04599.
     """
@@ -34,17 +34,18 @@ def log_loss(probabilities: Floats, truth: Labels) -> float:
 
 
 def choose_threshold(probabilities: Floats, truth: Labels, accuracy: float) -> float:
-    """Return the lowest probability from which on answers are right at least `accuracy` of the time.
+    """Return the lowest threshold at which the answers above it have at least this accuracy.
 
-    0 where all answers together are that good; where even the surest are not, just above the surest wrong one.
+    0 if all answers together have it. If no threshold reaches it, the highest probability plus one float32 step, so
+    that no answer is above.
     """
-    sure = probabilities.max(axis=1)
-    order = np.argsort(-sure, kind="stable")
-    sure = sure[order]
+    confidence = probabilities.max(axis=1)
+    order = np.argsort(-confidence, kind="stable")
+    confidence = confidence[order]
     is_right = probabilities.argmax(axis=1)[order] == truth[order]
-    right_so_far = np.cumsum(is_right) / np.arange(1, len(truth) + 1)
-    ends_a_tie = np.append(sure[1:] < sure[:-1], True)
-    good = np.flatnonzero((right_so_far >= accuracy) & ends_a_tie)
+    running_accuracy = np.cumsum(is_right) / np.arange(1, len(truth) + 1)
+    ends_a_tie = np.append(confidence[1:] < confidence[:-1], True)
+    good = np.flatnonzero((running_accuracy >= accuracy) & ends_a_tie)
     if not len(good):
-        return float(np.nextafter(sure[0], np.float32(2)))
-    return 0.0 if good[-1] == len(truth) - 1 else float(sure[good[-1]])
+        return float(np.nextafter(confidence[0], np.float32(2)))
+    return 0.0 if good[-1] == len(truth) - 1 else float(confidence[good[-1]])

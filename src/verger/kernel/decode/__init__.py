@@ -1,12 +1,13 @@
-"""Decode image bytes into RGB arrays, as a careful photo library does.
+"""Image decoding: the bytes of a photo to upright 8-bit RGB, by Pillow.
 
-Pillow decodes; this package adds what photos in the wild need: upright by EXIF, alpha onto white, 16-bit
-scaled to 8 (`pixels`), the first frame of animations, a limit on pixels checked before they are allocated, limits
-on what a small file can make the decoder do (`limits`), and one error that says why (`reasons`). Colour profiles
-are not applied: the ImageNet networks were trained without.
+What this package adds to Pillow: photos are turned upright by their EXIF orientation, transparency is blended onto
+white, 16 bits are scaled to 8 (`pixels`); the pixel count is checked before memory is allocated, and the work that
+a small file can cause is limited (`limits`); every failure is a DecodeError with a reason (`reasons`). Of
+animations the first frame is decoded. Colour profiles are not applied, because the ImageNet networks were trained
+without them.
 
-Importing it silences the warnings of Pillow's own modules: a photo either decodes or is a DecodeError. It also lets
-Pillow keep 64 MB of memory between pictures, unless the environment variable PILLOW_BLOCKS_MAX is set.
+Importing this package silences the warnings of Pillow's modules: a photo either decodes or is a DecodeError. It
+also makes Pillow keep 64 MB of memory between pictures, unless the environment variable PILLOW_BLOCKS_MAX is set.
 """
 
 from verger.kernel.decode.formats import photo_format

@@ -1,4 +1,4 @@
-"""The formats that cameras and apps write, told by their first bytes."""
+"""The supported image formats, recognised by their first bytes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Reader = type[ImageFile.ImageFile]
 
 
 class _JpegFile(JpegImageFile):
-    """Looks for no resolution in EXIF: nobody asks for it, and where it is broken the picture is lost."""
+    """JPEG reader that ignores the resolution in EXIF: it is not needed, and a broken one would fail the photo."""
 
     def _read_dpi_from_exif(self) -> None:
         pass
 
 
-# Only what a camera or an app writes: formats that run other programs (EPS) stay shut. MPO is JPEG with more
-# pictures behind the first. Called directly, as Image.open forgets why a reader refused the file.
+# Only the formats that cameras and apps write; formats that run other programs (EPS) are excluded. MPO is JPEG with
+# more pictures behind the first. The readers are called directly, because Image.open hides why a reader failed.
 READERS: dict[str, Reader] = {
     "JPEG": _JpegFile,
     "PNG": PngImageFile,
@@ -32,7 +32,7 @@ READERS: dict[str, Reader] = {
     "TIFF": TiffImageFile,
     "BMP": BmpImageFile,
 }
-# "BM" alone begins too many words: the size of the header after it tells a bitmap.
+# "BM" alone is the start of many texts, so the size of the header is checked too.
 _FIRST_BYTES = re.compile(
     rb"(?P<JPEG>\xff\xd8\xff)|(?P<PNG>\x89PNG\r\n\x1a\n)|(?P<WEBP>RIFF....WEBP)|(?P<GIF>GIF8[79]a)"
     rb"|(?P<TIFF>II[*+]\0|MM\0[*+])|(?P<BMP>BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0)",
@@ -42,5 +42,5 @@ _FIRST_BYTES = re.compile(
 
 def photo_format(data: bytes) -> str | None:
     """Return JPEG, PNG, WEBP, GIF, TIFF or BMP by the first bytes, None for anything else."""
-    found = _FIRST_BYTES.match(data)
-    return None if found is None else found.lastgroup
+    match = _FIRST_BYTES.match(data)
+    return None if match is None else match.lastgroup

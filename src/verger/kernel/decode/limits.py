@@ -1,4 +1,4 @@
-"""What a photo may ask of the decoder: a small file can claim much."""
+"""Limits on size and work of decoding: a small file can declare a huge picture."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from verger.errors import DecodeError, Reason
 
 DEFAULT_MAX_PIXELS = 50_000_000
 
-# Uncompressed pixels have up to four channels of 16 bits; a file holds metadata and small previews besides.
+# Uncompressed pixels have up to four channels of 16 bits; metadata and small previews come on top.
 _BYTES_A_PIXEL = 8
 _MORE_BYTES = 100_000_000
 
-# A side that every photo may have, the longest of a JPEG's; one that is longer is so many times the other at most.
+# Any side may have this length, the maximum of JPEG; a longer one may be at most _MAX_RATIO times the other side.
 # Resizing a picture of 1 x 49,000,000 would take 44 GB.
 _FREE_SIDE_PX = 65_535
 _MAX_RATIO = 100
 
-# JPEG markers that begin a segment: all but stuffed and fill bytes, restarts and TEM, which have no length.
+# JPEG markers that begin a segment with a length: not stuffed and fill bytes, restarts and TEM.
 _JPEG_SEGMENT = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")
 
-# Cameras and encoders write about 10; 2,000 fit in 0.4 MB and take a minute at 50 megapixels.
+# Cameras and encoders write about 10 scans; 2,000 fit in 0.4 MB and take a minute at 50 megapixels.
 _MAX_SCANS = 100
-# Separate planes cover a TIFF once each, six at most.
+# Each separate plane of a TIFF, at most six, covers the picture once.
 _MAX_COVERS = 6
 
 
-def mega(n_pixels: int) -> str:
-    """Return a number of pixels in words."""
+def megapixels(n_pixels: int) -> str:
+    """Return a number of pixels as text, such as "50 megapixels"."""
     return f"{n_pixels / 1e6:g} megapixels"
 
 
 def max_file_bytes(max_pixels: int = DEFAULT_MAX_PIXELS) -> int:
-    """Return the bytes of the largest file that is read: 500 MB, more where more pixels are allowed."""
+    """Return the size of the largest file that is read: 500 MB, or more if `max_pixels` is above the default."""
     return _BYTES_A_PIXEL * max(max_pixels, DEFAULT_MAX_PIXELS) + _MORE_BYTES
 
 
 def check_file_size(n_bytes: int, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
-    """Raise DecodeError where a file has too many bytes to be a photo of `max_pixels`."""
+    """Raise DecodeError if a file has too many bytes for a photo of `max_pixels`."""
     limit = max_file_bytes(max_pixels)
     if n_bytes > limit:
         raise DecodeError(
@@ -48,10 +48,12 @@ def check_file_size(n_bytes: int, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
 
 
 def check_size(size: tuple[int, int], max_pixels: int) -> None:
-    """Raise DecodeError where (width, height) make more than `max_pixels`, or are too unlike each other."""
+    """Raise DecodeError if (width, height) exceed `max_pixels`, or one is far longer than the other."""
     width, height = size
     if width * height > max_pixels:
-        raise DecodeError(Reason.TOO_MANY_PIXELS, f"{width} x {height} is over the limit of {mega(max_pixels)}")
+        raise DecodeError(
+            Reason.TOO_MANY_PIXELS, f"{width} x {height} is over the limit of {megapixels(max_pixels)}"
+        )
     if max(size) > max(_FREE_SIDE_PX, _MAX_RATIO * min(size)):
         raise DecodeError(
             Reason.TOO_MANY_PIXELS,
@@ -60,7 +62,7 @@ def check_size(size: tuple[int, int], max_pixels: int) -> None:
 
 
 def webp_size(data: bytes) -> tuple[int, int]:
-    """Return the size that a WebP claims (RFC 9649): its reader allocates the canvas before it can be asked."""
+    """Return the (width, height) in a WebP's header (RFC 9649), because Pillow's reader allocates memory first."""
     kind = data[12:16]
     if kind == b"VP8X":
         return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
@@ -71,13 +73,16 @@ def webp_size(data: bytes) -> tuple[int, int]:
 
 
 def check_tiles(image: TiffImageFile, max_pixels: int) -> None:
-    """Raise DecodeError: tiles are decoded whole however small the picture, strips as often as they are listed."""
+    """Raise DecodeError if a TIFF's tiles are too large, or if its strips or tiles cover the picture repeatedly.
+
+    Tiles are decoded as a whole, even if the picture is smaller; strips are decoded as often as they are listed.
+    """
     width, height = (image.tag_v2.get(tag, 0) for tag in (TILEWIDTH, TILELENGTH))
     if not isinstance(width, int) or not isinstance(height, int):
         raise DecodeError(Reason.CORRUPT, f"tiles of {width!r:.20} x {height!r:.20}")
     if width * height > max_pixels:
         raise DecodeError(
-            Reason.TOO_MANY_PIXELS, f"tiles of {width} x {height} are over the limit of {mega(max_pixels)}"
+            Reason.TOO_MANY_PIXELS, f"tiles of {width} x {height} are over the limit of {megapixels(max_pixels)}"
         )
     boxes = (tile.extents for tile in image.tile if tile.extents)
     n_pixels = sum((right - left) * (lower - upper) for left, upper, right, lower in boxes)
@@ -86,7 +91,7 @@ def check_tiles(image: TiffImageFile, max_pixels: int) -> None:
 
 
 def check_scans(data: bytes) -> None:
-    """Raise DecodeError: each scan of a progressive JPEG goes over all pixels, and an empty one is ten bytes."""
+    """Raise DecodeError if a progressive JPEG has too many scans: each covers all pixels, in ten bytes."""
     n_scans, at = 0, 2
     while (marker := _JPEG_SEGMENT.search(data, at)) and marker[1] != b"\xd9":
         n_scans += marker[1] == b"\xda"

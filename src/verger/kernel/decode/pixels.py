@@ -1,4 +1,4 @@
-"""Any picture as upright RGB of eight bits."""
+"""Conversion of decoded pictures of any mode to upright RGB with eight bits a channel."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ _TURNS: dict[object, Image.Transpose] = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# From here on orientations swap width and height.
+# Orientations from 5 on swap width and height.
 _FIRST_ON_ITS_SIDE = 5
 
 
 def orientation_of(image: Image.Image) -> int | None:
-    """Return the EXIF orientation, 2 to 8; None where there is nothing to turn."""
+    """Return the EXIF orientation, 2 to 8; None if the picture is upright already."""
     try:
-        told: Any = image.getexif().get(_ORIENTATION_TAG)
-        return int(told) if told in _TURNS else None
-    except Exception:  # a broken EXIF block must not cost a good picture
+        orientation: Any = image.getexif().get(_ORIENTATION_TAG)
+        return int(orientation) if orientation in _TURNS else None
+    except Exception:  # a broken EXIF block must not make a good picture fail
         return None
 
 
-def is_on_its_side(image: Image.Image) -> bool:
-    """Tell whether turning a picture upright swaps its width and height."""
+def swaps_width_and_height(image: Image.Image) -> bool:
+    """Return whether turning a picture upright swaps its width and height."""
     return (orientation_of(image) or 1) >= _FIRST_ON_ITS_SIDE
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """Turn a picture the way its EXIF says that the camera was held."""
+def turn_upright(image: Image.Image) -> Image.Image:
+    """Return the picture turned upright by its EXIF orientation."""
     orientation = orientation_of(image)
     return image if orientation is None else image.transpose(_TURNS[orientation])
 
 
 def scale_transparency(image: PngImageFile, depth: int) -> None:
-    """PNG names its clear colour at the depth of the file; Pillow compares it with 8-bit pixels."""
+    """Scale a PNG's transparent colour from the depth of the file to eight bits, the depth of Pillow's pixels."""
     clear = image.info["transparency"]
     if depth == 16 and isinstance(clear, tuple):
         image.info["transparency"] = tuple(value >> 8 for value in clear)
@@ -58,13 +58,13 @@ def scale_transparency(image: PngImageFile, depth: int) -> None:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Return eight bits a channel, alpha onto white; raises DecodeError where pixels have no agreed white."""
+    """Return the picture as RGB, transparency on white; raises DecodeError if white is not defined in its mode."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode in _SIXTEEN_BIT_MODES or image.mode == "I":
         return _from_16_bit(image)
     if image.mode == "F":
-        raise DecodeError(Reason.UNSUPPORTED, "floating-point pixels have no agreed white")
+        raise DecodeError(Reason.UNSUPPORTED, "floating-point pixels: their value of white is not defined")
     if image.has_transparency_data:
         rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         white = Image.new("RGB", rgba.size, "white")
@@ -76,7 +76,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def _from_16_bit(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 0xFFFF:
-        raise DecodeError(Reason.UNSUPPORTED, "32-bit integer pixels have no agreed white")
+        raise DecodeError(Reason.UNSUPPORTED, "32-bit integer pixels: their value of white is not defined")
     grey = _EIGHT_BIT[values]
     if isinstance(clear := image.info.get("transparency"), int):
         grey[values == clear] = 255

@@ -1,4 +1,4 @@
-"""Why a photo that failed did not decode."""
+"""Reasons of failed decoding: unsupported, truncated or corrupt."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from verger.kernel.decode.formats import Reader
 _UNSUPPORTED = ("cannot handle", "unknown pixel mode", "unsupported")
 
 
-def reason_of(error: Exception, data: bytes, reader: Reader) -> Reason:
-    """Return unsupported, truncated or corrupt."""
+def failure_reason(error: Exception, data: bytes, reader: Reader) -> Reason:
+    """Return the reason why decoding failed: unsupported, truncated or corrupt."""
     message = str(error).lower()
     if any(phrase in message for phrase in _UNSUPPORTED):
         return Reason.UNSUPPORTED
@@ -25,26 +25,28 @@ def reason_of(error: Exception, data: bytes, reader: Reader) -> Reason:
 
 
 class _WatchedBytes(io.BytesIO):
-    """Bytes that remember whether a reader asked for more than there were."""
+    """In-memory file that records whether a reader requested more bytes than there are."""
 
     ran_out = False
 
     def read(self, size: int | None = -1, /) -> bytes:
-        given = super().read(size)
-        self.ran_out |= size is not None and len(given) < size
-        return given
+        content = super().read(size)
+        self.ran_out |= size is not None and len(content) < size
+        return content
 
 
 def _is_cut_off(data: bytes, reader: Reader) -> bool:
-    """Tell whether a photo that failed ends too early: most readers do not say, so read again and watch."""
-    if reader is WebPImageFile:  # reads all at once, but the second word is the length of what follows
+    """Return whether the file ends too early: most readers do not report it, so read again with _WatchedBytes."""
+    if reader is WebPImageFile:  # it reads everything at once, but bytes 4 to 8 are the length of the rest
         return len(data) < 8 + int.from_bytes(data[4:8], "little")
     source = _WatchedBytes(data)
     with contextlib.suppress(Exception):
         image = reader(source)
         if isinstance(image, PngImageFile):
             image.load()
-        if isinstance(image, TiffImageFile):  # libtiff gets all at once, but tags say where strips end
+        if isinstance(
+            image, TiffImageFile
+        ):  # libtiff reads everything at once, but the tags hold the ends of strips
             tags = image.tag_v2
             starts = tags.get(STRIPOFFSETS) or tags[TILEOFFSETS]
             lengths = tags.get(STRIPBYTECOUNTS) or tags[TILEBYTECOUNTS]

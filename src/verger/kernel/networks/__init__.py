@@ -1,1 +1,1 @@
-"""CNNs: the catalog, conversion to inference graphs, the devices that run them."""
+"""Neural networks: the catalog, conversion to inference graphs, inference by OpenVINO or ONNX Runtime."""

@@ -1,7 +1,7 @@
-"""The networks verger knows by name: its own `fruitnet`, and every image model of keras.applications.
+"""Catalog of networks and the choice of one (NetworkSpec): `fruitnet`, and all image models of keras.applications.
 
-Adding one is a line in `CATALOG`. Sizes and preprocessing are those of each network's Keras page
-(https://keras.io/api/applications); fruitnet is told of in docs/model-card.md.
+To add one, add a line to `CATALOG`. Sizes and preprocessing are those of the Keras documentation
+(https://keras.io/api/applications); docs/model-card.md describes fruitnet.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ PREPROCESSINGS: tuple[str, ...] = get_args(Preprocessing)
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network: square input in pixels, what its pixels go through, average-pooled width.
+    """A catalog entry: side of the square input, preprocessing of pixels, length of the average-pooled vector.
 
-    One that `is_bundled` ships with verger as a finished graph; the others are keras.applications models.
+    is_bundled: ships with verger as a converted graph; the others are built by keras.applications.
     """
 
     size_px: int
@@ -33,8 +33,8 @@ class Architecture:
     is_bundled: bool = False
 
     @property
-    def own_weights(self) -> str:
-        """The weights it has where none are named."""
+    def default_weights(self) -> str:
+        """The weights used when none are given."""
         return BUNDLED if self.is_bundled else IMAGENET
 
 
@@ -86,21 +86,21 @@ CATALOG: dict[str, Architecture] = {
     "Xception": Architecture(299, "tf", 2048),
 }
 
-OWN_GRAPH_SUFFIXES = (".keras", ".onnx")
+USER_GRAPH_SUFFIXES = (".keras", ".onnx")
 JOIN = "+"
 VIEWS = (1, 5)
 
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """Which network, with which weights, read out how.
+    """The choice of a network: model, weights, pooling, precision, preprocessing, views.
 
-    model: a name in `CATALOG`, or the path of a .keras or .onnx file; or several, each with its own weights, joined
-    by "+": their features follow each other.
-    weights: None takes the model's own (bundled for fruitnet, else imagenet); or "imagenet", "random:SEED", or a
-    path (.h5, .weights.h5, .keras, .onnx).
-    preprocessing: None takes the catalog's, and none at all for a model given as a file.
-    views: 1 looks at the whole photo; 5 also at four fifths of it from each corner, and takes the mean.
+    model: a name in `CATALOG`, or the path of a .keras or .onnx file. Several joined by "+" each use their default
+    weights, and their features are concatenated.
+    weights: "imagenet", "random:SEED", or a path (.h5, .weights.h5, .keras, .onnx); None uses the model's default
+    (bundled for fruitnet, imagenet for others).
+    preprocessing: None uses the catalog's; for a model given as a file, none.
+    views: 1 uses the whole photo; 5 also uses four fifths of it from each corner, and averages the vectors.
     """
 
     model: str = "MobileNetV2"
@@ -116,7 +116,7 @@ class NetworkSpec:
         if self.is_joined:
             self._check_joined()
             return
-        if not self.model.endswith(OWN_GRAPH_SUFFIXES) and self.model not in CATALOG:
+        if not self.model.endswith(USER_GRAPH_SUFFIXES) and self.model not in CATALOG:
             raise SettingsError("model", self.model, [*CATALOG, "a .keras or .onnx file"])
         _check_in("pooling", self.pooling, POOLINGS)
         _check_in("precision", self.precision, PRECISIONS)
@@ -132,18 +132,18 @@ class NetworkSpec:
     def _check_joined(self) -> None:
         for key in ("weights", "preprocessing"):
             if getattr(self, key) is not None:
-                expected = f"none with {self.model}: each network has its own"
+                expected = f"none with {self.model}: joined networks use their defaults"
                 raise SettingsError(key, getattr(self, key), expected)
-        _ = self.parts  # each is checked as it is made
+        _ = self.parts  # the parts check themselves
 
     def _check_weights(self, weights: str) -> None:
         kind, _, seed = weights.partition(":")
-        is_known = (
+        is_valid = (
             weights == IMAGENET
             or (kind == "random" and seed.isdigit())
-            or weights.endswith((".h5", *OWN_GRAPH_SUFFIXES))
+            or weights.endswith((".h5", *USER_GRAPH_SUFFIXES))
         )
-        if not is_known:
+        if not is_valid:
             expected = ("imagenet", "random:SEED", "a path ending in .h5, .weights.h5, .keras or .onnx")
             raise SettingsError("weights", weights, expected)
 
@@ -151,46 +151,46 @@ class NetworkSpec:
     def is_joined(self) -> bool:
         """Whether `model` names several networks."""
         names = self.model.split(JOIN)
-        return len(names) > 1 and all(name in CATALOG or name.endswith(OWN_GRAPH_SUFFIXES) for name in names)
+        return len(names) > 1 and all(name in CATALOG or name.endswith(USER_GRAPH_SUFFIXES) for name in names)
 
     @property
     def parts(self) -> tuple[NetworkSpec, ...]:
-        """The networks that are joined; this one itself where it is a single one."""
+        """The joined networks; only this spec if it is a single network."""
         return tuple(replace(self, model=name) for name in self.model.split(JOIN)) if self.is_joined else (self,)
 
     @property
     def is_bundled(self) -> bool:
-        """Whether the network ships with verger: the model is, and no own graph is named instead."""
-        return self.own_graph is None and self.model in CATALOG and CATALOG[self.model].is_bundled
+        """Whether the network ships with verger."""
+        return self.user_graph is None and self.model in CATALOG and CATALOG[self.model].is_bundled
 
     @property
     def effective_weights(self) -> str:
-        """The weights named, or the model's own."""
+        """The given weights, or the model's default."""
         if self.weights is not None:
             return self.weights
-        known = CATALOG.get(self.model)
-        return known.own_weights if known else self.model
+        entry = CATALOG.get(self.model)
+        return entry.default_weights if entry else self.model
 
     @property
-    def own_graph(self) -> str | None:
-        """The path of the user's own .keras or .onnx graph, or None for a catalog architecture."""
+    def user_graph(self) -> str | None:
+        """The path of a .keras or .onnx file given by the user; None for a catalog architecture."""
         for value in (self.weights, self.model):
-            if value is not None and value.endswith(OWN_GRAPH_SUFFIXES):
+            if value is not None and value.endswith(USER_GRAPH_SUFFIXES):
                 return value
         return None
 
     @property
     def weights_path(self) -> str | None:
-        """The file the user named, or None for imagenet and random weights."""
-        return self.own_graph or (self.weights if self.weights and self.weights.endswith(".h5") else None)
+        """The path of the weights given by the user; None for imagenet and random weights."""
+        return self.user_graph or (self.weights if self.weights and self.weights.endswith(".h5") else None)
 
     @property
     def effective_preprocessing(self) -> str:
-        """What the pixels (0 to 255, RGB) go through inside the graph."""
+        """The preprocessing of pixels (0 to 255, RGB) inside the graph."""
         if self.preprocessing is not None:
             return self.preprocessing
-        known = CATALOG.get(self.model)
-        return known.preprocessing if known else "none"
+        entry = CATALOG.get(self.model)
+        return entry.preprocessing if entry else "none"
 
 
 def _check_in(key: str, value: str, valid: tuple[str, ...]) -> None:

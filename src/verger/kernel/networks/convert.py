@@ -1,10 +1,10 @@
-"""Convert a Keras or ONNX model to an OpenVINO inference graph; runs in a process of its own.
+"""Conversion of a Keras or ONNX model to an OpenVINO inference graph; runs in a child process.
 
     KERAS_BACKEND=openvino python -m verger.kernel.networks.convert SPEC_JSON FOLDER
 
-TensorFlow is never needed: Keras' OpenVINO backend exports the graph. Built channels-first where the
-architecture allows it, for channels-last exports 153 transposes and batch norms that do not fuse (60
-photos a second and core against 214, MobileNetV2).
+Keras' OpenVINO backend exports the graph, without TensorFlow. Models are built channels-first if the architecture
+allows it: a channels-last graph of MobileNetV2 has 153 transposes and batch norms that are not fused (60 photos a
+second and core instead of 214).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import numpy as np
 
 from verger.errors import WeightsError
 from verger.kernel.networks.catalog import NetworkSpec
-from verger.kernel.networks.weights import Source, build_with_weights
+from verger.kernel.networks.weights import WeightsSource, build_with_weights
 from verger.storage.hashing import hash_file
 
-_DEFAULT_SIZE_PX = 224  # for own models that leave their input size open
+_DEFAULT_SIZE_PX = 224  # for users' models with a variable input size
 _DOWNLOAD_TIMEOUT_S = 60.0
 
 # (x - mean) / scale a channel, after the channels are reversed where is_bgr.
@@ -32,10 +32,11 @@ MEANS = {"tf": [127.5] * 3, "caffe": [103.939, 116.779, 123.68], "torch": [123.6
 SCALES = {"tf": [127.5] * 3, "caffe": [1.0] * 3, "torch": [58.395, 57.12, 57.375]}
 
 
-def stand_in_for_scipy() -> None:
-    """Let Keras' OpenVINO backend be imported without SciPy: 114 MB for Fourier transforms, which no network has.
+def stub_scipy() -> None:
+    """Insert a stub for SciPy if it is not installed, so that Keras' OpenVINO backend can be imported.
 
-    Call it before Keras is imported. Where SciPy is installed it is used.
+    The backend uses SciPy (114 MB) for Fourier transforms only, which no network needs. Call this before Keras is
+    imported.
     """
     if find_spec("scipy") is None:
         scipy, scipy.signal = ModuleType("scipy"), ModuleType("scipy.signal")  # type: ignore[attr-defined]
@@ -44,25 +45,25 @@ def stand_in_for_scipy() -> None:
 
 def convert(spec: NetworkSpec, folder: Path) -> None:
     """Write graph.xml, graph.bin and network.json for `spec` into `folder`."""
-    stand_in_for_scipy()
+    stub_scipy()
     socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT_S)
-    own = spec.own_graph
-    if own is not None:
-        source = Source(own, hash_file(Path(own)))
-        graph = _read_onnx(own) if own.endswith(".onnx") else export_keras(_load_keras(spec, own), folder)
+    path = spec.user_graph
+    if path is not None:
+        source = WeightsSource(path, hash_file(Path(path)))
+        graph = _read_onnx(path) if path.endswith(".onnx") else export_keras(_load_keras(path), folder)
     else:
         model, source = build_with_weights(spec)
         graph = export_keras(model, folder)
-    graph = with_pixels_in(_pooled(graph, spec), spec.effective_preprocessing)
+    graph = add_preprocessing(_pooled(graph, spec), spec.effective_preprocessing)
     _save(graph, source, folder)
 
 
-def _load_keras(spec: NetworkSpec, path: str) -> Any:
+def _load_keras(path: str) -> Any:
     import keras
 
     try:
         model = keras.saving.load_model(path, compile=False)
-    except Exception as error:  # whatever a damaged or foreign archive makes Keras stumble on
+    except Exception as error:  # Keras raises errors of many classes for a damaged or foreign archive
         raise WeightsError(f"{path!r} is not a model that Keras {keras.__version__} can load: {error}") from error
     shape = model.input_shape
     if not isinstance(shape, tuple) or len(shape) != 4 or 3 not in (shape[1], shape[-1]):
@@ -71,13 +72,13 @@ def _load_keras(spec: NetworkSpec, path: str) -> Any:
 
 
 def export_keras(model: Any, folder: Path) -> Any:
-    """Return a Keras model (of the OpenVINO backend) as an OpenVINO graph for one photo; writes into `folder`."""
+    """Export a Keras model (OpenVINO backend) as an OpenVINO graph for one photo, through files in `folder`."""
     import openvino as ov
 
     path = folder / "exported.xml"
     model.export(str(path), format="openvino", verbose=False)
     graph = ov.Core().read_model(str(path))
-    graph.reshape(_closed(graph.input(0).partial_shape))
+    graph.reshape(_static_shape(graph.input(0).partial_shape))
     return graph
 
 
@@ -91,11 +92,11 @@ def _read_onnx(path: str) -> Any:
     shape = graph.input(0).partial_shape
     if len(graph.inputs) != 1 or shape.rank.is_dynamic or len(shape) != 4:
         raise WeightsError(f"{path!r} takes {[str(i) for i in graph.inputs]}: expected one RGB image")
-    graph.reshape(_closed(shape))
+    graph.reshape(_static_shape(shape))
     return graph
 
 
-def _closed(shape: Any) -> list[int]:
+def _static_shape(shape: Any) -> list[int]:
     sizes = [-1 if size.is_dynamic else size.get_length() for size in shape]
     return [1, *(_DEFAULT_SIZE_PX if size < 0 else size for size in sizes[1:])]
 
@@ -105,7 +106,7 @@ def _layout(graph: Any) -> str:
 
 
 def _pooled(graph: Any, spec: NetworkSpec) -> Any:
-    """Pool or flatten an own graph that ends in feature maps; one that ends in vectors stays as it is."""
+    """Append pooling or flattening to a graph that outputs feature maps; one that outputs vectors is unchanged."""
     import openvino as ov
     from openvino import opset13 as ops
 
@@ -130,8 +131,8 @@ def _pool_maps(ops: Any, source: Any, pooling: str, *, is_first: bool) -> Any:
     return ops.reshape(maps, np.array([1, -1]), False)
 
 
-def with_pixels_in(graph: Any, preprocessing: str) -> Any:
-    """Make the graph take (1, height, width, 3) uint8 RGB and do its own preprocessing."""
+def add_preprocessing(graph: Any, preprocessing: str) -> Any:
+    """Prepend preprocessing to the graph: its input becomes (1, height, width, 3) uint8 RGB."""
     import openvino as ov
     from openvino.preprocess import ColorFormat, PrePostProcessor
 
@@ -149,12 +150,12 @@ def with_pixels_in(graph: Any, preprocessing: str) -> Any:
     return builder.build()
 
 
-def _save(graph: Any, source: Source, folder: Path) -> None:
+def _save(graph: Any, source: WeightsSource, folder: Path) -> None:
     import openvino as ov
 
     ov.serialize(graph, str(folder / "graph.xml"), str(folder / "graph.bin"))
-    for left_over in folder.glob("exported.*"):
-        left_over.unlink()
+    for temporary in folder.glob("exported.*"):
+        temporary.unlink()
     _, height, width, _ = graph.input(0).shape
     about = {
         "size_px": [width, height],
@@ -166,7 +167,7 @@ def _save(graph: Any, source: Source, folder: Path) -> None:
 
 
 def main() -> int:
-    """Convert as the command line says; a WeightsError becomes one line on stderr."""
+    """Run the conversion of the command line; a WeightsError becomes one line on stderr."""
     spec, folder = NetworkSpec(**json.loads(sys.argv[1])), Path(sys.argv[2])
     try:
         convert(spec, folder)

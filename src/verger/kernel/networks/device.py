@@ -1,4 +1,4 @@
-"""What computes a network: OpenVINO on the processor, or ONNX Runtime, and then on which GPU."""
+"""Devices: prepare a network for the CPU (OpenVINO) or a GPU (ONNX Runtime), and choose the GPU of a Spark task."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ Device = Literal["cpu", "cuda", "onnx"]
 DEVICES: tuple[str, ...] = get_args(Device)
 CPU, CUDA, ONNX = DEVICES
 
-# Photos a call by ONNX Runtime. A processor's cache holds no more than a few; a GPU idles with less.
+# Photos in one call of ONNX Runtime: a CPU's cache holds only a few, a GPU needs many to be busy.
 _BATCH_SIZES = {CUDA: 64, ONNX: 4}
 
 GPU_RESOURCE = "gpu"
 
 
-def prepare_on(spec: NetworkSpec, device: str, batch_size: int | None = None) -> Network:
-    """Return the network for `spec` on a device, translated to ONNX where it needs that.
+def prepare_network_on(spec: NetworkSpec, device: str, batch_size: int | None = None) -> Network:
+    """Prepare the network of `spec` for a device; for ONNX Runtime it is translated to ONNX.
 
-    `batch_size` None takes the device's own. Raises WeightsError, SettingsError; SetupError for a missing extra.
+    batch_size: photos in one call; None uses the device's default. Raises WeightsError, SettingsError; SetupError
+    for a missing extra.
     """
     if device not in DEVICES:
         raise SettingsError("device", device, DEVICES)
@@ -39,47 +40,48 @@ def prepare_on(spec: NetworkSpec, device: str, batch_size: int | None = None) ->
         raise SettingsError("precision", spec.precision, f"f32 with device = {device!r}")
     from verger.kernel.networks.onnx_session import import_runtime
 
-    import_runtime(device)  # before anything is converted
+    import_runtime(device)  # fail before the conversion, which is slow
     network = prepare_network(spec)
-    from verger.kernel.networks.onnx_graph import with_onnx
+    from verger.kernel.networks.onnx_graph import add_onnx
 
     return replace(
         network,
         key=f"{network.key}-{device}",
         device=device,
         batch_size=batch_size or _BATCH_SIZES[device],
-        graphs=tuple(with_onnx(graph) for graph in network.graphs),
+        graphs=tuple(add_onnx(graph) for graph in network.graphs),
     )
 
 
-class Resource(Protocol):
-    """What Spark has given a task of one kind, as pyspark's ResourceInformation tells it."""
+class SparkResource(Protocol):
+    """The part of pyspark's ResourceInformation that is used: the addresses of a task's GPUs."""
 
     @property
     def addresses(self) -> Sequence[str]: ...  # noqa: D102
 
 
-class Task(Protocol):
-    """The part of pyspark's TaskContext that decides the GPU."""
+class SparkTask(Protocol):
+    """The part of pyspark's TaskContext that is used to choose the GPU."""
 
-    def resources(self) -> Mapping[str, Resource]: ...  # noqa: D102
+    def resources(self) -> Mapping[str, SparkResource]: ...  # noqa: D102
 
     def partitionId(self) -> int: ...  # noqa: D102, N802
 
 
-def gpu_of(task: Task) -> int:
-    """Return the number of the GPU that a task is to use; raises SetupError.
+def gpu_of(task: SparkTask) -> int:
+    """Return the number of the GPU for a Spark task; raises SetupError if Spark's address is not a number.
 
-    It is the one Spark has given the task. A local master gives none: there the tasks take the machine's in turn.
+    It is the GPU that Spark assigned to the task. A local master assigns none: then the tasks take the GPUs in
+    turn.
     """
-    given = task.resources().get(GPU_RESOURCE)
-    if given is None:
+    assigned = task.resources().get(GPU_RESOURCE)
+    if assigned is None:
         from verger.kernel.networks.onnx_session import visible_gpus
 
         return task.partitionId() % max(1, len(visible_gpus()))
-    address = given.addresses[0]
+    address = assigned.addresses[0]
     if not address.isdigit():
         raise SetupError(
-            f"Spark gives the GPU {address!r}: verger needs its number, as the discovery script has it"
+            f"Spark assigned the GPU address {address!r}, but verger needs a number: fix the discovery script"
         )
     return int(address)

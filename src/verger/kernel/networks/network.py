@@ -1,7 +1,7 @@
-"""A network ready for inference, and the cache it comes from.
+"""Networks ready for inference, and the cache of converted ones.
 
-A Keras model is converted once, in a process of its own (`verger.kernel.networks.convert`): Keras reads its
-backend from the environment when first imported, and the caller may already hold one of another backend.
+A Keras model is converted once, in a child process (`verger.kernel.networks.convert`), because Keras reads its
+backend from the environment at its first import, and the caller may have imported it with another backend.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from verger.storage.hashing import hash_file
 
 logger = logging.getLogger(__name__)
 
-# Raise when the conversion changes what a graph computes: old cache entries are then not used.
+# Increase it when the conversion changes what a graph computes, so that older cache entries are not used.
 _GRAPH_VERSION = 2
 
-# Photos a call of a bundled network, whose input is small: fruitnet takes 0.8 ms a photo in batches and 1.15 ms
-# alone, with the same bits. MobileNetV2, whose input is five times as large, gains nothing.
+# Photos in one call of a bundled network, whose input is small: fruitnet takes 0.8 ms a photo in batches and 1.15
+# ms without, with the same bits. MobileNetV2, whose input is five times as large, gains nothing.
 _SMALL_INPUT_BATCH = 4
 
 
@@ -37,7 +37,7 @@ _SMALL_INPUT_BATCH = 4
 class Graph:
     """An OpenVINO graph with its weights: (1, height, width, 3) uint8 RGB in, (1, n_features) float32 out.
 
-    onnx: the same as an ONNX model whose batch is open, where ONNX Runtime is to compute it.
+    onnx: the same network as an ONNX model with a variable batch size, if ONNX Runtime is used; else empty.
     """
 
     size_px: tuple[int, int]
@@ -49,10 +49,10 @@ class Graph:
 
 @dataclass(frozen=True)
 class Network:
-    """What makes a photo's feature vector: the features of one graph after those of the other.
+    """A network ready for inference: a photo's feature vector is the concatenated output of its graphs.
 
-    Each is the mean over `views` views of the photo, see NetworkSpec. On `device` (see device.py) it is
-    computed for `batch_size` photos at a time.
+    views: the output is the mean over this number of views of the photo, see NetworkSpec.
+    device, batch_size: where it is computed (see device.py), and for how many photos in one call.
     """
 
     key: str
@@ -67,40 +67,40 @@ class Network:
 
     @property
     def n_features(self) -> int:
-        """The length of the vectors."""
+        """The length of the feature vectors."""
         return sum(graph.n_features for graph in self.graphs)
 
     @property
     def n_bytes(self) -> int:
-        """The bytes of the graphs, weights and all: what travels to the workers."""
+        """The size of the graphs and weights, which are sent to the workers."""
         return sum(len(part) for graph in self.graphs for part in (graph.xml, graph.weights, graph.onnx))
 
     @property
     def size_px(self) -> tuple[int, int]:
-        """Width and height of what the first graph sees."""
+        """Width and height of the first graph's input."""
         return self.graphs[0].size_px
 
     def for_workers(self) -> Network:
-        """Return the network without what its device does not need: it travels to every executor."""
+        """Return the network without the data that its device does not need, to send it to the workers."""
         if self.device == "cpu":
             return self
         return replace(self, graphs=tuple(replace(graph, xml=b"", weights=b"") for graph in self.graphs))
 
     def describe(self) -> dict[str, object]:
-        """Return what the manifest says of the network."""
-        told = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "graphs"}
-        return told | {"size_px": self.size_px, "n_features": self.n_features}
+        """Return the description of the network for the manifest."""
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "graphs"}
+        return values | {"size_px": self.size_px, "n_features": self.n_features}
 
 
 def imagenet_file() -> Path:
-    """Return where Keras keeps the ImageNet weights of MobileNetV2 once it has them."""
+    """Return the path where Keras caches the ImageNet weights of MobileNetV2."""
     return keras_home() / "models" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 
 
 def prepare_network(spec: NetworkSpec) -> Network:
-    """Return the network for `spec`: bundled, or from the cache, converting it first where it is not there.
+    """Load the network of `spec`, bundled or cached; if it is not in the cache, it is converted first.
 
-    Raises WeightsError where the weights are missing, out of reach or do not fit.
+    Raises WeightsError if the weights are missing, cannot be downloaded, or do not fit.
     """
     parts = [_prepare_one(part) for part in spec.parts]
     return Network(
@@ -121,13 +121,13 @@ def _prepare_one(spec: NetworkSpec) -> Network:
         return replace(read_network(bundled, spec.model, spec.precision), batch_size=_SMALL_INPUT_BATCH)
     folder = cache_dir() / "networks" / _cache_key(spec)
     if not folder.is_dir():
-        logger.info("converting %s (once; kept in %s)", spec.model, folder)
+        logger.info("converting %s (only once; cached in %s)", spec.model, folder)
         _convert(spec, folder)
-    return read_network(folder, spec.own_graph or spec.model, spec.precision)
+    return read_network(folder, spec.user_graph or spec.model, spec.precision)
 
 
 def read_network(folder: Traversable, model: str, precision: str) -> Network:
-    """Read the network that a conversion left in `folder`."""
+    """Read the converted network in `folder`."""
     about = json.loads((folder / "network.json").read_text())
     graph = Graph(
         size_px=(about["size_px"][0], about["size_px"][1]),
@@ -168,10 +168,10 @@ def _convert(spec: NetworkSpec, folder: Path) -> None:
             check=False,
         )
         if done.returncode != 0:
-            raise WeightsError(_last_words(done.stderr))
+            raise WeightsError(_conversion_error(done.stderr))
 
 
-def _last_words(stderr: str) -> str:
+def _conversion_error(stderr: str) -> str:
     lines = [line for line in stderr.splitlines() if line.strip()]
-    told = [line.removeprefix("WeightsError: ") for line in lines if line.startswith("WeightsError: ")]
-    return told[-1] if told else "the conversion failed:\n" + "\n".join(lines[-15:])
+    messages = [line.removeprefix("WeightsError: ") for line in lines if line.startswith("WeightsError: ")]
+    return messages[-1] if messages else "the conversion failed:\n" + "\n".join(lines[-15:])

@@ -1,8 +1,7 @@
-"""Translate a network's OpenVINO graph to ONNX, for ONNX Runtime; docs/adr/0007-onnx-for-gpus.md says why.
+"""Translation of a network's OpenVINO graph to ONNX, for ONNX Runtime (docs/adr/0007-onnx-for-gpus.md).
 
-The graph is the one that OpenVINO computes with, preprocessing and pooling in it: an operation becomes its ONNX
-counterpart, and the batch, which is 1 there, is left open. What comes out is compared with OpenVINO before it is
-kept.
+The graph includes preprocessing and pooling. Each operation becomes its ONNX counterpart, and the batch size, which
+is 1 in the OpenVINO graph, becomes variable. The vectors are compared with OpenVINO's before the result is cached.
 """
 
 from __future__ import annotations
@@ -13,34 +12,34 @@ from dataclasses import replace
 import numpy as np
 
 from verger.errors import SetupError, WeightsError
-from verger.kernel.networks.inference import OpenVinoSession
 from verger.kernel.networks.network import Graph
 from verger.kernel.networks.onnx_operations import FEATURES, PIXELS, Translation, import_onnx
 from verger.kernel.networks.onnx_session import OnnxSession
+from verger.kernel.networks.openvino_session import OpenVinoSession
 from verger.storage.atomic import write_atomically
 from verger.storage.cache import cache_dir
 
-# Raise when the translation changes: what earlier ones have left in the cache is then not used.
+# Increase it when the translation changes, so that older cache entries are not used.
 _TRANSLATION_VERSION = 1
-_OPSET, _IR_VERSION = 20, 9  # the first with Gelu; ONNX Runtime 1.17 and newer read it
+_OPSET, _IR_VERSION = 20, 9  # the first opset with Gelu; needs ONNX Runtime 1.17
 _LOWEST_COSINE = 0.9999
 _N_CHECKED = 5
 
 
-def with_onnx(graph: Graph) -> Graph:
-    """Return the graph with its ONNX form, from the cache or translated; raises SetupError, WeightsError."""
-    kept = cache_dir() / "onnx" / f"{_content_key(graph)}.onnx"
-    if kept.is_file():
-        return replace(graph, onnx=kept.read_bytes())
+def add_onnx(graph: Graph) -> Graph:
+    """Return the graph with its ONNX model, cached or translated now; raises SetupError, WeightsError."""
+    cached = cache_dir() / "onnx" / f"{_content_key(graph)}.onnx"
+    if cached.is_file():
+        return replace(graph, onnx=cached.read_bytes())
     translated = replace(graph, onnx=translate(graph))
     _check_parity(translated)
-    with write_atomically(kept) as beside:
+    with write_atomically(cached) as beside:
         beside.write_bytes(translated.onnx)
     return translated
 
 
 def translate(graph: Graph) -> bytes:
-    """Return an ONNX model: (batch, height, width, 3) uint8 RGB in, (batch, n_features) float32 out."""
+    """Translate to an ONNX model: (batch, height, width, 3) uint8 RGB in, (batch, n_features) float32 out."""
     onnx = import_onnx()
     import openvino as ov
     from openvino.passes import ConstantFolding, Manager
@@ -48,43 +47,43 @@ def translate(graph: Graph) -> bytes:
     source = ov.Core().read_model(model=graph.xml, weights=graph.weights)
     folding = Manager()
     folding.register_pass(ConstantFolding())
-    folding.run_passes(source)  # axes that an own model computes become numbers
+    folding.run_passes(source)  # axes that a user's model computes become constants
     width, height = graph.size_px
     translation = Translation()
     for node in source.get_ordered_ops():
         translation.translate(node)
     pixels = onnx.helper.make_tensor_value_info(PIXELS, onnx.TensorProto.UINT8, ["batch", height, width, 3])
     vectors = onnx.helper.make_tensor_value_info(FEATURES, onnx.TensorProto.FLOAT, ["batch", graph.n_features])
-    used = {name for node in translation.nodes for name in node.input}  # others have become attributes
+    used = {name for node in translation.nodes for name in node.input}  # the others have become attributes
     constants = [constant for constant in translation.constants if constant.name in used]
-    made = onnx.helper.make_graph(translation.nodes, "verger", [pixels], [vectors], initializer=constants)
+    onnx_graph = onnx.helper.make_graph(translation.nodes, "verger", [pixels], [vectors], initializer=constants)
     opset = [onnx.helper.make_opsetid("", _OPSET)]
-    model = onnx.helper.make_model(made, opset_imports=opset, ir_version=_IR_VERSION, producer_name="verger")
-    told: bytes = model.SerializeToString()
-    return told
+    model = onnx.helper.make_model(onnx_graph, opset_imports=opset, ir_version=_IR_VERSION, producer_name="verger")
+    serialized: bytes = model.SerializeToString()
+    return serialized
 
 
 def _check_parity(graph: Graph) -> None:
-    """Compare the two forms on a few pictures, one by one and as one batch; raises WeightsError.
+    """Compare the ONNX model with OpenVINO on a few pictures; raises WeightsError if the vectors differ.
 
-    By the median: a wrong translation is wrong for every picture, while a network of random weights may turn a
-    rounding into another vector for a single one.
+    The median is compared: a wrong translation is wrong for every picture, while rounding may change the vector of
+    a single picture if the weights are random.
     """
     width, height = graph.size_px
     coarse = np.random.default_rng(0).integers(0, 256, (_N_CHECKED, 8, 8, 3), np.uint8)
     pixels = coarse.repeat(-(-height // 8), 1).repeat(-(-width // 8), 2)[:, :height, :width]
     expected = OpenVinoSession(graph, "f32")(pixels).astype(np.float64)
     try:
-        found = OnnxSession(graph, "onnx", batch_size=_N_CHECKED)(pixels).astype(np.float64)
+        actual = OnnxSession(graph, "onnx", batch_size=_N_CHECKED)(pixels).astype(np.float64)
     except SetupError:
         raise
-    except Exception as error:  # onnxruntime's, of many classes
+    except Exception as error:  # onnxruntime raises errors of many classes
         raise WeightsError(f"ONNX Runtime cannot compute the translated network: {error}") from error
-    cosine = (expected * found).sum(1) / (np.linalg.norm(expected, axis=1) * np.linalg.norm(found, axis=1))
+    cosine = (expected * actual).sum(1) / (np.linalg.norm(expected, axis=1) * np.linalg.norm(actual, axis=1))
     if not np.median(cosine) >= _LOWEST_COSINE:
         raise WeightsError(
-            f"translated to ONNX the network gives other vectors (cosine {np.median(cosine):.6f} to OpenVINO's, "
-            f"{_LOWEST_COSINE} needed): use --device cpu"
+            f"the network translated to ONNX computes other vectors (cosine to OpenVINO's {np.median(cosine):.6f}, "
+            f"needed {_LOWEST_COSINE}): use --device cpu"
         )
 
 

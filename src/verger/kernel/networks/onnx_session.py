@@ -1,4 +1,4 @@
-"""A graph in ONNX Runtime: on an NVIDIA GPU, or on the processor to try the path without one."""
+"""Runs a graph in ONNX Runtime: on an NVIDIA GPU, or on the CPU to test the same code without a GPU."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 _EXTRAS = {"cuda": "gpu", "onnx": "onnx"}
 
-# Without TF32, which keeps ten bits of a float32's mantissa. Algorithms are guessed, not tried out for every size
-# of batch: the last one of a task has its own.
+# TF32 would round float32 to a mantissa of ten bits. The heuristic search is used because an exhaustive one would
+# be repeated for each batch size, and the last batch of a task has its own size.
 _CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 
 _NVIDIA_SMI_TIMEOUT_S = 30
@@ -26,7 +26,7 @@ _NVIDIA_SMI_TIMEOUT_S = 30
 class OnnxSession:
     """A graph compiled by ONNX Runtime for one device; not to be shared between threads.
 
-    device: "cuda" or "onnx"; gpu: the number of the GPU. Raises SetupError where they are not to be had.
+    device: "cuda" or "onnx"; gpu: the number of the GPU. Raises SetupError if it is not available.
     """
 
     def __init__(self, graph: Graph, device: str, batch_size: int, gpu: int = 0) -> None:
@@ -50,7 +50,7 @@ class OnnxSession:
 
 
 def import_runtime(device: str) -> Any:
-    """Return onnxruntime; raises SetupError that says how to install it, or that it is the one without CUDA."""
+    """Return the module onnxruntime; raises SetupError if it is not installed."""
     extra = _EXTRAS[device]
     try:
         import onnxruntime
@@ -60,36 +60,35 @@ def import_runtime(device: str) -> Any:
 
 
 def _on_gpu(runtime: Any, model: bytes, options: Any, gpu: int) -> Any:
-    found = runtime.get_available_providers()
-    if _CUDA not in found:
+    providers = runtime.get_available_providers()
+    if _CUDA not in providers:
         raise SetupError(
-            f"device = 'cuda', but the ONNX Runtime installed here ({runtime.__version__}) is one without CUDA: it "
-            f"has {', '.join(found)}. pip uninstall onnxruntime, then pip install 'verger[gpu]'"
+            f"device = 'cuda', but the installed ONNX Runtime ({runtime.__version__}) has no CUDA, only "
+            f"{', '.join(providers)}: pip uninstall onnxruntime, then pip install 'verger[gpu]'"
         )
-    if hasattr(runtime, "preload_dlls"):  # CUDA and cuDNN where pip has put them
+    if hasattr(runtime, "preload_dlls"):  # loads CUDA and cuDNN from their pip packages
         runtime.preload_dlls()
     try:
         cuda = (_CUDA, {"device_id": str(gpu), **_CUDA_OPTIONS})
         session = runtime.InferenceSession(model, options, providers=[cuda])
-        why = "ONNX Runtime went on without it"
-    except Exception as error:  # onnxruntime's, of many classes
+    except Exception as error:  # onnxruntime raises errors of many classes
         raise _no_gpu(gpu, " ".join(str(error).split())) from error
-    # What it cannot have it silently does without.
+    # ONNX Runtime falls back to the CPU without an error.
     if session.get_providers()[0] != _CUDA:
-        raise _no_gpu(gpu, why)
+        raise _no_gpu(gpu, "ONNX Runtime fell back to the CPU")
     return session
 
 
-def _no_gpu(gpu: int, why: str) -> SetupError:
-    seen = ", ".join(visible_gpus()) or "none"
+def _no_gpu(gpu: int, cause: str) -> SetupError:
+    visible = ", ".join(visible_gpus()) or "none"
     return SetupError(
-        f"device = 'cuda', but there is no session on GPU {gpu} ({why}); nvidia-smi shows: {seen}. Look for the "
-        "driver, CUDA and cuDNN that this ONNX Runtime wants (docs/gpu.md), or use --device cpu"
+        f"device = 'cuda', but GPU {gpu} cannot be used ({cause}); nvidia-smi shows: {visible}. Install the "
+        "driver, CUDA and cuDNN that this ONNX Runtime needs (docs/gpu.md), or use --device cpu"
     )
 
 
 def visible_gpus() -> list[str]:
-    """Return the numbers of this machine's GPUs as nvidia-smi gives them; none without it."""
+    """Return the numbers of this machine's GPUs from nvidia-smi; an empty list if it is not installed."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return []

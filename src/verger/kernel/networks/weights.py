@@ -1,4 +1,4 @@
-"""Keras' architectures with their weights: of ImageNet, from a file, or seeded."""
+"""Building keras.applications models with weights: ImageNet, from a file, or random."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from verger.storage.hashing import hash_file
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where weights are from, and the SHA-256 of their file, or of the arrays where there is none."""
+class WeightsSource:
+    """Origin of weights, and the SHA-256 of their file; of the arrays if there is no file."""
 
     weights_from: str
     weights_sha256: str
 
 
 def build(spec: NetworkSpec) -> Any:
-    """Return the catalog architecture as a Keras model without weights, channels-first where it can be."""
+    """Build the catalog architecture as a Keras model without weights, channels-first if possible."""
     import keras
 
     for data_format in ("channels_first", "channels_last"):
@@ -58,60 +58,60 @@ def _build(spec: NetworkSpec, data_format: str, weights: str | None) -> Any:
     return keras.Model(model.input, keras.layers.Flatten(data_format="channels_last")(maps))
 
 
-def build_with_weights(spec: NetworkSpec) -> tuple[Any, Source]:
-    """Return the catalog architecture with the weights asked for, and where they are from; raises WeightsError."""
+def build_with_weights(spec: NetworkSpec) -> tuple[Any, WeightsSource]:
+    """Build the catalog architecture with the weights of `spec`; raises WeightsError."""
     model = build(spec)
     if spec.effective_weights == IMAGENET:
         return _with_imagenet(spec)
     weights = spec.effective_weights
     if weights.startswith("random:"):
         seed_weights(model, int(weights.removeprefix("random:")))
-        return model, Source(weights, _weights_sha256(model))
+        return model, WeightsSource(weights, _weights_sha256(model))
     path = Path(weights)
     try:
         model.load_weights(path)
     except Exception as error:  # h5py and Keras raise OSError, ValueError, KeyError, TypeError, ...
         raise WeightsError(f"weights = {weights!r} do not fit {spec.model} without its top: {error}") from error
-    return model, Source(weights, hash_file(path))
+    return model, WeightsSource(weights, hash_file(path))
 
 
-def _with_imagenet(spec: NetworkSpec) -> tuple[Any, Source]:
+def _with_imagenet(spec: NetworkSpec) -> tuple[Any, WeightsSource]:
     import keras
 
     used: list[str] = []
-    _remember_files(used)
+    _record_files(used)
     try:
         model = _build(spec, keras.backend.image_data_format(), weights="imagenet")
     except (URLError, OSError, ValueError) as error:
-        # Keras wraps a failed download in a plain Exception whose words name the address.
+        # Keras also raises a plain Exception for a failed download, see below.
         raise WeightsError(_no_imagenet(spec.model, error)) from error
     except Exception as error:
         if "URL fetch failure" not in str(error):
             raise
         raise WeightsError(_no_imagenet(spec.model, error)) from error
-    return model, Source(f"imagenet ({Path(used[-1]).name})", hash_file(Path(used[-1])))
+    return model, WeightsSource(f"imagenet ({Path(used[-1]).name})", hash_file(Path(used[-1])))
 
 
-def _remember_files(used: list[str]) -> None:
-    """Note in `used` the path of every file that Keras fetches, as a whole, or finds in its cache."""
+def _record_files(used: list[str]) -> None:
+    """Patch Keras: record in `used` the path of each file it downloads or finds in its cache; download safely."""
     from keras.src.utils import file_utils
 
     get_file = file_utils.get_file
 
-    def get_and_note(*args: Any, **kwargs: Any) -> str:
+    def get_and_record(*args: Any, **kwargs: Any) -> str:
         path = str(get_file(*args, **kwargs))
         used.append(path)
         return path
 
-    file_utils.get_file = get_and_note
-    file_utils.urlretrieve = _fetch_whole
+    file_utils.get_file = get_and_record
+    file_utils.urlretrieve = _download
 
 
-def _fetch_whole(origin: str, target: str, *more: Any) -> None:
-    """Fetch a file as urlretrieve does, but name it `target` only when all of it is there.
+def _download(origin: str, target: str, *more: Any) -> None:
+    """Download a file as urlretrieve does, to a temporary name until it is complete.
 
-    Keras fetches into the file itself and clears up after exceptions only: what a killed process leaves it would
-    take for the weights ever after.
+    Keras downloads to the final name and cleans up after exceptions only: it would use the partial file of a killed
+    process as the weights.
     """
     with write_atomically(Path(target)) as beside:
         urlretrieve(origin, beside, *more)  # noqa: S310  # the addresses are Keras' own
@@ -120,17 +120,17 @@ def _fetch_whole(origin: str, target: str, *more: Any) -> None:
 def _no_imagenet(model: str, error: Exception) -> str:
     return (
         f"no ImageNet weights for {model}: not in Keras' cache ({keras_home() / 'models'}) and the download failed "
-        f"({error}). Either connect to the internet once, or put the file there (or point KERAS_HOME at a "
-        "folder whose models/ holds it), or choose --weights PATH, or --weights random:0 to try the chain"
+        f"({error}). Connect to the internet once, or put the file there (or set KERAS_HOME to a folder whose "
+        "models/ holds it), or use --weights PATH, or --weights random:0 for a test run"
     )
 
 
 def seed_weights(model: Any, seed: int) -> None:
-    """Set a Keras model's weights from `seed`, the same on every backend and data format.
+    """Set random weights from `seed`, equal on every backend and data format.
 
-    Kernels are He-normal (He et al. 2015, arXiv:1502.01852), wider where the activation is SiLU, which halves
-    small signals: the features must still depend on the photo at the end of a deep network. Everything else
-    stays near what Keras starts from, but moved, so that a batch norm left out would be seen.
+    Kernels are He-normal (He et al. 2015, arXiv:1502.01852), with a larger gain for SiLU, which halves small
+    signals: the output of a deep network must still depend on the photo. Other weights are Keras' initial values
+    plus noise, so that tests detect a missing batch norm.
     """
     rng = np.random.default_rng(seed)
     activations = {getattr(getattr(layer, "activation", None), "__name__", "") for layer in model.layers}

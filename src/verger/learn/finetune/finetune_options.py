@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from verger.errors import SettingsError
 from verger.kernel.decode import DEFAULT_MAX_PIXELS
-from verger.kernel.networks.catalog import CATALOG, OWN_GRAPH_SUFFIXES, NetworkSpec
+from verger.kernel.networks.catalog import CATALOG, USER_GRAPH_SUFFIXES, NetworkSpec
 
 _MIN_SIZE_PX = 32  # the smallest input size of the networks in the catalog
 _WEIGHTS = ("imagenet", "random:SEED", "a .h5 file of the model without its top")
@@ -57,7 +57,7 @@ class FinetuneOptions:
     def _check_network(self) -> None:
         trainable = [name for name, entry in CATALOG.items() if not entry.is_bundled]
         self._check("model", self.model in trainable, "one of " + ", ".join(trainable))
-        is_graph = self.weights.endswith(OWN_GRAPH_SUFFIXES)
+        is_graph = self.weights.endswith(USER_GRAPH_SUFFIXES)
         self._check("weights", not is_graph, "one of " + ", ".join(_WEIGHTS))
         NetworkSpec(self.model, self.weights)
 
