@@ -187,7 +187,7 @@ def test_the_saved_model_is_fast_and_only_its_upper_kernels_have_changed(run: tu
 def test_the_report_has_the_curves_and_loads_nothing(run: tuple[Watch, FinetuneResult]) -> None:
     html = (run[0].out / "report.html").read_text()
     assert "Plotly.newPlot" in html and '"val_accuracy":' in html
-    assert "It started from random weights." in html
+    assert "The initial weights were random." in html
     assert "default-src 'none'" in html and "<link" not in html and 'src="http' not in html
     assert "broken.jpg" in html
 

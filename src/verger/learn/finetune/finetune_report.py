@@ -47,11 +47,11 @@ def _make_tiles(facts: dict[str, Any], n_epochs: int) -> list[Tile]:
     counts = facts["counts"]
     by_label = [label["accuracy"] for label in facts["labels"] if label["accuracy"] is not None]
     return [
-        Tile(format_share(facts["validation_accuracy"]), "accuracy", "on the held-out photos"),
+        Tile(format_share(facts["validation_accuracy"]), "accuracy", "on the validation photos"),
         Tile(format_share(sum(by_label) / len(by_label)), "mean of the labels", "all labels have equal weight"),
         Tile(format_count(counts["labels"]), "labels"),
         Tile(format_count(counts["training"]), "training photos"),
-        Tile(format_count(counts["validation"]), "held-out photos", "whole films, if a label has several"),
+        Tile(format_count(counts["validation"]), "validation photos", "whole films, if a label has several"),
         Tile(
             format_count(counts["rejected"]), "rejected", "" if counts["rejected"] else "all photos could be read"
         ),
