@@ -164,7 +164,7 @@ class Settings(BaseSettings):
     photo_timeout_s: float = _setting(
         ENGINE,
         300,
-        "reject a photo that takes longer to decode; `pack` keeps it unchanged",
+        "seconds after which a photo that is still being decoded is rejected; `pack` keeps it unchanged",
         gt=0,
     )
 

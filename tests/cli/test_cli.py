@@ -29,6 +29,14 @@ def test_help_shows_examples_that_can_be_copied(command: str) -> None:
     assert f" verger {command} " in shown.split("Options")[0].split("Usage", 1)[1].split("\n", 1)[1]
 
 
+def test_examples_show_their_brackets() -> None:
+    for command, example in (
+        ("features", "regex:/([a-z]+)_[0-9]+[.]jpg$"),
+        ("train", "regex:/([^/]+)_[0-9]+[.]jpg$"),
+    ):
+        assert example in plain(CliRunner().invoke(app, [command, "--help"], terminal_width=200).output)
+
+
 def plain(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 

@@ -37,7 +37,7 @@ def features(src: Source, out: Result, settings: Settings, progress: Progress) -
 
     \b
     verger features photos/ out/
-    verger features photos/ out/ --label 'regex:/([a-z]+)_[0-9]+[.]jpg$'
+    verger features photos/ out/ --label 'regex:/(\\[a-z]+)_[0-9]+[.]jpg$'
     verger features photos/ out/ --weights my-model.keras --preprocessing tf
     """
     from verger.pipeline import chain
