@@ -57,6 +57,14 @@ Pairs = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_pairs)]
 PHOTOS, NETWORK, REDUCTION, SPARK = "Photos", "Network", "Reduction", "Spark"
 EXPORT, RESULT, RESUME, PRIVACY, PACK, ENGINE = "Export", "Result", "Resume", "Privacy", "Pack", "Engine"
 
+# The groups that each command of the pipeline uses, here or as a job of `verger cloud submit`.
+SETTING_GROUPS: dict[str, tuple[str, ...]] = {
+    "run": (PHOTOS, NETWORK, REDUCTION, EXPORT, RESULT, RESUME, ENGINE, SPARK),
+    "features": (PHOTOS, NETWORK, EXPORT, RESULT, RESUME, ENGINE, SPARK),
+    "pack": (PHOTOS, PACK, PRIVACY, RESULT, ENGINE, SPARK),
+    "reduce": (REDUCTION, EXPORT, RESULT, ENGINE, SPARK),
+}
+
 ENGINES = ("local", "spark")
 DEFAULT_MASTER = "local[*]"
 

@@ -21,14 +21,24 @@ from verger.cli.confirmation import (
     suggest_next_step_if_interrupted,
 )
 from verger.cli.deployment_flags import Name, with_deployment
-from verger.cli.flags import SETTING_GROUPS, with_setting_flags
+from verger.cli.flags import with_setting_flags
 from verger.cloud.deploy import deployments
 from verger.cloud.deploy.command_line import files_to_upload, job_flags, uses_cloud_files, with_weights_file
 from verger.cloud.deploy.provider import DeploymentSpec, JobSpec, Provider
 from verger.cloud.deploy.targets import installs_package, target_of
 from verger.cloud.registry import load_provider
 from verger.errors import CloudError
-from verger.settings import EXPORT, NETWORK, PHOTOS, REDUCTION, RESULT, RESUME, load_settings, origins
+from verger.settings import (
+    EXPORT,
+    NETWORK,
+    PHOTOS,
+    REDUCTION,
+    RESULT,
+    RESUME,
+    SETTING_GROUPS,
+    load_settings,
+    origins,
+)
 
 commands = typer.Typer(
     help="Run verger on AWS, Google Cloud or Databricks, inside the EU: up, submit, fetch, down.",

@@ -15,35 +15,12 @@ from rich.logging import RichHandler
 from verger.cli import tables
 from verger.cli.app import EXIT_REJECTED, app, atomic_result, console, messages
 from verger.cli.progress_bar import show_progress
-from verger.settings import (
-    ENGINE,
-    EXPORT,
-    NETWORK,
-    PACK,
-    PHOTOS,
-    PRIVACY,
-    REDUCTION,
-    RESULT,
-    RESUME,
-    SPARK,
-    Settings,
-    load_settings,
-    origins,
-)
+from verger.settings import Settings, load_settings, origins
 from verger.storage.manifest import Manifest
 from verger.storage.uri import AnyPath, any_path
 
 Job = Callable[..., Manifest]
 Command = Callable[..., None]
-
-# The groups of settings that each command of the pipeline uses, by the command's name: `verger cloud submit` starts
-# these commands on a cluster.
-SETTING_GROUPS: dict[str, tuple[str, ...]] = {
-    "run": (PHOTOS, NETWORK, REDUCTION, EXPORT, RESULT, RESUME, ENGINE, SPARK),
-    "features": (PHOTOS, NETWORK, EXPORT, RESULT, RESUME, ENGINE, SPARK),
-    "pack": (PHOTOS, PACK, PRIVACY, RESULT, ENGINE, SPARK),
-    "reduce": (REDUCTION, EXPORT, RESULT, ENGINE, SPARK),
-}
 
 
 def setting_flags(groups: tuple[str, ...]) -> list[inspect.Parameter]:

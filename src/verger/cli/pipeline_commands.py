@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from verger.cli.app import PIPELINE, Features, Result, Source, Update, app, console
-from verger.cli.flags import SETTING_GROUPS, pipeline_command
+from verger.cli.flags import pipeline_command
 from verger.process.progress import Progress
-from verger.settings import Settings
+from verger.settings import SETTING_GROUPS, Settings
 from verger.storage.manifest import Manifest
 from verger.storage.uri import any_path, local_folder
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from verger.cli.flags import SETTING_GROUPS
 from verger.cloud.deploy.command_line import (
     files_to_upload,
     job_flags,
@@ -17,7 +16,7 @@ from verger.cloud.deploy.command_line import (
 )
 from verger.errors import CloudError, SettingsError
 from verger.kernel.networks.network import imagenet_file
-from verger.settings import load_settings, origins
+from verger.settings import SETTING_GROUPS, load_settings, origins
 
 
 @pytest.fixture(autouse=True)
