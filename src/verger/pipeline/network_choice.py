@@ -62,6 +62,6 @@ def _local_copy(file: str) -> str:
     version = hashlib.sha256(f"{path} {entry.length} {entry.modified_us}".encode()).hexdigest()[:32]
     copy = cache_dir() / "weights" / version / path.name
     if not copy.is_file():
-        with write_atomically(copy) as beside:
-            beside.write_bytes(path.read_bytes())
+        with write_atomically(copy) as temporary:
+            temporary.write_bytes(path.read_bytes())
     return str(copy)

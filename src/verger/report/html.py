@@ -52,8 +52,8 @@ def write_page(html: str, result: AnyPath) -> AnyPath:
     path = result / FILE_NAME
     try:
         if isinstance(path, Path):
-            with write_atomically(path) as beside:
-                beside.write_bytes(page)
+            with write_atomically(path) as temporary:
+                temporary.write_bytes(page)
         else:
             path.write_bytes(page)
     except OSError as error:

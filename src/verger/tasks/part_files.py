@@ -22,8 +22,8 @@ ROWS_PER_GROUP = 1024
 def part_file(target: AnyPath) -> Iterator[Path]:
     """Yield a local file to write. It becomes `target` if the block succeeds, and is removed otherwise."""
     if not isinstance(target, ObjectPath):
-        with write_atomically(target) as beside:
-            yield beside
+        with write_atomically(target) as temporary:
+            yield temporary
         return
     with tempfile.TemporaryDirectory(prefix="verger-part-") as folder:
         file = Path(folder) / "part"

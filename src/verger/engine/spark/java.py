@@ -134,8 +134,8 @@ def _wrap(real: Path, major: int) -> Path:
     script = home / "bin" / "java"
     text = _WITHOUT_VECTOR_MODULE.format(java=real / "bin" / "java")
     if not script.is_file() or script.read_text() != text:
-        with write_atomically(script) as beside:
-            beside.write_text(text)
-            beside.chmod(0o755)
+        with write_atomically(script) as temporary:
+            temporary.write_text(text)
+            temporary.chmod(0o755)
         (home / "release").write_text(f'JAVA_VERSION="{major}"\n')
     return home

@@ -113,8 +113,8 @@ def _download(origin: str, target: str, *more: Any) -> None:
     Keras downloads to the final name and cleans up after exceptions only: it would use the partial file of a killed
     process as the weights.
     """
-    with write_atomically(Path(target)) as beside:
-        urlretrieve(origin, beside, *more)  # noqa: S310  # the addresses are Keras' own
+    with write_atomically(Path(target)) as temporary:
+        urlretrieve(origin, temporary, *more)  # noqa: S310  # the addresses are Keras' own
 
 
 def _no_imagenet(model: str, error: Exception) -> str:

@@ -49,10 +49,10 @@ class Lock:
         return self._version is not None
 
     def _take_over(self) -> Version | None:
-        found = self._read()
-        if found is None:  # released a moment ago
+        current = self._read()
+        if current is None:  # released a moment ago
             return self._path.create(self._owner())
-        owner, version = found
+        owner, version = current
         if owner.get("token") == self._token:
             return version  # created by this run: the request was repeated because its first answer was lost
         self.held_by = owner
@@ -72,8 +72,8 @@ class Lock:
 
         If several runs delete a dead lock, the last one to create its own has it: each checks again after a while.
         """
-        found = self._read()
-        if found is None or found[0] != owner:
+        current = self._read()
+        if current is None or current[0] != owner:
             return None
         self._path.unlink()
         if self._path.create(self._owner()) is None:
@@ -83,8 +83,8 @@ class Lock:
         return self._own_version()
 
     def _own_version(self) -> Version | None:
-        found = self._read()
-        return found[1] if found and found[0].get("token") == self._token else None
+        current = self._read()
+        return current[1] if current and current[0].get("token") == self._token else None
 
     def _read(self) -> tuple[Owner, Version] | None:
         try:
@@ -96,9 +96,9 @@ class Lock:
     def renew(self) -> None:
         """Write the current time into the lock if this run still has it; raises StorageError."""
         with self._writing:
-            found = self._read() if self._version else None
-            is_own = found is not None and found[0].get("token") == self._token
-            self._version = self._replace(*found) if found and is_own else None
+            current = self._read() if self._version else None
+            is_own = current is not None and current[0].get("token") == self._token
+            self._version = self._replace(*current) if current and is_own else None
 
     def check(self) -> None:
         """Raise ResultError where another run has taken the lock, because this one seemed dead."""
