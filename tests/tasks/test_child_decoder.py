@@ -61,7 +61,7 @@ def test_the_child_ends_with_its_worker(photos: Path) -> None:
     worker = (
         "import pathlib, sys, time; from verger.tasks.child_decoder import ChildDecoder;"
         "decoder = ChildDecoder(10**6);"
-        "decoder.decode(pathlib.Path(sys.argv[1]).read_bytes()); print(decoder._child.pid, flush=True);"
+        "decoder.decode(pathlib.Path(sys.argv[1]).read_bytes()); print(decoder._child.process.pid, flush=True);"
         "time.sleep(600)"
     )
     command = [sys.executable, "-c", worker, str(photos / "apple" / "1.png")]

@@ -12,7 +12,7 @@ from verger.process.launch import module_command, module_environment
 
 
 class PipedChild:
-    """A running child process, and this process's end (`connection`) of the pipe to it.
+    """A running child process (`process`), and this process's end of the pipe to it (`connection`).
 
     The module gets as arguments: the file descriptor of its end of the pipe, this process's pid, `arguments`.
 
@@ -31,7 +31,7 @@ class PipedChild:
         self.connection, theirs = Pipe()
         with theirs:
             try:
-                self._process = subprocess.Popen(
+                self.process = subprocess.Popen(
                     module_command(module, str(theirs.fileno()), str(os.getpid()), *arguments),
                     env=module_environment() | dict(environment or {}),
                     stdin=subprocess.DEVNULL,
@@ -44,22 +44,8 @@ class PipedChild:
                 self.connection.close()
                 raise
 
-    @property
-    def pid(self) -> int:
-        """The child's process id."""
-        return self._process.pid
-
-    @property
-    def is_running(self) -> bool:
-        """Return whether the child has not ended."""
-        return self._process.poll() is None
-
-    def kill(self) -> None:
-        """Kill the child if it runs; `wait` must follow."""
-        self._process.kill()
-
     def wait(self) -> str:
         """Close the pipe and wait for the child's end; return its signal or exit code as text."""
         self.connection.close()
-        code = self._process.wait()
+        code = self.process.wait()
         return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -75,7 +75,7 @@ class ChildDecoder:
         if self._child is None:
             return "never started"
         if kill:
-            self._child.kill()
+            self._child.process.kill()
         ending, self._child = self._child.wait(), None
         return ending
 

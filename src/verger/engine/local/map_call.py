@@ -44,7 +44,7 @@ class MapCall:
         while len(self._results) < len(self._items):
             interrupts.check()
             self._assign(workers)
-            busy = {worker.connection: worker for worker in workers if worker.item is not None}
+            busy = {worker.child.connection: worker for worker in workers if worker.item is not None}
             for connection in wait(list(busy), timeout=_TICK_S):
                 assert isinstance(connection, Connection)
                 self._receive(busy[connection])
@@ -62,8 +62,8 @@ class MapCall:
     def _assign(self, workers: Sequence[WorkerProcess]) -> None:
         for worker in workers:
             if worker.item is None and self._waiting:
-                if not worker.is_running:  # it died while idle, which is no item's fault
-                    worker.wait()
+                if worker.child.process.poll() is not None:  # it died while idle, which is no item's fault
+                    worker.child.wait()
                     worker.start()
                 item = self._waiting.popleft()
                 worker.send(self._task, self._shared_file, self._items[item.index], item)
@@ -71,7 +71,7 @@ class MapCall:
     def _receive(self, worker: WorkerProcess) -> None:
         """Read one message: (n_done, n_rejected, None), or at the end of a task (..., (result, error))."""
         try:
-            n_done, n_rejected, ending = worker.connection.recv()
+            n_done, n_rejected, ending = worker.child.connection.recv()
         except (EOFError, OSError):
             self._replace(worker)
             return
@@ -93,8 +93,8 @@ class MapCall:
     def _replace(self, worker: WorkerProcess) -> None:
         """Restart a worker that has died, and queue its item for another attempt."""
         item = worker.finish_item()
-        worker.kill()
-        ending = worker.wait()
+        worker.child.process.kill()
+        ending = worker.child.wait()
         if item.n_failed + 1 >= MAX_ATTEMPTS:
             raise JobError(
                 f"a worker process has died {MAX_ATTEMPTS} times at the same task ({ending}); if memory ran out, "

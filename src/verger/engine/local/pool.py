@@ -98,9 +98,9 @@ class LocalEngine:
     def close(self) -> None:
         """Kill the workers. Files that they were writing keep their temporary names."""
         for worker in self._workers:
-            worker.kill()
+            worker.child.process.kill()
         for worker in self._workers:
-            worker.wait()
+            worker.child.wait()
         self._workers.clear()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,7 +23,7 @@ class QueuedItem:
 
 
 class WorkerProcess:
-    """A worker process, the item that it runs, and the counts of photos reported for this item.
+    """A worker process (`child`), the item that it runs, and the counts of photos reported for this item.
 
     log: file for what the worker prints. scratch: its folder for temporary files.
     """
@@ -40,7 +39,7 @@ class WorkerProcess:
 
     def start(self) -> None:
         """Start a process; it replaces one that has ended."""
-        self._child = PipedChild(
+        self.child = PipedChild(
             "verger.engine.local.worker",
             *self._options.preload,
             # The driver removes the temporary files: a worker that is killed cannot.
@@ -49,32 +48,16 @@ class WorkerProcess:
             has_own_session=True,  # the driver handles Ctrl-C and ends the workers
         )
 
-    @property
-    def connection(self) -> Connection:
-        """The driver's end of the pipe."""
-        return self._child.connection
-
-    @property
-    def is_running(self) -> bool:
-        """Return whether the process has not ended."""
-        return self._child.is_running
-
     def send(self, task: Any, shared_file: Path, value: Any, item: QueuedItem) -> None:
         """Make the worker run task(shared, value, attempt), where `value` is what `item` stands for."""
         self.item = item
         with suppress(OSError):  # the process has died: the next read from the pipe reports it
-            self.connection.send((task, str(shared_file), value, item.n_failed, self._gpu, self._options.n_threads))
+            self.child.connection.send(
+                (task, str(shared_file), value, item.n_failed, self._gpu, self._options.n_threads)
+            )
 
     def finish_item(self) -> QueuedItem:
         """Return the item that ran; the worker is free for another."""
         assert self.item is not None
         item, self.item, self.n_done, self.n_rejected = self.item, None, 0, 0
         return item
-
-    def kill(self) -> None:
-        """Kill the process; `wait` must follow."""
-        self._child.kill()
-
-    def wait(self) -> str:
-        """Wait until the process has ended; return its signal or exit code as text."""
-        return self._child.wait()
