@@ -1,4 +1,4 @@
-"""Which engine a run gets, and what it says of that."""
+"""The choice of the engine, and the message about it."""
 
 from __future__ import annotations
 

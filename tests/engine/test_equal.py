@@ -1,4 +1,4 @@
-"""Both engines write the same tables, to the last bit, and one goes on where the other was disturbed."""
+"""Both engines write the same tables, to the last bit, and each resumes a run of the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The local engine by itself: what becomes of tasks, workers and errors."""
+"""The local engine by itself: tasks, workers and errors."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_an_error_of_a_task_comes_out_as_itself(engine: LocalEngine, error: Exce
     assert getattr(raised.value, "errno", None) == getattr(error, "errno", None)
 
 
-def test_an_error_that_nobody_expects_comes_out_with_its_words(engine: LocalEngine) -> None:
+def test_an_unexpected_error_comes_out_with_its_message(engine: LocalEngine) -> None:
     with pytest.raises(JobError, match=r"^a task failed: ZeroDivisionError: by nothing$"):
         engine.map(tasks.raise_error, range(3), ZeroDivisionError("by nothing"))
     assert engine.map(tasks.scale, [1], 3) == [3]
@@ -143,7 +143,7 @@ def test_what_lasts_is_not_tried_again(engine: LocalEngine, error: Exception, tm
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_the_first_cause_of_an_error_is_the_one_that_is_told(
+def test_the_first_cause_of_an_error_is_the_one_that_is_reported(
     engine: LocalEngine, cause: Exception, words: str
 ) -> None:
     with pytest.raises((VergerError, OSError)) as raised:
@@ -252,7 +252,7 @@ def test_workers_end_with_a_driver_that_is_killed(tmp_path: Path) -> None:
 
 
 def test_a_worker_whose_driver_has_died_meanwhile_runs_no_task(tmp_path: Path) -> None:
-    """A task may be waiting in the pipe already: it must not be run, with nobody to take its result."""
+    """A task that waits in the pipe must not be run: no process would read its result."""
     from multiprocessing import Pipe
 
     ours, theirs = Pipe()

@@ -1,4 +1,4 @@
-"""Decoding in a process apart: the same pictures and errors, and a death that is told."""
+"""Decoding in a child process: the same images and errors, and an error where the child dies."""
 
 from __future__ import annotations
 

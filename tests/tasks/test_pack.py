@@ -28,8 +28,8 @@ def photos(tmp_path: Path) -> Path:
 
 def test_packed_photos_give_the_features_of_loose_ones(photos: Path, tmp_path: Path) -> None:
     save_tiny_onnx(tmp_path / "tiny.onnx")
-    told = manifest_here("pack", photos, "packed", cwd=tmp_path)
-    assert told["counts"]["listed"] == 14 and told["counts"]["shards"] == 1
+    manifest = manifest_here("pack", photos, "packed", cwd=tmp_path)
+    assert manifest["counts"]["listed"] == 14 and manifest["counts"]["shards"] == 1
     for src, out in (("packed", "a"), (photos, "b")):
         manifest_here("features", src, out, "--model", "tiny.onnx", "--no-report", cwd=tmp_path)
     assert table(tmp_path / "a" / "features").equals(table(tmp_path / "b" / "features"))
@@ -82,7 +82,7 @@ def test_photos_or_a_result_are_not_packed_photos(photos: Path) -> None:
 
 
 @pytest.mark.parametrize("manifest", ["[]", "no JSON", '{"name": "an app"}'])
-def test_somebody_elses_manifest_among_photos_is_passed_over(photos: Path, manifest: str) -> None:
+def test_a_foreign_manifest_among_photos_is_ignored(photos: Path, manifest: str) -> None:
     (photos / "manifest.json").write_text(manifest)
     assert find_packed(str(photos)) is None
 

@@ -1,4 +1,4 @@
-"""Parts of tables: those of the last attempt at a task, and of no other."""
+"""Part files of tables hold only the rows of the last attempt at a task."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_retry_that_rejects_nothing_leaves_nothing_of_the_first_attempt(tmp_pa
     assert list(rejected.iterdir()) == []
 
 
-def test_two_who_write_the_same_file_do_not_write_into_each_other(tmp_path: Path) -> None:
+def test_two_writers_of_the_same_file_do_not_write_into_each_other(tmp_path: Path) -> None:
     """A process that is thought dead, and its successor in another container, may have the same pid."""
     with write_atomically(tmp_path / "part") as one:
         with write_atomically(tmp_path / "part") as other:

@@ -1,4 +1,4 @@
-"""Spans are cut by the number of rows alone, and read as what they are."""
+"""Spans: groups depend only on the number of rows, and are read in order."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def test_the_first_photos_within_the_budget_are_read(photo: Path) -> None:
     assert [uri is not None for uri in found] == [True, True, True, False, False]
 
 
-def test_the_first_photo_of_a_task_is_read_whatever_its_size(photo: Path) -> None:
+def test_the_first_photo_of_a_task_is_read_at_any_size(photo: Path) -> None:
     found = thumbnails_here([str(photo)] * 2, budget_bytes=1)
     assert [uri is not None for uri in found] == [True, False]
 

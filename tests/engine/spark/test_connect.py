@@ -107,9 +107,9 @@ def test_a_run_gives_what_it_gives_on_classic_spark(
     words = ("run", photos, "out", "--model", tiny_model, "--components", 2, "--export", "csv")
     for master, folder in ((server, "connect"), ("local[2]", "classic")):
         (tmp_path / folder).mkdir()
-        told = manifest_of(*words, "--master", master, cwd=tmp_path / folder)
-        assert (told["counts"]["features"], told["counts"]["rejected"]) == (12, 3)
-        assert told["parity"]["min_cosine"] >= 0.99999
+        manifest = manifest_of(*words, "--master", master, cwd=tmp_path / folder)
+        assert (manifest["counts"]["features"], manifest["counts"]["rejected"]) == (12, 3)
+        assert manifest["parity"]["min_cosine"] >= 0.99999
     ours, theirs = (tmp_path / folder / "out" for folder in ("connect", "classic"))
     for name in ("features", "rejected"):
         assert table(ours / name).equals(table(theirs / name))
@@ -132,7 +132,7 @@ def test_training_says_that_it_wants_classic_spark(tmp_path: Path) -> None:
         train_result(tmp_path, tmp_path / "out", settings, SilentProgress(), TrainOptions())
 
 
-def test_a_server_that_does_not_answer_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_answer_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SPARK_REMOTE", raising=False)
     url = f"sc://127.0.0.1:{free_port()}/;user_id=me"
     with pytest.raises(SetupError, match=r"no Spark Connect server answers at sc://127"):

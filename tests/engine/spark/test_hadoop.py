@@ -51,9 +51,9 @@ def without_root(rows: pa.Table, root: str) -> pa.Table:
 
 def check_the_chain(src: str, photos: Path, tiny_model: str, tmp_path: Path) -> None:
     """The tables are those of the same photos on disk, but for what Spark passes over: the file of no bytes."""
-    told = manifest_here("features", src, "there", "--model", tiny_model, cwd=tmp_path, engine="spark")
+    manifest = manifest_here("features", src, "there", "--model", tiny_model, cwd=tmp_path, engine="spark")
     manifest_here("features", photos, "here", "--model", tiny_model, cwd=tmp_path)
-    assert (told["counts"]["listed"], told["counts"]["features"]) == (14, 12)
+    assert (manifest["counts"]["listed"], manifest["counts"]["features"]) == (14, 12)
     for name in ("features", "rejected"):
         there = without_root(table(tmp_path / "there" / name), src)
         here = without_root(table(tmp_path / "here" / name), f"file:{photos}")
@@ -93,13 +93,13 @@ def test_they_are_selected_and_labelled_as_local_ones_are(spark: SparkSession, m
 
 
 @pytest.mark.parametrize("pattern", ["*.jpg", "DSC?.jpg", "[!ab]*.PNG", "ü*.jp2"])
-def test_globs_match_in__ignore_case(pattern: str) -> None:
+def test_globs_ignore_case(pattern: str) -> None:
     spelt = case_insensitive_glob((pattern,))[1:-1]
     for name in ("x.JPG", "dsc1.jpeg", "DSC1.JpG", "c.png", "a.png", "ü1.JP2"):
         assert fnmatchcase(name, spelt) == fnmatchcase(name.lower(), pattern.lower())
 
 
-def test_other_file_systems_are_told_from_paths_and_stores() -> None:
+def test_other_file_systems_are_distinguished_from_paths_and_stores() -> None:
     there = ["hdfs://host:8020/photos", "hdfs:///photos", "viewfs:/photos", "dbfs:/photos"]
     here = ["photos", "/photos", "file:/photos", "s3a://bucket/photos", "photos:2024", "gs://bucket"]
     assert [uri for uri in there + here if is_hadoop(uri)] == there
@@ -112,6 +112,6 @@ def test_a_result_on_hdfs_is_refused_before_anything_starts(photos: Path, tmp_pa
 
 
 @pytest.mark.usefixtures("spark")
-def test_a_file_system_that_is_not_there_is_told(tiny_model: str, tmp_path: Path) -> None:
+def test_a_missing_file_system_is_reported(tiny_model: str, tmp_path: Path) -> None:
     with pytest.raises(JobError, match="nofs"):
         features("nofs://host/photos", tmp_path / "out", load_settings(model=tiny_model), SilentProgress())

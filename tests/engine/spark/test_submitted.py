@@ -1,4 +1,4 @@
-"""What verger sets where spark-submit starts Spark: pure functions; tests/cloud/deploy/test_package.py submits."""
+"""The settings added to those of a spark-submit; tests/cloud/deploy/test_package.py runs real submissions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DYNAMIC = {"spark.dynamicAllocation.enabled": "true", "spark.executor.cores": "4
         (DYNAMIC | {"spark.default.parallelism": "5"}, 5),
     ],
 )
-def test_photos_are_cut_for_the_executors_that_may_come(given: dict[str, str], cores: int) -> None:
+def test_photos_are_partitioned_for_the_maximum_of_executors(given: dict[str, str], cores: int) -> None:
     assert cluster_cores("yarn", given) == cores
     if "spark.default.parallelism" not in given:
         asked = submitted_settings(given | {"spark.master": "yarn"})
@@ -48,8 +48,8 @@ def test_what_was_submitted_stays() -> None:
 
 
 def megabytes(settings: dict[str, str]) -> tuple[int, int]:
-    told = (settings["spark.executor.memory"], settings["spark.executor.memoryOverhead"])
-    heap, overhead = (int(size.removesuffix("m")) for size in told)
+    sizes = (settings["spark.executor.memory"], settings["spark.executor.memoryOverhead"])
+    heap, overhead = (int(size.removesuffix("m")) for size in sizes)
     return heap, overhead
 
 
@@ -74,7 +74,7 @@ def test_a_container_with_room_enough_is_left_as_it_is() -> None:
     assert "spark.executor.memory" not in submitted_settings(given)
 
 
-def test_the_driver_knows_the_region_that_its_executors_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_driver_knows_the_region_that_its_executors_have(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "")
     monkeypatch.delenv("AWS_REGION")
     monkeypatch.setenv("AWS_PROFILE", "mine")
