@@ -39,8 +39,8 @@ def _body(lines: Iterator[str], block: Block) -> Block:
         if begun := _BLOCK.match(line):
             labels = tuple(re.findall(r'"([^"]*)"', begun[2]))
             block.blocks.append(_body(lines, Block(begun[1], labels)))
-        elif told := _ARGUMENT.match(line):
-            block.arguments[told[1]] = _value(told[2], lines)
+        elif match := _ARGUMENT.match(line):
+            block.arguments[match[1]] = _value(match[2], lines)
     return block
 
 

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """A request: the host it came to, its headers, the groups of its path's pattern, its query, its body."""
 
     host: str
@@ -24,8 +24,8 @@ class Asked:
 
     @property
     def json(self) -> dict[str, object]:
-        told: dict[str, object] = json.loads(self.body or b"{}")
-        return told
+        content: dict[str, object] = json.loads(self.body or b"{}")
+        return content
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class Reply:
 class RefusedError(Exception):
     """An answer that is an error: its status, and what the body says."""
 
-    def __init__(self, status: int, told: object) -> None:
-        super().__init__(status, told)
-        self.status, self.told = status, told
+    def __init__(self, status: int, content: object) -> None:
+        super().__init__(status, content)
+        self.status, self.content = status, content
 
 
-Route = Callable[[Asked], object]  # a Reply as it is, all else as JSON
+Route = Callable[[Request], object]  # a Reply as it is, all else as JSON
 Routes = Mapping[str, Route]  # "METHOD /pattern"
 
 
@@ -54,7 +54,7 @@ class Stub:
     """A running server; `unknown` and `broken` are what went wrong in it."""
 
     url: str
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
 
@@ -82,27 +82,27 @@ Answer = Callable[[str, str, Mapping[str, str], bytes], Reply]
 def _answers(stub: Stub, patterns: list[tuple[re.Pattern[str], Route]]) -> Answer:
     def answer(method: str, target: str, headers: Mapping[str, str], body: bytes) -> Reply:
         parts = urlsplit(target)
-        asked = f"{method} {unquote(parts.path)}"
-        stub.asked.append(asked)
+        request = f"{method} {unquote(parts.path)}"
+        stub.requests.append(request)
         query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
         for pattern, route in patterns:
-            if match := pattern.match(asked):
+            if match := pattern.match(request):
                 try:
-                    told = route(Asked(urlsplit(stub.url).netloc, headers, match.groups(), query, body))
-                    return told if isinstance(told, Reply) else _json(told)
+                    content = route(Request(urlsplit(stub.url).netloc, headers, match.groups(), query, body))
+                    return content if isinstance(content, Reply) else _json(content)
                 except RefusedError as refused:
-                    return _json(refused.told, refused.status)
+                    return _json(refused.content, refused.status)
                 except Exception as error:
-                    stub.broken.append(f"{asked}: {error!r}")
+                    stub.broken.append(f"{request}: {error!r}")
                     return _json({"error_code": "BROKEN", "message": repr(error)}, 400)
-        stub.unknown.append(asked)
-        return _json({"error_code": "ENDPOINT_NOT_FOUND", "message": asked}, 404)
+        stub.unknown.append(request)
+        return _json({"error_code": "ENDPOINT_NOT_FOUND", "message": request}, 404)
 
     return answer
 
 
-def _json(told: object, status: int = 200) -> Reply:
-    return Reply(json.dumps(told).encode(), {"Content-Type": "application/json"}, status)
+def _json(content: object, status: int = 200) -> Reply:
+    return Reply(json.dumps(content).encode(), {"Content-Type": "application/json"}, status)
 
 
 class _Handler(BaseHTTPRequestHandler):

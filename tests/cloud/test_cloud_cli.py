@@ -48,9 +48,9 @@ def orchard() -> DeploymentSpec:
 
 
 def test_a_plan_needs_no_account_and_says_where_what_and_how_much() -> None:
-    told = cloud("plan", "--shape", "2..4xm5.xlarge", "--photos", "22688").output
+    output = cloud("plan", "--shape", "2..4xm5.xlarge", "--photos", "22688").output
     for words in ("eu-west-3 (Paris)", "EMR cluster", "S3 bucket", "budget", "spot", "EUR an hour", "22,688"):
-        assert words in told, words
+        assert words in output, words
     assert not deployments.has_deployment(), "a plan is not remembered"
 
 
@@ -66,8 +66,8 @@ def test_a_plan_needs_no_account_and_says_where_what_and_how_much() -> None:
     ],
 )
 def test_a_plan_says_that_a_job_would_be_ended_before_it_is_done(words: str, is_ended: bool) -> None:
-    told = cloud("plan", *words.split(), "--photos", "2e7").output
-    assert ("would be stopped, unfinished and paid for, after 4: use --max-hours" in told) == is_ended, told
+    output = cloud("plan", *words.split(), "--photos", "2e7").output
+    assert ("would be stopped, unfinished and paid for, after 4: use --max-hours" in output) == is_ended, output
     assert "would be stopped" not in cloud("plan", *words.split(), "--photos", "1e5").output
 
 
@@ -87,9 +87,9 @@ def test_what_has_no_price_can_be_had_and_a_limit_on_it_cannot(words: str) -> No
 @pytest.mark.parametrize("command", ["plan", "up"])
 def test_what_is_not_in_the_union_is_refused_with_the_list(command: str, provider: tuple[str, str, str]) -> None:
     name, region, city = provider
-    told = refused(command, "--provider", name, "--region", region)
-    assert f"{region} ({city}) is not in the European Union" in told
-    assert all(allowed in told for allowed in EU_REGIONS[name])
+    output = refused(command, "--provider", name, "--region", region)
+    assert f"{region} ({city}) is not in the European Union" in output
+    assert all(allowed in output for allowed in EU_REGIONS[name])
 
 
 @pytest.mark.parametrize("command", ["plan", "up"])
@@ -109,9 +109,9 @@ def test_what_costs_more_than_allowed_is_refused(command: str) -> None:
     ],
 )
 def test_the_limit_is_held_against_all_workers_at_work(words: str, max_eur: int) -> None:
-    told = refused("plan", *words.split(), "--max-eur", str(max_eur))
-    most = re.search(r"4 hours with all workers may cost ([\d.]+) EUR, more than --max-eur", told)
-    assert most and float(most[1]) > max_eur, told
+    output = refused("plan", *words.split(), "--max-eur", str(max_eur))
+    most = re.search(r"4 hours with all workers may cost ([\d.]+) EUR, more than --max-eur", output)
+    assert most and float(most[1]) > max_eur, output
     assert cloud("plan", *words.split(), "--max-eur", str(float(most[1]) + 0.01)).exit_code == 0
 
 
@@ -120,8 +120,8 @@ def test_what_is_paid_until_it_is_taken_down_is_told() -> None:
         ("emr", "machines end after 15 idle minutes"),
         ("serverless", "machines end with each job"),
     ):
-        told = cloud("plan", "--engine", engine).output
-        assert f"{ends}; the network's endpoint costs 6.91 EUR a month until `verger cloud down`" in told
+        output = cloud("plan", "--engine", engine).output
+        assert f"{ends}; the network's endpoint costs 6.91 EUR a month until `verger cloud down`" in output
     assert "until `verger cloud down`" not in cloud("plan", "--provider", "gcp").output
 
 
@@ -136,7 +136,7 @@ def test_photos_that_nobody_can_count_are_refused(photos: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "output"),
     [
         (("--shape", "four"), "shape = 'four'"),
         (("--shape", "2xm7g.xlarge"), "m7g.xlarge is a Graviton machine"),
@@ -147,17 +147,17 @@ def test_photos_that_nobody_can_count_are_refused(photos: str) -> None:
         (("--idle-minutes", "0"), "idle_minutes = 0"),
     ],
 )
-def test_flags_are_refused_by_name_and_value(words: tuple[str, str], told: str) -> None:
-    assert told in refused("up", *words)
+def test_flags_are_refused_by_name_and_value(words: tuple[str, str], output: str) -> None:
+    assert output in refused("up", *words)
 
 
 def test_serverless_needs_an_image_and_says_how_one_is_made(tmp_path: Path) -> None:
     planned = cloud("plan", "--engine", "serverless")
     assert planned.exit_code == 0 and "needs --image" in " ".join(planned.output.split())
-    told = refused("up", "--engine", "serverless", "--region", "eu-west-1", "--yes")
+    output = refused("up", "--engine", "serverless", "--region", "eu-west-1", "--yes")
     image = "ACCOUNT.dkr.ecr.eu-west-1.amazonaws.com/verger:"
     steps = ("--image", "verger cloud package", "serverless/Dockerfile", f"-t {image}", f"docker push {image}")
-    assert all(step in told for step in steps), told
+    assert all(step in output for step in steps), output
     assert not deployments.has_deployment()
 
     named = ("--image", "orchard/verger:1")
@@ -306,8 +306,8 @@ def test_the_plan_tells_everything_that_terraform_would_make() -> None:
     made = [
         replace(orchard(), email="me@example.org", shape=fullest, engine=engine) for engine in ("emr", "serverless")
     ]
-    told = {resource.kind for wanted in made for resource in Aws().plan(wanted)}
+    output = {resource.kind for spec in made for resource in Aws().plan(spec)}
     for file in infra_folder("aws").glob("*.tf"):
         for kind in re.findall(r'^resource "(\w+)"', file.read_text(), re.MULTILINE):
             begins = next((each for each in TOLD_AS if kind.startswith(each)), None)
-            assert begins and TOLD_AS[begins] in told, f"{file.name}: {kind}"
+            assert begins and TOLD_AS[begins] in output, f"{file.name}: {kind}"

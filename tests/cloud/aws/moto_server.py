@@ -42,7 +42,7 @@ def serving(port: int = 0) -> Iterator[str]:
         server._server.app = _one_at_a_time(server._server.app)
         host, bound = server.get_host_and_port()
         endpoint = f"http://{host}:{bound}"
-        # What an earlier server of this process was told is still known.
+        # Removes what an earlier server of this process has stored.
         urlopen(Request(f"{endpoint}/moto-api/reset", method="POST")).close()
         for name, value in environment(endpoint).items():
             patch.setenv(name, value)
@@ -80,8 +80,8 @@ def provider(endpoint: str) -> dict[str, object]:
 def _one_at_a_time(app: Any) -> Any:
     """Let requests wait for each other: moto lists what another thread deletes, and fails.
 
-    An SDK that has lost an answer sends its request again, under the same invocation id: it is told the same answer
-    as what was made once cannot be made twice.
+    An SDK that has lost an answer sends its request again, with the same invocation id, and gets the same answer:
+    otherwise it would make the resource twice.
     """
     lock = threading.Lock()
     answered: dict[str, Response] = {}
@@ -91,10 +91,10 @@ def _one_at_a_time(app: Any) -> Any:
         with lock:
             if environ["REQUEST_METHOD"] != "POST" or not invocation:
                 return app(environ, start)
-            told = answered.get(invocation) or Response.from_app(app, environ, buffered=True)
-            if told.status_code < 500:
-                answered[invocation] = told
-            return told(environ, start)
+            response = answered.get(invocation) or Response.from_app(app, environ, buffered=True)
+            if response.status_code < 500:
+                answered[invocation] = response
+            return response(environ, start)
 
     return answer
 
@@ -108,11 +108,11 @@ def _extend(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         Ec2InstanceAttributes,
         "requested_ec2_subnet_ids",
-        property(lambda told: told.cluster.ec2_subnet_ids),
+        property(lambda instance: instance.cluster.ec2_subnet_ids),
         raising=False,
     )
     patch.setattr(SecurityGroupRule, "__init__", _init_rule)
-    patch.setattr(SecurityGroupRule, "description", property(lambda rule: rule.told))
+    patch.setattr(SecurityGroupRule, "description", property(lambda rule: rule.description_text))
     # moto reads no conditions: a bucket that refuses plain HTTP would refuse everything.
     patch.setattr(FakeBucket, "get_permission", lambda *_: PermissionResult.NEUTRAL)
     # A delete marker that is deleted itself is asked to free its memory, which moto taught to keys alone.
@@ -160,10 +160,10 @@ class _Emr(ElasticMapReduceResponse):
     def modify_instance_fleet(self) -> EmptyResult:
         cluster = _cluster(self, self._get_param("ClusterId"))
         changed = self._get_param("InstanceFleet")  # it knows its keys by these names, and lists them by others
-        told = {name: changed.get(name) for name in ("TargetOnDemandCapacity", "TargetSpotCapacity")}
+        capacity = {name: changed.get(name) for name in ("TargetOnDemandCapacity", "TargetSpotCapacity")}
         for fleet in cluster.instance_fleets:
             if fleet["Id"] == changed["InstanceFleetId"]:
-                fleet.update({name: value for name, value in told.items() if value is not None})
+                fleet.update({name: value for name, value in capacity.items() if value is not None})
         return EmptyResult()
 
     def put_managed_scaling_policy(self) -> ActionResult:
@@ -210,7 +210,7 @@ class _Serverless(EMRServerlessResponse):
         return done
 
     def list_job_runs(self) -> ActionResult:
-        """An application that has run nothing is told as that, and not as unknown."""
+        """Return no jobs for an application that has run none, instead of an error."""
         self.emrserverless_backend.job_runs.setdefault(self._get_param("applicationId"), [])
         return _list_job_runs(self)
 
@@ -235,27 +235,27 @@ class _Budgets(BudgetsResponse):
 
 
 def _add_fleet(cluster: Any, fleet_id: str, asked: dict[str, Any]) -> None:
-    """Keep a fleet as ListInstanceFleets tells it: everything that was asked for runs at once."""
-    told = {key: value for key, value in asked.items() if key != "InstanceTypeConfigs"}
+    """Add a fleet as ListInstanceFleets returns it: everything that was requested runs at once."""
+    settings = {key: value for key, value in asked.items() if key != "InstanceTypeConfigs"}
     counts = {f"Provisioned{kind}Capacity": asked.get(f"Target{kind}Capacity", 0) for kind in ("OnDemand", "Spot")}
     machines = [{"WeightedCapacity": 1, **machine} for machine in asked.get("InstanceTypeConfigs", [])]
     state = {"Id": fleet_id, "Status": {"State": "RUNNING"}, "InstanceTypeSpecifications": machines}
-    cluster.instance_fleets.append({**told, **counts, **state})
+    cluster.instance_fleets.append({**settings, **counts, **state})
 
 
 _create_plain_application = serverless.EMRServerlessBackend.create_application
 
 
 def _create_application(self: Any, **asked: Any) -> Any:
-    """Take the engine's name as Terraform's provider writes it, in small letters."""
+    """Accept the engine's name in lower case, as Terraform's provider writes it."""
     return _create_plain_application(self, **{**asked, "application_type": asked["application_type"].upper()})
 
 
 def _init_rule(self: Any, *args: Any, **kwargs: Any) -> None:
-    """Keep the description of rules between groups too; moto has it for addresses alone."""
+    """Keep the description of rules between groups too; moto keeps it only for rules with addresses."""
     _init_plain_rule(self, *args, **kwargs)
-    told = (place.get("Description") for place in args if isinstance(place, dict))
-    self.told = next(filter(None, told), None)
+    texts = (each.get("Description") for each in args if isinstance(each, dict))
+    self.description_text = next(filter(None, texts), None)
 
 
 if __name__ == "__main__":

@@ -127,15 +127,15 @@ def cloud(*words: object, cwd: Path, fails: bool = False) -> str:
 
 
 def status(cwd: Path) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(verger("cloud", "status", "--json", cwd=cwd).stdout)
-    return told
+    output: dict[str, Any] = json.loads(verger("cloud", "status", "--json", cwd=cwd).stdout)
+    return output
 
 
 def wait_for(job: str, cwd: Path) -> str:
     """Wait until the stand-in has run a step; return what `verger cloud status` then calls its state."""
     step = next(step for step in cluster().steps if step.id == job)
     wait_until(lambda: step.state in ("COMPLETED", "FAILED"), 450)
-    return str({told["id"]: told["state"] for told in status(cwd)["jobs"]}[job])
+    return str({output["id"]: output["state"] for output in status(cwd)["jobs"]}[job])
 
 
 def submit(*words: str, cwd: Path) -> str:
@@ -154,12 +154,12 @@ def test_a_deployment_from_up_to_down(photos: Path, package: Path, tmp_path: Pat
     made = ("--name", "orchard", "--shape", "2..4xm5.xlarge", "--email", "me@example.org", "--package", package)
     with ThreadPoolExecutor() as pool:  # Terraform waits for a minute to see the bucket's rules
         local = pool.submit(manifest_of, "run", photos, tmp_path / "local", *FLAGS, cwd=tmp_path)
-        told = cloud("up", *made, "--yes", cwd=tmp_path)
-    assert "EMR cluster" in told and "EUR an hour" in told and "made aws_emr_cluster.this[0]" in told
-    here = status(tmp_path)
-    assert here["is_billable"] and cluster().id in here["state"] and here["jobs"] == []
+        output = cloud("up", *made, "--yes", cwd=tmp_path)
+    assert "EMR cluster" in output and "EUR an hour" in output and "made aws_emr_cluster.this[0]" in output
+    state = status(tmp_path)
+    assert state["is_billable"] and cluster().id in state["state"] and state["jobs"] == []
     bucket = client("s3").list_buckets()["Buckets"][0]["Name"]
-    assert here["data_uri"] == f"s3://{bucket}" and "6.91 EUR a month" in here["standing_cost"]
+    assert state["data_uri"] == f"s3://{bucket}" and "6.91 EUR a month" in state["standing_cost"]
     assert f"storage: s3://{bucket}" in cloud("status", cwd=tmp_path)
 
     for file in sorted(photos.rglob("*")):
@@ -180,8 +180,8 @@ def test_a_deployment_from_up_to_down(photos: Path, package: Path, tmp_path: Pat
 
 def check_result(manifest: dict[str, Any], cwd: Path) -> None:
     """Fetch what the cluster made, and compare it with what this machine made in `local`."""
-    told = cloud("fetch", "results/first", "out", cwd=cwd)
-    assert "fetching" in told and "are here already" in cloud("fetch", "results/first", "out", cwd=cwd)
+    output = cloud("fetch", "results/first", "out", cwd=cwd)
+    assert "fetching" in output and "are here already" in cloud("fetch", "results/first", "out", cwd=cwd)
     fetched = json.loads((cwd / "out" / "manifest.json").read_text())
     assert fetched["counts"] == manifest["counts"] and manifest["counts"]["features"] == 12
     for name in ("features", "components", "rejected"):
@@ -192,14 +192,14 @@ def check_guard(bucket: str, cwd: Path) -> None:
     findings = json.loads(verger("cloud", "guard", "--json", cwd=cwd).stdout)
     assert len(findings) > 10 and [finding for finding in findings if not finding["is_ok"]] == []
     client("s3").delete_public_access_block(Bucket=bucket)
-    told = cloud("guard", cwd=cwd, fails=True)
-    assert "!! │ bucket: public access" in told and told.count("!!") == 1
+    output = cloud("guard", cwd=cwd, fails=True)
+    assert "!! │ bucket: public access" in output and output.count("!!") == 1
 
 
 def check_end(cwd: Path) -> None:
     cluster().terminate()  # as EMR does after some idle minutes
-    here = status(cwd)
-    assert not here["is_billable"] and "TERMINATED" in here["state"]
+    state = status(cwd)
+    assert not state["is_billable"] and "TERMINATED" in state["state"]
     assert "`verger cloud up --name orchard` starts it anew" in cloud(
         "submit", "raw", "results/a", "--yes", cwd=cwd, fails=True
     )
@@ -207,8 +207,8 @@ def check_end(cwd: Path) -> None:
     disk = client("ec2").create_volume(
         AvailabilityZone=f"{REGION}a", Size=1, TagSpecifications=[{"ResourceType": "volume", "Tags": TAGS}]
     )["VolumeId"]
-    told = cloud("down", "--yes", cwd=cwd, fails=True)
-    assert disk in told and "still costs" in told
+    output = cloud("down", "--yes", cwd=cwd, fails=True)
+    assert disk in output and "still costs" in output
     client("ec2").delete_volume(VolumeId=disk)
     assert "nothing that costs money is left" in cloud("down", "--name", "orchard", "--yes", cwd=cwd)
     assert client("s3").list_buckets()["Buckets"] == []

@@ -13,7 +13,7 @@ from verger.cloud.aws.clients import client
 from verger.cloud.deploy.provider import DeploymentSpec, Shape
 from verger.errors import CloudError
 
-HERE = DeploymentSpec("orchard", "aws", "eu-west-3", "emr", Shape(2, "m5.xlarge", "m5.xlarge"))
+SPEC = DeploymentSpec("orchard", "aws", "eu-west-3", "emr", Shape(2, "m5.xlarge", "m5.xlarge"))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -30,22 +30,22 @@ def endpoint() -> Iterator[str]:
 
 @pytest.mark.parametrize("path", ["raw", "raw/", "./raw", f"s3://{s3.BUCKET}/raw/", f"s3a://{s3.BUCKET}/raw"])
 def test_a_relative_path_is_in_the_deployments_bucket(path: str) -> None:
-    assert resolve_source(HERE, s3.BUCKET, path) == f"s3://{s3.BUCKET}/raw"
+    assert resolve_source(SPEC, s3.BUCKET, path) == f"s3://{s3.BUCKET}/raw"
 
 
 @pytest.mark.parametrize("path", ["/data/photos", "~/photos", "../photos", "file:///photos", "hdfs://host/photos"])
 def test_a_folder_of_this_machine_is_refused_and_the_message_says_how_to_upload_it(path: str) -> None:
     with pytest.raises(CloudError, match=rf"aws s3 sync FOLDER s3://{s3.BUCKET}/raw/"):
-        resolve_source(HERE, s3.BUCKET, path)
+        resolve_source(SPEC, s3.BUCKET, path)
 
 
 def test_another_bucket_is_checked_for_its_region_first() -> None:
     with pytest.raises(CloudError, match=r"the bucket london: region eu-west-2 \(London\) is not in the European"):
-        resolve_source(HERE, s3.BUCKET, "s3://london/photos")
+        resolve_source(SPEC, s3.BUCKET, "s3://london/photos")
     with pytest.raises(CloudError, match=rf"aws s3 sync s3://dublin/photos s3://{s3.BUCKET}/raw/"):
-        resolve_source(HERE, s3.BUCKET, "s3://dublin/photos")
+        resolve_source(SPEC, s3.BUCKET, "s3://dublin/photos")
     with pytest.raises(CloudError, match="AWS refuses HeadBucket"):
-        resolve_source(HERE, s3.BUCKET, "s3://nobodys/photos")
+        resolve_source(SPEC, s3.BUCKET, "s3://nobodys/photos")
 
 
 @pytest.mark.parametrize("path", ["raw/out", "results", "results/", "out", "s3://dublin/results/out"])
@@ -58,8 +58,8 @@ def test_results_lie_where_jobs_may_write(path: str) -> None:
 def test_a_file_of_this_machine_is_uploaded_once(tmp_path: Path) -> None:
     file = tmp_path / "own.onnx"
     file.write_bytes(b"network")
-    uri = upload_file(HERE, s3.BUCKET, file)
-    assert uri.endswith("/own.onnx") and upload_file(HERE, s3.BUCKET, file) == uri
+    uri = upload_file(SPEC, s3.BUCKET, file)
+    assert uri.endswith("/own.onnx") and upload_file(SPEC, s3.BUCKET, file) == uri
     assert s3.keys("packages/files/") == [uri.removeprefix(f"s3://{s3.BUCKET}/")]
     with pytest.raises(CloudError, match="there is no such file"):
-        upload_file(HERE, s3.BUCKET, tmp_path / "none.onnx")
+        upload_file(SPEC, s3.BUCKET, tmp_path / "none.onnx")

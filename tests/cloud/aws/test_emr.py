@@ -25,8 +25,8 @@ pytestmark = [
 ]
 
 REGION = "eu-west-3"
-HERE = DeploymentSpec("orchard", "aws", REGION, "emr", Shape(8, "m5.xlarge", "m5.xlarge"))
-SMALLER = replace(HERE, shape=replace(HERE.shape, workers=1))
+SPEC = DeploymentSpec("orchard", "aws", REGION, "emr", Shape(8, "m5.xlarge", "m5.xlarge"))
+SMALLER = replace(SPEC, shape=replace(SPEC.shape, workers=1))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -50,8 +50,8 @@ def cluster(service: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     ]
     instances = {"KeepJobFlowAliveWhenNoSteps": True, "InstanceFleets": fleets}
     made = service.run_job_flow(Name="orchard", ReleaseLabel="emr-7.13.0", Instances=instances)["JobFlowId"]
-    note_outputs(HERE, "orchard-1", cluster_id=made)
-    Aws().up(HERE, tmp_path, lambda line: None)
+    note_outputs(SPEC, "orchard-1", cluster_id=made)
+    Aws().up(SPEC, tmp_path, lambda line: None)
     yield made
     service.terminate_job_flows(JobFlowIds=[made])
 
@@ -67,20 +67,20 @@ def test_another_number_of_workers_is_asked_for_where_nothing_scales(
     said: list[str] = []
     Aws().up(SMALLER, tmp_path, said.append)
     assert core(service, cluster) == 1 and said == ["1 workers in the place of 8"]
-    Aws().up(replace(HERE, shape=replace(HERE.shape, workers=2, max_workers=4)), tmp_path, said.append)
+    Aws().up(replace(SPEC, shape=replace(SPEC.shape, workers=2, max_workers=4)), tmp_path, said.append)
     assert core(service, cluster) == 1, "what scales is left to managed scaling"
 
 
 def test_machines_that_a_job_runs_on_stay(service: Any, cluster: str, tmp_path: Path) -> None:
-    job = Aws().submit(HERE, JobSpec("run", "raw/", "results/first"))
+    job = Aws().submit(SPEC, JobSpec("run", "raw/", "results/first"))
     changes = ({"engine": "serverless", "image": "verger:1"}, {"notebook": True}, {"shape": SMALLER.shape})
     for change in changes:
         with pytest.raises(CloudError, match=f"job {job} is under way on machines that this command may change"):
-            Aws().check(replace(HERE, **change))
+            Aws().check(replace(SPEC, **change))
         with pytest.raises(CloudError, match=f"job {job} is under way"):
-            Aws().up(replace(HERE, **change), tmp_path, lambda line: None)
+            Aws().up(replace(SPEC, **change), tmp_path, lambda line: None)
     assert core(service, cluster) == 8
-    Aws().check(replace(HERE, idle_minutes=60, email="me@example.org", budget_eur=50))
+    Aws().check(replace(SPEC, idle_minutes=60, email="me@example.org", budget_eur=50))
 
     service.terminate_job_flows(JobFlowIds=[cluster])
     Aws().check(SMALLER)
@@ -94,20 +94,20 @@ def test_an_up_that_did_not_get_through_says_nothing_of_the_machines_there_are(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    def up(wanted: DeploymentSpec) -> None:
-        Aws().up(wanted, tmp_path, lambda line: None)
+    def up(spec: DeploymentSpec) -> None:
+        Aws().up(spec, tmp_path, lambda line: None)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Terraform, "_init", interrupted)
         up(SMALLER)
-    job = Aws().submit(HERE, JobSpec("run", "raw/", "results/first"))
+    job = Aws().submit(SPEC, JobSpec("run", "raw/", "results/first"))
     with pytest.raises(CloudError, match=f"job {job} is under way"):
         up(SMALLER)
-    up(HERE)
+    up(SPEC)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Terraform, "apply", interrupted)
-        up(HERE)
-    for wanted in (SMALLER, HERE):
+        up(SPEC)
+    for spec in (SMALLER, SPEC):
         with pytest.raises(CloudError, match=f"job {job} is under way"):
-            up(wanted)
+            up(spec)

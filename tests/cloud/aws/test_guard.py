@@ -14,8 +14,8 @@ from verger.cloud.aws.stack import Stack
 from verger.cloud.deploy.provider import DeploymentSpec, GuardFinding, Shape
 from verger.errors import CloudError
 
-HERE = DeploymentSpec("orchard", "aws", "eu-west-3", "emr", Shape(2, "m5.xlarge", "m5.xlarge"))
-LOUD = replace(HERE, email="me@example.org")
+SPEC = DeploymentSpec("orchard", "aws", "eu-west-3", "emr", Shape(2, "m5.xlarge", "m5.xlarge"))
+LOUD = replace(SPEC, email="me@example.org")
 STACK = Stack("orchard-1", "key", "role", "s3://orchard-1/logs/", "s3://orchard-1/packages", "vpc-1")
 
 
@@ -25,7 +25,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> list[GuardFind
 
     # By its name it is the function, which the package has too.
     monkeypatch.setattr(import_module("verger.cloud.aws.guard"), "_DATA", [("bucket: encryption", fail)])
-    return guard(HERE, STACK)
+    return guard(SPEC, STACK)
 
 
 def test_a_check_that_is_refused_is_a_bad_finding(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +40,7 @@ def test_a_network_that_fails_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "is_ok", "told"),
+    ("state", "is_ok", "detail"),
     [
         ("arn:aws:sns:eu-west-3:123456789012:verger-orchard:1", True, "go to me@example.org"),
         ("PendingConfirmation", False, "me@example.org has not opened the link in AWS's mail"),
@@ -48,7 +48,7 @@ def test_a_network_that_fails_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_alarms_reach_an_address_that_has_opened_the_link(
-    monkeypatch: pytest.MonkeyPatch, state: str | None, is_ok: bool, told: str
+    monkeypatch: pytest.MonkeyPatch, state: str | None, is_ok: bool, detail: str
 ) -> None:
     def list_subscriptions_by_topic(TopicArn: str) -> dict[str, list[dict[str, str]]]:  # noqa: N803 (boto3's)
         assert TopicArn == "arn:aws:sns:eu-west-3:123456789012:verger-orchard"
@@ -63,6 +63,6 @@ def test_alarms_reach_an_address_that_has_opened_the_link(
     )
     monkeypatch.setattr(module, "client", lambda service, region: aws)
     monkeypatch.setattr(module, "_DATA", [check for check in module._DATA if check[0] == "alarms"])
-    assert guard(LOUD, STACK) == [GuardFinding("alarms", is_ok, told)]
-    (silent,) = guard(HERE, STACK)
+    assert guard(LOUD, STACK) == [GuardFinding("alarms", is_ok, detail)]
+    (silent,) = guard(SPEC, STACK)
     assert silent.is_ok and "no one" in silent.detail

@@ -29,8 +29,8 @@ def test_all_lists_of_regions_are_the_same() -> None:
     variables = (infra_folder("aws") / "variables.tf").read_text()
     allowed = re.search(r"contains\(\s*\[([^\]]*)\], var\.region", variables)
     assert allowed and re.findall(r'"([^"]+)"', allowed.group(1)) == sorted(EU)
-    told = re.search(r"Allowed: ([^.]*)\.", variables)
-    assert told and told.group(1).split(", ") == sorted(EU), "the error names the same"
+    match = re.search(r"Allowed: ([^.]*)\.", variables)
+    assert match and match.group(1).split(", ") == sorted(EU), "the error names the same"
 
 
 def test_the_scp_fits_into_what_aws_takes() -> None:

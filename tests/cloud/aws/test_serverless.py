@@ -29,7 +29,7 @@ pytestmark = [
 
 REGION = "eu-west-3"
 BUCKET = "orchard-1"
-HERE = DeploymentSpec("orchard", "aws", REGION, "serverless", Shape(2, "m5.xlarge", "m5.xlarge"))
+SPEC = DeploymentSpec("orchard", "aws", REGION, "serverless", Shape(2, "m5.xlarge", "m5.xlarge"))
 JOB = JobSpec("run", "raw/", "results/first", ("--components", "2"))
 
 
@@ -47,7 +47,7 @@ def service() -> Iterator[Any]:
 def application(service: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("VERGER_STATE", str(tmp_path))
     made = service.create_application(name="orchard", releaseLabel="emr-7.13.0", type="spark", clientToken="once")
-    note_outputs(HERE, BUCKET, application_id=made["applicationId"])
+    note_outputs(SPEC, BUCKET, application_id=made["applicationId"])
     return str(made["applicationId"])
 
 
@@ -59,7 +59,7 @@ def run_of(application: str, job: str) -> Any:
 
 
 def test_a_job_runs_the_image_s_verger_with_the_image_s_python(service: Any, application: str) -> None:
-    job = Aws().submit(HERE, JOB)
+    job = Aws().submit(SPEC, JOB)
     run = service.get_job_run(applicationId=application, jobRunId=job)["jobRun"]
     submitted = run["jobDriver"]["sparkSubmit"]
     assert submitted["entryPoint"] == "local:///opt/verger/main.py"
@@ -74,39 +74,39 @@ def test_a_job_runs_the_image_s_verger_with_the_image_s_python(service: Any, app
         f"spark.executorEnv.AWS_REGION={REGION}",
     ]
     assert run["executionRole"].endswith("role/orchard-job")
-    assert run_of(application, job).execution_timeout_minutes == HERE.max_hours * 60
+    assert run_of(application, job).execution_timeout_minutes == SPEC.max_hours * 60
 
 
 def test_status_and_logs_follow_a_job(application: str) -> None:
-    before = Aws().status(HERE)
+    before = Aws().status(SPEC)
     assert before.jobs == () and before.data_uri == f"s3://{BUCKET}" and "6.91 EUR a month" in before.standing_cost
-    job = Aws().submit(HERE, JOB)
-    for state, told, is_billable in (("SCHEDULED", "waiting", True), ("RUNNING", "running", True)):
+    job = Aws().submit(SPEC, JOB)
+    for state, expected, is_billable in (("SCHEDULED", "waiting", True), ("RUNNING", "running", True)):
         run_of(application, job).state = state
-        found = Aws().status(HERE)
-        assert (found.jobs[0].id, found.jobs[0].state, found.is_billable) == (job, told, is_billable)
+        found = Aws().status(SPEC)
+        assert (found.jobs[0].id, found.jobs[0].state, found.is_billable) == (job, expected, is_billable)
     with pytest.raises(CloudError, match=f"job {job} has no log lines yet"):
-        list(Aws().logs(HERE, job))
+        list(Aws().logs(SPEC, job))
 
     run_of(application, job).state = "SUCCESS"
     key = f"logs/applications/{application}/jobs/{job}/SPARK_DRIVER/stdout.gz"
     boto3.client("s3", region_name=REGION).put_object(Bucket=BUCKET, Key=key, Body=gzip.compress(b"12 photos\n"))
-    found = Aws().status(HERE)
+    found = Aws().status(SPEC)
     assert found.jobs[0].state == "done" and not found.is_billable
-    assert list(Aws().logs(HERE, job)) == ["-- stdout --", "12 photos"]
+    assert list(Aws().logs(SPEC, job)) == ["-- stdout --", "12 photos"]
 
 
 def test_an_application_at_work_is_stopped_before_it_is_removed(service: Any, application: str) -> None:
-    first, second = Aws().submit(HERE, JOB), Aws().submit(HERE, JOB)
+    first, second = Aws().submit(SPEC, JOB), Aws().submit(SPEC, JOB)
     run_of(application, first).state = "RUNNING"
     with pytest.raises(service.exceptions.ValidationException, match="CREATED, STOPPED"):
         service.delete_application(applicationId=application)
 
-    serverless.stop(HERE, application, lambda line: None)
-    assert {told.id: told.state for told in Aws().status(HERE).jobs} == {first: "stopped", second: "done"}
+    serverless.stop(SPEC, application, lambda line: None)
+    assert {job.id: job.state for job in Aws().status(SPEC).jobs} == {first: "stopped", second: "done"}
     service.delete_application(applicationId=application)
-    serverless.stop(HERE, application, lambda line: None)
-    serverless.stop(HERE, "of-another-account", lambda line: None)
+    serverless.stop(SPEC, application, lambda line: None)
+    serverless.stop(SPEC, "of-another-account", lambda line: None)
 
 
 def test_an_application_is_changed_when_it_is_stopped(
@@ -118,10 +118,10 @@ def test_an_application_is_changed_when_it_is_stopped(
     applied: list[str] = []
     monkeypatch.setattr(Terraform, "_init", lambda _: None)
     monkeypatch.setattr(Terraform, "apply", lambda *_: applied.append(state()))
-    longer = replace(HERE, idle_minutes=60, image="verger:1")
-    job = Aws().submit(HERE, JOB)
+    longer = replace(SPEC, idle_minutes=60, image="verger:1")
+    job = Aws().submit(SPEC, JOB)
     run_of(application, job).state = "RUNNING"
-    for change in (Aws().check, lambda wanted: Aws().up(wanted, tmp_path, lambda line: None)):
+    for change in (Aws().check, lambda spec: Aws().up(spec, tmp_path, lambda line: None)):
         with pytest.raises(CloudError, match=f"job {job} is under way on machines that this command may change"):
             change(longer)
     assert state() == "STARTED" and not applied
@@ -135,8 +135,8 @@ def test_an_application_is_changed_when_it_is_stopped(
 def test_without_an_application_nothing_is_started() -> None:
     stack = Stack(BUCKET, "key", "role", f"s3://{BUCKET}/logs/", f"s3://{BUCKET}/packages/", "vpc-1")
     with pytest.raises(CloudError, match="`verger cloud up --name orchard` makes one"):
-        serverless.submit(HERE, stack, JOB)
-    assert not serverless.status(HERE, stack).is_billable
+        serverless.submit(SPEC, stack, JOB)
+    assert not serverless.status(SPEC, stack).is_billable
 
 
 @pytest.mark.usefixtures("application")
@@ -144,7 +144,7 @@ def test_down_says_that_the_image_stays(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(Terraform, "_init", lambda _: None)
     monkeypatch.setattr(Terraform, "addresses", lambda _: ["aws_kms_key.data"])
     monkeypatch.setattr(Terraform, "destroy", lambda *_: None)
-    monkeypatch.setattr("verger.cloud.aws.find_leftovers", lambda here: [])
+    monkeypatch.setattr("verger.cloud.aws.find_leftovers", lambda spec: [])
     said: list[str] = []
-    assert Aws().down(replace(HERE, image="orchard/verger:1"), said.append, keep_data=False) == []
+    assert Aws().down(replace(SPEC, image="orchard/verger:1"), said.append, keep_data=False) == []
     assert any("orchard/verger:1" in line and "stays" in line for line in said), said

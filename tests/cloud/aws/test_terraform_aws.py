@@ -40,11 +40,11 @@ def endpoint() -> Iterator[str]:
 
 
 def test_terraform_s_own_tests_pass(tmp_path: Path) -> None:
-    here = tmp_path / "aws"
-    shutil.copytree(MODULE, here, ignore=shutil.ignore_patterns(".terraform*"))
-    Terraform(here).prepare(MODULE, {"name": "orchard"})
-    (here / "terraform.tfvars.json").unlink()
-    done = subprocess.run(["terraform", "test", "-no-color"], cwd=here, capture_output=True, text=True, check=False)
+    spec = tmp_path / "aws"
+    shutil.copytree(MODULE, spec, ignore=shutil.ignore_patterns(".terraform*"))
+    Terraform(spec).prepare(MODULE, {"name": "orchard"})
+    (spec / "terraform.tfvars.json").unlink()
+    done = subprocess.run(["terraform", "test", "-no-color"], cwd=spec, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "Success! 14 passed" in done.stdout, done.stdout + done.stderr
     assert _run("terraform", "fmt", "-check", "-recursive", str(MODULE.parent)) == ""
 
@@ -71,19 +71,19 @@ def test_what_is_made_stays_and_goes(endpoint: str, tmp_path: Path, monkeypatch:
     _check_nothing_is_left()
 
 
-def _prepared(here: DeploymentSpec, tmp_path: Path, endpoint: str) -> Terraform:
-    package = tmp_path / f"package-{here.engine}"
+def _prepared(spec: DeploymentSpec, tmp_path: Path, endpoint: str) -> Terraform:
+    package = tmp_path / f"package-{spec.engine}"
     (package / "wheels").mkdir(parents=True)
     for name in ("bootstrap.sh", "main.py", "verger.ipynb", "wheels/verger.whl"):
         (package / name).write_text(f"# {name}\n")
-    terraform = terraform_of(here)
+    terraform = terraform_of(spec)
     variables = {
-        "name": here.name,
-        "engine": here.engine,
+        "name": spec.name,
+        "engine": spec.engine,
         "package_dir": str(package),
         "max_workers": 4,
         "email": "orchard@example.eu",
-        "image": IMAGE if here.engine == "serverless" else None,
+        "image": IMAGE if spec.engine == "serverless" else None,
         "notebook": True,
         "force_destroy": True,
     }
@@ -91,32 +91,32 @@ def _prepared(here: DeploymentSpec, tmp_path: Path, endpoint: str) -> Terraform:
     return terraform
 
 
-def _live(here: DeploymentSpec, terraform: Terraform) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
+def _live(spec: DeploymentSpec, terraform: Terraform) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
     """Make it, ask whether it would change, use and remove it; return its outputs, and what its roles may do."""
     terraform.apply(lambda line: None)
     made = terraform.output()
     plan = terraform.plan()
     changed = [each["address"] for each in plan["resource_changes"] if each["change"]["actions"] != ["no-op"]]
     assert not changed, "a second plan changes nothing"
-    _check_tags(plan, here)
-    _check_bucket(made["bucket"], has_notebook=here.engine == "emr")
+    _check_tags(plan, spec)
+    _check_bucket(made["bucket"], has_notebook=spec.engine == "emr")
     roles = {name: _policies(made[f"{name}_role_arn"]) for name in ("job", "submitter")}
     boto3.client("s3").put_object(Bucket=made["bucket"], Key="raw/apple.jpg", Body=b"a photo")
-    job = Aws().submit(here, JobSpec("run", "raw/", "results/first"))
-    assert [told.id for told in Aws().status(here).jobs] == [job]
+    job = Aws().submit(spec, JobSpec("run", "raw/", "results/first"))
+    assert [job_status.id for job_status in Aws().status(spec).jobs] == [job]
     shutil.rmtree(terraform.variables()["package_dir"])  # nobody keeps it until `down`
-    assert Aws().down(here, lambda line: None, keep_data=False) == [], "a job has been there, and nothing is left"
+    assert Aws().down(spec, lambda line: None, keep_data=False) == [], "a job has been there, and nothing is left"
     assert terraform.addresses() == []
     return made, roles
 
 
-def _check_tags(plan: dict[str, Any], here: DeploymentSpec) -> None:
+def _check_tags(plan: dict[str, Any], spec: DeploymentSpec) -> None:
     """Everything that can carry tags says whose it is: costs and `down` go by them."""
     resources = plan["prior_state"]["values"]["root_module"]["resources"]
     tags = {each["address"]: each["values"].get("tags_all") for each in resources if "tags_all" in each["values"]}
-    wanted = {"project": "verger", "deployment": here.name}
+    expected = {"project": "verger", "deployment": spec.name}
     assert len(tags) > 20
-    assert [address for address, told in tags.items() if not told or not wanted.items() <= told.items()] == []
+    assert [address for address, tag in tags.items() if not tag or not expected.items() <= tag.items()] == []
 
 
 def _check_bucket(bucket: str, *, has_notebook: bool) -> None:

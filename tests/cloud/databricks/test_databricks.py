@@ -41,7 +41,7 @@ def server(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 @pytest.fixture
-def wanted(server: Stub) -> DeploymentSpec:
+def spec(server: Stub) -> DeploymentSpec:
     return DeploymentSpec(
         "late-apples", "databricks", "eu-west-3", "job", SHAPE, email="a@b.eu", workspace=server.url
     )
@@ -59,128 +59,124 @@ def package(tmp_path: Path) -> Path:
     return folder
 
 
-def test_from_up_to_nothing_left(
-    wanted: DeploymentSpec, workspace: Workspace, package: Path, tmp_path: Path
-) -> None:
+def test_from_up_to_nothing_left(spec: DeploymentSpec, workspace: Workspace, package: Path, tmp_path: Path) -> None:
     cloud, said = Databricks(), list[str]()
-    cloud.up(wanted, package, said.append)
+    cloud.up(spec, package, said.append)
     assert workspace.files[f"{VOLUME}/packages/wheels/verger-0.1.0-py3-none-any.whl"].startswith(b"content of")
-    assert cloud.status(wanted).is_billable is False, "between jobs nothing costs"
-    assert cloud.status(wanted).data_uri == VOLUME
+    assert cloud.status(spec).is_billable is False, "between jobs nothing costs"
+    assert cloud.status(spec).data_uri == VOLUME
 
     run = cloud.submit(
-        wanted, JobSpec("run", "/Volumes/orchard/photos/files/raw/", "results/out", ("--components", "50"))
+        spec, JobSpec("run", "/Volumes/orchard/photos/files/raw/", "results/out", ("--components", "50"))
     )
     parameters = workspace.runs[int(run)]["overriding_parameters"]["python_params"]
     assert parameters == ["run", "/Volumes/orchard/photos/files/raw", OUT, "--components", "50"]
-    waiting = cloud.status(wanted)
+    waiting = cloud.status(spec)
     assert (waiting.is_billable, [job.state for job in waiting.jobs]) == (True, ["waiting"])
 
     workspace.finish(int(run), logs="16480 photos\nwritten")
     workspace.files |= {f"{OUT}/manifest.json": b"{}", f"{OUT}/components/part-0.parquet": b"PAR1"}
-    done = cloud.status(wanted)
+    done = cloud.status(spec)
     assert (done.is_billable, done.jobs[0].state, done.jobs[0].id) == (False, "done", run)
-    assert list(cloud.logs(wanted, run)) == ["16480 photos", "written"]
-    cloud.fetch(wanted, OUT, tmp_path / "here", said.append)
+    assert list(cloud.logs(spec, run)) == ["16480 photos", "written"]
+    cloud.fetch(spec, OUT, tmp_path / "here", said.append)
     assert (tmp_path / "here" / "components" / "part-0.parquet").read_bytes() == b"PAR1"
 
-    assert cloud.down(wanted, said.append, keep_data=False) == []
+    assert cloud.down(spec, said.append, keep_data=False) == []
     nothing = (workspace.files, workspace.schemas, workspace.volumes, workspace.policies, workspace.jobs)
     assert not any(nothing)
 
 
-def test_up_again_brings_it_to_what_is_wanted(wanted: DeploymentSpec, workspace: Workspace, package: Path) -> None:
-    Databricks().up(wanted, package, lambda _: None)
-    Databricks().up(replace(wanted, idle_minutes=30, max_hours=1), package, lambda _: None)
+def test_up_again_brings_it_to_what_is_wanted(spec: DeploymentSpec, workspace: Workspace, package: Path) -> None:
+    Databricks().up(spec, package, lambda _: None)
+    Databricks().up(replace(spec, idle_minutes=30, max_hours=1), package, lambda _: None)
     (settings,), (policy,) = workspace.jobs.values(), workspace.policies.values()
     assert settings.as_dict()["tasks"][0]["timeout_seconds"] == 3600
     assert json.loads(policy["definition"])["autotermination_minutes"]["value"] == 30
 
 
-def test_a_failed_run_says_why(wanted: DeploymentSpec, workspace: Workspace, package: Path) -> None:
+def test_a_failed_run_says_why(spec: DeploymentSpec, workspace: Workspace, package: Path) -> None:
     cloud = Databricks()
-    cloud.up(wanted, package, lambda _: None)
-    run = int(cloud.submit(wanted, JobSpec("run", "raw", "out")))
+    cloud.up(spec, package, lambda _: None)
+    run = int(cloud.submit(spec, JobSpec("run", "raw", "out")))
     workspace.finish(run, "RUN_EXECUTION_ERROR", error="SourceError: raw: no photos", error_trace="Traceback")
-    (job,) = cloud.status(wanted).jobs
+    (job,) = cloud.status(spec).jobs
     assert (job.state, job.detail) == ("failed", "RUN_EXECUTION_ERROR")
-    assert "SourceError: raw: no photos" in list(cloud.logs(wanted, str(run)))
+    assert "SourceError: raw: no photos" in list(cloud.logs(spec, str(run)))
 
 
 def test_down_stops_what_runs_and_keeps_the_data_where_asked(
-    wanted: DeploymentSpec, workspace: Workspace, package: Path
+    spec: DeploymentSpec, workspace: Workspace, package: Path
 ) -> None:
     cloud = Databricks()
-    cloud.up(wanted, package, lambda _: None)
-    run = int(cloud.submit(wanted, JobSpec("run", "raw", "out")))
+    cloud.up(spec, package, lambda _: None)
+    run = int(cloud.submit(spec, JobSpec("run", "raw", "out")))
     tags = {"project": "verger", "deployment": "late-apples"}
     workspace.clusters = {
         "mine": {"cluster_id": "mine", "state": "RUNNING", "custom_tags": tags},
         "other": {"cluster_id": "other", "state": "RUNNING", "custom_tags": {"project": "verger"}},
     }
-    assert cloud.down(wanted, lambda _: None, keep_data=True) == []
+    assert cloud.down(spec, lambda _: None, keep_data=True) == []
     assert workspace.runs[run]["status"]["state"] == "TERMINATED"
     assert list(workspace.clusters) == ["other"], "nobody else's cluster is touched"
     assert f"{VOLUME}/packages/main.py" in workspace.files and not workspace.jobs and not workspace.policies
-    assert cloud.down(wanted, lambda _: None, keep_data=False) == [], "what is gone already is no error"
+    assert cloud.down(spec, lambda _: None, keep_data=False) == [], "what is gone already is no error"
 
 
 def test_down_goes_on_where_a_stopped_run_ends_in_an_error(
-    wanted: DeploymentSpec, workspace: Workspace, package: Path
+    spec: DeploymentSpec, workspace: Workspace, package: Path
 ) -> None:
-    Databricks().up(wanted, package, lambda _: None)
-    Databricks().submit(wanted, JobSpec("run", "raw", "out"))
+    Databricks().up(spec, package, lambda _: None)
+    Databricks().submit(spec, JobSpec("run", "raw", "out"))
     workspace.ending = "INTERNAL_ERROR"
-    assert Databricks().down(wanted, lambda _: None, keep_data=False) == []
+    assert Databricks().down(spec, lambda _: None, keep_data=False) == []
     assert not workspace.policies and not workspace.volumes
 
 
 def test_down_removes_nothing_under_a_run_that_does_not_stop(
-    wanted: DeploymentSpec, workspace: Workspace, package: Path, monkeypatch: pytest.MonkeyPatch
+    spec: DeploymentSpec, workspace: Workspace, package: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Databricks().up(wanted, package, lambda _: None)
-    run = Databricks().submit(wanted, JobSpec("run", "raw", "out"))
+    Databricks().up(spec, package, lambda _: None)
+    run = Databricks().submit(spec, JobSpec("run", "raw", "out"))
     workspace.ending = "TERMINATING"
     monkeypatch.setattr("verger.cloud.databricks.workspace._STOP_TIMEOUT", timedelta(seconds=0.1))
     with pytest.raises(CloudError, match=f"run {run} has not stopped yet .*`verger cloud down` tries again"):
-        Databricks().down(wanted, lambda _: None, keep_data=False)
+        Databricks().down(spec, lambda _: None, keep_data=False)
     assert workspace.jobs and workspace.policies
 
 
 @pytest.mark.parametrize("place", ["s3://far/raw", "s3a://far/raw", "gs://far/raw", "dbfs:/raw", "/home/me/raw"])
 def test_photos_and_results_are_in_volumes_alone(
-    place: str, wanted: DeploymentSpec, workspace: Workspace, package: Path, tmp_path: Path
+    place: str, spec: DeploymentSpec, workspace: Workspace, package: Path, tmp_path: Path
 ) -> None:
     cloud = Databricks()
-    cloud.up(wanted, package, lambda _: None)
+    cloud.up(spec, package, lambda _: None)
     for job in (JobSpec("run", place, "out"), JobSpec("run", "raw", place)):
         with pytest.raises(CloudError, match=f"{place}: .*volume.*databricks fs cp"):
-            cloud.submit(wanted, job)
+            cloud.submit(spec, job)
     with pytest.raises(CloudError, match="databricks fs cp"):
-        cloud.fetch(wanted, place, tmp_path / "here", lambda _: None)
+        cloud.fetch(spec, place, tmp_path / "here", lambda _: None)
     assert not workspace.runs
 
 
-def test_two_results_are_not_mixed_in_a_folder(
-    wanted: DeploymentSpec, workspace: Workspace, tmp_path: Path
-) -> None:
+def test_two_results_are_not_mixed_in_a_folder(spec: DeploymentSpec, workspace: Workspace, tmp_path: Path) -> None:
     for result, name in (("first", "part-0.parquet"), ("second", "part-1.parquet")):
         files = (f"photos/{name}", "manifest.json")
         workspace.files |= {f"{VOLUME}/results/{result}/{file}": b"PAR1" for file in files}
-    cloud, here = Databricks(), tmp_path / "out"
+    cloud, out = Databricks(), tmp_path / "out"
     for _ in range(2):
-        cloud.fetch(wanted, "results/first", here, lambda _: None)
+        cloud.fetch(spec, "results/first", out, lambda _: None)
     with pytest.raises(CloudError, match=r"files of another result \(photos/part-0.parquet\)"):
-        cloud.fetch(wanted, "results/second/", here, lambda _: None)
-    assert [file.name for file in (here / "photos").iterdir()] == ["part-0.parquet"]
+        cloud.fetch(spec, "results/second/", out, lambda _: None)
+    assert [file.name for file in (out / "photos").iterdir()] == ["part-0.parquet"]
 
 
 def test_half_a_result_is_not_fetched_and_a_broken_fetch_leaves_no_cut_file(
-    wanted: DeploymentSpec, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spec: DeploymentSpec, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace.files[f"{OUT}/features/part-0.parquet"] = b"PAR1 and more"
     with pytest.raises(CloudError, match=r"not a complete result, as it has no manifest\.json"):
-        Databricks().fetch(wanted, OUT, tmp_path / "here", lambda _: None)
+        Databricks().fetch(spec, OUT, tmp_path / "here", lambda _: None)
     assert not (tmp_path / "here").exists()
 
     def interrupted(_: FilesExt, source: str, destination: str, *, overwrite: bool) -> None:
@@ -190,50 +186,50 @@ def test_half_a_result_is_not_fetched_and_a_broken_fetch_leaves_no_cut_file(
     workspace.files[f"{OUT}/manifest.json"] = b"{}"
     monkeypatch.setattr(FilesExt, "download_to", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        Databricks().fetch(wanted, OUT, tmp_path / "here", lambda _: None)
+        Databricks().fetch(spec, OUT, tmp_path / "here", lambda _: None)
     assert [path.name for path in (tmp_path / "here").rglob("*")] == ["features"]
 
 
 def test_the_volume_is_in_the_catalog_that_is_named(
-    wanted: DeploymentSpec, workspace: Workspace, package: Path
+    spec: DeploymentSpec, workspace: Workspace, package: Path
 ) -> None:
-    workspace.catalogs, here = ("orchard", "fruit"), replace(wanted, catalog="fruit")
+    workspace.catalogs, other = ("orchard", "fruit"), replace(spec, catalog="fruit")
     cloud = Databricks()
-    assert "fruit.verger_late_apples" in [thing.name for thing in cloud.plan(here)]
-    cloud.check(here)
-    cloud.up(here, package, lambda _: None)
+    assert "fruit.verger_late_apples" in [thing.name for thing in cloud.plan(other)]
+    cloud.check(other)
+    cloud.up(other, package, lambda _: None)
     assert list(workspace.volumes) == ["fruit.verger_late_apples.files"]
-    assert cloud.down(here, lambda _: None, keep_data=False) == [] and not workspace.schemas
+    assert cloud.down(other, lambda _: None, keep_data=False) == [] and not workspace.schemas
 
 
 def test_a_catalog_without_volumes_is_never_taken(
-    wanted: DeploymentSpec, workspace: Workspace, package: Path
+    spec: DeploymentSpec, workspace: Workspace, package: Path
 ) -> None:
     workspace.default_catalog = "hive_metastore"
-    for make in (Databricks().check, lambda here: Databricks().up(here, package, lambda _: None)):
+    for make in (Databricks().check, lambda other: Databricks().up(other, package, lambda _: None)):
         with pytest.raises(
             CloudError, match="catalog main: Catalog 'main' is not there; name another one: --catalog"
         ):
-            make(wanted)
+            make(spec)
     with pytest.raises(SettingsError, match="catalog = 'hive_metastore'"):
-        Databricks().check(replace(wanted, catalog="hive_metastore"))
-    assert Databricks().down(wanted, lambda _: None, keep_data=False) == [], "nothing is there"
+        Databricks().check(replace(spec, catalog="hive_metastore"))
+    assert Databricks().down(spec, lambda _: None, keep_data=False) == [], "nothing is there"
     workspace.catalogs = ("main",)
-    Databricks().up(wanted, package, lambda _: None)
+    Databricks().up(spec, package, lambda _: None)
     assert list(workspace.volumes) == ["main.verger_late_apples.files"]
 
 
-def test_a_workspace_that_does_not_answer_is_named(wanted: DeploymentSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_workspace_that_does_not_answer_is_named(spec: DeploymentSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("verger.cloud.databricks.workspace._RETRY_S", 1)
     with pytest.raises(CloudError, match=r"http://127\.0\.0\.1:9 does not answer: check its address"):
-        Databricks().check(replace(wanted, workspace="http://127.0.0.1:9"))
+        Databricks().check(replace(spec, workspace="http://127.0.0.1:9"))
 
 
-def test_guard_finds_what_was_changed_by_hand(wanted: DeploymentSpec, workspace: Workspace, package: Path) -> None:
+def test_guard_finds_what_was_changed_by_hand(spec: DeploymentSpec, workspace: Workspace, package: Path) -> None:
     cloud = Databricks()
-    assert not all(found.is_ok for found in cloud.guard(wanted)), "nothing is there yet"
-    cloud.up(wanted, package, lambda _: None)
-    assert all(found.is_ok for found in cloud.guard(wanted))
+    assert not all(found.is_ok for found in cloud.guard(spec)), "nothing is there yet"
+    cloud.up(spec, package, lambda _: None)
+    assert all(found.is_ok for found in cloud.guard(spec))
 
     (policy,) = workspace.policies.values()
     policy["definition"] = json.dumps(json.loads(policy["definition"]) | {"autotermination_minutes": {}})
@@ -241,7 +237,7 @@ def test_guard_finds_what_was_changed_by_hand(wanted: DeploymentSpec, workspace:
     assert settings.tasks
     settings.tasks[0].timeout_seconds = 0
     workspace.region = "us-east-1"
-    wrong = {found.check: found.detail for found in cloud.guard(wanted) if not found.is_ok}
+    wrong = {found.check: found.detail for found in cloud.guard(spec) if not found.is_ok}
     assert set(wrong) == {"region in the EU", "idle clusters end", "a run ends in time"}
     assert wrong["region in the EU"] == "us-east-1"
 
@@ -251,59 +247,57 @@ def test_the_whole_way_by_the_command_line(
 ) -> None:
     monkeypatch.setenv("VERGER_STATE", str(tmp_path / "state"))
     asked = ("--provider", "databricks", "--workspace", server.url, "--name", "late-apples")
-    assert "verger_late_apples.files" in told("plan", *asked)
-    told("up", *asked, "--package", str(package), "--yes")
-    told("submit", "raw/", "results/out", "--yes")
+    assert "verger_late_apples.files" in verger_output("plan", *asked)
+    verger_output("up", *asked, "--package", str(package), "--yes")
+    verger_output("submit", "raw/", "results/out", "--yes")
     (run,) = workspace.runs
     workspace.finish(run, logs="16480 photos")
     workspace.files[f"{OUT}/manifest.json"] = b"{}"
-    assert json.loads(told("status", "--json"))["jobs"][0]["state"] == "done"
-    assert told("logs") == "16480 photos\n"
-    told("fetch", "results/out", str(tmp_path / "here"))
+    assert json.loads(verger_output("status", "--json"))["jobs"][0]["state"] == "done"
+    assert verger_output("logs") == "16480 photos\n"
+    verger_output("fetch", "results/out", str(tmp_path / "here"))
     assert (tmp_path / "here" / "manifest.json").is_file()
-    assert "eu-west-3" in told("guard")
-    told("down", "--yes")
+    assert "eu-west-3" in verger_output("guard")
+    verger_output("down", "--yes")
     assert not workspace.jobs and not workspace.schemas
 
 
-def told(*words: str) -> str:
+def verger_output(*words: str) -> str:
     done = CliRunner().invoke(app, ["cloud", *words], terminal_width=200)
     assert done.exit_code == 0, done.output
     return done.stdout
 
 
 def test_without_the_extra_a_plan_is_made_and_no_more(
-    wanted: DeploymentSpec, monkeypatch: pytest.MonkeyPatch
+    spec: DeploymentSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("databricks.sdk", "databricks.sdk.errors.base"):
         monkeypatch.setitem(sys.modules, name, None)
-    assert "verger-late-apples" in [thing.name for thing in Databricks().plan(wanted)]
+    assert "verger-late-apples" in [thing.name for thing in Databricks().plan(spec)]
     for ask in (Databricks().check, Databricks().status, Databricks().guard):
         with pytest.raises(SetupError, match=r"pip install 'verger\[databricks\]'"):
-            ask(wanted)
+            ask(spec)
 
 
-def test_a_workspace_outside_the_eu_gets_nothing(
-    wanted: DeploymentSpec, workspace: Workspace, package: Path
-) -> None:
+def test_a_workspace_outside_the_eu_gets_nothing(spec: DeploymentSpec, workspace: Workspace, package: Path) -> None:
     workspace.region = "eu-west-2"
     with pytest.raises(CloudError, match=r"eu-west-2.*London.*not in the European Union"):
-        Databricks().up(wanted, package, lambda _: None)
+        Databricks().up(spec, package, lambda _: None)
     assert not workspace.files and not workspace.schemas
     workspace.region = "eu-central-1"
     with pytest.raises(CloudError, match="workspace is in eu-central-1"):
-        Databricks().up(wanted, package, lambda _: None)
+        Databricks().up(spec, package, lambda _: None)
 
 
 def test_refusals_and_missing_credentials_are_said_in_words(
-    wanted: DeploymentSpec, monkeypatch: pytest.MonkeyPatch
+    spec: DeploymentSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(
         CloudError, match="the job verger-late-apples does not exist: verger cloud up --name late-apples"
     ):
-        Databricks().submit(wanted, JobSpec("run", "raw", "out"))
+        Databricks().submit(spec, JobSpec("run", "raw", "out"))
     with pytest.raises(CloudError, match=r"output of run 7: Run 7 does not exist"):
-        list(Databricks().logs(wanted, "7"))
+        list(Databricks().logs(spec, "7"))
     monkeypatch.delenv("DATABRICKS_TOKEN")
     with pytest.raises(SetupError, match="no credentials for Databricks: set DATABRICKS_HOST"):
-        Databricks().status(wanted)
+        Databricks().status(spec)

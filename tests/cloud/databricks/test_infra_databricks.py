@@ -19,7 +19,7 @@ from verger.cloud.pricing.bill import DISK_GB
 pytestmark = pytest.mark.cloud
 
 FOLDER = infra_folder("databricks")
-HERE = DeploymentSpec(
+SPEC = DeploymentSpec(
     "orchard",
     "databricks",
     "eu-west-3",
@@ -47,31 +47,31 @@ def resolved(bundle: dict[str, Any], schema: str) -> dict[str, Any]:
     """Return what the bundle makes; schema: what Databricks calls that of the bundle, not always its name."""
     (pattern,) = bundle["include"]
     (file,) = FOLDER.glob(pattern)
-    values = {f"var.{name}": told["default"] for name, told in bundle["variables"].items()}
+    values = {f"var.{name}": variable["default"] for name, variable in bundle["variables"].items()}
     found: dict[str, Any] = put_in(read(file)["resources"], values | {"resources.schemas.verger.name": schema})
     return found
 
 
 def read(file: Path) -> dict[str, Any]:
-    told: dict[str, Any] = yaml.safe_load(file.read_text())
-    return told
+    content: dict[str, Any] = yaml.safe_load(file.read_text())
+    return content
 
 
-def put_in(told: Any, values: dict[str, Any]) -> Any:
-    if isinstance(told, dict):
-        return {key: put_in(value, values) for key, value in told.items()}
-    if isinstance(told, list):
-        return [put_in(value, values) for value in told]
-    if not isinstance(told, str):
-        return told
-    if alone := re.fullmatch(r"\$\{([\w.]+)\}", told):
-        return values.get(alone[1], told)
-    return re.sub(r"\$\{([\w.]+)\}", lambda found: str(values[found[1]]), told)
+def put_in(value: Any, values: dict[str, Any]) -> Any:
+    if isinstance(value, dict):
+        return {key: put_in(each, values) for key, each in value.items()}
+    if isinstance(value, list):
+        return [put_in(each, values) for each in value]
+    if not isinstance(value, str):
+        return value
+    if alone := re.fullmatch(r"\$\{([\w.]+)\}", value):
+        return values.get(alone[1], value)
+    return re.sub(r"\$\{([\w.]+)\}", lambda found: str(values[found[1]]), value)
 
 
 def test_the_job_is_the_one_that_verger_makes(resources: dict[str, Any]) -> None:
     assert resources["jobs"]["verger"] == requests.job_settings(
-        HERE, "${resources.cluster_policies.verger.id}", VOLUME
+        SPEC, "${resources.cluster_policies.verger.id}", VOLUME
     )
 
 
@@ -79,12 +79,12 @@ def test_the_paths_of_the_job_follow_a_schema_that_development_mode_renames(bund
     found = resolved(bundle, "dev_ada_verger_orchard")
     volume = VOLUME.replace("verger_orchard", found["volumes"]["files"]["schema_name"])
     assert "dev_ada_" in volume
-    assert found["jobs"]["verger"] == requests.job_settings(HERE, "${resources.cluster_policies.verger.id}", volume)
+    assert found["jobs"]["verger"] == requests.job_settings(SPEC, "${resources.cluster_policies.verger.id}", volume)
 
 
 def test_the_policy_is_the_one_that_verger_makes(resources: dict[str, Any]) -> None:
     policy = resources["cluster_policies"]["verger"]
-    assert policy == {"name": requests.title(HERE.name), "definition": requests.policy_definition(HERE)}
+    assert policy == {"name": requests.title(SPEC.name), "definition": requests.policy_definition(SPEC)}
 
 
 def test_every_key_is_one_of_databricks(bundle: dict[str, Any], resources: dict[str, Any]) -> None:
@@ -105,16 +105,16 @@ def test_no_variable_is_unknown_or_unused(bundle: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("spot", [True, False])
 def test_on_aws_every_machine_has_a_disk_which_m5_has_not_of_its_own(spot: bool) -> None:
-    here = replace(HERE, shape=replace(HERE.shape, spot=spot))
-    (told,) = jobs.JobSettings.from_dict(requests.job_settings(here, "p", VOLUME)).as_dict()["job_clusters"]
-    attributes = told["new_cluster"]["aws_attributes"]
+    spec = replace(SPEC, shape=replace(SPEC.shape, spot=spot))
+    (job_cluster,) = jobs.JobSettings.from_dict(requests.job_settings(spec, "p", VOLUME)).as_dict()["job_clusters"]
+    attributes = job_cluster["new_cluster"]["aws_attributes"]
     assert attributes["ebs_volume_count"] == 1 and attributes["ebs_volume_type"]
     assert attributes["ebs_volume_size"] == DISK_GB, "as the bill has it"
 
 
 @pytest.mark.parametrize("region", ["eu-west-3", "europe-west9", "francecentral"])
 def test_the_job_suits_the_cloud_below_the_workspace(region: str) -> None:
-    here = DeploymentSpec("orchard", "databricks", region, "job", Shape(2, "m", "m"))
-    (told,) = jobs.JobSettings.from_dict(requests.job_settings(here, "p", VOLUME)).as_dict()["job_clusters"]
-    clouds = {key for key in told["new_cluster"] if key.endswith("_attributes")}
+    spec = DeploymentSpec("orchard", "databricks", region, "job", Shape(2, "m", "m"))
+    (job_cluster,) = jobs.JobSettings.from_dict(requests.job_settings(spec, "p", VOLUME)).as_dict()["job_clusters"]
+    clouds = {key for key in job_cluster["new_cluster"] if key.endswith("_attributes")}
     assert clouds == {f"{requests.cloud_below(region)}_attributes"}

@@ -67,13 +67,13 @@ def test_a_network_of_files_is_carried_and_that_of_a_store_is_not() -> None:
     ("provider", "place"), [("gcp", "gs://orchard/files/w.h5"), ("databricks", "/Volumes/main/orchard/files/w.h5")]
 )
 def test_where_no_file_is_carried_it_is_named_as_the_machines_see_it(provider: str, place: str) -> None:
-    here, there = (load_settings(model="VGG16", weights=weights) for weights in ("w.h5", place))
+    local, remote = (load_settings(model="VGG16", weights=weights) for weights in ("w.h5", place))
     with pytest.raises(CloudError, match=f"copy w.h5 to the cloud.*{place.split('/')[1]}"):
-        files_to_upload(here, provider)
+        files_to_upload(local, provider)
     assert (
-        files_to_upload(there, provider) == ()
-        and uses_cloud_files(there, provider)
-        and not uses_cloud_files(here, provider)
+        files_to_upload(remote, provider) == ()
+        and uses_cloud_files(remote, provider)
+        and not uses_cloud_files(local, provider)
     )
 
 

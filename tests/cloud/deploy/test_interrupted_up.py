@@ -88,11 +88,11 @@ def test_whoever_interrupts_again_is_told_to_wait(folder: Path, signals: str) ->
     for name in signals.split():
         up.send_signal(signal.Signals[f"SIG{name}"])
         time.sleep(0.3)
-    _, told = up.communicate(timeout=60)
-    assert (folder / "terraform.tfstate").read_text() == "noted", told
-    assert up.returncode == EXIT_INTERRUPTED and "Traceback" not in told
-    assert "Terraform is ending its requests: please wait" in told
-    assert "`verger cloud down --name orchard` removes it" in told
+    _, output = up.communicate(timeout=60)
+    assert (folder / "terraform.tfstate").read_text() == "noted", output
+    assert up.returncode == EXIT_INTERRUPTED and "Traceback" not in output
+    assert "Terraform is ending its requests: please wait" in output
+    assert "`verger cloud down --name orchard` removes it" in output
 
 
 def test_a_terminal_that_is_closed_takes_nothing_with_it(folder: Path) -> None:

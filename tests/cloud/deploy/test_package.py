@@ -69,8 +69,8 @@ def test_the_wheel_is_whole_and_the_same_whenever_it_is_made() -> None:
         for file, digest, size in lines:
             if file != record:
                 found = wheel.read(file)
-                told = urlsafe_b64encode(hashlib.sha256(found).digest()).rstrip(b"=").decode()
-                assert (digest, size) == (f"sha256={told}", str(len(found))), file
+                expected = urlsafe_b64encode(hashlib.sha256(found).digest()).rstrip(b"=").decode()
+                assert (digest, size) == (f"sha256={expected}", str(len(found))), file
         assert any(file.startswith("verger/models/fruitnet") for file in wheel.namelist())
         assert not any(file.startswith(("verger/infra", "verger/cloud/deploy/locks")) for file in wheel.namelist())
 
@@ -98,10 +98,10 @@ class Node:
     def submit(self, *words: object, cwd: Path, conf: Mapping[str, object] | None = None, **more: object) -> Done:
         """Run main.py to its end; `more`: of the environment."""
         settings = {"spark.pyspark.python": self.python, "spark.cores.max": 2} | dict(conf or {})
-        told = [word for key, value in settings.items() for word in ("--conf", f"{key}={value}")]
+        flags = [word for key, value in settings.items() for word in ("--conf", f"{key}={value}")]
         master = ("--master", self.master) * ("spark.master" not in settings)
         environment = {"JAVA_HOME": use_java().home, "SPARK_HOME": self.spark_home} | more
-        command = [self.spark_home / "bin" / "spark-submit", *master, *told, self.package / "main.py", *words]
+        command = [self.spark_home / "bin" / "spark-submit", *master, *flags, self.package / "main.py", *words]
         return run(*command, cwd=cwd, env=bare(cwd) | {key: str(value) for key, value in environment.items()})
 
 
@@ -154,8 +154,8 @@ def node(package: Path, spark_there: tuple[str, Path], tmp_path_factory: pytest.
     for said in ("installing", "has this package already"):
         done = run(*without_network(), "bash", package / "bootstrap.sh", package, cwd=place, env=environment)
         assert done.returncode == 0 and said in done.stdout, done.stdout + done.stderr
-    told = [str(spark_there[1]), "-c", "import pyspark; print(pyspark.__path__[0])"]
-    spark_home = subprocess.run(told, capture_output=True, text=True, check=True).stdout.strip()
+    command = [str(spark_there[1]), "-c", "import pyspark; print(pyspark.__path__[0])"]
+    spark_home = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     own = {"SPARK_HOME": spark_home, "VERGER_STATE": str(place / "state")}
     up = verger("cluster", "up", "--workers", 2, "--cores", 1, "--memory", "1g", cwd=place, **own)
     try:
@@ -172,21 +172,21 @@ def test_a_second_build_fetches_nothing_and_a_broken_wheel_is_fetched_again(
     package: Path, spark_there: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = Target(PYTHON, platform.machine(), spark_there[0])
-    told = json.loads((package / "package.json").read_text())
+    manifest = json.loads((package / "package.json").read_text())
     files = {path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file()}
-    assert files == told["files"].keys() | {"package.json"}
-    for name, digest in told["files"].items():
+    assert files == manifest["files"].keys() | {"package.json"}
+    for name, digest in manifest["files"].items():
         assert hashlib.sha256((package / name).read_bytes()).hexdigest() == digest, name
     said: list[str] = []
     with monkeypatch.context() as patch:
         patch.setenv("PIP_INDEX_URL", NOWHERE)
         patch.setenv("PIP_NO_INDEX", "1")
         build(package, target, said.append)
-    assert "there already" in said[0] and json.loads((package / "package.json").read_text()) == told
+    assert "complete already" in said[0] and json.loads((package / "package.json").read_text()) == manifest
     wheel = next((package / "wheels").glob("typer-*.whl"))
     wheel.write_bytes(b"half of it")
     build(package, target, said.append)
-    assert json.loads((package / "package.json").read_text()) == told and wheel.stat().st_size > 10_000
+    assert json.loads((package / "package.json").read_text()) == manifest and wheel.stat().st_size > 10_000
 
 
 @pytest.mark.cloud
@@ -236,7 +236,7 @@ def test_yarn_runs_it_by_executors_that_come_and_go(
     mode = "client" if spark_there[0] == "3.5" else "cluster"  # the first is EMR 7's; each takes minutes
     render_sample(tmp_path / "photos", SampleOptions(per_kind=1))
     home, java = node.spark_home, use_java().home
-    told = {
+    conf = {
         "spark.master": "yarn",
         "spark.submit.deployMode": mode,
         "spark.yarn.maxAppAttempts": 1,
@@ -247,14 +247,14 @@ def test_yarn_runs_it_by_executors_that_come_and_go(
         "spark.executor.memory": "1500m",
     }
     for side in ("spark.yarn.appMasterEnv", "spark.executorEnv"):
-        told |= {f"{side}.JAVA_HOME": java, f"{side}.SPARK_HOME": home}
+        conf |= {f"{side}.JAVA_HOME": java, f"{side}.SPARK_HOME": home}
     words = ("features", tmp_path / "photos", tmp_path / "out", "--limit", 3)
-    done = node.submit(*words, cwd=tmp_path, conf=told, HADOOP_CONF_DIR=yarn)
+    done = node.submit(*words, cwd=tmp_path, conf=conf, HADOOP_CONF_DIR=yarn)
     assert done.returncode == 0, done.stderr[-3000:]
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["counts"]["features"] == 3 and manifest["settings"]["master"] == "yarn"
     nowhere = ("features", tmp_path / "nowhere", tmp_path / "other")
-    assert node.submit(*nowhere, cwd=tmp_path, conf=told, HADOOP_CONF_DIR=yarn).returncode == 1
+    assert node.submit(*nowhere, cwd=tmp_path, conf=conf, HADOOP_CONF_DIR=yarn).returncode == 1
 
 
 # --- install.sh alone, with as little as it takes ---

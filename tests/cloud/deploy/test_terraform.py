@@ -44,24 +44,24 @@ def module(tmp_path: Path) -> Path:
 
 
 def test_what_is_made_is_told_kept_and_removed(module: Path, tmp_path: Path) -> None:
-    terraform, told = Terraform(tmp_path / "here"), list[str]()
+    terraform, lines = Terraform(tmp_path / "here"), list[str]()
     terraform.prepare(module, {"fruit": "pear"})
     changes = terraform.plan()["resource_changes"]
     assert [change["change"]["actions"] for change in changes] == [["create"], ["create"]]
     assert not terraform.has_state, "a plan makes nothing"
 
-    terraform.apply(told.append)
-    assert told == ["made terraform_data.orchard", "made terraform_data.tree"]
+    terraform.apply(lines.append)
+    assert lines == ["made terraform_data.orchard", "made terraform_data.tree"]
     assert terraform.output() == {"fruit": "pear"}
 
     terraform.prepare(module, {"fruit": "apple"})
-    terraform.apply(told.append)
+    terraform.apply(lines.append)
     assert terraform.output() == {"fruit": "apple"}, "the state outlives new variables"
 
     assert terraform.addresses() == ["terraform_data.orchard", "terraform_data.tree"]
-    terraform.destroy(told.append)
-    assert terraform.addresses() == [] and told[-1] == "removed terraform_data.orchard"
-    terraform.destroy(told.append)
+    terraform.destroy(lines.append)
+    assert terraform.addresses() == [] and lines[-1] == "removed terraform_data.orchard"
+    terraform.destroy(lines.append)
 
 
 def test_files_that_a_module_has_no_more_go(module: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from google.cloud import dataproc_v1 as dataproc
 from google.protobuf import json_format
 
-from tests.cloud.stub import Asked, RefusedError, Routes
+from tests.cloud.stub import RefusedError, Request, Routes
 
 _BEGAN = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 _TYPES = "type.googleapis.com/google.cloud.dataproc.v1"
@@ -38,14 +38,14 @@ class Dataproc:
         region, location = r"/v1/(projects/[^/]+/regions/[^/]+)", r"/v1/(projects/[^/]+/locations/[^/]+)"
         return {
             rf"POST {region}/clusters": self._make_cluster,
-            rf"GET {region}/clusters": lambda asked: _listed("clusters", self.clusters, asked),
-            rf"GET {region}/clusters/(.+)": lambda asked: _json(_found(self.clusters, asked)),
+            rf"GET {region}/clusters": lambda request: _listed("clusters", self.clusters, request),
+            rf"GET {region}/clusters/(.+)": lambda request: _json(_found(self.clusters, request)),
             rf"DELETE {region}/clusters/(.+)": self._delete_cluster,
             rf"POST {region}/jobs:submit": self._submit,
-            rf"GET {region}/jobs": lambda asked: _listed("jobs", self.jobs, asked),
-            rf"GET {region}/jobs/(.+)": lambda asked: _json(_found(self.jobs, asked)),
+            rf"GET {region}/jobs": lambda request: _listed("jobs", self.jobs, request),
+            rf"GET {region}/jobs/(.+)": lambda request: _json(_found(self.jobs, request)),
             rf"POST {location}/batches": self._make_batch,
-            rf"GET {location}/batches": lambda asked: _listed("batches", self.batches, asked),
+            rf"GET {location}/batches": lambda request: _listed("batches", self.batches, request),
             rf"GET {location}/batches/(.+)": self._get_batch,
             r"POST /v1/(projects/.+/operations)/(.+):cancel": self._cancel,
             r"GET /compute/v1/projects/[^/]+/aggregated/(instances|disks)": self._machines,
@@ -53,20 +53,20 @@ class Dataproc:
 
     def finish_job(self, job: str, state: str, output: str = "", details: str = "") -> None:
         """Let a job end."""
-        there = self.jobs[job]
-        there.status_history.append(there.status)
+        existing = self.jobs[job]
+        existing.status_history.append(existing.status)
         ended = _BEGAN + timedelta(minutes=30)
-        told = {"state": state, "stateStartTime": ended.isoformat(), "details": details}
-        there.status = dataproc.JobStatus.from_json(json.dumps(told))
-        there.driver_output_resource_uri = output
+        content = {"state": state, "stateStartTime": ended.isoformat(), "details": details}
+        existing.status = dataproc.JobStatus.from_json(json.dumps(content))
+        existing.driver_output_resource_uri = output
 
-    def _make_cluster(self, asked: Asked) -> object:
-        cluster = dataproc.Cluster.from_json(asked.body)
+    def _make_cluster(self, request: Request) -> object:
+        cluster = dataproc.Cluster.from_json(request.body)
         if cluster.cluster_name in self.clusters:
             raise _refused(409, "ALREADY_EXISTS", f"Already exists: cluster {cluster.cluster_name}")
         cluster.status = dataproc.ClusterStatus(state=dataproc.ClusterStatus.State.RUNNING, state_start_time=_BEGAN)
         self.clusters[cluster.cluster_name] = cluster
-        done = self._done(asked.groups[0], "Cluster", _json(cluster))
+        done = self._done(request.groups[0], "Cluster", _json(cluster))
         if self.failure:
             cluster.status.state = dataproc.ClusterStatus.State(dataproc.ClusterStatus.State.ERROR)
             cluster.status.detail = self.failure
@@ -74,13 +74,13 @@ class Dataproc:
             done["error"] = {"code": 3, "message": self.failure}
         return done
 
-    def _delete_cluster(self, asked: Asked) -> object:
-        _found(self.clusters, asked)
-        del self.clusters[asked.groups[1]]
-        return self._done(asked.groups[0], "", {})
+    def _delete_cluster(self, request: Request) -> object:
+        _found(self.clusters, request)
+        del self.clusters[request.groups[1]]
+        return self._done(request.groups[0], "", {})
 
-    def _submit(self, asked: Asked) -> object:
-        job = dataproc.SubmitJobRequest.from_json(asked.body).job
+    def _submit(self, request: Request) -> object:
+        job = dataproc.SubmitJobRequest.from_json(request.body).job
         cluster = self.clusters[job.placement.cluster_name]
         job.reference.job_id = f"job-{next(self.ids)}"
         job.placement.cluster_uuid = f"uuid-of-{cluster.cluster_name}"
@@ -88,59 +88,61 @@ class Dataproc:
         self.jobs[job.reference.job_id] = job
         return _json(job)
 
-    def _make_batch(self, asked: Asked) -> object:
-        batch = dataproc.Batch.from_json(asked.body)
-        name = asked.query.get("batchId") or f"batch-{next(self.ids)}"
-        region = asked.groups[0].replace("/locations/", "/regions/")
-        batch.name = f"{asked.groups[0]}/batches/{name}"
+    def _make_batch(self, request: Request) -> object:
+        batch = dataproc.Batch.from_json(request.body)
+        name = request.query.get("batchId") or f"batch-{next(self.ids)}"
+        region = request.groups[0].replace("/locations/", "/regions/")
+        batch.name = f"{request.groups[0]}/batches/{name}"
         batch.operation = f"{region}/operations/of-{name}"
         batch.state = dataproc.Batch.State(dataproc.Batch.State.PENDING)
         batch.create_time = _BEGAN
         self.batches[name] = batch
-        told = {"@type": f"{_TYPES}.BatchOperationMetadata", "batch": batch.name}
-        return {"name": batch.operation, "metadata": told, "done": False}
+        content = {"@type": f"{_TYPES}.BatchOperationMetadata", "batch": batch.name}
+        return {"name": batch.operation, "metadata": content, "done": False}
 
-    def _cancel(self, asked: Asked) -> object:
-        batch = self.batches[asked.groups[1].removeprefix("of-")]
+    def _cancel(self, request: Request) -> object:
+        batch = self.batches[request.groups[1].removeprefix("of-")]
         batch.state = dataproc.Batch.State(dataproc.Batch.State.CANCELLING)
         return {}
 
-    def _get_batch(self, asked: Asked) -> object:
-        batch, states = _found(self.batches, asked), dataproc.Batch.State
+    def _get_batch(self, request: Request) -> object:
+        batch, states = _found(self.batches, request), dataproc.Batch.State
         if batch.state == states.CANCELLING:
             self.looks -= 1
             if self.looks < 0:
                 batch.state, batch.state_time = states(states.CANCELLED), _BEGAN
         return _json(batch)
 
-    def _machines(self, asked: Asked) -> object:
-        (kind,) = asked.groups
-        label, _, value = asked.query["filter"].removeprefix("labels.").partition("=")
+    def _machines(self, request: Request) -> object:
+        (kind,) = request.groups
+        label, _, value = request.query["filter"].removeprefix("labels.").partition("=")
         found = [thing for thing in self.machines[kind] if thing["labels"].get(label) == value]
         return {"items": {"zones/europe-west9-a": {kind: found}, "zones/europe-west9-b": {"warning": {}}}}
 
     def _done(self, region: str, kind: str, answer: Mapping[str, Any]) -> dict[str, Any]:
         """An operation that is over at once."""
-        told = f"{_TYPES}.{kind}" if kind else "type.googleapis.com/google.protobuf.Empty"
-        response = {"@type": told, **answer}
+        content = f"{_TYPES}.{kind}" if kind else "type.googleapis.com/google.protobuf.Empty"
+        response = {"@type": content, **answer}
         return {"name": f"{region}/operations/{next(self.ids)}", "done": True, "response": response}
 
 
 def _json(message: Any) -> dict[str, Any]:
-    told: dict[str, Any] = json_format.MessageToDict(type(message).pb(message))
-    return told
+    content: dict[str, Any] = json_format.MessageToDict(type(message).pb(message))
+    return content
 
 
-def _found(things: Mapping[str, Any], asked: Asked) -> Any:
-    name = asked.groups[1]
+def _found(things: Mapping[str, Any], request: Request) -> Any:
+    name = request.groups[1]
     if name not in things:
         raise _refused(404, "NOT_FOUND", f"Not found: {name}")
     return things[name]
 
 
-def _listed(key: str, things: Mapping[str, Any], asked: Asked) -> object:
+def _listed(key: str, things: Mapping[str, Any], request: Request) -> object:
     """List what has the labels of the filter, in Dataproc's words: labels.a = b AND labels.c = d."""
-    marks = dict(mark.strip().removeprefix("labels.").split(" = ") for mark in asked.query["filter"].split(" AND "))
+    marks = dict(
+        mark.strip().removeprefix("labels.").split(" = ") for mark in request.query["filter"].split(" AND ")
+    )
     return {key: [_json(thing) for thing in things.values() if marks.items() <= dict(thing.labels).items()]}
 
 

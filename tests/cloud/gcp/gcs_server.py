@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 from xml.sax.saxutils import escape
 
-from tests.cloud.stub import Asked, RefusedError, Reply, Routes, Stub, serving
+from tests.cloud.stub import RefusedError, Reply, Request, Routes, Stub, serving
 
 _OBJECT = r"/storage/v1/b/([^/]+)/o/(.+)"
 _XML = r"/(?!v1/|compute/|storage/|upload/|download/)([^/]+)"  # a bucket; not where an API begins
@@ -36,7 +36,7 @@ class Store:
 
     def keys(self, bucket: str) -> list[str]:
         """Return what is in a bucket, in its order."""
-        return sorted(key for there, key in self.objects if there == bucket)
+        return sorted(key for existing, key in self.objects if existing == bucket)
 
     @property
     def routes(self) -> Routes:
@@ -56,22 +56,22 @@ class Store:
             rf"DELETE {_XML}/(.+)": self._delete,
         }
 
-    def _bucket(self, asked: Asked) -> object:
-        (name,) = asked.groups
+    def _bucket(self, request: Request) -> object:
+        (name,) = request.groups
         if name not in self.buckets:
             raise RefusedError(404, {"error": {"code": 404, "message": "The specified bucket does not exist."}})
         return self.buckets[name]
 
-    def _list_json(self, asked: Asked) -> object:
-        objects, folders, more = self._page(asked, asked.query.get("pageToken", ""), "maxResults")
-        items = [self._described(asked.groups[0], key) for key in objects]
+    def _list_json(self, request: Request) -> object:
+        objects, folders, more = self._page(request, request.query.get("pageToken", ""), "maxResults")
+        items = [self._described(request.groups[0], key) for key in objects]
         return {"items": items, "prefixes": folders, **({"nextPageToken": more} if more else {})}
 
-    def _list_xml(self, asked: Asked) -> Reply:
-        start = asked.query.get("continuation-token") or asked.query.get("start-after", "")
-        objects, folders, more = self._page(asked, start, "max-keys")
+    def _list_xml(self, request: Request) -> Reply:
+        start = request.query.get("continuation-token") or request.query.get("start-after", "")
+        objects, folders, more = self._page(request, start, "max-keys")
         found = "".join(
-            f"<Contents><Key>{escape(key)}</Key><Size>{len(self._held(asked.groups[0], key)[0])}</Size>"
+            f"<Contents><Key>{escape(key)}</Key><Size>{len(self._held(request.groups[0], key)[0])}</Size>"
             f'<LastModified>2025-11-24T16:00:00.000Z</LastModified><ETag>"1"</ETag></Contents>'
             for key in objects
         )
@@ -80,14 +80,14 @@ class Store:
         body = f"<ListBucketResult><IsTruncated>{str(bool(more)).lower()}</IsTruncated>{rest}{found}{below}"
         return Reply(f"{body}</ListBucketResult>".encode(), {"Content-Type": "application/xml"})
 
-    def _page(self, asked: Asked, after: str, size: str) -> tuple[list[str], list[str], str]:
+    def _page(self, request: Request, after: str, size: str) -> tuple[list[str], list[str], str]:
         """Return the objects and folders of a page, and after what the next one begins."""
-        (bucket,) = asked.groups
+        (bucket,) = request.groups
         if bucket not in self.buckets:
             raise RefusedError(404, {"error": {"code": 404, "message": "The specified bucket does not exist."}})
-        prefix, delimiter = asked.query.get("prefix", ""), asked.query.get("delimiter")
+        prefix, delimiter = request.query.get("prefix", ""), request.query.get("delimiter")
         below = [key for key in self.keys(bucket) if key.startswith(prefix) and key > after]
-        first = below[: int(asked.query.get(size, _PAGE))]
+        first = below[: int(request.query.get(size, _PAGE))]
         more = first[-1] if len(below) > len(first) else ""
         if not delimiter:
             return first, [], more
@@ -96,60 +96,60 @@ class Store:
         folders = {prefix + name + delimiter for name, _, _ in cut}
         return [key for key, rest in rests.items() if delimiter not in rest], sorted(folders), more
 
-    def _get_json(self, asked: Asked) -> object:
-        return self._get(asked) if asked.query.get("alt") == "media" else self._described(*asked.groups)
+    def _get_json(self, request: Request) -> object:
+        return self._get(request) if request.query.get("alt") == "media" else self._described(*request.groups)
 
-    def _get(self, asked: Asked) -> Reply:
-        data, generation = self._held(*asked.groups)
+    def _get(self, request: Request) -> Reply:
+        data, generation = self._held(*request.groups)
         headers = {
             "ETag": f'"{generation}"',
             "Last-Modified": email.utils.formatdate(_CHANGED_S, usegmt=True),
             "x-goog-generation": str(generation),
         }
-        if wanted := asked.headers.get("range"):
-            first, _, last = wanted.removeprefix("bytes=").partition("-")
+        if span := request.headers.get("range"):
+            first, _, last = span.removeprefix("bytes=").partition("-")
             part = data[int(first) : int(last) + 1 if last else None]
             headers["Content-Range"] = f"bytes {first}-{int(first) + len(part) - 1}/{len(data)}"
             return Reply(part, headers, 206)
         return Reply(data, headers)
 
-    def _put(self, asked: Asked) -> Reply:
-        bucket, key = asked.groups
+    def _put(self, request: Request) -> Reply:
+        bucket, key = request.groups
         _, generation = self.objects.get((bucket, key), (b"", 0))
-        if asked.headers.get("x-goog-if-generation-match", str(generation)) != str(generation):
+        if request.headers.get("x-goog-if-generation-match", str(generation)) != str(generation):
             raise RefusedError(412, {"error": {"code": 412, "message": "conditionNotMet"}})
-        data = asked.body
-        if source := asked.headers.get("x-goog-copy-source"):
-            there, _, name = unquote(source).strip("/").partition("/")
-            data = self._held(there, name)[0]
+        data = request.body
+        if source := request.headers.get("x-goog-copy-source"):
+            existing, _, name = unquote(source).strip("/").partition("/")
+            data = self._held(existing, name)[0]
         now = self._hold(bucket, key, data)
         return Reply(b"", {"ETag": f'"{now}"', "x-goog-generation": str(now)})
 
-    def _delete(self, asked: Asked) -> Reply:
-        self._held(*asked.groups)
-        del self.objects[asked.groups[0], asked.groups[1]]
+    def _delete(self, request: Request) -> Reply:
+        self._held(*request.groups)
+        del self.objects[request.groups[0], request.groups[1]]
         return Reply(b"", {}, 204)
 
-    def _upload(self, asked: Asked) -> object:
-        (bucket,) = asked.groups
-        self._bucket(asked)
-        if asked.query["uploadType"] == "resumable":
-            name = asked.query.get("name") or str(asked.json["name"])
+    def _upload(self, request: Request) -> object:
+        (bucket,) = request.groups
+        self._bucket(request)
+        if request.query["uploadType"] == "resumable":
+            name = request.query.get("name") or str(request.json["name"])
             ticket = str(next(self.generations))
             self.begun[ticket] = (bucket, name)
-            where = f"http://{asked.host}/upload/storage/v1/b/{bucket}/o?upload_id={ticket}"
+            where = f"http://{request.host}/upload/storage/v1/b/{bucket}/o?upload_id={ticket}"
             return Reply(b"{}", {"Location": where})
-        head = f"Content-Type: {asked.headers['content-type']}\r\n\r\n".encode()
-        parts: Any = email.message_from_bytes(head + asked.body).get_payload()
-        told, content = parts
-        name = json.loads(told.get_payload())["name"]
+        head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()
+        parts: Any = email.message_from_bytes(head + request.body).get_payload()
+        metadata, content = parts
+        name = json.loads(metadata.get_payload())["name"]
         self._hold(bucket, name, content.get_payload(decode=True))
         return self._described(bucket, name)
 
-    def _resume(self, asked: Asked) -> object:
+    def _resume(self, request: Request) -> object:
         """Take the rest of an upload: here always all of it."""
-        bucket, name = self.begun.pop(asked.query["upload_id"])
-        self._hold(bucket, name, asked.body)
+        bucket, name = self.begun.pop(request.query["upload_id"])
+        self._hold(bucket, name, request.body)
         return self._described(bucket, name)
 
     def _hold(self, bucket: str, key: str, data: bytes) -> int:
@@ -164,9 +164,14 @@ class Store:
 
     def _described(self, bucket: str, key: str) -> dict[str, Any]:
         data, generation = self._held(bucket, key)
-        told = {"kind": "storage#object", "bucket": bucket, "name": key, "size": str(len(data))}
+        metadata = {"kind": "storage#object", "bucket": bucket, "name": key, "size": str(len(data))}
         when = "2025-11-24T16:00:00.000Z"
-        return told | {"generation": str(generation), "metageneration": "1", "updated": when, "timeCreated": when}
+        return metadata | {
+            "generation": str(generation),
+            "metageneration": "1",
+            "updated": when,
+            "timeCreated": when,
+        }
 
 
 @contextlib.contextmanager

@@ -56,8 +56,8 @@ class Schema:
         (init,) = (
             each for each in self._class.body if isinstance(each, ast.FunctionDef) and each.name == "__init__"
         )
-        told = zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)
-        return {argument.arg: (argument.annotation or ast.Constant(""), default) for argument, default in told}
+        defaults = zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)
+        return {argument.arg: (argument.annotation or ast.Constant(""), default) for argument, default in defaults}
 
 
 def read_schema(word: str, kind: str) -> Schema:

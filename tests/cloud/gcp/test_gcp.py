@@ -38,7 +38,7 @@ pytestmark = [
 ]
 
 PROJECT = "orchard-eu"
-HERE = DeploymentSpec(
+SPEC = DeploymentSpec(
     name="apples",
     provider="gcp",
     region="europe-west9",
@@ -114,18 +114,18 @@ def said(_: str) -> None:
 
 def test_a_cluster_from_up_to_nothing_left(dataproc_: Dataproc, store: Store, tmp_path: Path) -> None:
     cloud = Gcp()
-    cloud.up(HERE, package(tmp_path / "package", "3.11", "3.5"), said)
+    cloud.up(SPEC, package(tmp_path / "package", "3.11", "3.5"), said)
     assert "packages/wheels/verger-0.1.0-py3-none-any.whl" in store.keys(BUCKET)
-    assert cloud.status(HERE).is_billable, "a cluster costs while it is there"
-    assert cloud.status(HERE).data_uri == f"gs://{BUCKET}"
+    assert cloud.status(SPEC).is_billable, "a cluster costs while it is there"
+    assert cloud.status(SPEC).data_uri == f"gs://{BUCKET}"
 
-    job = cloud.submit(HERE, JobSpec("run", "raw/", "results/first", ("--components", "50")))
+    job = cloud.submit(SPEC, JobSpec("run", "raw/", "results/first", ("--components", "50")))
     asked = dataproc_.jobs[job].pyspark_job
     assert asked.main_python_file_uri == f"gs://{BUCKET}/packages/main.py"
     assert list(asked.args) == ["run", f"gs://{BUCKET}/raw", f"gs://{BUCKET}/results/first", "--components", "50"]
-    assert [told.state for told in cloud.status(HERE).jobs] == ["waiting"]
+    assert [job_status.state for job_status in cloud.status(SPEC).jobs] == ["waiting"]
     with pytest.raises(CloudError, match="has written nothing yet"):
-        list(cloud.logs(HERE, job))
+        list(cloud.logs(SPEC, job))
 
     output = "google-cloud-dataproc-metainfo/uuid/jobs/1/driveroutput"
     store.objects |= {
@@ -135,21 +135,26 @@ def test_a_cluster_from_up_to_nothing_left(dataproc_: Dataproc, store: Store, tm
         (BUCKET, "results/first/manifest.json"): (b"{}", 1),
     }
     dataproc_.finish_job(job, "DONE", f"gs://{BUCKET}/{output}")
-    (told,) = cloud.status(HERE).jobs
-    assert (told.id, told.state, told.began, told.ended) == (job, "done", "2026-11-22 08:00", "2026-11-22 08:30")
-    assert list(cloud.logs(HERE, job)) == ["16480 photos", "written"]
-    cloud.fetch(HERE, "results/first", tmp_path / "here", said)
+    (done,) = cloud.status(SPEC).jobs
+    assert (done.id, done.state, done.began, done.ended) == (
+        job,
+        "done",
+        "2026-11-22 08:00",
+        "2026-11-22 08:30",
+    )
+    assert list(cloud.logs(SPEC, job)) == ["16480 photos", "written"]
+    cloud.fetch(SPEC, "results/first", tmp_path / "here", said)
     assert (tmp_path / "here" / "components" / "part-0.parquet").read_bytes() == b"PAR1"
 
-    left = cloud.down(HERE, said, keep_data=False)
+    left = cloud.down(SPEC, said, keep_data=False)
     assert [(thing.kind, thing.id) for thing in left] == [("bucket", BUCKET)], "this Terraform removed none"
-    assert cloud.down(HERE, said, keep_data=True) == [] and not dataproc_.clusters
+    assert cloud.down(SPEC, said, keep_data=True) == [] and not dataproc_.clusters
     del store.buckets[BUCKET]
-    assert cloud.down(HERE, said, keep_data=False) == []
+    assert cloud.down(SPEC, said, keep_data=False) == []
 
 
 def test_the_cluster_is_private_marked_and_ends_by_itself(dataproc_: Dataproc, tmp_path: Path) -> None:
-    Gcp().up(HERE, package(tmp_path / "package", "3.11", "3.5"), said)
+    Gcp().up(SPEC, package(tmp_path / "package", "3.11", "3.5"), said)
     (cluster,) = dataproc_.clusters.values()
     config = cluster.config
     assert config.lifecycle_config.idle_delete_ttl == timedelta(minutes=15)
@@ -167,25 +172,25 @@ def test_the_cluster_is_private_marked_and_ends_by_itself(dataproc_: Dataproc, t
 
 def test_an_ended_cluster_is_no_error_and_comes_back_with_up(dataproc_: Dataproc, tmp_path: Path) -> None:
     cloud, made = Gcp(), package(tmp_path / "package", "3.11", "3.5")
-    cloud.up(HERE, made, said)
-    cloud.up(HERE, made, said)
+    cloud.up(SPEC, made, said)
+    cloud.up(SPEC, made, said)
     dataproc_.clusters.clear()  # as Google does with an idle one
-    assert not cloud.status(HERE).is_billable
+    assert not cloud.status(SPEC).is_billable
     with pytest.raises(
         CloudError, match=r"verger-apples does not exist.*`verger cloud up --name apples` starts it"
     ):
-        cloud.submit(HERE, JobSpec("run", "raw/", "results/first"))
-    cloud.up(HERE, made, said)
-    assert cloud.submit(HERE, JobSpec("run", "raw/", "results/first"))
+        cloud.submit(SPEC, JobSpec("run", "raw/", "results/first"))
+    cloud.up(SPEC, made, said)
+    assert cloud.submit(SPEC, JobSpec("run", "raw/", "results/first"))
 
 
 def test_a_cluster_that_failed_is_made_anew(dataproc_: Dataproc, tmp_path: Path) -> None:
     cloud, made, lines = Gcp(), package(tmp_path / "package", "3.11", "3.5"), list[str]()
-    cloud.up(HERE, made, said)
+    cloud.up(SPEC, made, said)
     (cluster,) = dataproc_.clusters.values()
     states = dataproc.ClusterStatus.State
     cluster.status = dataproc.ClusterStatus(state=states.ERROR, detail="init.sh: exit 1")
-    cloud.up(HERE, made, lines.append)
+    cloud.up(SPEC, made, lines.append)
     assert any("init.sh: exit 1" in line for line in lines)
     (cluster,) = dataproc_.clusters.values()
     assert cluster.status.state == states.RUNNING
@@ -196,17 +201,17 @@ def test_a_cluster_that_does_not_start_is_said_to_cost_and_why(dataproc_: Datapr
     log = f"gs://{BUCKET}/google-cloud-dataproc-metainfo/output"
     dataproc_.failure = f"Multiple Errors:\n - Initialization action failed. see output in {log}"
     with pytest.raises(CloudError, match=f"Multiple Errors: - Initialization action failed. see output in {log}"):
-        cloud.up(HERE, package(tmp_path / "package", "3.11", "3.5"), lines.append)
+        cloud.up(SPEC, package(tmp_path / "package", "3.11", "3.5"), lines.append)
     assert "may be there, and cost: `verger cloud down --name apples` removes it" in lines[-1]
-    status = cloud.status(HERE)
+    status = cloud.status(SPEC)
     assert status.is_billable and log in status.state
-    assert cloud.down(HERE, said, keep_data=True) == [] and not dataproc_.clusters
+    assert cloud.down(SPEC, said, keep_data=True) == [] and not dataproc_.clusters
 
 
 def test_batches_do_not_hide_a_cluster_that_costs(dataproc_: Dataproc, tmp_path: Path) -> None:
-    Gcp().up(HERE, package(tmp_path / "package", "3.11", "3.5"), said)
-    batches = replace(HERE, engine="batch")
-    for begin in (Gcp().check, lambda here: Gcp().up(here, tmp_path / "package", said)):
+    Gcp().up(SPEC, package(tmp_path / "package", "3.11", "3.5"), said)
+    batches = replace(SPEC, engine="batch")
+    for begin in (Gcp().check, lambda spec: Gcp().up(spec, tmp_path / "package", said)):
         with pytest.raises(CloudError, match=r"cluster verger-apples is RUNNING.*`verger cloud down --keep-data`"):
             begin(batches)
     assert Gcp().down(batches, said, keep_data=True) == [] and not dataproc_.clusters
@@ -214,53 +219,55 @@ def test_batches_do_not_hide_a_cluster_that_costs(dataproc_: Dataproc, tmp_path:
 
 
 def test_batches_bring_their_machines(dataproc_: Dataproc, store: Store, tmp_path: Path) -> None:
-    here, cloud = replace(HERE, engine="batch"), Gcp()
-    cloud.up(here, package(tmp_path / "package", "3.12", "4.0"), said)
-    assert not dataproc_.clusters and not cloud.status(here).is_billable
-    job = cloud.submit(here, JobSpec("run", "raw/", "results/first"))
+    spec, cloud = replace(SPEC, engine="batch"), Gcp()
+    cloud.up(spec, package(tmp_path / "package", "3.12", "4.0"), said)
+    assert not dataproc_.clusters and not cloud.status(spec).is_billable
+    job = cloud.submit(spec, JobSpec("run", "raw/", "results/first"))
     batch = dataproc_.batches[job]
     (archive,) = batch.pyspark_batch.archive_uris
     assert archive.partition("#")[0].removeprefix(f"gs://{BUCKET}/") in store.keys(BUCKET)
     assert batch.environment_config.execution_config.ttl == timedelta(hours=4)
     asked = batch.runtime_config.properties
     for side in ("driver", "executor"):  # what `verger cost` counts: 4 vCPUs and 16 GB
-        told = [asked[f"spark.{side}.{what}"] for what in ("cores", "memory", "memoryOverhead")]
-        assert told == ["4", "10g", "6g"]
+        sizes = [asked[f"spark.{side}.{what}"] for what in ("cores", "memory", "memoryOverhead")]
+        assert sizes == ["4", "10g", "6g"]
     assert asked["spark.dynamicAllocation.maxExecutors"] == "6"
     assert batch.environment_config.execution_config.service_account.startswith("verger-apples@")
-    assert [told.state for told in cloud.status(here).jobs] == ["waiting"] and cloud.status(here).is_billable
+    assert [job_status.state for job_status in cloud.status(spec).jobs] == ["waiting"] and cloud.status(
+        spec
+    ).is_billable
 
     store.objects[BUCKET, "out/driveroutput.000000000"] = (b"photos\n", 1)
     batch.runtime_info.output_uri = f"gs://{BUCKET}/out/driveroutput"
-    assert list(cloud.logs(here, job)) == ["photos"]
-    assert cloud.down(here, said, keep_data=True) == []
+    assert list(cloud.logs(spec, job)) == ["photos"]
+    assert cloud.down(spec, said, keep_data=True) == []
     assert dataproc_.batches[job].state == dataproc.Batch.State.CANCELLED
 
 
 def test_down_waits_for_a_batch_that_stops(
     dataproc_: Dataproc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here, cloud, lines = replace(HERE, engine="batch"), Gcp(), list[str]()
-    cloud.up(here, package(tmp_path / "package", "3.12", "4.0"), said)
-    job = cloud.submit(here, JobSpec("run", "raw/", "results/first"))
+    spec, cloud, lines = replace(SPEC, engine="batch"), Gcp(), list[str]()
+    cloud.up(spec, package(tmp_path / "package", "3.12", "4.0"), said)
+    job = cloud.submit(spec, JobSpec("run", "raw/", "results/first"))
     monkeypatch.setattr("verger.cloud.gcp.machines._POLL_S", 0.01)
     monkeypatch.setattr("verger.cloud.gcp.machines._STOP_S", 0.1)
     dataproc_.looks = 1_000_000
-    (left,) = cloud.down(here, lines.append, keep_data=True)
-    assert (left.kind, left.id.endswith(job)) == ("batch", True) and cloud.status(here).is_billable
+    (left,) = cloud.down(spec, lines.append, keep_data=True)
+    assert (left.kind, left.id.endswith(job)) == ("batch", True) and cloud.status(spec).is_billable
     assert any(f"batch {job} still stops" in line for line in lines)
 
     monkeypatch.setattr("verger.cloud.gcp.machines._STOP_S", 300)
     dataproc_.looks = 3
-    assert cloud.down(here, lines.append, keep_data=True) == []
-    assert f"stopped batch {job}" in lines and not cloud.status(here).is_billable
+    assert cloud.down(spec, lines.append, keep_data=True) == []
+    assert f"stopped batch {job}" in lines and not cloud.status(spec).is_billable
 
 
 def test_what_is_left_is_told(dataproc_: Dataproc) -> None:
     marks = {"goog-dataproc-cluster-name": "verger-apples"}
     dataproc_.machines["disks"] = [{"name": "verger-apples-m", "labels": marks}, {"name": "other", "labels": {}}]
     dataproc_.machines["instances"] = [{"name": "verger-apples-w-0", "labels": marks}]
-    left = Gcp().down(HERE, said, keep_data=True)
+    left = Gcp().down(SPEC, said, keep_data=True)
     assert {(thing.kind, thing.id) for thing in left} == {
         ("disk", "verger-apples-m"),
         ("instance", "verger-apples-w-0"),
@@ -269,8 +276,8 @@ def test_what_is_left_is_told(dataproc_: Dataproc) -> None:
 
 def test_guard_finds_what_was_changed_by_hand(dataproc_: Dataproc, store: Store, tmp_path: Path) -> None:
     cloud = Gcp()
-    cloud.up(HERE, package(tmp_path / "package", "3.11", "3.5"), said)
-    assert all(found.is_ok for found in cloud.guard(HERE)), cloud.guard(HERE)
+    cloud.up(SPEC, package(tmp_path / "package", "3.11", "3.5"), said)
+    assert all(found.is_ok for found in cloud.guard(SPEC)), cloud.guard(SPEC)
 
     store.buckets[BUCKET] |= {
         "location": "EUROPE-WEST2",
@@ -279,7 +286,7 @@ def test_guard_finds_what_was_changed_by_hand(dataproc_: Dataproc, store: Store,
     (cluster,) = dataproc_.clusters.values()
     cluster.config.gce_cluster_config.internal_ip_only = False
     cluster.config.lifecycle_config = dataproc.LifecycleConfig()
-    wrong = {found.check: found.detail for found in cloud.guard(HERE) if not found.is_ok}
+    wrong = {found.check: found.detail for found in cloud.guard(SPEC) if not found.is_ok}
     assert set(wrong) == {
         "region in the EU",
         "no public access",
@@ -293,66 +300,66 @@ def test_guard_finds_what_was_changed_by_hand(dataproc_: Dataproc, store: Store,
 
 def test_a_package_for_other_machines_is_refused(dataproc_: Dataproc, tmp_path: Path) -> None:
     with pytest.raises(CloudError, match=r"verger cloud package \S+ --python 3.11 --spark 3.5 --arch x86_64"):
-        Gcp().up(HERE, package(tmp_path / "package", "3.12", "4.0"), said)
+        Gcp().up(SPEC, package(tmp_path / "package", "3.12", "4.0"), said)
     assert not dataproc_.clusters
 
 
 def test_refusals_are_said_in_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(CloudError, match=r"Google refuses: .*Not found: none"):
-        list(Gcp().logs(HERE, "none"))
+        list(Gcp().logs(SPEC, "none"))
     with pytest.raises(CloudError, match="--project"):
-        Gcp().status(replace(HERE, project=None))
+        Gcp().status(replace(SPEC, project=None))
     with pytest.raises(CloudError, match="gcloud storage rsync"):
-        Gcp().submit(HERE, JobSpec("run", "/home/me/photos", "results/x"))
+        Gcp().submit(SPEC, JobSpec("run", "/home/me/photos", "results/x"))
     monkeypatch.delenv("STORAGE_EMULATOR_HOST")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
     with pytest.raises(SetupError, match="gcloud auth application-default login"):
-        Gcp().status(HERE)
+        Gcp().status(SPEC)
 
 
 def test_photos_outside_the_eu_are_not_touched(dataproc_: Dataproc, store: Store, tmp_path: Path) -> None:
-    Gcp().up(HERE, package(tmp_path / "package", "3.11", "3.5"), said)
+    Gcp().up(SPEC, package(tmp_path / "package", "3.11", "3.5"), said)
     for bucket, place in (("far", "US-EAST1"), ("near", "EUR8"), ("home", "EU")):
         store.make(bucket, location=place)
     for bucket in ("far", "near"):
         with pytest.raises(CloudError, match=f"the bucket {bucket} is in .* in the European Union"):
-            Gcp().submit(HERE, JobSpec("run", f"gs://{bucket}/raw", "results/x"))
+            Gcp().submit(SPEC, JobSpec("run", f"gs://{bucket}/raw", "results/x"))
     assert not dataproc_.jobs
-    assert Gcp().submit(HERE, JobSpec("run", "gs://home/raw", "results/x"))
+    assert Gcp().submit(SPEC, JobSpec("run", "gs://home/raw", "results/x"))
 
 
 def test_a_shape_that_dataproc_has_not_becomes_the_next(dataproc_: Dataproc, tmp_path: Path) -> None:
-    here = replace(HERE, shape=Shape(1, "n2-standard-4", "n2-standard-4", max_workers=2))
-    Gcp().up(here, package(tmp_path / "package", "3.11", "3.5"), said)
+    spec = replace(SPEC, shape=Shape(1, "n2-standard-4", "n2-standard-4", max_workers=2))
+    Gcp().up(spec, package(tmp_path / "package", "3.11", "3.5"), said)
     (cluster,) = dataproc_.clusters.values()
     assert cluster.config.worker_config.num_instances == 2 and not cluster.config.autoscaling_config.policy_uri
     with pytest.raises(SettingsError, match=r"idle_minutes = 3 .* at least 5"):
-        Gcp().check(replace(HERE, idle_minutes=3))
+        Gcp().check(replace(SPEC, idle_minutes=3))
 
 
 def test_the_whole_way_by_the_command_line(dataproc_: Dataproc, store: Store, tmp_path: Path) -> None:
     made = package(tmp_path / "package", "3.11", "3.5")
     asked = ("--provider", "gcp", "--project", PROJECT, "--name", "apples")
-    planned = told("plan", *asked, "--photos", "1e5")
+    planned = verger_output("plan", *asked, "--photos", "1e5")
     assert BUCKET in planned and "verger-apples" in planned
-    told("up", *asked, "--package", str(made), "--yes")
-    told("submit", "raw/", "results/first", "--components", "50", "--yes")
+    verger_output("up", *asked, "--package", str(made), "--yes")
+    verger_output("submit", "raw/", "results/first", "--components", "50", "--yes")
     (job,) = dataproc_.jobs
     assert list(dataproc_.jobs[job].pyspark_job.args)[-2:] == ["--components", "50"]
     store.objects[BUCKET, "out/driveroutput.000000000"] = (b"16480 photos\n", 1)
     store.objects[BUCKET, "results/first/manifest.json"] = (b"{}", 1)
     dataproc_.finish_job(job, "DONE", f"gs://{BUCKET}/out/driveroutput")
-    assert json.loads(told("status", "--json"))["jobs"][0]["state"] == "done"
-    assert told("logs") == "16480 photos\n"
-    told("fetch", "results/first", str(tmp_path / "here"))
+    assert json.loads(verger_output("status", "--json"))["jobs"][0]["state"] == "done"
+    assert verger_output("logs") == "16480 photos\n"
+    verger_output("fetch", "results/first", str(tmp_path / "here"))
     assert (tmp_path / "here" / "manifest.json").is_file()
-    assert "europe-west9 (Paris)" in told("guard")
+    assert "europe-west9 (Paris)" in verger_output("guard")
     del store.buckets[BUCKET]  # which Terraform would do
-    told("down", "--yes")
+    verger_output("down", "--yes")
     assert not dataproc_.clusters
 
 
-def told(*words: str) -> str:
+def verger_output(*words: str) -> str:
     done = CliRunner().invoke(app, ["cloud", *words], terminal_width=200)
     assert done.exit_code == 0, done.output
     return done.stdout
@@ -360,32 +367,32 @@ def told(*words: str) -> str:
 
 def test_without_the_extra_a_plan_is_made_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "google.cloud.dataproc_v1", None)
-    assert BUCKET in [thing.name for thing in Gcp().plan(HERE)]
+    assert BUCKET in [thing.name for thing in Gcp().plan(SPEC)]
     for ask in (Gcp().check, Gcp().status, Gcp().guard):
         with pytest.raises(SetupError, match=r"pip install 'verger\[gcp\]'"):
-            ask(HERE)
+            ask(SPEC)
 
 
 def test_outside_the_eu_nothing_is_asked(server: Stub, tmp_path: Path) -> None:
     with pytest.raises(CloudError, match=r"europe-west2 \(London\) is not in the European Union"):
-        Gcp().up(replace(HERE, region="europe-west2"), tmp_path, said)
-    assert not server.asked
+        Gcp().up(replace(SPEC, region="europe-west2"), tmp_path, said)
+    assert not server.requests
 
 
 def test_terraform_understands_what_it_is_handed() -> None:
-    terraform = stack.prepare(HERE)
+    terraform = stack.prepare(SPEC)
     terraform.apply(said)
     found = terraform.output()
     assert (found["grows"], found["computes"], found["title"]) == (True, True, "verger-apples")
     assert {"billingbudgets.googleapis.com", "cloudbilling.googleapis.com"} <= set(found["alerting"])
-    small = replace(HERE, shape=Shape(2, "m", "m"), email=None)
+    small = replace(SPEC, shape=Shape(2, "m", "m"), email=None)
     stack.prepare(small, engine="none").apply(said)
     found = terraform.output()
     assert (found["grows"], found["computes"], found["alerting"]) == (False, False, [])
 
 
 def test_terraform_itself_refuses_a_region_outside_the_eu() -> None:
-    terraform = stack.prepare(replace(HERE, region="europe-west6"))
+    terraform = stack.prepare(replace(SPEC, region="europe-west6"))
     with pytest.raises(CloudError, match=r"This region is not in the European Union"):
         terraform.apply(said)
 

@@ -22,7 +22,7 @@ from verger.cloud.regions import EU_REGIONS
 
 FOLDER = infra_folder("gcp")
 META = {"count", "for_each", "depends_on", "provider"}
-HERE = DeploymentSpec(
+SPEC = DeploymentSpec(
     "apples", "gcp", "europe-west9", "dataproc", Shape(2, "n2-standard-4", "n2-standard-4"), project="orchard-eu"
 )
 
@@ -55,10 +55,10 @@ def misspelt(block: Block, schema: Schema) -> Iterator[str]:
     """Yield the arguments that a schema does not know, and those that it misses."""
     where = ".".join((block.word, *block.labels))
     inner = [(word, body) for word, body in map(unwrapped, block.blocks) if word != "lifecycle"]
-    told = set(block.arguments) - META | {word for word, _ in inner}
-    unknown = told - schema.required - schema.optional
+    names = set(block.arguments) - META | {word for word, _ in inner}
+    unknown = names - schema.required - schema.optional
     yield from (f"{where}: {name} is unknown" for name in unknown)
-    yield from (f"{where}: {name} is missing" for name in schema.required - told)
+    yield from (f"{where}: {name} is missing" for name in schema.required - names)
     for word, body in inner:
         if word not in unknown:
             yield from misspelt(body, schema.block(word))
@@ -94,13 +94,13 @@ def test_the_regions_are_those_of_the_eu(blocks: list[Block]) -> None:
 
 def test_it_takes_the_variables_that_verger_hands_over(blocks: list[Block]) -> None:
     taken = of_word(blocks, "variable")
-    assert variables(HERE).keys() <= taken.keys()
+    assert variables(SPEC).keys() <= taken.keys()
     needed = {name for name, block in taken.items() if "default" not in block.arguments}
-    assert needed <= variables(HERE).keys()
+    assert needed <= variables(SPEC).keys()
 
 
 def test_things_are_called_as_verger_looks_for_them(blocks: list[Block]) -> None:
-    names, resources = Names.of(HERE), of_word(blocks, "resource")
+    names, resources = Names.of(SPEC), of_word(blocks, "resource")
 
     def called(kind: str, argument: str) -> str:
         (thing,) = (block for key, block in resources.items() if key.startswith(f"{kind}."))

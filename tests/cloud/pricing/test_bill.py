@@ -15,8 +15,8 @@ ONE_BIG_LEADS_TWO = Shape(2, "big", "small")
 
 
 def bill(provider: str, region: str, engine: str, shape: Shape, spent: BilledHours = SPENT) -> dict[str, float]:
-    wanted = DeploymentSpec("demo", provider, region, engine, shape)
-    return {line.what: round(line.usd, 6) for line in BILLS[engine](wanted, spent, PRICES) if line.quantity}
+    spec = DeploymentSpec("demo", provider, region, engine, shape)
+    return {line.what: round(line.usd, 6) for line in BILLS[engine](spec, spent, PRICES) if line.quantity}
 
 
 def test_emr_takes_machines_its_part_of_each_disks_and_the_endpoint_as_long_as_it_is_up() -> None:

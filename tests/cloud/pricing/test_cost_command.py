@@ -46,17 +46,17 @@ def test_the_first_try_of_the_help_is_within_its_budget() -> None:
 
 
 def test_json_holds_the_ranges_and_the_lines_that_make_them() -> None:
-    told = found("--photos", "1e6", "--region", "eu-west-1", "--shape", "1..4xm5.xlarge")
-    assert told["photos"]["count"] == 1_000_000
-    assert told["deployment"]["shape"] == {
+    output = found("--photos", "1e6", "--region", "eu-west-1", "--shape", "1..4xm5.xlarge")
+    assert output["photos"]["count"] == 1_000_000
+    assert output["deployment"]["shape"] == {
         "workers": 1,
         "machine": "m5.xlarge",
         "primary": "m5.xlarge",
         "max_workers": 4,
         "spot": True,
     }
-    assert told["eur"]["low"] < told["eur"]["typical"] < told["eur"]["high"]
-    assert 0.86 * sum(line["usd"] for line in told["lines"]) == pytest.approx(told["eur"]["typical"])
+    assert output["eur"]["low"] < output["eur"]["typical"] < output["eur"]["high"]
+    assert 0.86 * sum(line["usd"] for line in output["lines"]) == pytest.approx(output["eur"]["typical"])
 
 
 def test_each_cloud_has_a_region_an_engine_and_a_shape_by_default() -> None:
@@ -71,19 +71,19 @@ def test_each_cloud_has_a_region_an_engine_and_a_shape_by_default() -> None:
 
 
 def test_engines_are_compared_cheapest_first() -> None:
-    told = found("--photos", "1e6", "--compare")
-    assert len({(each["deployment"]["provider"], each["deployment"]["engine"]) for each in told}) == 5
-    assert told == sorted(told, key=lambda each: each["eur"]["typical"])
+    output = found("--photos", "1e6", "--compare")
+    assert len({(each["deployment"]["provider"], each["deployment"]["engine"]) for each in output}) == 5
+    assert output == sorted(output, key=lambda each: each["eur"]["typical"])
     assert "dataproc" in cost("--photos", "1e6", "--compare").stdout
 
 
 def test_the_comparison_is_drawn_in_its_order(tmp_path: Path) -> None:
-    told = found("--photos", "1e6", "--plot", str(tmp_path / "clouds.svg"))
+    output = found("--photos", "1e6", "--plot", str(tmp_path / "clouds.svg"))
     drawn = ElementTree.parse(tmp_path / "clouds.svg").getroot()
     rows = drawn.findall(f"{SVG}g")
     labels = [row.findtext(f"{SVG}text") or "" for row in rows]
     assert [label.split(",")[0] for label in labels] == [
-        f"{each['deployment']['provider']} {each['deployment']['engine']}" for each in told
+        f"{each['deployment']['provider']} {each['deployment']['engine']}" for each in output
     ]
     for row in rows:
         bar, dot = row.find(f"{SVG}line"), row.find(f"{SVG}circle")
@@ -95,10 +95,12 @@ def test_a_table_without_spot_prices_compares_what_needs_none(tmp_path: Path) ->
     text = BUNDLED.read_text()
     begin, end = text.index("[spot.aws]"), text.index("[spot.gcp]")
     (tmp_path / "mine.toml").write_text(text[:begin] + text[end:])
-    told = found("--photos", "1e6", "--compare", "--shape", "4xm5.xlarge", "--prices", str(tmp_path / "mine.toml"))
-    grown = {each["deployment"]["engine"] for each in told if each["deployment"]["shape"]["max_workers"]}
+    output = found(
+        "--photos", "1e6", "--compare", "--shape", "4xm5.xlarge", "--prices", str(tmp_path / "mine.toml")
+    )
+    grown = {each["deployment"]["engine"] for each in output if each["deployment"]["shape"]["max_workers"]}
     assert grown == {"dataproc"}
-    assert "emr" in {each["deployment"]["engine"] for each in told}
+    assert "emr" in {each["deployment"]["engine"] for each in output}
 
 
 def test_packed_photos_take_fewer_requests() -> None:
@@ -128,7 +130,7 @@ def test_an_old_table_is_read_with_a_warning(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "output"),
     [
         ("--photos many", "photos = 'many'"),
         ("--photos 0", "photos = '0'"),
@@ -141,8 +143,8 @@ def test_an_old_table_is_read_with_a_warning(tmp_path: Path) -> None:
         ("--photos 5 --model VGG16", "model = 'VGG16' .* --calibrate SRC"),
     ],
 )
-def test_what_is_wrong_is_named(words: str, told: str) -> None:
-    with pytest.raises(SettingsError, match=told):
+def test_what_is_wrong_is_named(words: str, output: str) -> None:
+    with pytest.raises(SettingsError, match=output):
         CliRunner().invoke(app, ["cost", *words.split()], catch_exceptions=False)
 
 
@@ -153,17 +155,17 @@ def test_a_calibration_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 def test_two_runs_give_a_speed_without_the_start() -> None:
-    told = Told()
+    output = Told()
     # 3 s of start each; 300 photos more took 2 s more.
-    assert photos_per_s(RunTime(100, 3.5), RunTime(400, 5.5), told) == 150
-    assert told.notes == []
+    assert photos_per_s(RunTime(100, 3.5), RunTime(400, 5.5), output) == 150
+    assert output.notes == []
 
 
 @pytest.mark.parametrize("few", [RunTime(20, 1.9), RunTime(20, 2.5), RunTime(40, 2.0)])
 def test_runs_that_hardly_differ_give_a_low_speed_and_a_note(few: RunTime) -> None:
-    told = Told()
-    assert photos_per_s(few, RunTime(40, 2.0), told) == 20
-    assert told.notes == ["too few photos to separate the work from the start-up: the measured speed is too low"]
+    output = Told()
+    assert photos_per_s(few, RunTime(40, 2.0), output) == 20
+    assert output.notes == ["too few photos to separate the work from the start-up: the measured speed is too low"]
 
 
 class Told(SilentProgress):

@@ -258,14 +258,14 @@ def test_there_is_a_price_for_every_engine_machine_and_region_of_the_bundled_tab
 
 
 @pytest.mark.parametrize(
-    ("provider", "engine", "told"),
+    ("provider", "engine", "output"),
     [
         ("azure", "emr", "provider = 'azure'"),
         ("aws", "dataproc", r"engine = 'dataproc' .* one of emr, serverless"),
     ],
 )
-def test_what_no_cloud_has_is_refused(provider: str, engine: str, told: str) -> None:
-    with pytest.raises(SettingsError, match=told):
+def test_what_no_cloud_has_is_refused(provider: str, engine: str, output: str) -> None:
+    with pytest.raises(SettingsError, match=output):
         estimate(replace(DEMO, provider=provider, engine=engine), PhotoSet(1, 1), CALIBRATION, BUNDLED)
 
 
@@ -281,9 +281,9 @@ def test_a_region_outside_the_union_has_no_price() -> None:
 
 
 def test_the_docs_have_the_assumptions_as_they_are_used() -> None:
-    told = DOCS.read_text()
+    output = DOCS.read_text()
     for of in (*SLOWNESS.values(), *START_MINUTES.values()):
-        assert f"| {of.low:g} | {of.typical:g} | {of.high:.1f} |".replace(".0 |", " |") in told.replace(
+        assert f"| {of.low:g} | {of.typical:g} | {of.high:.1f} |".replace(".0 |", " |") in output.replace(
             ".0 |", " |"
         )
 

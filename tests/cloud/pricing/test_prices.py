@@ -48,7 +48,7 @@ def test_a_table_of_ones_own_may_be_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "output"),
     [
         ("usd = 0.1904", "usd = -1", r"mine.toml: regions.aws.eu-west-3.machine.m7g.xlarge.usd = -1"),
         ('usd = 0.1904, source = "aws-catalogue"', 'usd = 0.1904, source = "hearsay"', "source = 'hearsay'"),
@@ -58,11 +58,11 @@ def test_a_table_of_ones_own_may_be_json(tmp_path: Path) -> None:
         ("[machines]", "[machines", "a table of prices in TOML or JSON"),
     ],
 )
-def test_a_table_that_is_wrong_names_key_and_value(tmp_path: Path, before: str, after: str, told: str) -> None:
+def test_a_table_that_is_wrong_names_key_and_value(tmp_path: Path, before: str, after: str, output: str) -> None:
     text = BUNDLED.read_text()
     assert before in text
     (tmp_path / "mine.toml").write_text(text.replace(before, after))
-    with pytest.raises(SettingsError, match=told):
+    with pytest.raises(SettingsError, match=output):
         load_prices(tmp_path / "mine.toml")
 
 
@@ -122,8 +122,8 @@ def test_the_refreshed_table_is_one_that_verger_cost_takes(tmp_path: Path) -> No
     words = ["cost", "refresh", str(tmp_path / "emr.json"), "--region", "eu-west-3"]
     (tmp_path / "mine.json").write_text(CliRunner().invoke(app, words, catch_exceptions=False).stdout)
     dear = ["cost", "--photos", "1e5", "--prices", str(tmp_path / "mine.json"), "--json"]
-    told = json.loads(CliRunner().invoke(app, dear, catch_exceptions=False).stdout)
-    assert 1000 in [line["usd_a_unit"] for line in told["lines"]]
+    output = json.loads(CliRunner().invoke(app, dear, catch_exceptions=False).stdout)
+    assert 1000 in [line["usd_a_unit"] for line in output["lines"]]
 
 
 def test_a_price_in_tiers_is_that_of_the_first_that_is_not_free_and_requests_are_counted_as_ours(
