@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from verger.cloud.deploy.provider import DeploymentSpec, DeploymentStatus, GuardFinding, Leftover, PlannedResource
+from verger.cloud.deploy.provider import DeploymentSpec, DeploymentStatus, Finding, Leftover, PlannedResource
 from verger.cloud.pricing.shapes import shape_text
 from verger.cloud.regions import EU_REGIONS
 
@@ -52,7 +52,7 @@ def status_table(deployment: DeploymentSpec, status: DeploymentStatus) -> Render
     )
 
 
-def finding_table(findings: Sequence[GuardFinding]) -> Table:
+def finding_table(findings: Sequence[Finding]) -> Table:
     """Return the checks of `verger cloud guard`."""
     table = Table("", "check", "found")
     for finding in findings:

@@ -200,7 +200,7 @@ def check_end(cwd: Path) -> None:
     cluster().terminate()  # as EMR does after some idle minutes
     state = status(cwd)
     assert not state["is_billable"] and "TERMINATED" in state["state"]
-    assert "`verger cloud up --name orchard` starts it anew" in cloud(
+    assert "`verger cloud up --name orchard` starts a new one" in cloud(
         "submit", "raw", "results/a", "--yes", cwd=cwd, fails=True
     )
 

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from verger.cloud.aws.guard import guard
 from verger.cloud.aws.stack import Stack
-from verger.cloud.deploy.provider import DeploymentSpec, GuardFinding, Shape
+from verger.cloud.deploy.provider import DeploymentSpec, Finding, Shape
 from verger.errors import CloudError
 
 SPEC = DeploymentSpec("orchard", "aws", "eu-west-3", "emr", Shape(2, "m5.xlarge", "m5.xlarge"))
@@ -19,7 +19,7 @@ LOUD = replace(SPEC, email="me@example.org")
 STACK = Stack("orchard-1", "key", "role", "s3://orchard-1/logs/", "s3://orchard-1/packages", "vpc-1")
 
 
-def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> list[GuardFinding]:
+def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> list[Finding]:
     def fail(site: object) -> tuple[bool, str]:
         raise error
 
@@ -63,6 +63,6 @@ def test_alarms_reach_an_address_that_has_opened_the_link(
     )
     monkeypatch.setattr(module, "client", lambda service, region: aws)
     monkeypatch.setattr(module, "_DATA", [check for check in module._DATA if check[0] == "alarms"])
-    assert guard(LOUD, STACK) == [GuardFinding("alarms", is_ok, detail)]
+    assert guard(LOUD, STACK) == [Finding("alarms", is_ok, detail)]
     (silent,) = guard(SPEC, STACK)
     assert silent.is_ok and "no one" in silent.detail

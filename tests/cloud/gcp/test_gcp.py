@@ -177,7 +177,7 @@ def test_an_ended_cluster_is_no_error_and_comes_back_with_up(dataproc_: Dataproc
     dataproc_.clusters.clear()  # as Google does with an idle one
     assert not cloud.status(SPEC).is_billable
     with pytest.raises(
-        CloudError, match=r"verger-apples does not exist.*`verger cloud up --name apples` starts it"
+        CloudError, match=r"verger-apples does not exist.*`verger cloud up --name apples` starts one"
     ):
         cloud.submit(SPEC, JobSpec("run", "raw/", "results/first"))
     cloud.up(SPEC, made, said)
@@ -202,7 +202,7 @@ def test_a_cluster_that_does_not_start_is_said_to_cost_and_why(dataproc_: Datapr
     dataproc_.failure = f"Multiple Errors:\n - Initialization action failed. see output in {log}"
     with pytest.raises(CloudError, match=f"Multiple Errors: - Initialization action failed. see output in {log}"):
         cloud.up(SPEC, package(tmp_path / "package", "3.11", "3.5"), lines.append)
-    assert "may be there, and cost: `verger cloud down --name apples` removes it" in lines[-1]
+    assert "may exist and cost money: `verger cloud down --name apples` removes it" in lines[-1]
     status = cloud.status(SPEC)
     assert status.is_billable and log in status.state
     assert cloud.down(SPEC, said, keep_data=True) == [] and not dataproc_.clusters
@@ -255,7 +255,7 @@ def test_down_waits_for_a_batch_that_stops(
     dataproc_.looks = 1_000_000
     (left,) = cloud.down(spec, lines.append, keep_data=True)
     assert (left.kind, left.id.endswith(job)) == ("batch", True) and cloud.status(spec).is_billable
-    assert any(f"batch {job} still stops" in line for line in lines)
+    assert any(f"batch {job} has not stopped" in line for line in lines)
 
     monkeypatch.setattr("verger.cloud.gcp.machines._STOP_S", 300)
     dataproc_.looks = 3
@@ -290,9 +290,9 @@ def test_guard_finds_what_was_changed_by_hand(dataproc_: Dataproc, store: Store,
     assert set(wrong) == {
         "region in the EU",
         "no public access",
-        "no lists of rights on objects",
-        "idle machines end",
-        "old machines end",
+        "uniform bucket-level access",
+        "idle clusters end",
+        "old clusters end",
         "no public addresses",
     }
     assert wrong["region in the EU"] == "europe-west2 (not in the EU)"

@@ -33,7 +33,7 @@ from verger.cloud.deploy.command_line import replace_files
 from verger.cloud.deploy.provider import (
     DeploymentSpec,
     DeploymentStatus,
-    GuardFinding,
+    Finding,
     JobSpec,
     Leftover,
     PlannedResource,
@@ -143,7 +143,7 @@ class Aws:
                 say(f"the image {spec.image} stays, and costs money: verger does not remove it from your registry")
         return [left for left in find_leftovers(spec) if not (keep_data and left.kind in ("bucket", "key"))]
 
-    def guard(self, spec: DeploymentSpec) -> list[GuardFinding]:
+    def guard(self, spec: DeploymentSpec) -> list[Finding]:
         """Check the settings of bucket, key, machines, network and budget, as AWS reports them."""
         check_credentials(spec.region)
         return guard(spec, read_stack(spec))

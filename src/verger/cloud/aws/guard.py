@@ -11,7 +11,7 @@ from verger.cloud.aws.clients import client, code_of, translated_errors
 from verger.cloud.aws.emr import LIVING
 from verger.cloud.aws.leftovers import PROJECT
 from verger.cloud.aws.stack import Stack
-from verger.cloud.deploy.provider import DeploymentSpec, GuardFinding
+from verger.cloud.deploy.provider import DeploymentSpec, Finding
 from verger.cloud.regions import EU_REGIONS
 
 # The EMR releases that verger's package supports: Spark 3.5 and 4.0.
@@ -34,7 +34,7 @@ class _Site:
         return client(service, self.spec.region)
 
 
-def guard(spec: DeploymentSpec, stack: Stack) -> list[GuardFinding]:
+def guard(spec: DeploymentSpec, stack: Stack) -> list[Finding]:
     """Run all checks that apply; a check that AWS refuses to answer counts as failed."""
     site = _Site(spec, stack)
     checks = [*_DATA]
@@ -46,7 +46,7 @@ def guard(spec: DeploymentSpec, stack: Stack) -> list[GuardFinding]:
         return list(_findings(site, checks))
 
 
-def _findings(site: _Site, checks: _Checks) -> Iterator[GuardFinding]:
+def _findings(site: _Site, checks: _Checks) -> Iterator[Finding]:
     from botocore.exceptions import ClientError
 
     for name, check in checks:
@@ -54,7 +54,7 @@ def _findings(site: _Site, checks: _Checks) -> Iterator[GuardFinding]:
             is_ok, detail = check(site)
         except ClientError as error:
             is_ok, detail = False, f"not set, or not readable ({code_of(error)})"
-        yield GuardFinding(name, is_ok, detail)
+        yield Finding(name, is_ok, detail)
 
 
 def _region(site: _Site) -> CheckResult:

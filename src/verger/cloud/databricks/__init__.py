@@ -19,7 +19,7 @@ from verger.cloud.deploy.provider import (
     ACTIVE_STATES,
     DeploymentSpec,
     DeploymentStatus,
-    GuardFinding,
+    Finding,
     JobSpec,
     JobStatus,
     Leftover,
@@ -133,7 +133,7 @@ class Databricks:
             workspace.remove_files(say, keep_data=keep_data)
             return workspace.leftovers(keep_data=keep_data)
 
-    def guard(self, spec: DeploymentSpec) -> list[GuardFinding]:
+    def guard(self, spec: DeploymentSpec) -> list[Finding]:
         """Check the workspace's region, the policy's rules and the job's cluster."""
         with translated_errors("read the deployment's settings", spec):
             workspace = open_workspace(spec)

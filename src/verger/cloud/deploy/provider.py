@@ -146,7 +146,7 @@ class Leftover:
 
 
 @dataclass(frozen=True)
-class GuardFinding:
+class Finding:
     """Result of one check of `guard`: its name, whether it passed, and a description of what exists."""
 
     check: str
@@ -189,6 +189,6 @@ class Provider(Protocol):
         """Remove everything (with keep_data all but the bucket), and return what still exists and costs money."""
         ...
 
-    def guard(self, spec: DeploymentSpec) -> list[GuardFinding]:
+    def guard(self, spec: DeploymentSpec) -> list[Finding]:
         """Check region, encryption, public access, idle stop and tags of what exists."""
         ...

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from verger.cloud.deploy.package import check_package
 from verger.cloud.deploy.provider import (
     DeploymentSpec,
     DeploymentStatus,
-    GuardFinding,
+    Finding,
     JobSpec,
     Leftover,
     PlannedResource,
@@ -23,13 +24,16 @@ from verger.cloud.deploy.provider import (
 from verger.cloud.deploy.targets import target_of
 from verger.cloud.deploy.terraform import find_program, terraform_of
 from verger.cloud.deploy.transfer import fetch_tree
-from verger.cloud.gcp.clients import Clients, open_clients, translated_errors
+from verger.cloud.gcp.clients import open_clients, translated_errors
 from verger.cloud.gcp.guard import findings
 from verger.cloud.gcp.names import Names
 from verger.cloud.gcp.stack import DATA_ONLY, prepare
 from verger.cloud.regions import check_region
 from verger.errors import SettingsError
 from verger.storage.objects import object_path
+
+if TYPE_CHECKING:
+    from verger.cloud.gcp.machines import Machines
 
 _MIN_IDLE_MINUTES = 5  # of LifecycleConfig.idle_delete_ttl
 
@@ -61,51 +65,43 @@ class Gcp:
         if spec.engine == "dataproc" and spec.idle_minutes < _MIN_IDLE_MINUTES:
             raise SettingsError("idle_minutes", spec.idle_minutes, f"at least {_MIN_IDLE_MINUTES} on Dataproc")
         if spec.engine == "batch":
-            clients, names = _open(spec)
-            from verger.cloud.gcp import machines
-
+            machines = _open(spec)
             with translated_errors():
-                machines.check_no_cluster(clients, names)
+                machines.check_no_cluster()
 
     def up(self, spec: DeploymentSpec, package: Path, say: Say) -> None:
         """Apply infra/gcp, upload the package, and start the cluster if none runs."""
         self.check(spec)
         check_package(package, target_of(spec))
-        clients, names = _open(spec)
-        from verger.cloud.gcp import machines, upload
+        machines = _open(spec)
+        from verger.cloud.gcp.upload import put_package
 
         prepare(spec).apply(say)
         with translated_errors():
-            upload.put_package(clients, names, package, say, as_archive=spec.engine == "batch")
+            put_package(machines.clients, machines.names, package, say, as_archive=spec.engine == "batch")
             if spec.engine == "dataproc":
-                machines.start(clients, spec, names, say)
+                machines.start(spec, say)
 
     def submit(self, spec: DeploymentSpec, job: JobSpec) -> str:
         """Start a job on the cluster, or a batch."""
-        clients, names = _open(spec)
-        from verger.cloud.gcp import machines
-
-        job = replace(job, src=names.resolve(job.src), out=names.resolve(job.out))
+        machines = _open(spec)
+        job = replace(job, src=machines.names.resolve(job.src), out=machines.names.resolve(job.out))
         with translated_errors():
-            machines.check_buckets(clients, names, job)
-            return machines.submit(clients, spec, names, job)
+            machines.check_buckets(job)
+            return machines.submit(spec, job)
 
     def status(self, spec: DeploymentSpec) -> DeploymentStatus:
         """Return the cluster's state and its jobs, or the batches."""
-        clients, names = _open(spec)
-        from verger.cloud.gcp import machines
-
+        machines = _open(spec)
         with translated_errors():
-            return replace(machines.status(clients, spec, names), data_uri=f"gs://{names.bucket}")
+            return replace(machines.status(spec), data_uri=f"gs://{machines.names.bucket}")
 
     def logs(self, spec: DeploymentSpec, job_id: str) -> Iterator[str]:
         """Yield the lines of the driver, which Dataproc copies to the bucket while it runs."""
-        clients, names = _open(spec)
-        from verger.cloud.gcp import machines
-
+        machines = _open(spec)
         with translated_errors():
-            folder = machines.output_of(clients, spec, names, job_id)
-            for text in machines.read_output(clients, folder):
+            folder = machines.output_of(spec, job_id)
+            for text in machines.read_output(folder):
                 yield from text.splitlines()
 
     def fetch(self, spec: DeploymentSpec, out: str, folder: Path, say: Say) -> None:
@@ -117,11 +113,9 @@ class Gcp:
     def down(self, spec: DeploymentSpec, say: Say, *, keep_data: bool) -> list[Leftover]:
         """End the machines, destroy what Terraform made, then ask Google itself what is left."""
         _check_tools(spec)
-        clients, names = _open(spec)
-        from verger.cloud.gcp import machines
-
+        machines = _open(spec)
         with translated_errors():
-            machines.end(clients, names, say)
+            machines.end(say)
         if terraform_of(spec).has_state:
             if keep_data:
                 prepare(spec, engine=DATA_ONLY).apply(say)
@@ -130,17 +124,15 @@ class Gcp:
                 prepare(spec, engine=DATA_ONLY, force_destroy=True).apply(say)
                 terraform_of(spec).destroy(say)
         with translated_errors():
-            return machines.leftovers(clients, names, keep_data=keep_data)
+            return machines.leftovers(keep_data=keep_data)
 
-    def guard(self, spec: DeploymentSpec) -> list[GuardFinding]:
+    def guard(self, spec: DeploymentSpec) -> list[Finding]:
         """Check the settings of bucket and cluster, as Google reports them."""
-        clients, names = _open(spec)
-        from verger.cloud.gcp import machines
-
+        machines = _open(spec)
         with translated_errors():
-            bucket = clients.storage.lookup_bucket(names.bucket)
-            cluster = machines.find(clients, names) if spec.engine == "dataproc" else None
-            return findings(spec, names, bucket, cluster)
+            bucket = machines.clients.storage.lookup_bucket(machines.names.bucket)
+            cluster = machines.find() if spec.engine == "dataproc" else None
+            return findings(spec, machines.names, bucket, cluster)
 
 
 def _check_tools(spec: DeploymentSpec) -> None:
@@ -149,7 +141,10 @@ def _check_tools(spec: DeploymentSpec) -> None:
     open_clients(Names.of(spec).project, spec.region)
 
 
-def _open(spec: DeploymentSpec) -> tuple[Clients, Names]:
-    """Return clients and names. Call it before importing `machines` or `upload`: it reports a missing extra."""
+def _open(spec: DeploymentSpec) -> Machines:
+    """Return the deployment's machines; the import comes after the check for the extra, which it needs."""
     names = Names.of(spec)
-    return open_clients(names.project, names.region), names
+    clients = open_clients(names.project, names.region)
+    from verger.cloud.gcp.machines import Machines
+
+    return Machines(clients, names)

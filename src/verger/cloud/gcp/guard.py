@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from verger.cloud.deploy.provider import DeploymentSpec, GuardFinding
+from verger.cloud.deploy.provider import DeploymentSpec, Finding
 from verger.cloud.gcp.names import Names
 from verger.cloud.regions import EU_REGIONS
 
@@ -15,20 +15,16 @@ if TYPE_CHECKING:
 _PREVENTED = "enforced"
 
 
-def findings(
-    spec: DeploymentSpec, names: Names, bucket: Bucket | None, cluster: Cluster | None
-) -> list[GuardFinding]:
+def findings(spec: DeploymentSpec, names: Names, bucket: Bucket | None, cluster: Cluster | None) -> list[Finding]:
     """Compare bucket and cluster with the spec; a missing cluster is correct, as idle clusters end."""
     if bucket is None:
         return [
-            GuardFinding(
-                "bucket", False, f"{names.bucket} does not exist: verger cloud up --name {spec.name} makes it"
-            )
+            Finding("bucket", False, f"{names.bucket} does not exist: verger cloud up --name {spec.name} makes it")
         ]
     return [*_check_bucket(spec, names, bucket), *(_check_cluster(spec, names, cluster) if cluster else [])]
 
 
-def _check_bucket(spec: DeploymentSpec, names: Names, bucket: Bucket) -> list[GuardFinding]:
+def _check_bucket(spec: DeploymentSpec, names: Names, bucket: Bucket) -> list[Finding]:
     region = str(bucket.location).lower()
     city = EU_REGIONS["gcp"].get(region)
     access = bucket.iam_configuration
@@ -36,36 +32,32 @@ def _check_bucket(spec: DeploymentSpec, names: Names, bucket: Bucket) -> list[Gu
     is_uniform = bool(access.uniform_bucket_level_access_enabled)
     rules = list(bucket.lifecycle_rules)
     return [
-        GuardFinding(
-            "region in the EU", bool(city) and region == spec.region, f"{region} ({city or 'not in the EU'})"
-        ),
-        GuardFinding("no public access", is_prevented, str(access.public_access_prevention)),
-        GuardFinding(
+        Finding("region in the EU", bool(city) and region == spec.region, f"{region} ({city or 'not in the EU'})"),
+        Finding("no public access", is_prevented, str(access.public_access_prevention)),
+        Finding(
             "uniform bucket-level access", is_uniform, "on" if is_uniform else "off: objects have access lists"
         ),
-        GuardFinding("encryption", True, bucket.default_kms_key_name or "Google's own key"),
-        GuardFinding(
-            "versions are kept", bool(bucket.versioning_enabled), "on" if bucket.versioning_enabled else "off"
-        ),
-        GuardFinding("lifecycle rules", bool(rules), f"{len(rules)} rules"),
+        Finding("encryption", True, bucket.default_kms_key_name or "Google's own key"),
+        Finding("versions are kept", bool(bucket.versioning_enabled), "on" if bucket.versioning_enabled else "off"),
+        Finding("lifecycle rules", bool(rules), f"{len(rules)} rules"),
         _check_labels("labels of the bucket", names, bucket.labels),
     ]
 
 
-def _check_cluster(spec: DeploymentSpec, names: Names, cluster: Cluster) -> list[GuardFinding]:
+def _check_cluster(spec: DeploymentSpec, names: Names, cluster: Cluster) -> list[Finding]:
     config = cluster.config
     idle = _minutes(config.lifecycle_config.idle_delete_ttl)
     oldest = _minutes(config.lifecycle_config.auto_delete_ttl)
     machines = config.gce_cluster_config
     is_shielded = machines.shielded_instance_config.enable_secure_boot
     return [
-        GuardFinding("idle clusters end", 0 < idle <= spec.idle_minutes, f"after {idle:g} minutes"),
-        GuardFinding("old clusters end", 0 < oldest <= spec.max_hours * 60, f"after {oldest / 60:g} hours"),
-        GuardFinding(
+        Finding("idle clusters end", 0 < idle <= spec.idle_minutes, f"after {idle:g} minutes"),
+        Finding("old clusters end", 0 < oldest <= spec.max_hours * 60, f"after {oldest / 60:g} hours"),
+        Finding(
             "no public addresses", machines.internal_ip_only, "internal" if machines.internal_ip_only else "public"
         ),
-        GuardFinding("shielded machines", is_shielded, "secure boot" if is_shielded else "no secure boot"),
-        GuardFinding(
+        Finding("shielded machines", is_shielded, "secure boot" if is_shielded else "no secure boot"),
+        Finding(
             "own service account",
             machines.service_account == names.service_account,
             machines.service_account or "the project's default one, which has nearly all rights",
@@ -80,7 +72,7 @@ def _minutes(duration: object) -> float:
     return float(seconds) / 60
 
 
-def _check_labels(check: str, names: Names, mapping: object) -> GuardFinding:
+def _check_labels(check: str, names: Names, mapping: object) -> Finding:
     labels = dict(mapping)  # type: ignore[call-overload]
     missing = [f"{key}={value}" for key, value in names.labels.items() if labels.get(key) != value]
-    return GuardFinding(check, not missing, "missing: " + ", ".join(missing) if missing else "project, deployment")
+    return Finding(check, not missing, "missing: " + ", ".join(missing) if missing else "project, deployment")

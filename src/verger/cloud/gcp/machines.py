@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from google.api_core.exceptions import GoogleAPIError, NotFound
@@ -56,158 +57,169 @@ _BATCH_STATES = {
 }
 
 
-def start(clients: Clients, spec: DeploymentSpec, names: Names, say: Say) -> None:
-    """Make the cluster and wait until it runs; an existing one is kept unchanged, unless it has failed."""
-    existing = find(clients, names)
-    if existing is not None and existing.status.state == _CLUSTER.ERROR:
-        _wait(clients.clusters.delete_cluster(request=_cluster(names)))
-        say(f"removed cluster {names.title}, which had failed: {existing.status.detail}")
-    elif existing is not None:
-        say(f"cluster {names.title} is {existing.status.state.name}: it is kept unchanged")
-        return
-    say(f"starting cluster {names.title}: about three minutes")
-    request = {"project_id": names.project, "region": names.region, "cluster": requests.cluster(spec, names)}
-    starting = clients.clusters.create_cluster(request=request)
-    try:
-        _wait(starting)
-    except (GoogleAPIError, TimeoutError):
-        say(
-            f"cluster {names.title} did not start. It may exist and cost money: `verger cloud down --name "
-            f"{spec.name}` removes it, `verger cloud up --name {spec.name}` tries again"
-        )
-        raise
-    say(f"cluster {names.title} runs")
+@dataclass(frozen=True)
+class Machines:
+    """The clusters, jobs and batches of one deployment."""
 
+    clients: Clients
+    names: Names
 
-def check_no_cluster(clients: Clients, names: Names) -> None:
-    """Raise CloudError if there is a cluster: with the engine batch, `status` would no longer show it."""
-    existing = find(clients, names)
-    if existing is not None and existing.status.state != _CLUSTER.DELETING:
-        raise CloudError(
-            f"the cluster {names.title} is {existing.status.state.name}, and `status` would no longer show it: "
-            "wait until Google ends it as idle, or end it with `verger cloud down --keep-data`; then --engine batch"
-        )
+    def start(self, spec: DeploymentSpec, say: Say) -> None:
+        """Make the cluster and wait until it runs; an existing one is kept unchanged, unless it has failed."""
+        existing = self.find()
+        if existing is not None and existing.status.state == _CLUSTER.ERROR:
+            _wait(self.clients.clusters.delete_cluster(request=self._request(cluster_name=self.names.title)))
+            say(f"removed cluster {self.names.title}, which had failed: {existing.status.detail}")
+        elif existing is not None:
+            say(f"cluster {self.names.title} is {existing.status.state.name}: it is kept unchanged")
+            return
+        say(f"starting cluster {self.names.title}: about three minutes")
+        request = self._request(cluster=requests.cluster(spec, self.names))
+        starting = self.clients.clusters.create_cluster(request=request)
+        try:
+            _wait(starting)
+        except (GoogleAPIError, TimeoutError):
+            say(
+                f"cluster {self.names.title} did not start. It may exist and cost money: `verger cloud down --name "
+                f"{spec.name}` removes it, `verger cloud up --name {spec.name}` tries again"
+            )
+            raise
+        say(f"cluster {self.names.title} runs")
 
+    def check_no_cluster(self) -> None:
+        """Raise CloudError if there is a cluster: with the engine batch, `status` would no longer show it."""
+        existing = self.find()
+        if existing is not None and existing.status.state != _CLUSTER.DELETING:
+            raise CloudError(
+                f"the cluster {self.names.title} is {existing.status.state.name}, and `status` would no longer "
+                "show it: wait until Google ends it as idle, or end it with `verger cloud down --keep-data`; then "
+                "use --engine batch"
+            )
 
-def find(clients: Clients, names: Names) -> dataproc.Cluster | None:
-    """Return the cluster, or None."""
-    try:
-        return clients.clusters.get_cluster(request=_cluster(names))
-    except NotFound:
-        return None
+    def find(self) -> dataproc.Cluster | None:
+        """Return the cluster, or None."""
+        try:
+            return self.clients.clusters.get_cluster(request=self._request(cluster_name=self.names.title))
+        except NotFound:
+            return None
 
+    def submit(self, spec: DeploymentSpec, job: JobSpec) -> str:
+        """Start a job, or a batch; return its id."""
+        if spec.engine == "batch":
+            batch = requests.batch(spec, self.names, job)
+            operation = self.clients.batches.create_batch(request={"parent": self.names.location, "batch": batch})
+            return str(operation.metadata.batch).rpartition("/")[2]
+        cluster = self.find()
+        if cluster is None or cluster.status.state != _CLUSTER.RUNNING:
+            state = f"is {cluster.status.state.name}" if cluster else "does not exist: Google ends idle clusters"
+            raise CloudError(
+                f"the cluster {self.names.title} {state}; `verger cloud up --name {spec.name}` starts one with "
+                "this bucket"
+            )
+        request = self._request(job=requests.job(self.names, job))
+        return self.clients.jobs.submit_job(request=request).reference.job_id
 
-def submit(clients: Clients, spec: DeploymentSpec, names: Names, job: JobSpec) -> str:
-    """Start a job, or a batch; return its id."""
-    if spec.engine == "batch":
-        request = {"parent": names.location, "batch": requests.batch(spec, names, job)}
-        operation = clients.batches.create_batch(request=request)
-        return str(operation.metadata.batch).rpartition("/")[2]
-    cluster = find(clients, names)
-    if cluster is None or cluster.status.state != _CLUSTER.RUNNING:
-        state = f"is {cluster.status.state.name}" if cluster else "does not exist: Google ends it when it is idle"
-        raise CloudError(
-            f"the cluster {names.title} {state}; `verger cloud up --name {spec.name}` starts one with this bucket"
-        )
-    started = clients.jobs.submit_job(
-        request={"project_id": names.project, "region": names.region, "job": requests.job(names, job)}
-    )
-    return started.reference.job_id
+    def check_buckets(self, job: JobSpec) -> None:
+        """Raise CloudError if the source or result is in another bucket, and that bucket is outside the EU."""
+        for uri in (job.src, job.out):
+            bucket = uri.removeprefix("gs://").partition("/")[0]
+            if bucket != self.names.bucket:
+                location = str(self.clients.storage.get_bucket(bucket).location)
+                if location.upper() not in _EU_MULTI_REGIONS and location.lower() not in EU_REGIONS["gcp"]:
+                    raise CloudError(
+                        f"the bucket {bucket} is in {location}, which is not, or not only, in the European Union"
+                    )
 
+    def status(self, spec: DeploymentSpec) -> DeploymentStatus:
+        """Return the state and the jobs: a cluster costs money while it exists, a batch until it ends."""
+        if spec.engine == "batch":
+            batches = tuple(map(_batch_status, self._batches()))
+            is_busy = any(batch.state in ACTIVE_STATES for batch in batches)
+            state = "batches run" if is_busy else "ready: each job starts its own machines"
+            return DeploymentStatus(state, is_busy, batches[:_MAX_JOBS_SHOWN])
+        cluster = self.find()
+        jobs = tuple(map(_job_status, self._jobs()))[:_MAX_JOBS_SHOWN]
+        if cluster is None:
+            state = "there is no cluster: it ended as idle, or was never started"
+            return DeploymentStatus(state, is_billable=False, jobs=jobs)
+        reason = f": {cluster.status.detail}" if cluster.status.detail else ""
+        state = f"cluster {self.names.title} is {cluster.status.state.name}{reason}"
+        return DeploymentStatus(state, is_billable=True, jobs=jobs)
 
-def check_buckets(clients: Clients, names: Names, job: JobSpec) -> None:
-    """Raise CloudError if the source or result is in another bucket, and that bucket is outside the EU."""
-    for uri in (job.src, job.out):
-        bucket = uri.removeprefix("gs://").partition("/")[0]
-        if bucket != names.bucket:
-            location = str(clients.storage.get_bucket(bucket).location)
-            if location.upper() not in _EU_MULTI_REGIONS and location.lower() not in EU_REGIONS["gcp"]:
-                raise CloudError(
-                    f"the bucket {bucket} is in {location}, which is not, or not only, in the European Union"
-                )
-
-
-def status(clients: Clients, spec: DeploymentSpec, names: Names) -> DeploymentStatus:
-    """Return the state and the jobs: a cluster costs money while it exists, a batch until it ends."""
-    if spec.engine == "batch":
-        batches = tuple(map(_batch_status, _batches(clients, names)))
-        is_busy = any(batch.state in ACTIVE_STATES for batch in batches)
-        state = "batches run" if is_busy else "ready: each job starts its own machines"
-        return DeploymentStatus(state, is_busy, batches[:_MAX_JOBS_SHOWN])
-    cluster = find(clients, names)
-    jobs = tuple(map(_job_status, _jobs(clients, names)))[:_MAX_JOBS_SHOWN]
-    if cluster is None:
-        return DeploymentStatus(
-            "there is no cluster: it ended as idle, or was never started", is_billable=False, jobs=jobs
-        )
-    reason = f": {cluster.status.detail}" if cluster.status.detail else ""
-    return DeploymentStatus(
-        f"cluster {names.title} is {cluster.status.state.name}{reason}", is_billable=True, jobs=jobs
-    )
-
-
-def output_of(clients: Clients, spec: DeploymentSpec, names: Names, job_id: str) -> str:
-    """Return the URI that the objects of a driver's output begin with; raises CloudError if there is none yet."""
-    if spec.engine == "batch":
-        batch = clients.batches.get_batch(request={"name": f"{names.location}/batches/{job_id}"})
-        uri = batch.runtime_info.output_uri
-    else:
-        request = {"project_id": names.project, "region": names.region, "job_id": job_id}
-        uri = clients.jobs.get_job(request=request).driver_output_resource_uri
-    if not uri:
-        raise CloudError(f"job {job_id} has written nothing yet; `verger cloud status` shows its state")
-    return uri
-
-
-def read_output(clients: Clients, uri: str) -> Iterator[str]:
-    """Yield a driver's output, part by part: driveroutput.000000000 and so on."""
-    output = object_path(uri)
-    assert output is not None
-    bucket = output.root.removeprefix("gs://")
-    for blob in clients.storage.list_blobs(bucket, prefix=output.key):
-        yield blob.download_as_bytes().decode(errors="replace")
-
-
-def end(clients: Clients, names: Names, say: Say) -> None:
-    """End the cluster with its jobs, and the running batches; only then can their network be removed."""
-    batches = [batch for batch in _batches(clients, names) if _is_active(batch)]
-    for batch in batches:
-        if batch.state != _BATCH.CANCELLING:
-            clients.batches.cancel_operation({"name": batch.operation})
-    _await_end(clients, batches, say)
-    cluster = find(clients, names)
-    if cluster is not None and cluster.status.state != _CLUSTER.DELETING:
-        _wait(clients.clusters.delete_cluster(request=_cluster(names)))
-        say(f"removed cluster {names.title}")
-
-
-def leftovers(clients: Clients, names: Names, *, keep_data: bool) -> list[Leftover]:
-    """Return the deployment's resources that Google still lists and bills, down to machines and disks."""
-    request = {"project_id": names.project, "region": names.region, "filter": _filter(names)}
-    left = [Leftover("cluster", each.cluster_name) for each in clients.clusters.list_clusters(request=request)]
-    left += [Leftover("batch", batch.name) for batch in _batches(clients, names) if _is_active(batch)]
-    label = f"labels.goog-dataproc-cluster-name={names.title}"  # Dataproc puts it on machines and disks
-    for kind in ("instances", "disks"):
-        zones = clients.compute(f"aggregated/{kind}", filter=label).get("items", {}).values()
-        left += [Leftover(kind.removesuffix("s"), thing["name"]) for zone in zones for thing in zone.get(kind, ())]
-    if not keep_data and clients.storage.lookup_bucket(names.bucket) is not None:
-        left.append(Leftover("bucket", names.bucket))
-    return left
-
-
-def _await_end(clients: Clients, batches: Sequence[dataproc.Batch], say: Say) -> None:
-    """Wait until the batches have ended, for at most _STOP_S; later `leftovers` reports those that still run."""
-    until = time.monotonic() + _STOP_S
-    for batch in batches:
-        name = _batch_status(batch).id
-        say(f"stopping batch {name}: its machines end within minutes")
-        while _is_active(clients.batches.get_batch(request={"name": batch.name})):
-            if time.monotonic() > until:
-                say(f"batch {name} has not stopped after {_STOP_S // 60} minutes")
-                break
-            time.sleep(_POLL_S)
+    def output_of(self, spec: DeploymentSpec, job_id: str) -> str:
+        """Return the URI prefix of a driver's output; raises CloudError if there is none yet."""
+        if spec.engine == "batch":
+            batch = self.clients.batches.get_batch(request={"name": f"{self.names.location}/batches/{job_id}"})
+            uri = batch.runtime_info.output_uri
         else:
-            say(f"stopped batch {name}")
+            uri = self.clients.jobs.get_job(request=self._request(job_id=job_id)).driver_output_resource_uri
+        if not uri:
+            raise CloudError(f"job {job_id} has written nothing yet; `verger cloud status` shows its state")
+        return uri
+
+    def read_output(self, uri: str) -> Iterator[str]:
+        """Yield a driver's output, part by part: driveroutput.000000000 and so on."""
+        output = object_path(uri)
+        assert output is not None
+        bucket = output.root.removeprefix("gs://")
+        for blob in self.clients.storage.list_blobs(bucket, prefix=output.key):
+            yield blob.download_as_bytes().decode(errors="replace")
+
+    def end(self, say: Say) -> None:
+        """End the cluster with its jobs, and the running batches; only then can their network be removed."""
+        batches = [batch for batch in self._batches() if _is_active(batch)]
+        for batch in batches:
+            if batch.state != _BATCH.CANCELLING:
+                self.clients.batches.cancel_operation({"name": batch.operation})
+        self._await_end(batches, say)
+        cluster = self.find()
+        if cluster is not None and cluster.status.state != _CLUSTER.DELETING:
+            _wait(self.clients.clusters.delete_cluster(request=self._request(cluster_name=self.names.title)))
+            say(f"removed cluster {self.names.title}")
+
+    def leftovers(self, *, keep_data: bool) -> list[Leftover]:
+        """Return the deployment's resources that Google still lists and bills, down to machines and disks."""
+        clusters = self.clients.clusters.list_clusters(request=self._request(filter=self._filter()))
+        left = [Leftover("cluster", cluster.cluster_name) for cluster in clusters]
+        left += [Leftover("batch", batch.name) for batch in self._batches() if _is_active(batch)]
+        label = f"labels.goog-dataproc-cluster-name={self.names.title}"  # Dataproc puts it on machines and disks
+        for kind in ("instances", "disks"):
+            zones = self.clients.compute(f"aggregated/{kind}", filter=label).get("items", {}).values()
+            left += [
+                Leftover(kind.removesuffix("s"), each["name"]) for zone in zones for each in zone.get(kind, ())
+            ]
+        if not keep_data and self.clients.storage.lookup_bucket(self.names.bucket) is not None:
+            left.append(Leftover("bucket", self.names.bucket))
+        return left
+
+    def _await_end(self, batches: Sequence[dataproc.Batch], say: Say) -> None:
+        """Wait at most _STOP_S for the batches to end; `leftovers` reports those that still run."""
+        until = time.monotonic() + _STOP_S
+        for batch in batches:
+            name = _batch_status(batch).id
+            say(f"stopping batch {name}: its machines end within minutes")
+            while _is_active(self.clients.batches.get_batch(request={"name": batch.name})):
+                if time.monotonic() > until:
+                    say(f"batch {name} has not stopped after {_STOP_S // 60} minutes")
+                    break
+                time.sleep(_POLL_S)
+            else:
+                say(f"stopped batch {name}")
+
+    def _request(self, **fields: Any) -> dict[str, Any]:
+        return {"project_id": self.names.project, "region": self.names.region, **fields}
+
+    def _filter(self) -> str:
+        return " AND ".join(f"labels.{key} = {value}" for key, value in self.names.labels.items())
+
+    def _jobs(self) -> list[dataproc.Job]:
+        jobs = self.clients.jobs.list_jobs(request=self._request(filter=self._filter()))
+        return sorted(jobs, key=lambda job: job.status.state_start_time, reverse=True)
+
+    def _batches(self) -> list[dataproc.Batch]:
+        request = {"parent": self.names.location, "filter": self._filter()}
+        batches = self.clients.batches.list_batches(request=request)
+        return sorted(batches, key=lambda batch: batch.create_time, reverse=True)
 
 
 def _is_active(batch: dataproc.Batch) -> bool:
@@ -216,26 +228,6 @@ def _is_active(batch: dataproc.Batch) -> bool:
 
 def _wait(operation: Any) -> None:
     operation.result(timeout=_START_S)
-
-
-def _cluster(names: Names) -> dict[str, str]:
-    return {"project_id": names.project, "region": names.region, "cluster_name": names.title}
-
-
-def _filter(names: Names) -> str:
-    return " AND ".join(f"labels.{key} = {value}" for key, value in names.labels.items())
-
-
-def _jobs(clients: Clients, names: Names) -> list[dataproc.Job]:
-    request = {"project_id": names.project, "region": names.region, "filter": _filter(names)}
-    return sorted(
-        clients.jobs.list_jobs(request=request), key=lambda job: job.status.state_start_time, reverse=True
-    )
-
-
-def _batches(clients: Clients, names: Names) -> list[dataproc.Batch]:
-    request = {"parent": names.location, "filter": _filter(names)}
-    return sorted(clients.batches.list_batches(request=request), key=lambda batch: batch.create_time, reverse=True)
 
 
 def _job_status(job: dataproc.Job) -> JobStatus:
