@@ -66,7 +66,7 @@ def test_another_number_of_workers_is_asked_for_where_nothing_scales(
 ) -> None:
     said: list[str] = []
     Aws().up(SMALLER, tmp_path, said.append)
-    assert core(service, cluster) == 1 and said == ["1 workers in the place of 8"]
+    assert core(service, cluster) == 1 and said == ["1 workers instead of 8"]
     Aws().up(replace(SPEC, shape=replace(SPEC.shape, workers=2, max_workers=4)), tmp_path, said.append)
     assert core(service, cluster) == 1, "what scales is left to managed scaling"
 

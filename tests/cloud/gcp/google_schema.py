@@ -72,10 +72,10 @@ def read_schema(word: str, kind: str) -> Schema:
 
 
 def bindings() -> Path:
-    """Return the folder of the bindings; raises FileNotFoundError before `make scan` has brought them."""
+    """Return the folder of the bindings; raises FileNotFoundError if `make scan` has not been run."""
     found = next(_ROOT.glob("python3*/site-packages/cdktf_cdktf_provider_google"), None)
     if found is None:
-        raise FileNotFoundError("the google provider's bindings are not in .venv-scan: make scan brings them")
+        raise FileNotFoundError("the google provider's bindings are not in .venv-scan: run make scan")
     return found
 
 
