@@ -85,10 +85,8 @@ class PreparedRows:
     weights: Array
     folds: Ints
 
-    def __getitem__(self, selected: npt.NDArray[np.bool_]) -> PreparedRows:
-        return PreparedRows(
-            self.vectors[selected], self.classes[selected], self.weights[selected], self.folds[selected]
-        )
+    def __getitem__(self, rows: npt.NDArray[np.bool_]) -> PreparedRows:
+        return PreparedRows(self.vectors[rows], self.classes[rows], self.weights[rows], self.folds[rows])
 
 
 @dataclass(frozen=True)

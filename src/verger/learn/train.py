@@ -251,12 +251,8 @@ def _cross_validate(fitter: Fitter, options: TrainOptions, progress: Progress) -
         parts[regularisation].append(scores)
         progress.advance(n_done, 0)
     return [
-        _CandidateScore(
-            regularisation,
-            np.concatenate([scores.logits for scores in of_folds]),
-            np.concatenate([scores.truth for scores in of_folds]),
-        )
-        for regularisation, of_folds in parts.items()
+        _CandidateScore(value, np.concatenate([s.logits for s in of]), np.concatenate([s.truth for s in of]))
+        for value, of in parts.items()
     ]
 
 

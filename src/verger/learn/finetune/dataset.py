@@ -74,13 +74,13 @@ class _Reader:
                 pixels[row] = _read_photo(paths[row], size_px, self.max_pixels)
             except DecodeError as error:
                 return error
-            is_read[row] = True
             return None
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for path, error in zip(paths, pool.map(load, range(len(paths))), strict=True):
+            for row, error in enumerate(pool.map(load, range(len(paths)))):
+                is_read[row] = error is None
                 if error is not None:
-                    self.rejected.append(RejectedPhoto(path, error.reason, error.detail))
+                    self.rejected.append(RejectedPhoto(paths[row], error.reason, error.detail))
                 self.n_done += 1
                 self.progress.advance(self.n_done, len(self.rejected))
         return pixels, is_read

@@ -115,7 +115,7 @@ def run_as_child(work: Callable[[Path, FinetuneOptions, Progress], None]) -> int
     try:
         work(Path(sys.argv[2]), FinetuneOptions(**json.loads(sys.argv[1])), progress)
     except VergerError as error:
-        progress.report_error(error)
+        progress.send(error=" ".join(str(error).split()), kind=type(error).__name__)
         return 1
     return 0
 
@@ -130,19 +130,16 @@ class ParentProgress:
 
     def stage(self, name: str, n_photos: int | None = None) -> None:
         """Report that a stage begins."""
-        self._send(stage=name, n_photos=n_photos)
+        self.send(stage=name, n_photos=n_photos)
 
     def advance(self, n_done: int, n_rejected: int) -> None:
         """Report how many photos the running stage has finished in total."""
-        self._send(n_done=n_done, n_rejected=n_rejected)
+        self.send(n_done=n_done, n_rejected=n_rejected)
 
     def note(self, words: str) -> None:
         """Report something that the user should know."""
-        self._send(note=words)
+        self.send(note=words)
 
-    def report_error(self, error: VergerError) -> None:
-        """Report the error that ends the child."""
-        self._send(error=" ".join(str(error).split()), kind=type(error).__name__)
-
-    def _send(self, **message: object) -> None:
+    def send(self, **message: object) -> None:
+        """Write a message as a JSON line."""
         print(json.dumps(message), file=self._out, flush=True)
