@@ -47,7 +47,7 @@ def collected(table: DataFrame, column: str = "components") -> Matrix:
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.integers(1, 8), st.integers(0, 99))
 @settings(deadline=None, max_examples=60, derandomize=True)
-def test_moments_merged_in_any_cut_are_those_of_the_whole(sizes: list[int], d: int, seed: int) -> None:
+def test_merged_moments_equal_those_of_the_whole(sizes: list[int], d: int, seed: int) -> None:
     x = np.random.default_rng(seed).normal(1e4, 1, size=(sum(sizes), d))
     merged = merge_all([Moments.from_vectors(part) for part in np.split(x, np.cumsum(sizes)[:-1])])
     assert merged.n == len(x)
@@ -56,7 +56,7 @@ def test_moments_merged_in_any_cut_are_those_of_the_whole(sizes: list[int], d: i
     np.testing.assert_allclose(merged.m2, centred.T @ centred, atol=1e-7)
 
 
-def test_moments_survive_being_written_and_refuse_what_is_none() -> None:
+def test_moments_are_written_and_read_and_other_files_refused() -> None:
     m = Moments.from_vectors(correlated(20, 3))
     again = Moments.from_bytes(m.to_bytes())
     assert again.n == m.n
@@ -221,7 +221,7 @@ def test_a_variance_that_a_sketch_cannot_reach_is_refused_with_the_remedy(monkey
     ],
 )
 @pytest.mark.filterwarnings("ignore:invalid value")
-def test_what_cannot_be_reduced_says_why(x: Matrix, criterion: Criterion, words: str) -> None:
+def test_vectors_that_cannot_be_reduced_are_an_error(x: Matrix, criterion: Criterion, words: str) -> None:
     with pytest.raises(ReductionError, match=words):
         fit_exact(Moments.from_vectors(x), criterion)
 

@@ -120,7 +120,7 @@ def test_the_photos_of_these_tests_are_personal() -> None:
     orientation=st.integers(1, 8),
     seed=st.integers(0, 99),
 )
-def test_pixels_and_their_way_up_stay_and_nothing_else(
+def test_pixels_and_orientation_are_kept_and_nothing_else(
     kind: str, size: tuple[int, int], orientation: int, seed: int
 ) -> None:
     data = personal_photo(kind, paint(*size, seed), orientation)
@@ -134,7 +134,7 @@ def test_pixels_and_their_way_up_stay_and_nothing_else(
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "CMYK", "PNG", "WEBP", "TIFF"])
-def test_colours_are_meant_as_before(kind: str) -> None:
+def test_the_colour_profile_is_kept(kind: str) -> None:
     with Image.open(io.BytesIO(strip_metadata(personal_photo(kind, paint(20, 20))))) as image:
         assert image.info["icc_profile"] == PROFILE
 
@@ -153,7 +153,7 @@ def test_a_photo_without_metadata_is_passed_on_as_it_is() -> None:
         assert strip_metadata(data) is data, kind
 
 
-def test_what_hides_in_strange_places_goes_too() -> None:
+def test_metadata_in_unusual_places_is_removed() -> None:
     jpeg = encode(paint(20, 20), "JPEG")
     in_jfif = b"\xff\xe0\x00\x1cJFIF\0\x01\x01\0\0\x01\0\x01\x02\x02" + (NAME.encode() + b"xx")
     between_scans = encode(paint(20, 20), "JPEG", progressive=True)
@@ -191,13 +191,13 @@ def test_the_orientation_is_kept_wherever_it_is_stored(turned: bytes) -> None:
     assert np.array_equal(decode_rgb(stripped), decode_rgb(turned))
 
 
-def test_what_stands_behind_a_second_frame_turns_no_picture() -> None:
+def test_an_orientation_behind_a_second_frame_is_ignored() -> None:
     moving = encode(paint(30, 20), "PNG", save_all=True, append_images=[paint(30, 20, 1)])
     turned = moving[:-12] + TURNED_CHUNK + moving[-12:]
     assert np.array_equal(decode_rgb(strip_metadata(turned)), decode_rgb(turned))
 
 
-def test_a_jpeg_that_ends_in_a_note_is_taken_apart() -> None:
+def test_a_jpeg_that_ends_in_a_comment_is_stripped() -> None:
     stripped = strip_metadata(encode(paint(20, 20), "JPEG", comment=NAME)[:-2] + b"\xff\xfe\0")
     assert stripped.endswith(b"\xff\xfe\0") and NAME.encode() not in stripped
 
@@ -283,7 +283,7 @@ def test_files_that_are_no_photos_are_refused() -> None:
     assert refused.value.reason == Reason.TOO_MANY_PIXELS, "its orientation could not be read"
 
 
-def test_hostile_files_are_taken_apart_or_refused_and_no_pixel_changes() -> None:
+def test_hostile_files_are_stripped_or_refused_and_no_pixel_changes() -> None:
     outcomes = Counter(_outcome(data) for _, data in hostile_photos(2000, seed=7))
     assert outcomes["other pixels"] == 0
     assert outcomes["lost"] <= 2 < 400 < outcomes["same pixels"], outcomes

@@ -43,7 +43,7 @@ def tree(tmp_path: Path) -> Path:
     return folder
 
 
-def test_every_photo_is_listed_whatever_its_case_and_depth(tree: Path, tmp_path: Path) -> None:
+def test_photos_are_listed_at_any_depth_and_in_any_case(tree: Path, tmp_path: Path) -> None:
     rows = listed(tree, tmp_path)
     assert sorted(names(rows)) == sorted(
         ["1.jpg", "2.JPeG", "3.PNG", "4.tiff", "5.WebP", "6.gif", "7.bmp", "8.TIF", "_MG_10.jpg"]
@@ -69,7 +69,7 @@ def test_photos_come_in_the_order_of_their_paths(tmp_path: Path) -> None:
         assert len(paths) == 6 and paths == sorted(paths), source
 
 
-def test_a_walk_holds_no_more_of_a_folder_than_its_names(tmp_path: Path) -> None:
+def test_a_walk_keeps_only_the_names_of_a_folder_in_memory(tmp_path: Path) -> None:
     n_files = 3000
     for i in range(n_files):
         (tmp_path / f"IMG_{i:08d}.jpg").touch()
@@ -90,7 +90,7 @@ def test_a_relative_source_is_relative_to_the_working_folder(
     assert names(listed("a", tmp_path)) == ["1.jpg", "2.JPeG", "3.PNG"]
 
 
-def test_own_globs_choose(tree: Path, tmp_path: Path) -> None:
+def test_globs_select_photos(tree: Path, tmp_path: Path) -> None:
     assert names(listed(tree, tmp_path, Selection(glob=("*.PNG", "?.gif")))) == ["6.gif", "3.PNG"]
 
 
@@ -115,7 +115,7 @@ def test_labels_from_a_csv_by_relative_absolute_and_uri_path(tree: Path, tmp_pat
         listed(tree, tmp_path, Selection(label=f"csv:{table}"))
 
 
-def test_limit_and_sample_take_a_part_and_the_same_one_each_time(tmp_path: Path) -> None:
+def test_limit_and_sample_select_the_same_photos_each_time(tmp_path: Path) -> None:
     folder = tmp_path / "many"
     folder.mkdir()
     for i in range(400):
@@ -135,7 +135,7 @@ def test_linked_folders_are_followed_once_even_in_a_circle(tree: Path, tmp_path:
     assert len(listed(tree, tmp_path)) == 10
 
 
-def test_a_name_that_is_no_utf8_and_a_dangling_link_are_listed_and_not_lost(tmp_path: Path) -> None:
+def test_names_that_are_not_utf8_and_dangling_links_are_listed(tmp_path: Path) -> None:
     folder = tmp_path / "odd"
     folder.mkdir()
     with open(os.fsencode(folder) + b"/p\xeache.jpg", "wb") as file:
@@ -144,7 +144,7 @@ def test_a_name_that_is_no_utf8_and_a_dangling_link_are_listed_and_not_lost(tmp_
     assert sorted(names(listed(folder, tmp_path))) == ["gone.jpg", "p\\xeache.jpg"]
 
 
-def test_no_photos_says_what_is_there_instead(tree: Path, tmp_path: Path) -> None:
+def test_a_source_without_photos_reports_the_other_files(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"no photos in .*1 \.txt"):
         listed(tree / "a", tmp_path, Selection(glob=("*.heic",)))
     with pytest.raises(SourceError, match="there is no such folder"):
@@ -165,7 +165,7 @@ def test_a_file_too_large_for_a_photo_weighs_no_more_than_the_largest(tmp_path: 
     assert listing.n_partitions <= 8
 
 
-def test_tasks_are_cut_by_bytes_and_count(tmp_path: Path) -> None:
+def test_photos_are_partitioned_by_bytes_and_count(tmp_path: Path) -> None:
     """The stated rule: a photo weighs 1 + bytes / 250,000, a task at most 768, four tasks a core."""
     folder = tmp_path / "mixed"
     folder.mkdir()
@@ -185,7 +185,7 @@ def test_tasks_are_cut_by_bytes_and_count(tmp_path: Path) -> None:
     assert small.n_partitions == 3
 
 
-def test_of_millions_of_photos_the_tasks_grow_and_not_their_number(tmp_path: Path) -> None:
+def test_millions_of_photos_make_larger_partitions_not_more(tmp_path: Path) -> None:
     assert PartitionRule().n_partitions(10**8, 5_000 * 10**8, n_cores=2_000) == 20_000
     assert PartitionRule().n_partitions(10**6, 5_000 * 10**6, n_cores=16) == 1_344, "by weight, in whole rounds"
     assert PartitionRule().n_partitions(10**8, 5_000 * 10**8, n_cores=8_000) == 32_000, "four a core all the same"
@@ -211,7 +211,7 @@ def test_images_keep_spark_binary_file_columns_and_one_partition_a_task(spark: S
 
 
 @pytest.mark.core
-def test_a_cluster_that_sees_no_folder_of_ours_gets_the_listing_sent(spark: SparkSession, tree: Path) -> None:
+def test_a_cluster_without_our_folders_is_sent_the_listing(spark: SparkSession, tree: Path) -> None:
     folder = tree.parent / "listing"
     listing = write_listing(str(tree), Selection(), folder)
     here, sent = images(spark, listing), sent_along(spark, listing)

@@ -26,7 +26,7 @@ def classifier(threshold: float = 0.5) -> Classifier:
     )
 
 
-def test_a_classifier_is_the_same_after_a_trip_to_disk(tmp_path: Path) -> None:
+def test_a_classifier_is_equal_after_saving_and_loading(tmp_path: Path) -> None:
     before = classifier()
     before.save(tmp_path / "classifier.npz")
     for path in (tmp_path, tmp_path / "classifier.npz"):
@@ -48,7 +48,7 @@ def test_other_files_are_no_classifiers(content: bytes | None, tmp_path: Path) -
         load_classifier(path)
 
 
-def test_no_classifier_says_what_makes_one(tmp_path: Path) -> None:
+def test_a_missing_classifier_names_the_command_that_makes_one(tmp_path: Path) -> None:
     with pytest.raises(ClassifierError, match="verger train"):
         load_classifier(tmp_path)
 

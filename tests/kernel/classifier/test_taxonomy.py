@@ -84,7 +84,7 @@ def test_a_name_stands_for_one_class() -> None:
         ("Pitahaya Red", "Dragon fruit Red", "Selenicereus undatus"),
     ],
 )
-def test_what_labels_mean(label: str, name: str, latin: str) -> None:
+def test_labels_map_to_taxa(label: str, name: str, latin: str) -> None:
     taxon = taxon_of(label)
     assert taxon is not None and (taxon.name, taxon.latin) == (name, latin)
 
@@ -96,7 +96,7 @@ def test_folders_are_found_without_their_source_and_spelt_otherwise() -> None:
         assert taxon_of(label.lower().replace(" ", "_")) == taxon
 
 
-def test_what_is_not_known_is_none() -> None:
+def test_an_unknown_label_is_none() -> None:
     assert taxon_of("Triffid") is None
     assert taxon_of("") is None
     assert taxon_of("Kaki", "grocery") is None

@@ -55,7 +55,7 @@ def _words(data: bytes) -> list[str]:
     return [word for word in ("Exif", "ICC_PROFILE", "my garden", "http") if word.encode() in data]
 
 
-def test_what_is_clear_becomes_white() -> None:
+def test_transparent_pixels_become_white() -> None:
     clear = Image.new("RGBA", (200, 100), (0, 0, 0, 0))
     assert decode_rgb(shrink_photo(encode(clear, "PNG"), 64)).min() >= 254
 
@@ -76,7 +76,7 @@ def test_no_side_vanishes(size: tuple[int, int]) -> None:
         (encode(LARGE, "JPEG"), {"max_pixels": 119_999}, Reason.TOO_MANY_PIXELS),
     ],
 )
-def test_what_cannot_be_decoded_is_an_error(data: bytes, options: dict[str, Any], reason: Reason) -> None:
+def test_a_photo_that_cannot_be_decoded_is_an_error(data: bytes, options: dict[str, Any], reason: Reason) -> None:
     with pytest.raises(DecodeError) as caught:
         shrink_photo(data, 100, partial(decode_image, **options))
     assert caught.value.reason == reason
@@ -92,7 +92,7 @@ def test_every_hostile_photo_is_shrunk_or_an_error() -> None:
 
 
 @needs_real
-def test_to_a_network_a_small_copy_shows_the_same(tmp_path: Path) -> None:
+def test_a_small_copy_has_nearly_the_same_vector(tmp_path: Path) -> None:
     make_camera_photos(tmp_path, 3)
     fruitnet = Extractor(prepare_network(NetworkSpec("fruitnet")))
     for path in sorted(tmp_path.iterdir()):

@@ -93,7 +93,7 @@ def test_flattened_maps_stay_with_their_photo(photos: list[Image.Image]) -> None
     assert lowest_cosine(ours, theirs) >= 0.9999
 
 
-def test_the_translation_is_kept_and_found_by_its_content(
+def test_the_translation_is_cached_by_its_content(
     tiny_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VERGER_CACHE", str(tmp_path))
@@ -104,7 +104,7 @@ def test_the_translation_is_kept_and_found_by_its_content(
     onnx.checker.check_model(onnx.load_from_string(first.graphs[0].onnx), full_check=True)
 
 
-def test_a_network_tells_its_device_and_travels_without_what_that_does_not_need(tiny_model: str) -> None:
+def test_a_network_is_sent_without_what_its_device_does_not_need(tiny_model: str) -> None:
     network = prepare_network_on(NetworkSpec(tiny_model), "onnx")
     assert (network.describe()["device"], network.describe()["batch_size"]) == ("onnx", 4)
     assert prepare_network(NetworkSpec(tiny_model)).describe()["device"] == "cpu"
@@ -122,7 +122,7 @@ def save_odd_onnx(path: Path) -> None:
     onnx.save(model, path)
 
 
-def test_what_cannot_be_translated_is_named(tmp_path: Path) -> None:
+def test_an_untranslatable_operation_is_named(tmp_path: Path) -> None:
     save_odd_onnx(tmp_path / "odd.onnx")
     spec = NetworkSpec(str(tmp_path / "odd.onnx"))
     with pytest.raises(WeightsError, match=r"operation Selu .* cannot be translated to ONNX: use --device cpu"):
@@ -166,7 +166,7 @@ def test_a_broken_photo_rejects_only_itself_and_the_order_is_kept(
             np.testing.assert_allclose(row["features"], extractor.featurize(paint(20 + i, 15, i)), rtol=1e-5)
 
 
-def test_a_batch_of_broken_photos_asks_nothing_of_the_network(extractor: Extractor) -> None:
+def test_a_batch_of_broken_photos_does_not_call_the_network(extractor: Extractor) -> None:
     batch = pa.RecordBatch.from_pydict({"path": list("abcde"), "content": [b"words"] * 5})
     (rows,) = featurize_batches([batch], extractor, WorkerOptions(MAX_PIXELS))
     assert rows["reason"].to_pylist() == ["not-an-image"] * 5
@@ -216,7 +216,7 @@ def test_a_missing_extra_says_what_to_install(
         prepare_network_on(NetworkSpec("fruitnet"), device)
 
 
-def test_without_cuda_it_says_what_was_found(tiny_model: str) -> None:
+def test_an_onnx_runtime_without_cuda_is_an_error(tiny_model: str) -> None:
     if "CUDAExecutionProvider" in onnx_session.import_runtime("cuda").get_available_providers():
         pytest.skip("this ONNX Runtime has CUDA")
     network = prepare_network_on(NetworkSpec(tiny_model), "cuda")
@@ -243,7 +243,7 @@ class FakeRuntime(SimpleNamespace):
         return SimpleNamespace(get_providers=lambda: [self.ends_on], get_inputs=lambda: [named])
 
 
-def test_a_gpu_that_onnx_runtime_silently_does_without_is_told(
+def test_a_fallback_of_onnx_runtime_to_the_cpu_is_an_error(
     tiny_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "nvidia-smi").write_text("#!/bin/sh\nprintf '0\\n1\\n'\n")

@@ -41,6 +41,6 @@ def test_five_views_are_the_whole_and_the_corners(photo: Image.Image, tiny: str)
     np.testing.assert_allclose(five.featurize(photo), np.mean(views, axis=0), rtol=0.02, atol=1e-3)
 
 
-def test_networks_seen_otherwise_are_not_taken_for_each_other(tiny: str) -> None:
+def test_networks_with_other_views_have_other_keys(tiny: str) -> None:
     specs = [NetworkSpec(tiny), NetworkSpec(tiny, views=5), NetworkSpec(f"{tiny}+{tiny}")]
     assert len({prepare_network(spec).key for spec in specs}) == 3

@@ -65,9 +65,7 @@ def test_an_own_onnx_model_sees_rgb_values_and_its_preprocessing(tiny_model: str
     np.testing.assert_allclose(scaled, np.maximum(mixes @ [1, -1, -1], 0), rtol=1e-4)
 
 
-def test_a_converted_network_is_kept_and_known_by_its_content(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_converted_network_is_cached_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VERGER_CACHE", str(tmp_path / "cache"))
     model = tmp_path / "own.onnx"
     save_tiny_onnx(model, 8)
@@ -106,7 +104,7 @@ def test_saved_weights_of_an_architecture_are_loaded(tmp_path: Path) -> None:
         prepare_network(NetworkSpec("VGG16", str(path)))
 
 
-def test_imagenet_weights_that_cannot_be_had_say_what_to_do(
+def test_unavailable_imagenet_weights_are_an_error_with_a_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A proxy that refuses: the same as no network, on machines that have one.

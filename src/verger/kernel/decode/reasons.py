@@ -44,9 +44,8 @@ def _is_cut_off(data: bytes, reader: Reader) -> bool:
         image = reader(source)
         if isinstance(image, PngImageFile):
             image.load()
-        if isinstance(
-            image, TiffImageFile
-        ):  # libtiff reads everything at once, but the tags hold the ends of strips
+        # libtiff reads everything at once, but the tags have the ends of the strips.
+        if isinstance(image, TiffImageFile):
             tags = image.tag_v2
             starts = tags.get(STRIPOFFSETS) or tags[TILEOFFSETS]
             lengths = tags.get(STRIPBYTECOUNTS) or tags[TILEBYTECOUNTS]
