@@ -1,4 +1,4 @@
-"""The featurizer as a function of DataFrames, for `ImageFeaturizer`."""
+"""Featurize a DataFrame of photos, for `ImageFeaturizer`."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def featurize(images: DataFrame, network: Network, options: WorkerOptions) -> DataFrame:
-    """Return `images` without their content, with schema.OUTCOME: features, or the reason why there are none.
+    """Return `images` without their content, plus the columns of schemas.OUTCOME: features or a reason.
 
-    Lazy. The weights travel once (`context.share`), and are compiled once in each worker process; on GPUs once for
-    each that the process meets. There a task decodes in as many threads as Spark gives it cores (spark.task.cpus).
+    Lazy. The weights are sent once (`compat.share`). Each worker process compiles them once, or once per GPU.
+    On a GPU a task decodes in as many threads as it has cores (spark.task.cpus).
     """
     shared = share(images.sparkSession, network.for_workers())
     key, is_on_gpu = network.key, network.device == CUDA
@@ -37,9 +37,9 @@ def featurize(images: DataFrame, network: Network, options: WorkerOptions) -> Da
         assert task is not None
         extractor = cached_extractor(key, lambda: shared.value, gpu_of(task) if is_on_gpu else 0)
         n_threads = task.cpus() if is_on_gpu else 1
-        # A photo may have ended the first attempt, process and all.
-        here = replace(options, n_threads=n_threads, decodes_in_child=task.attemptNumber() > 0)
-        return featurize_batches(batches, extractor, here)
+        # A photo may have killed the process of the first attempt.
+        task_options = replace(options, n_threads=n_threads, decodes_in_child=task.attemptNumber() > 0)
+        return featurize_batches(batches, extractor, task_options)
 
     return images.mapInArrow(run, _output_schema(images, options))
 

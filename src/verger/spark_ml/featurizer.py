@@ -1,4 +1,4 @@
-"""`ImageFeaturizer`, the featurize stage for everybody's pyspark.ml pipelines."""
+"""`ImageFeaturizer`, the featurize stage as a pyspark.ml Transformer."""
 
 from __future__ import annotations
 
@@ -24,37 +24,45 @@ from verger.tasks.featurize_batches import WorkerOptions
 class ImageFeaturizer(
     Transformer, HasInputCol, HasOutputCol, DefaultParamsReadable["ImageFeaturizer"], DefaultParamsWritable
 ):
-    """Photos -> feature vectors: array<float>, null where the photo could not be decoded.
+    """Transformer from photos to feature vectors: array<float>, null if the photo could not be decoded.
 
-    Reads the bytes in `inputCol` ("content"), as Spark's `binaryFile` gives them, and drops that column; a
-    DataFrame without it is read by `pathCol` ("path"), by the workers themselves. Adds sha256, width and
-    height in pixels (upright), `outputCol` ("features"), reason and detail (null where all is well).
+    Reads the bytes in `inputCol` ("content"), in the form of Spark's `binaryFile`, and drops that column. In a
+    DataFrame without it the workers read the files in `pathCol` ("path"). Adds sha256, width and height in pixels
+    (upright), `outputCol` ("features"), reason and detail (null for photos with features).
 
     model, weights, pooling, precision, preprocessing, views: see `verger models` and NetworkSpec.
-    maxPixels: larger photos are rejected before they are unpacked.
-    decode: exact; or scaled, which decodes large JPEGs at a reduced scale: three times as fast, and the features
-    have a cosine to the exact ones over 0.999.
-    device: cpu (OpenVINO), cuda or onnx (ONNX Runtime), see docs/gpu.md; batchSize: photos a call there.
+    maxPixels: larger photos are rejected before they are decoded.
+    decode: exact; or scaled, which decodes large JPEGs at a reduced scale: three times as fast, with a cosine above
+    0.999 to the exact features.
+    device: cpu (OpenVINO), cuda or onnx (ONNX Runtime), see docs/gpu.md; batchSize: photos per call there.
     """
 
     model: Param[str] = Param(Params._dummy(), "model", "name in the catalog", TypeConverters.toString)
     weights: Param[str] = Param(
-        Params._dummy(), "weights", "imagenet, random:SEED or a file; unset: the model's", TypeConverters.toString
+        Params._dummy(),
+        "weights",
+        "imagenet, random:SEED or a file; unset: the model's default",
+        TypeConverters.toString,
     )
     pooling: Param[str] = Param(Params._dummy(), "pooling", "avg, max or flatten", TypeConverters.toString)
     precision: Param[str] = Param(Params._dummy(), "precision", "f32 or bf16", TypeConverters.toString)
     preprocessing: Param[str] = Param(
         Params._dummy(),
         "preprocessing",
-        "none, tf, caffe or torch; unset: the model's",
+        "none, tf, caffe or torch; unset: the model's default",
         TypeConverters.toString,
     )
-    views: Param[int] = Param(Params._dummy(), "views", "1 or 5: whole, and corners", TypeConverters.toInt)
+    views: Param[int] = Param(
+        Params._dummy(), "views", "1, or 5: the whole photo and its corners", TypeConverters.toInt
+    )
     maxPixels: Param[int] = Param(Params._dummy(), "maxPixels", "limit on a photo's pixels", TypeConverters.toInt)
     decode: Param[str] = Param(Params._dummy(), "decode", "exact or scaled", TypeConverters.toString)
     device: Param[str] = Param(Params._dummy(), "device", "cpu, cuda or onnx", TypeConverters.toString)
     batchSize: Param[int] = Param(
-        Params._dummy(), "batchSize", "photos a call on cuda or onnx; unset: the device's", TypeConverters.toInt
+        Params._dummy(),
+        "batchSize",
+        "photos per call on cuda or onnx; unset: the device's default",
+        TypeConverters.toInt,
     )
     pathCol: Param[str] = Param(
         Params._dummy(), "pathCol", "path column, used where inputCol is absent", TypeConverters.toString
@@ -94,12 +102,12 @@ class ImageFeaturizer(
         self._set(**self._input_kwargs)  # type: ignore[attr-defined]  # keyword_only's
 
     def spec(self) -> NetworkSpec:
-        """Return the network asked for; raises SettingsError."""
+        """Return the specification of the network; raises SettingsError."""
         names = ("model", "weights", "pooling", "precision", "preprocessing", "views")
         return NetworkSpec(**{name: self.getOrDefault(name) for name in names if self.isDefined(name)})
 
     def network(self) -> Network:
-        """Return the network itself, as it travels to the workers; raises WeightsError, SettingsError."""
+        """Return the network that is sent to the workers; raises WeightsError, SettingsError."""
         batch_size = self.getOrDefault(self.batchSize) if self.isDefined(self.batchSize) else None
         return prepare_network_on(self.spec(), self.getOrDefault(self.device), batch_size)
 

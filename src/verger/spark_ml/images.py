@@ -1,4 +1,4 @@
-"""The `images` table: a listing as a DataFrame."""
+"""DataFrames of photos, for `ImageFeaturizer`."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 def read_images(spark: SparkSession, src: str, selection: Selection | None = None) -> DataFrame:
-    """Return the photos of `src` as (path, modificationTime, length, label), cut into tasks.
+    """Return the photos of `src` as (path, modificationTime, length, label), one partition per task.
 
-    `ImageFeaturizer` reads the contents by path; `with_content` adds them as Spark's `binaryFile` would.
-    Those of a Hadoop file system come with their content. Raises SourceError where there are no photos.
+    `ImageFeaturizer` reads the contents by path; `with_content` adds them in the form of Spark's `binaryFile`.
+    Photos of a Hadoop file system have their content already. Raises SourceError if there are no photos.
     """
     selection = selection or Selection()
     if (hadoop := find_hadoop(src)) is not None:
@@ -36,21 +36,21 @@ def read_images(spark: SparkSession, src: str, selection: Selection | None = Non
     folder = Path(tempfile.mkdtemp(prefix="verger-listing-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     listing = write_listing(src, selection, folder, n_slots(spark))
-    # A cluster does not see this machine's folders.
+    # A cluster cannot read this machine's folders.
     return images(spark, listing) if is_local(spark) else sent_along(spark, listing)
 
 
 def images(spark: SparkSession, listing: Listing) -> DataFrame:
-    """Return a listing as a DataFrame with one partition a task."""
+    """Return a listing as a DataFrame with one partition per task."""
     if is_connect(spark):
         return sent_along(spark, listing)
-    # A file's opening "costs" as much as a partition may hold, so that none shares one.
+    # The cost of opening a file equals the limit of a partition, so that each file gets its own partition.
     spark.conf.set("spark.sql.files.openCostInBytes", spark.conf.get("spark.sql.files.maxPartitionBytes") or "")
     return spark.read.schema(schemas.ddl(schemas.LISTING)).parquet(str(listing.folder))
 
 
 def sent_along(spark: SparkSession, listing: Listing) -> DataFrame:
-    """Return a listing as a DataFrame that holds its files: for workers that do not see this machine's folders."""
+    """Return a listing as a DataFrame with its content, for workers that cannot read this machine's folders."""
     files = [(number, file.read_bytes()) for number, file in enumerate(parquet_files(listing.folder))]
     tasks = spark.createDataFrame(files, "number int, file binary").repartitionByRange(len(files), "number")
 

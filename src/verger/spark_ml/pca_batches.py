@@ -1,4 +1,4 @@
-"""What a Spark worker does with Arrow batches of vectors."""
+"""Functions of PCA that Spark workers apply to Arrow batches of vectors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PART = "number int, part binary"
 
-# Matrix products are slow on few rows: batches are gathered until they fill so much (float64).
+# Matrix products are slow on few rows: batches are concatenated up to this size (float64).
 _BLOCK_BYTES = 32 << 20
 
 
@@ -46,7 +46,7 @@ def product_of_batches(
 
 
 def components_of(vectors: pd.Series, projection: Projection) -> pd.Series:
-    """Return the components of a series of vectors, None where there is none."""
+    """Return the components of a series of vectors; None for a missing vector."""
     import pandas as pd
 
     is_there = vectors.notna().to_numpy()
@@ -60,7 +60,7 @@ def components_of(vectors: pd.Series, projection: Projection) -> pd.Series:
 def merged_groups(
     batches: Iterable[pa.RecordBatch], fan_in: int, merge: Callable[[list[bytes]], bytes]
 ) -> Iterator[pa.RecordBatch]:
-    """Yield one row (group, merged part) for the rows of each group: the numbers that `fan_in` divides alike."""
+    """Yield one row (group, merged part) per group; a group has the rows with equal `number // fan_in`."""
     rows = sorted(tuple(row.values()) for batch in batches for row in batch.to_pylist())
     for group, parts in itertools.groupby(rows, lambda row: row[0] // fan_in):
         yield _part(merge([part for _, part in parts]), group)

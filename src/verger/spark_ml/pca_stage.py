@@ -1,4 +1,4 @@
-"""The reduce stage on Spark: moments in a tree, and `PCA` / `PCAModel`, real pyspark.ml stages."""
+"""`PCA` and `PCAModel`: the reduce stage as a pyspark.ml Estimator and its Model."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ Partial = Callable[[Batches], Iterator["pa.RecordBatch"]]
 
 
 def vectors_of(table: DataFrame, column: str) -> DataFrame:
-    """Return the array or vector column of a DataFrame alone, as arrays."""
+    """Return a DataFrame with only the array or vector column `column`, as arrays."""
     return table.select(_as_array(table, column).alias("vector"))
 
 
 def fit_projection(
     vectors: DataFrame, criterion: Criterion, *, standardize: bool = False
 ) -> tuple[Projection, Moments]:
-    """Fit PCA on a column of arrays, nulls passed over; return it with the moments it came from.
+    """Fit PCA on a column of arrays, without nulls; return the projection and the moments of the vectors.
 
-    Vectors over 8,192 columns are fitted by a random sketch, in several passes. Raises ReductionError.
+    Vectors with more than 8,192 columns are fitted with a random sketch, in several passes. Raises ReductionError.
     """
     moments = sum_moments(vectors)
     if moments is None:
@@ -65,7 +65,7 @@ def fit_projection(
 
 
 def sum_moments(vectors: DataFrame) -> Moments | None:
-    """Return the moments of vectors; None where there are none."""
+    """Return the moments of vectors; None if there are no vectors."""
 
     def merge(parts: list[bytes]) -> bytes:
         return merge_all([Moments.from_bytes(part) for part in parts]).to_bytes()
@@ -89,7 +89,7 @@ def _fit_wide(vectors: DataFrame, moments: Moments, criterion: Criterion, *, sta
 
 
 def _collect_tree(vectors: DataFrame, of_batches: Partial, merge: Callable[[list[bytes]], bytes]) -> list[bytes]:
-    """Return partial results in a fixed order: merged on the cluster until few enough for the driver."""
+    """Return partial results in a fixed order, merged on the cluster until at most FAN_IN are left."""
     n_parts = n_slots(vectors.sparkSession)
     parts = vectors.coalesce(n_parts).mapInArrow(of_batches, PART)
 
@@ -103,7 +103,7 @@ def _collect_tree(vectors: DataFrame, of_batches: Partial, merge: Callable[[list
 
 
 def project(vectors: DataFrame, projection: Projection, source: str, target: str) -> DataFrame:
-    """Return `vectors` with the column `target`: the components of the column `source`, null where null."""
+    """Return `vectors` with a column `target` of the components of column `source`; nulls stay null."""
     shared = share(vectors.sparkSession, projection)
 
     def run(batches: Iterator[pd.Series]) -> Iterator[pd.Series]:
@@ -129,7 +129,7 @@ class _PCAParams(HasInputCol, HasOutputCol):
     )
 
     def criterion(self) -> Criterion:
-        """Return what to keep; raises SettingsError unless exactly one of k and variance is set."""
+        """Return the criterion; raises SettingsError unless exactly one of k and variance is set."""
         return Criterion(
             k=self.getOrDefault(self.k) if self.isDefined(self.k) else None,
             variance=self.getOrDefault(self.variance) if self.isDefined(self.variance) else None,
@@ -139,9 +139,9 @@ class _PCAParams(HasInputCol, HasOutputCol):
 class PCA(Estimator["PCAModel"], _PCAParams, DefaultParamsReadable["PCA"], DefaultParamsWritable):
     """Principal component analysis: centred, optionally standardized, by `k` or by share of `variance`.
 
-    inputCol ("features"): array<float>, array<double> or a Spark ML vector; nulls are passed over.
-    outputCol ("components"): array<float>. Spark ML's own PCA centres for the fit but not on transform,
-    and must be told k.
+    inputCol ("features"): array<float>, array<double> or a Spark ML vector; nulls are ignored.
+    outputCol ("components"): array<float>. Spark ML's own PCA centres for the fit but not on transform, and
+    requires k.
     """
 
     @keyword_only
@@ -168,7 +168,7 @@ class PCA(Estimator["PCAModel"], _PCAParams, DefaultParamsReadable["PCA"], Defau
 
 
 class PCAModel(Model, _PCAParams, MLReadable["PCAModel"], MLWritable):
-    """A fitted PCA: `projection` in numpy, and `moments_` to fold new vectors in with."""
+    """A fitted PCA: `projection` in numpy, and `moments_`, to which moments of new vectors can be added."""
 
     def __init__(self, projection: Projection, moments: Moments | None = None) -> None:
         super().__init__()
@@ -177,14 +177,14 @@ class PCAModel(Model, _PCAParams, MLReadable["PCAModel"], MLWritable):
 
     @property
     def explained_variance_ratio_(self) -> Array:
-        """Each component's share of variance: the whole spectrum, not only the k kept."""
+        """Share of variance of each component: of the whole spectrum, not only of the k that are kept."""
         return self.projection.explained_variance_ratio
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
         return project(dataset, self.projection, self.getInputCol(), self.getOutputCol())
 
     def write(self) -> MLWriter:
-        """Return a writer: model.write().overwrite().save(path)."""
+        """Return a writer, for model.write().overwrite().save(path)."""
         return _PCAModelWriter(self)
 
     def save(self, path: str) -> None:
@@ -203,7 +203,7 @@ class PCAModel(Model, _PCAParams, MLReadable["PCAModel"], MLWritable):
 
 
 def _writing_context(spark: SparkSession) -> Any:
-    """Return what pyspark writes metadata with: 3.5 takes a SparkContext only, Connect has none."""
+    """Return the context for pyspark's metadata: 3.5 requires a SparkContext, Connect has none."""
     return spark if is_connect(spark) else spark.sparkContext
 
 
