@@ -1,4 +1,4 @@
-"""Removal of metadata from photos: where, when, by whom and with which camera they were taken.
+"""Removal of metadata from photos: time, place, person and camera.
 
 JPEG, PNG, WebP and GIF files are split into their segments or chunks, and only those on a list of needed ones are
 kept, since cameras and apps invent new kinds of metadata. The compressed pixels stay as they are. The list includes
