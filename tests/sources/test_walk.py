@@ -14,7 +14,7 @@ from verger.engine.spark.compat import is_local
 from verger.errors import SourceError
 from verger.sources.partitions import MAX_WEIGHT, Listing, PartitionRule, Selection, write_listing
 from verger.sources.walk import Skipped, walk_source
-from verger.spark_ml.images import images, read_images, sent_along, with_content
+from verger.spark_ml.images import read_images, read_listing, send_listing, with_content
 from verger.storage.schemas import IMAGES
 
 
@@ -198,7 +198,9 @@ def test_millions_of_photos_make_larger_partitions_not_more(tmp_path: Path) -> N
 
 @pytest.mark.core
 def test_images_keep_spark_binary_file_columns_and_one_partition_a_task(spark: SparkSession, tree: Path) -> None:
+    settings = {row.key: row.value for row in spark.sql("SET").collect()}
     images = read_images(spark, str(tree))
+    assert {row.key: row.value for row in spark.sql("SET").collect()} == settings
     assert images.rdd.getNumPartitions() == min(9, 4 * (os.cpu_count() or 1))
     full = with_content(images)
     assert full.columns == IMAGES.names
@@ -214,11 +216,11 @@ def test_images_keep_spark_binary_file_columns_and_one_partition_a_task(spark: S
 def test_a_cluster_without_our_folders_is_sent_the_listing(spark: SparkSession, tree: Path) -> None:
     folder = tree.parent / "listing"
     listing = write_listing(str(tree), Selection(), folder)
-    here, sent = images(spark, listing), sent_along(spark, listing)
+    read, sent = read_listing(spark, listing), send_listing(spark, listing)
     shutil.rmtree(folder)
     assert sent.rdd.getNumPartitions() == listing.n_partitions
     assert sorted(sent.collect()) == sorted(read_images(spark, str(tree)).collect())
-    assert is_local(spark) and here.columns == sent.columns
+    assert is_local(spark) and read.columns == sent.columns
 
 
 def _values(row: Row) -> tuple[Any, ...]:

@@ -46,7 +46,7 @@ def reduce(src: AnyPath, out: AnyPath, settings: Settings, progress: Progress, s
     with open_run("reduce", str(src), out, settings, progress, earlier=state) as context:
         from verger.pipeline import export, finalize, reduce
 
-        update = None if state is None else reduce.Update(state)
+        update = None if state is None else reduce.PcaUpdate(state)
         export.export_table(context, reduce.reduce_features(context, src, update))
         return finalize.finish(context)
 

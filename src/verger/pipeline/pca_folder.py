@@ -1,4 +1,4 @@
-"""A fitted PCA in the folder layout of pyspark.ml, read and written without Spark."""
+"""Read and write a fitted PCA in the folder layout of pyspark.ml, without Spark."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from verger.storage.uri import AnyPath, parquet_files
 
 _CLASS = "verger.spark_ml.pca_stage.PCAModel"
 _DEFAULTS = {"inputCol": "features", "outputCol": "components", "standardize": False}
-# The oldest Spark that verger supports; its metadata has the same form in later ones.
+# The oldest supported Spark; later ones read its metadata too.
 _FORMAT_OF_SPARK = "3.5.0"
 
 
@@ -33,7 +33,7 @@ def read_projection(model_folder: AnyPath) -> Projection:
 
 
 def write_pca_model(folder: AnyPath, projection: Projection, moments: Moments | None) -> None:
-    """Write what `verger.spark_ml.pca_stage.PCAModel.load(folder)` reads."""
+    """Write a folder that `verger.spark_ml.pca_stage.PCAModel.load` can read."""
     uid = f"PCAModel_{uuid4().hex[-12:]}"
     metadata = {
         "class": _CLASS,

@@ -1,4 +1,4 @@
-"""The reduce step of the chain: features -> principal components."""
+"""The reduce stage: features -> principal components."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ SPECTRUM = "spectrum.csv"
 
 
 @dataclass(frozen=True)
-class Update:
-    """An earlier PCA's state, and the files of features that it has not seen; None: it has seen none of them."""
+class PcaUpdate:
+    """The state of an earlier PCA, and the files of features to add to it; None: all files of the run."""
 
     state: AnyPath
     additions: list[AnyPath] | None = None
 
 
-def find_update(context: RunContext, additions: list[AnyPath] | None) -> Update | None:
-    """Return how the PCA of the result in place becomes that of the new one; None where it must be fitted again."""
+def find_update(context: RunContext, additions: list[AnyPath] | None) -> PcaUpdate | None:
+    """Return the update of the PCA of the result at OUT by `additions`; None where PCA must be fitted again."""
     state = context.out / MODEL / STATE
-    return Update(state, additions) if additions is not None and state.is_file() else None
+    return PcaUpdate(state, additions) if additions is not None and state.is_file() else None
 
 
-def reduce_features(context: RunContext, features: AnyPath, update: Update | None = None) -> AnyPath:
-    """Fit PCA on a features folder, write `components` and `model`; return the components' folder.
+def reduce_features(context: RunContext, features: AnyPath, update: PcaUpdate | None = None) -> AnyPath:
+    """Fit PCA on a features folder, write `components` and `model`; return the folder of the components.
 
-    `update`: fold its additions alone into an earlier PCA's state, which saves a pass over the features.
+    update: an earlier PCA; only its additions are read to fit PCA, not all features.
     """
     settings = context.settings
     context.progress.stage("reduce")
@@ -65,9 +65,9 @@ def reduce_features(context: RunContext, features: AnyPath, update: Update | Non
         parts = list_parts(parquet_files(table_folder(features, FEATURES)), FEATURES)
         has_additions = update is not None and update.additions is not None
         unseen = list_parts(update.additions or (), FEATURES) if update and has_additions else parts
-        summing = _Summing(context.engine, scratch, unseen)
-        moments = _merged(earlier, summing.moments())
-        projection = _fit(summing, moments, criterion, standardize=settings.standardize)
+        sums = _VectorSums(context.engine, scratch, unseen)
+        moments = _merged(earlier, sums.moments())
+        projection = _fit(sums, moments, criterion, standardize=settings.standardize)
         remove_tree(scratch)
         _write_model(context.stage / MODEL, projection, moments)
         _project(context, parts, projection)
@@ -86,25 +86,25 @@ def reduce_features(context: RunContext, features: AnyPath, update: Update | Non
 
 def _merged(earlier: Moments | None, moments: Moments | None) -> Moments:
     if earlier is None or moments is None:
-        found = earlier or moments
-        if found is None:
+        only = earlier or moments
+        if only is None:
             raise ReductionError("there are no feature vectors to reduce")
-        return found
+        return only
     if moments.is_wide or earlier.is_wide:
         raise ReductionError(f"vectors over {MAX_EXACT_FEATURES} columns keep no state to update")
     return earlier.merge(moments)
 
 
-def _fit(summing: _Summing, moments: Moments, criterion: Criterion, *, standardize: bool) -> Projection:
+def _fit(sums: _VectorSums, moments: Moments, criterion: Criterion, *, standardize: bool) -> Projection:
     if moments.is_wide:
-        return fit_randomized(moments, criterion, summing.product, standardize=standardize)
+        return fit_randomized(moments, criterion, sums.product, standardize=standardize)
     return fit_exact(moments, criterion, standardize=standardize)
 
 
-class _Summing:
-    """Sums over the vectors of a table by tasks, merged in a tree of a fixed shape.
+class _VectorSums:
+    """Sums over the vectors of a table, computed by tasks and merged in a tree.
 
-    The spans are cut by the number of rows and their width alone: the sums are the same to the bit on any engine.
+    The tree depends on the number of rows and their width only: the sums are equal to the bit on any engine.
     """
 
     def __init__(self, engine: Engine, scratch: AnyPath, parts: Sequence[TablePart]) -> None:
@@ -119,8 +119,8 @@ class _Summing:
     def moments(self) -> Moments | None:
         """Return the moments of all vectors; None where there are none."""
         job = MomentsJob(FEATURES, self._block_rows)
-        found = self._sum(moments_partition, job, merge_moments)
-        return merge_all([Moments.from_bytes(data) for data in found]) if found else None
+        parts = self._sum(moments_partition, job, merge_moments)
+        return merge_all([Moments.from_bytes(data) for data in parts]) if parts else None
 
     def product(self, mean: Array, scale: Array, basis: Array) -> Array:
         """Return `sketch.Product` over all vectors."""
@@ -162,13 +162,13 @@ def _project(context: RunContext, parts: Sequence[TablePart], projection: Projec
     n_written = sum(context.engine.map(project_partition, items, job))
     if n_written != n_rows:
         raise JobError(
-            f"{n_rows:,} features gave {n_written:,} rows of components, and nothing was changed: does another run "
-            f"write to {context.out}?"
+            f"{n_rows:,} features gave {n_written:,} rows of components, and nothing was changed: run "
+            f"again when no other run writes to {context.out}"
         )
 
 
 def _read_state(path: AnyPath) -> Moments:
-    """Read a PCA state: the file, or the result or model folder it lies in."""
+    """Read the state of a PCA from its file, or from the result or model folder that contains it."""
     for file in (path, path / STATE, path / MODEL / STATE):
         if file.is_file():
             return Moments.from_bytes(file.read_bytes())

@@ -1,1 +1,1 @@
-"""pyspark.ml stages: ImageFeaturizer, PCA and PCAModel, and images as DataFrames."""
+"""Stages for pyspark.ml pipelines: ImageFeaturizer, PCA and PCAModel; and `read_images` for their input."""

@@ -1,4 +1,4 @@
-"""DataFrames of photos, for `ImageFeaturizer`."""
+"""`read_images`: the photos of a source as a Spark DataFrame."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from verger.engine.spark.compat import is_connect, is_local, n_slots
 from verger.engine.spark.hadoop import find_hadoop, hadoop_images
 from verger.sources.content import read_photos
-from verger.sources.partitions import Listing, Selection, write_listing
+from verger.sources.partitions import Listing, Selection, partition_file, write_listing
 from verger.storage import schemas
 from verger.storage.arrow import binaries
 from verger.storage.uri import parquet_files
@@ -25,45 +25,58 @@ if TYPE_CHECKING:
 
 
 def read_images(spark: SparkSession, src: str, selection: Selection | None = None) -> DataFrame:
-    """Return the photos of `src` as (path, modificationTime, length, label), one partition per task.
+    """Return the photos of `src` as (path, modificationTime, length, label), in partitions of similar work.
 
     `ImageFeaturizer` reads the contents by path; `with_content` adds them in the form of Spark's `binaryFile`.
-    Photos of a Hadoop file system have their content already. Raises SourceError if there are no photos.
+    Photos of a Hadoop file system have their content already. They need other settings of the session, and are read
+    in a copy of it: the settings of `spark` stay as they are, except on Spark Connect, which cannot copy a session.
+    Raises SourceError if there are no photos.
     """
     selection = selection or Selection()
     if (hadoop := find_hadoop(src)) is not None:
-        return hadoop_images(spark, hadoop, selection)[0]
+        return hadoop_images(_copy_session(spark), hadoop, selection)[0]
     folder = Path(tempfile.mkdtemp(prefix="verger-listing-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     listing = write_listing(src, selection, folder, n_slots(spark))
-    # A cluster cannot read this machine's folders.
-    return images(spark, listing) if is_local(spark) else sent_along(spark, listing)
+    # The workers of a cluster cannot read the folders of this machine.
+    return read_listing(spark, listing) if is_local(spark) else send_listing(spark, listing)
 
 
-def images(spark: SparkSession, listing: Listing) -> DataFrame:
-    """Return a listing as a DataFrame with one partition per task."""
+def _copy_session(spark: SparkSession) -> SparkSession:
     if is_connect(spark):
-        return sent_along(spark, listing)
-    # The cost of opening a file equals the limit of a partition, so that each file gets its own partition.
-    spark.conf.set("spark.sql.files.openCostInBytes", spark.conf.get("spark.sql.files.maxPartitionBytes") or "")
-    return spark.read.schema(schemas.ddl(schemas.LISTING)).parquet(str(listing.folder))
+        return spark
+    return type(spark)(spark.sparkContext, spark._jsparkSession.cloneSession())
 
 
-def sent_along(spark: SparkSession, listing: Listing) -> DataFrame:
-    """Return a listing as a DataFrame with its content, for workers that cannot read this machine's folders."""
+def read_listing(spark: SparkSession, listing: Listing) -> DataFrame:
+    """Return a listing as a DataFrame with the same partitions; the workers read its files."""
+    folder = Path(str(listing.folder))
+
+    def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for number in batch["id"].to_pylist():
+                yield from pq.read_table(partition_file(folder, number)).to_batches()
+
+    # Not spark.read.parquet: its partitions depend on settings of the session.
+    numbers = spark.range(0, listing.n_partitions, numPartitions=listing.n_partitions)
+    return numbers.mapInArrow(read, schemas.ddl(schemas.LISTING))
+
+
+def send_listing(spark: SparkSession, listing: Listing) -> DataFrame:
+    """Return a listing as a DataFrame that contains its files, for workers that cannot read them."""
     files = [(number, file.read_bytes()) for number, file in enumerate(parquet_files(listing.folder))]
-    tasks = spark.createDataFrame(files, "number int, file binary").repartitionByRange(len(files), "number")
+    partitions = spark.createDataFrame(files, "number int, file binary").repartitionByRange(len(files), "number")
 
     def unpack(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for file in batch["file"].to_pylist():
                 yield from pq.read_table(pa.BufferReader(file)).to_batches()
 
-    return tasks.mapInArrow(unpack, schemas.ddl(schemas.LISTING))
+    return partitions.mapInArrow(unpack, schemas.ddl(schemas.LISTING))
 
 
 def with_content(images: DataFrame) -> DataFrame:
-    """Return images with their bytes: Spark's `binaryFile` columns, plus label.
+    """Return images with their bytes: the columns of Spark's `binaryFile`, and label.
 
     The content of a photo that cannot be read is null.
     """

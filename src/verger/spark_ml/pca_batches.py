@@ -49,12 +49,12 @@ def components_of(vectors: pd.Series, projection: Projection) -> pd.Series:
     """Return the components of a series of vectors; None for a missing vector."""
     import pandas as pd
 
-    is_there = vectors.notna().to_numpy()
-    found = pd.Series([None] * len(vectors), dtype=object)
-    if is_there.any():
-        rows = projection(np.stack(vectors[is_there].to_list()))
-        found[is_there] = pd.Series(list(rows), index=found.index[is_there])
-    return found
+    is_valid = vectors.notna().to_numpy()
+    components = pd.Series([None] * len(vectors), dtype=object)
+    if is_valid.any():
+        rows = projection(np.stack(vectors[is_valid].to_list()))
+        components[is_valid] = pd.Series(list(rows), index=components.index[is_valid])
+    return components
 
 
 def merged_groups(
