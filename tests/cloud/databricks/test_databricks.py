@@ -238,7 +238,7 @@ def test_guard_finds_what_was_changed_by_hand(spec: DeploymentSpec, workspace: W
     settings.tasks[0].timeout_seconds = 0
     workspace.region = "us-east-1"
     wrong = {found.check: found.detail for found in cloud.guard(spec) if not found.is_ok}
-    assert set(wrong) == {"region in the EU", "idle clusters end", "a run ends in time"}
+    assert set(wrong) == {"region in the EU", "idle clusters end", "runs have a time limit"}
     assert wrong["region in the EU"] == "us-east-1"
 
 
