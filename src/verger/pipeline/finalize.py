@@ -27,8 +27,9 @@ def finish(context: RunContext) -> Manifest:
     remove_tree(scratch_folder(context.stage))
     manifest.timings_s["total"] = round(time.monotonic() - context.started, 3)
     if "listed" in manifest.counts:
-        working_s = manifest.timings_s.get("featurize") or manifest.timings_s["pack"]
-        manifest.photos_per_s = round(manifest.counts["listed"] / working_s, 1)
+        stage = "pack" if manifest.command == "pack" else "featurize"
+        # A stage that reuses everything can round to 0.0 s.
+        manifest.photos_per_s = round(manifest.counts["listed"] / max(manifest.timings_s[stage], 0.001), 1)
     manifest.write(context.stage)
     if has_report:
         from verger.report.page import write_report
