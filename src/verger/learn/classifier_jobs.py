@@ -34,14 +34,13 @@ def train_result(
     The local engine trains in this process, with scikit-learn; the Spark engine trains with Spark ML.
     """
     check_not_read(out, [str(result)])
-    job = _TrainingJob(result, options, _read_network_spec(result), progress)
-    if choose_engine(settings, str(result)).name == LOCAL:
-        return _train_locally(job, out, settings)
-    if settings.master is not None and is_connect(settings.master):
+    is_local = choose_engine(settings, str(result)).name == LOCAL
+    if not is_local and settings.master is not None and is_connect(settings.master):
         raise SettingsError(
             "master", settings.master, "a master of classic Spark: training does not run on Spark Connect"
         )
-    return _train_on_spark(job, out, settings)
+    job = _TrainingJob(result, options, _read_network_spec(result), progress)
+    return _train_locally(job, out, settings) if is_local else _train_on_spark(job, out, settings)
 
 
 @dataclass(frozen=True)
