@@ -12,7 +12,7 @@ VergerError                 base class; the command line prints the message with
 +-- CloudError              a cloud refuses a request, or verger does not allow it; says what to do
 +-- SetupError              something is not installed (Java, an extra); says which command installs it
 +-- JobError                a task failed for an unknown reason; shows its error
-+-- SpaceError              a disk is full; says how much is free on each
++-- SpaceError              a disk is full; says how much is free on each disk that verger uses
 +-- DecodeError             one photo cannot be decoded: becomes a row in `rejected`, never stops a run
 """
 
@@ -55,7 +55,7 @@ class StorageError(VergerError):
 
 
 class ResultError(VergerError):
-    """The output folder cannot be written."""
+    """A result cannot be written or read."""
 
 
 class WeightsError(VergerError):

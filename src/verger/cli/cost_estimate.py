@@ -92,7 +92,10 @@ def print_estimates(run: PricedRun, flags: OutputFlags) -> None:
 
 
 def check_max_eur(run: PricedRun, max_eur: float) -> None:
-    """Raise CloudError if the run may cost more than `max_eur`, naming an alternative that does not."""
+    """Raise CloudError if the run may cost more than `max_eur`.
+
+    The message names an alternative within the limit.
+    """
     requested = run.estimate(run.deployment)
     is_over = requested.eur.high > max_eur
     check_budget(

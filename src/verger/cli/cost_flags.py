@@ -67,7 +67,7 @@ class SpeedFlags:
 
 @dataclass(frozen=True)
 class PriceFlags:
-    """The table of prices, and the limit."""
+    """Flags: the table of prices, and the maximum cost."""
 
     max_eur: Annotated[float | None, _prices(help="exit with 1 if the run may cost more", min=0)] = None
     prices: Annotated[Path | None, _prices(help="your own table of prices, TOML or JSON")] = None

@@ -37,7 +37,7 @@ class RunTime:
 
 
 def measure_speed(src: str, model: str, limit: int | None, progress: Progress) -> Calibration:
-    """Compute features of few and of more photos of `src` on this machine, and return the speed of a core.
+    """Compute features for a small and for a larger number of photos of `src`; return the speed of one core.
 
     The start-up time, which both runs have in common, cancels out. A first run warms the machine up.
 

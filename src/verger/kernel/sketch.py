@@ -27,7 +27,7 @@ Product = Callable[[Array, Array, Array], Array]
 
 
 def product_part(vectors: npt.NDArray[np.floating], mean: Array, scale: Array, basis: Array) -> Array:
-    """Return the part of `Product` of one batch: vectors (n, d), basis (d, l)."""
+    """Return what one batch adds to `Product`: vectors (n, d), basis (d, l)."""
     z = (vectors - mean) / scale
     part: Array = z.T @ (z @ basis)
     return part

@@ -131,7 +131,10 @@ class LocalFitter:
 def _fit_seen(
     rows: PreparedRows, regularisation: float, max_iterations: int
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Fit at least two classes; scikit-learn minimises C * weighted sum of losses + |coef|^2 / 2."""
+    """Fit the classes in `rows`, which has at least two.
+
+    scikit-learn minimises C * weighted sum of losses + |coef|^2 / 2.
+    """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
@@ -148,7 +151,10 @@ def _fit_seen(
 
 
 def read_examples(result: AnyPath, column: str) -> LocalExamples:
-    """Read the labelled rows of the table `column` of a result; raises SourceError if it has no such table."""
+    """Read the labelled rows of the table of a result whose name is `column`; raises SourceError if there is none.
+
+    The table and its column of vectors have the same name.
+    """
     files = parquet_files(table_folder(result, column))
     paths: list[str] = []
     labels: list[str] = []

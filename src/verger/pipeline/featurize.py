@@ -112,7 +112,8 @@ def _plan(context: RunContext, photos: Photos, key: str) -> ResumePlan:
             context.manifest.counts |= plan.counts
             return plan
     if earlier.n_current and not prune:
-        raise SettingsError("prune", prune, "true where Spark reads the photos: the result is of these alone")
+        expected = "true, because a result of photos that Spark reads contains only the photos that are there now"
+        raise SettingsError("prune", prune, expected)
     return ResumePlan(photos, earlier.features)
 
 

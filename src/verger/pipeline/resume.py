@@ -137,8 +137,8 @@ def plan_resume(
 ) -> ResumePlan:
     """Compare a listing with earlier results, and write a listing of the photos to process to `folder`.
 
-    Its column EARLIER holds the row ids of features to copy. Photos that are gone from the source are added to both
-    listings unless `prune` is set.
+    Its column EARLIER holds the row ids of features to copy. Photos that are no longer in the source stay
+    in the result: they are added to `listing` and to the new listing. With `prune` they are not.
     """
     matches = [_Matches.of(rows, earlier) for rows in _partitions(listing)]
     listed_paths = np.concatenate([match.paths for match in matches])

@@ -47,10 +47,10 @@ _PNG_LEVEL = 1
 
 
 def strip_metadata(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
-    """Return a photo without its metadata, which decodes to the same pixels; `data` itself if there is none.
+    """Return a copy of the photo without metadata; it decodes to the same pixels.
 
-    TIFF and BMP always become PNG. Raises DecodeError if the file has an unsupported format, is too damaged to be
-    split into its parts, or has too many pixels.
+    Return `data` itself if it has no metadata. TIFF and BMP always become PNG. Raises DecodeError if the file has
+    an unsupported format, is too damaged to be split into its parts, or has too many pixels.
     """
     kind = photo_format(data)
     if kind is None:

@@ -85,6 +85,6 @@ def _hash_source(script: str) -> str:
 
 
 def _as_json(data: object) -> Markup:
-    """Return JSON in which no text can end the script element around it."""
+    """Return JSON that is safe inside a <script> element."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))

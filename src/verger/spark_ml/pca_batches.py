@@ -60,7 +60,7 @@ def components_of(vectors: pd.Series, projection: Projection) -> pd.Series:
 def merged_groups(
     batches: Iterable[pa.RecordBatch], fan_in: int, merge: Callable[[list[bytes]], bytes]
 ) -> Iterator[pa.RecordBatch]:
-    """Yield one row (group, merged part) per group; a group has the rows with equal `number // fan_in`."""
+    """Yield one row (group, merged part) per group; rows with the same `number // fan_in` form a group."""
     rows = sorted(tuple(row.values()) for batch in batches for row in batch.to_pylist())
     for group, parts in itertools.groupby(rows, lambda row: row[0] // fan_in):
         yield _part(merge([part for _, part in parts]), group)

@@ -203,7 +203,10 @@ class PCAModel(Model, _PCAParams, MLReadable["PCAModel"], MLWritable):
 
 
 def _writing_context(spark: SparkSession) -> Any:
-    """Return the context for pyspark's metadata: 3.5 requires a SparkContext, Connect has none."""
+    """Return what pyspark needs to write and read metadata.
+
+    pyspark 3.5 requires a SparkContext; Spark Connect has none, so the session is returned.
+    """
     return spark if is_connect(spark) else spark.sparkContext
 
 

@@ -81,8 +81,8 @@ class Manifest(BaseModel):
             warnings.append(f"weights = {weights}: the features say nothing about the fruit, use them for tests")
         if n_set_aside := self.counts.get("metadata", {}).get("set-aside"):
             warnings.append(
-                f"{n_set_aside} files are set aside, only their first bytes are packed: metadata cannot be removed "
-                "from their format (column `metadata` in images/ marks them; --keep-metadata packs all files whole)"
+                f"verger cannot remove metadata from the format of {n_set_aside} files. Only their first bytes are "
+                "packed (`set-aside` in column `metadata` of images/); --keep-metadata packs them whole"
             )
         n_features = self.counts.get("features", 0)
         if self.command == "run" and n_features < MIN_TO_REDUCE:

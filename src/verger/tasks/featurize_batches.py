@@ -177,7 +177,7 @@ def _prepared(
 def _contents(
     batch: pa.RecordBatch, reused: Sequence[ReusedFeatures | None], options: WorkerOptions
 ) -> Iterator[Content]:
-    """Yield the bytes of the photos without reused features, or the error that prevents reading them."""
+    """For each photo that has no reused features, yield its bytes, or the error that prevents reading them."""
     if options.content_column in batch.schema.names:
         for value in itertools.compress(batch[options.content_column], (one is None for one in reused)):
             yield _content_of(value, options.max_pixels)

@@ -21,7 +21,7 @@ from verger.tasks.vector_columns import Matrix, matrix_of
 
 @dataclass(frozen=True)
 class PartialSum:
-    """An item: spans to sum up, and the file for their sum."""
+    """An item: ranges of rows to add up, and the file for their sum."""
 
     spans: Spans
     target: str
@@ -71,7 +71,7 @@ def merge_moments(shared: None, item: Merge, attempt: Attempt) -> bool:
 
 
 def product_partition(job: ProductJob, item: PartialSum, attempt: Attempt) -> bool:
-    """Write the contribution of the vectors in spans to `sketch.Product`, (d, l) float64."""
+    """Compute what the vectors in the spans add to `sketch.Product`, and write it to a file: (d, l) float64."""
     total = np.zeros(job.basis.shape)
     for block in _blocks(item.spans, job.column, job.block_rows):
         total += product_part(block, job.mean, job.scale, job.basis)

@@ -101,7 +101,7 @@ class Aws:
             stack = read_stack(spec)
         except CloudError as error:
             n_made = len(terraform_of(spec).addresses())
-            return DeploymentStatus(f"{error} ({n_made} of its resources exist)", is_billable=n_made > 0)
+            return DeploymentStatus(f"{error} ({n_made} resources of the deployment exist)", is_billable=n_made > 0)
         status: DeploymentStatus = _engine(spec).status(spec, stack)
         has_machines = stack.cluster_id is not None or stack.application_id is not None
         return replace(

@@ -1,8 +1,8 @@
-"""Search for resources that still exist, and cost money, after `down`; AWS itself is asked, not Terraform.
+"""Search for resources that still exist, and cost money, after `down`; AWS is queried, not Terraform's state.
 
 Every resource of a deployment has two tags, and EMR passes them on to its machines and disks. Resources that cost
-by the hour are listed service by service, because AWS updates the list of tags minutes later; the list of tags then
-shows all other kinds. Free resources (roles, networks, security groups, topics) do not count.
+by the hour are requested from each service, because the list of tags is updated only minutes later. All other kinds
+are read from the list of tags. Free resources (roles, networks, security groups, topics) do not count.
 """
 
 from __future__ import annotations

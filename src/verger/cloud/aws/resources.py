@@ -18,7 +18,9 @@ def planned_resources(spec: DeploymentSpec) -> list[PlannedResource]:
         ),
         PlannedResource("VPC", name, "three private subnets with free access to S3, and none to the internet"),
         PlannedResource(
-            "interface endpoint", f"{name}-kms", "the machines' access to the key; paid by the hour until `down`"
+            "interface endpoint",
+            f"{name}-kms",
+            "lets the machines use the key; costs money every hour until `down`",
         ),
         PlannedResource("IAM roles", f"{name}-...", "of jobs and of users who submit: only this bucket and key"),
         PlannedResource("budget", f"verger-{name}", f"{spec.budget_eur:g} EUR a month; alerts go to {alerts}"),

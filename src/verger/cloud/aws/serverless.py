@@ -53,7 +53,10 @@ def check_image(spec: DeploymentSpec) -> None:
 
 
 def submit(spec: DeploymentSpec, stack: Stack, job: JobSpec) -> str:
-    """Start a job, and with it the application; return its id. It is ended after the deployment's `max_hours`."""
+    """Start a job, and with it the application; return its id.
+
+    The job is ended after the deployment's `max_hours`.
+    """
     if stack.application_id is None:
         raise CloudError(f"{_NO_APPLICATION}: `verger cloud up --name {spec.name}` makes one")
     serverless = client("emr-serverless", spec.region)
@@ -106,7 +109,10 @@ def log_folders(stack: Stack, job_id: str) -> Iterator[str]:
 
 
 def stop(spec: DeploymentSpec, application_id: str, say: Say) -> None:
-    """Cancel an application's jobs and stop it: AWS removes only stopped ones, and Terraform cannot stop one."""
+    """Cancel the jobs of an application and stop it.
+
+    AWS removes only stopped applications, and Terraform cannot stop an application.
+    """
     serverless = client("emr-serverless", spec.region)
 
     def state() -> str:

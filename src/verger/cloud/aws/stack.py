@@ -60,7 +60,10 @@ def read_outputs(spec: DeploymentSpec) -> dict[str, Any]:
 
 @contextmanager
 def recording_machines(spec: DeploymentSpec) -> Iterator[None]:
-    """Record the machines after the block has made them; if it fails, there is no record, as they are uncertain."""
+    """Record the machines when the block has created them.
+
+    If the block fails, nothing is recorded, because it is unknown which machines exist.
+    """
     file = folder_of(spec.name) / _MACHINES_FILE
     file.unlink(missing_ok=True)
     yield

@@ -60,11 +60,15 @@ def _check_job(spec: DeploymentSpec, job: dict[str, Any]) -> list[Finding]:
     limit_h = task.get("timeout_seconds", 0) / 3600
     mode = cluster.get("data_security_mode", "none")
     return [
-        Finding("a run has a cluster of its own", bool(clusters), "job cluster" if clusters else "another cluster"),
+        Finding("each run has its own cluster", bool(clusters), "job cluster" if clusters else "another cluster"),
         Finding(
             "runs have a time limit", 0 < limit_h <= spec.max_hours, f"{limit_h:g} h" if limit_h else "no limit"
         ),
-        Finding("the policy applies to it", bool(cluster.get("policy_id")), str(cluster.get("policy_id", "none"))),
+        Finding(
+            "the cluster policy applies to the job's cluster",
+            bool(cluster.get("policy_id")),
+            str(cluster.get("policy_id", "none")),
+        ),
         Finding("Unity Catalog's access mode", mode == requests.SECURITY_MODE, mode),
         _check_tags("tags", spec, cluster.get("custom_tags", {}).get),
     ]

@@ -199,7 +199,7 @@ def _event(line: str) -> dict[str, Any]:
 
 
 def _report(event: Mapping[str, Any], say: Callable[[str], None], errors: list[str]) -> None:
-    """Report a change or a resource in progress; add an error to `errors`."""
+    """Report progress to the user; if the event is an error, add it to `errors`."""
     if event.get("type") == "diagnostic" and event["diagnostic"]["severity"] == "error":
         errors.append(_describe(event["diagnostic"]))
     elif event.get("type") == "apply_complete":

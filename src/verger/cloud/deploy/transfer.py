@@ -20,7 +20,7 @@ _MAX_NAMES_SHOWN = 3
 def fetch_tree(source: ObjectPath, folder: Path, say: Say) -> None:
     """Copy every object below `source` into `folder`, the manifest last; skip files of the same size and time.
 
-    Raises CloudError if there are no objects, and as `make_room` does.
+    Raises CloudError if there are no objects, and the errors of `make_room`.
     """
     objects = {_relative_name(each, source): each for each in source.walk()}
     if not objects:

@@ -91,9 +91,9 @@ class Machines:
         existing = self.find()
         if existing is not None and existing.status.state != _CLUSTER.DELETING:
             raise CloudError(
-                f"the cluster {self.names.title} is {existing.status.state.name}, and `status` would no longer "
-                "show it: wait until Google ends it as idle, or end it with `verger cloud down --keep-data`; then "
-                "use --engine batch"
+                f"the cluster {self.names.title} still exists ({existing.status.state.name}). With --engine batch, "
+                "`status` would not show it. Wait until Google ends the idle cluster, or run "
+                "`verger cloud down --keep-data`; then use --engine batch"
             )
 
     def find(self) -> dataproc.Cluster | None:

@@ -26,7 +26,7 @@ class Names:
 
     @property
     def title(self) -> str:
-        """Name of the cluster, and of every other resource of which there is one."""
+        """Name of the cluster, and of each kind of resource that exists once per deployment."""
         return f"verger-{self.name}"
 
     @property

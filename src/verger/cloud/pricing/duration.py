@@ -36,7 +36,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Assumed:
-    """Assumptions on an object store and a cluster."""
+    """Assumptions about an object store and a cluster."""
 
     request_ms: float = 30.0
     list_page_ms: float = 100.0
@@ -152,7 +152,10 @@ def _reading_s(workload: Workload) -> float:
 
 
 def _opening_s(workload: Workload) -> float:
-    """Return the seconds for the driver to read footer and one column of a table's files, some at the same time."""
+    """Return the seconds that the driver needs to read, from each file of a table, the footer and one column.
+
+    It reads several files at the same time.
+    """
     return workload.n_tasks * max(MEASURED.open_ms, 2 * ASSUMED.request_ms / ASSUMED.files_ahead) / 1000
 
 

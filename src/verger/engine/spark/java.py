@@ -71,9 +71,10 @@ def class_archive() -> Path:
 
 
 def create_base_archive() -> None:
-    """Create the archive of Java's own classes if it is missing, as in PyPI's Java: `class_archive` builds on it.
+    """Create the archive of Java's own classes if it is missing.
 
-    Do nothing if Java's folder is not writable; Java then starts more slowly.
+    The Java from PyPI has none, and `class_archive` needs it. Do nothing if Java's folder is not writable; Java
+    then starts more slowly.
     """
     program = use_java().home / "bin" / "java"
     if subprocess.run([program, "-Xshare:on", "-version"], capture_output=True, check=False).returncode:

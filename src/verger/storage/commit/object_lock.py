@@ -157,9 +157,10 @@ def _describe_owner(owner: Owner) -> str:
 
 @functools.cache
 def _process_space() -> str:
-    """Return an id of all processes that can check each other's pids: boot and PID namespace (Linux).
+    """Return an id that is the same for all processes that can see each other's pids.
 
-    On other systems return the hostname, which several machines or containers may share.
+    On Linux it consists of the ids of the boot and of the PID namespace. On other systems it is the hostname, which
+    several machines or containers may share.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -24,7 +24,7 @@ class KeySpace:
         self._characters: list[str] = []
 
     def learn(self, keys: Iterable[str]) -> None:
-        """Add the characters of some keys."""
+        """Learn which characters occur in `keys`."""
         seen = self._seen.union(*(key.removeprefix(self._prefix) for key in keys))
         if seen == self._seen:
             return

@@ -100,7 +100,8 @@ def _pages(root: str, folder: str, start: str | None = None, size: int = PAGE) -
 def _without_marks(folder: str, objects: Iterable[ObjectInfo]) -> Iterator[ObjectInfo]:
     """Leave out marks of folders: empty objects whose keys end in a slash, which obstore strips.
 
-    A mark comes twice where it was the last before a listing broke off: its real key sorts after the stripped one.
+    If a listing stops at a mark, the store returns this mark again: its real key, with the slash, sorts after the
+    key without it.
     """
     last: ObjectInfo | None = None
     for info in objects:

@@ -15,8 +15,8 @@ ranges, which are listed at the same time:
 4. `_Ranges.finished_objects` yields the objects of the first range, then of the next when the first is at its end.
 
 This needs a store that lists in the order of the keys' bytes. A store that does not is detected and listed again
-page by page: the keys of a range must ascend, and the first key after the end of a range, as its own listing sees
-it, must be the first key of the next range.
+page by page. There are two checks: the keys of a range ascend, and the first key that the listing of a range
+returns beyond its end is the first key of the next range.
 """
 
 from __future__ import annotations
