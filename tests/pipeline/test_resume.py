@@ -176,9 +176,9 @@ def test_features_made_with_other_settings_are_not_replaced_unasked(
     save_tiny_onnx(tmp_path / "other.onnx", size_px=16)
     before = files(source.parent / "out")
     for other, difference in (
-        ((*network, "--max-megapixels", "40"), "max_megapixels = 50.0 there, 40.0 now"),
-        ((*network, "--decode", "scaled"), "decode = exact there, scaled now"),
-        (("--model", str(tmp_path / "other.onnx")), "model = .*tiny.onnx there, .*other.onnx now"),
+        ((*network, "--max-megapixels", "40"), "max_megapixels = 50.0 then, 40.0 now"),
+        ((*network, "--decode", "scaled"), "decode = exact then, scaled now"),
+        (("--model", str(tmp_path / "other.onnx")), "model = .*tiny.onnx then, .*other.onnx now"),
     ):
         with pytest.raises(ResultError, match=rf"12 features .*\({difference}\).*--overwrite"):
             resume(source, other)
@@ -189,7 +189,7 @@ def test_features_of_weights_with_another_content_are_not_replaced_unasked(sourc
     save_tiny_onnx(tmp_path / "own.onnx")
     run(source, ("--model", str(tmp_path / "own.onnx")))
     save_tiny_onnx(tmp_path / "own.onnx", size_px=16)
-    with pytest.raises(ResultError, match=r"weights_sha256 = \w+ there, \w+ now"):
+    with pytest.raises(ResultError, match=r"weights_sha256 = \w+ then, \w+ now"):
         resume(source, ("--model", str(tmp_path / "own.onnx")))
 
 

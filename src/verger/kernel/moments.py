@@ -1,6 +1,6 @@
-"""Moments of feature vectors (count, mean, co-moments): computed in one pass, and mergeable.
+"""Moments of feature vectors (count, mean, co-moments), from which PCA is computed.
 
-PCA is computed from them. All numbers are float64.
+They are computed in one pass and can be merged. All numbers are float64.
 
 Merging follows Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm
 for Computing Sample Variances" (1979), extended from variances to co-moments.
@@ -18,13 +18,13 @@ from verger.errors import ReductionError
 
 Array = npt.NDArray[np.float64]
 
-# Wider vectors would need a (d, d) matrix of more than 0.5 GB (8,192^2 float64).
+# For wider vectors the (d, d) matrix would have more than 0.5 GB (8,192^2 float64).
 MAX_EXACT_FEATURES = 8192
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Moments of n vectors: mean (d,), m2 (d, d) = sum of (x - mean)(x - mean)^T; for wide d the diagonal of m2."""
+    """Moments of n vectors: mean (d,), m2 (d, d) = sum of (x - mean)(x - mean)^T; only its diagonal if is_wide."""
 
     n: int
     mean: Array

@@ -17,21 +17,21 @@ from threadpoolctl import threadpool_limits
 from verger.errors import ReductionError, SettingsError
 from verger.kernel.moments import Array, Moments
 
-# Up to this width one thread computes the eigenvectors. More threads are hardly faster on an idle machine (1,280
-# features take 0.6 s), several times slower on a busy one, and the number of threads changes the last bits.
+# Up to this width one thread computes the eigenvectors (0.6 s for 1,280 features). More threads are hardly faster
+# on an idle machine and several times slower on a busy one, and the number of threads changes the last bits.
 _MAX_SERIAL_FEATURES = 2048
 
 
 @dataclass(frozen=True)
 class Criterion:
-    """The number of components to keep: `k`, or as few as explain the share `variance` of the total variance."""
+    """How many components to keep: `k`, or the smallest number that explains the share `variance` of the total."""
 
     k: int | None = None
     variance: float | None = None
 
     def __post_init__(self) -> None:
         if (self.k is None) == (self.variance is None):
-            raise SettingsError("k, variance", (self.k, self.variance), "exactly one of them")
+            raise SettingsError("k, variance", (self.k, self.variance), "exactly one of the two")
         if self.k is not None and self.k < 1:
             raise SettingsError("k", self.k, "a whole number from 1")
         if self.variance is not None and not 0 < self.variance <= 1:
@@ -47,8 +47,8 @@ class Projection:
 
     mean, scale: (d,).
     directions: (k, d), orthonormal rows.
-    explained_variance: the eigenvalues, largest first: all min(n - 1, d) of an exact fit, those of the sketch for a
-    randomized fit.
+    explained_variance: the eigenvalues, largest first. An exact fit has all min(n - 1, d) of them, a randomized fit
+    those of the sketch.
     total_variance: the sum of all eigenvalues, including those not computed.
     residual: for a randomized fit, the largest |C v - lambda v| of the kept components divided by the largest
     lambda; 0 for an exact fit.
@@ -79,7 +79,7 @@ class Projection:
 
     @property
     def method(self) -> str:
-        """How it was fitted: "exact" or "randomized"."""
+        """How the PCA was fitted: "exact" or "randomized"."""
         return "randomized" if self.residual else "exact"
 
     def __call__(self, vectors: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
@@ -107,7 +107,7 @@ class Projection:
 
 
 def fit_exact(moments: Moments, criterion: Criterion, *, standardize: bool = False) -> Projection:
-    """Fit a PCA to the vectors with these moments; raises ReductionError where that is impossible.
+    """Fit a PCA to the vectors with these moments; raises ReductionError if that is impossible (see `check_fit`).
 
     standardize: divide each feature by its standard deviation. This needs no second pass over the vectors:
     correlation = D^-1/2 C D^-1/2.
@@ -135,8 +135,8 @@ def check_fit(moments: Moments, criterion: Criterion) -> None:
         raise ReductionError("all feature vectors are equal: there is no variance to explain")
     if criterion.k is not None and criterion.k > max_components(moments):
         raise ReductionError(
-            f"components = {criterion.k} is more than {moments.n} photos of {moments.n_features} features "
-            f"can have: at most {max_components(moments)}"
+            f"components = {criterion.k} is too large: {moments.n} photos of {moments.n_features} features "
+            f"have at most {max_components(moments)} components"
         )
 
 
@@ -146,7 +146,7 @@ def max_components(moments: Moments) -> int:
 
 
 def feature_scales(moments: Moments, *, standardize: bool) -> Array:
-    """Return the divisor of each feature: its sample standard deviation (1 where that is 0), or 1."""
+    """Return the divisor of each feature: 1, or with `standardize` its sample standard deviation (1 if zero)."""
     if not standardize:
         return np.ones(moments.n_features)
     deviations = np.sqrt(moments.variances)

@@ -2,8 +2,8 @@
 
 Subspace iteration with a random start (Halko, Martinsson and Tropp, "Finding Structure with Randomness", 2011,
 arXiv:0909.4061, algorithms 4.4 and 5.3): the covariance C is only multiplied by (d, l) matrices, each in one pass
-over the vectors. The total variance is exact, since it comes from the moments. The error |C v - lambda v| is
-computed too.
+over the vectors. The total variance is exact, since it comes from the moments. The error |C v - lambda v| of the
+components is computed too.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def product_part(vectors: npt.NDArray[np.floating], mean: Array, scale: Array, b
 
 
 def add_products(parts: list[bytes]) -> bytes:
-    """Return the sum of the parts of a `Product`, in the given order; parts and sum are float64 arrays as bytes."""
+    """Add the contributions to a `Product` in the given order; all are float64 arrays as bytes."""
     total: Array = np.sum([np.frombuffer(part) for part in parts], axis=0)
     return total.tobytes()
 
@@ -44,7 +44,7 @@ def fit_randomized(
 ) -> Projection:
     """Fit a PCA to the vectors with these moments, using `product` instead of their covariance matrix.
 
-    Raises ReductionError if `criterion` requires more components than the sketch has.
+    Raises ReductionError if `criterion` requires more components than the sketch computes.
     """
     check_fit(moments, criterion)
     scale = feature_scales(moments, standardize=standardize)
@@ -82,7 +82,7 @@ def _check_variance(reached: float, criterion: Criterion, width: int, moments: M
     if criterion.variance is None or reached >= criterion.variance or width == max_components(moments):
         return
     raise ReductionError(
-        f"{width} components of {moments.n_features} columns explain {reached:.3f} of the variance, not "
-        f"{criterion.variance:g}: use --components {width - OVERSAMPLING} or fewer, a smaller --variance, "
-        "or --pooling avg, which gives narrow vectors that are reduced exactly"
+        f"{width} components of {moments.n_features} columns explain {reached:.3f} of the variance, but "
+        f"{criterion.variance:g} is required: use --components {width - OVERSAMPLING} or fewer, a smaller "
+        "--variance, or --pooling avg, which gives narrow vectors that are reduced exactly"
     )

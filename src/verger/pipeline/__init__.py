@@ -1,1 +1,1 @@
-"""The chain, stage by stage: READ `run` FIRST."""
+"""The chain of a run, stage by stage: READ `chain` FIRST."""

@@ -1,4 +1,4 @@
-"""READ THIS FIRST: the commands `run`, `features`, `reduce` and `pack`, each as its stages in order."""
+"""READ THIS FIRST: the commands `run`, `features`, `reduce` and `pack`, each as a list of stages in order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from verger.settings import Settings
 from verger.storage.manifest import MIN_TO_REDUCE, Manifest
 from verger.storage.uri import AnyPath
 
-# The stages are imported inside `with`, while the workers or Spark are starting: this saves their import time.
+# The stages are imported inside `with`: the imports then run while the workers or Spark are starting.
 
 
 def run(src: str, out: AnyPath, settings: Settings, progress: Progress, archive: Path | None = None) -> Manifest:

@@ -23,7 +23,7 @@ from verger.storage.uri import AnyPath
 # The tables of a result, and the folder of the PCA.
 FEATURES, COMPONENTS, REJECTED, MODEL = "features", "components", "rejected", "model"
 
-# The table of all photos that were found. A later run with --resume finds the unchanged photos by it.
+# The table of all photos in the source. A later run with --resume finds the unchanged photos in this table.
 LISTING = "listing"
 
 CAN_RESUME = "the finished parts are kept: run the same command with --resume to continue"
@@ -33,8 +33,8 @@ CAN_RESUME = "the finished parts are kept: run the same command with --resume to
 class RunContext:
     """What all stages of a run use.
 
-    out: the folder of the result. stage: the staging folder, to which the stages write.
-    manifest: the record of the run, which the stages fill in. started: the start time on the monotonic clock.
+    out: the folder of the result. stage: the staging folder; the stages write to it.
+    manifest: the record of the run; the stages fill it in. started: the start time on the monotonic clock.
     """
 
     settings: Settings
@@ -60,15 +60,15 @@ def open_run(
 ) -> Iterator[RunContext]:
     """Open a staging folder beside `out` and start the engine; commit the result when the block succeeds.
 
-    earlier: another result that is read.
-    class_archive: the file to which the classes that Spark's JVM loads are written (see `java.class_archive`).
-    Raises ResultError where `out` is one of the inputs, or contains one.
+    earlier: another result that the run reads.
+    class_archive: the file to which Spark's JVM writes the classes that it loads (see `java.class_archive`).
+    Raises ResultError if `out` is an input of the run, or contains one.
     """
     started = time.monotonic()
     has_network = command in ("run", "features")
     inputs = [src, *(_input_files(settings) if has_network else ()), *([] if earlier is None else [str(earlier)])]
     check_not_read(out, inputs)
-    if not has_network:  # environment variables may set these two, which only `run` and `features` have
+    if not has_network:  # these two apply to `run` and `features` only, but environment variables may set them
         settings = settings.model_copy(update={"resume": False, "prune": False})
     spec = network_spec(settings)
     if settings.model == AUTO and settings.weights is None and has_network:
@@ -85,7 +85,7 @@ def open_run(
             ):
                 yield RunContext(settings, spec, out, stage, engine, manifest, progress, started)
         except BaseException:
-            if has_parts(stage):  # checked once no task is running any more
+            if has_parts(stage):  # checked here because no task is running any more
                 progress.note(CAN_RESUME)
             raise
 

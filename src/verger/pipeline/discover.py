@@ -23,7 +23,7 @@ Photos = Listing | HadoopFolder
 
 
 def find_photos(context: RunContext, src: str) -> Photos:
-    """Return the photos of `src`: a written listing, or a folder that only Spark can read."""
+    """Return the photos of `src`: as a listing written to disk, or as a folder that only Spark can read."""
     if (hadoop := find_hadoop(src)) is not None:
         return hadoop
     if (packed := find_packed(src)) is not None:
@@ -35,7 +35,7 @@ def find_photos(context: RunContext, src: str) -> Photos:
 def list_shards(context: RunContext, src: str) -> Listing:
     """List loose photos, one partition per shard to write; raises SettingsError for packed photos."""
     if find_packed(src) is not None:
-        raise SettingsError("source", src, "loose photos: these are packed already")
+        raise SettingsError("source", src, "photos that are not packed; this source is a result of `verger pack`")
     return _list_loose(context, src, SHARD_RULE)
 
 
@@ -54,7 +54,7 @@ def _write_listing(context: RunContext, write: Callable[[AnyPath], Listing]) -> 
 
 
 def photo_selection(settings: Settings) -> Selection:
-    """Return which photos the settings select, and how these are labelled."""
+    """Return the rules of the settings: which photos are selected, and how they are labelled."""
     return Selection(settings.glob, settings.label, settings.limit, settings.sample)
 
 

@@ -1,8 +1,8 @@
 """Find the features that earlier runs have computed: those of the result at OUT, and of unfinished runs.
 
-A photo is identified by its path, modification time and length; where these differ, by the sha256 of its content,
-which the workers compare once they have read it. All of these are held as 64-bit hashes in numpy arrays: some 70
-bytes per photo with features on the driver, and 16 in each worker.
+A photo is identified by its path, modification time and length. If these differ, the workers read the photo and
+compare the sha256 of its content. The identifiers are held as 64-bit hashes in numpy arrays: about 70 bytes per
+photo with features on the driver, and 16 in each worker.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LISTING_COLUMNS = ["path", "modificationTime", "length", "label"]
 class PhotoKeys:
     """Hashes of listed photos, one array element per photo.
 
-    path: of the path. file: of path, modification time and length. row: of these and the label.
+    path: hash of the path. file: hash of path, modification time and length. row: hash of these and the label.
     """
 
     path: Keys
@@ -53,7 +53,7 @@ class PhotoKeys:
         file = hash_texts(
             f"{path}\n{us}\n{length}" for path, us, length in zip(paths, times_us, lengths, strict=True)
         )
-        # There are few different labels: each is hashed once.
+        # Many photos share a label, so each different label is hashed only once.
         key_of = {label: hash_texts([repr(label)])[0] for label in set(labels)}
         return cls(hash_texts(paths), file, file ^ np.array([key_of[label] for label in labels], np.uint64))
 
@@ -70,9 +70,10 @@ class PhotoKeys:
 class EarlierResults:
     """Features of earlier runs, found by the keys of photos.
 
-    features: what the workers need to read them. by_file, by_row: the row ids of features by the keys of PhotoKeys.
+    features: the tables from which the workers read. by_file, by_row: the row ids of features by the keys of
+    PhotoKeys.
     n_rows: number of rows of each table. The first `n_current_tables` tables are those of the result at OUT.
-    listing: the folder of that result's listing.
+    listing: the folder with the listing of the result at OUT.
     """
 
     features: EarlierFeatures
@@ -88,7 +89,7 @@ class EarlierResults:
         return int(self.n_rows[: self.n_current_tables].sum())
 
     def is_current(self, row_ids: RowIds) -> npt.NDArray[np.bool_]:
-        """Return which row ids are of the result at OUT."""
+        """Return for each row id whether the row is in the result at OUT."""
         is_found: npt.NDArray[np.bool_] = row_ids != NO_ROW
         return is_found & (row_ids >> ROW_BITS < self.n_current_tables)
 
@@ -109,9 +110,9 @@ class _IndexBuilder:
 
 
 def find_earlier_results(out: AnyPath, unfinished_runs: Sequence[AnyPath], key: str, mark: str) -> EarlierResults:
-    """Return the features with the fingerprint `key`: of the result at `out`, and of unfinished runs.
+    """Return the features with the fingerprint `key`: those of the result at `out`, and of unfinished runs.
 
-    mark: the characters of the fingerprint in the names of the parts of such runs.
+    mark: the first characters of the fingerprint; unfinished runs have them in the names of their parts.
     """
     current = parquet_files(out / FEATURES) if _has_fingerprint(out, key) else []
     sources = [(out, current)]

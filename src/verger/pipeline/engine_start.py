@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from verger.engine.spark.engine import SparkEngine
     from verger.engine.spark.spark_options import SessionOptions
 
-# Commands whose workers featurize. Those import the modules below while the driver lists the photos.
+# Commands whose workers compute features; they import `_featurize_modules` while the driver lists the photos.
 _FEATURIZING = ("run", "features")
 _OPENVINO_MODULES = ("verger.tasks.featurize", "openvino")
 _ONNX_MODULES = ("verger.tasks.featurize", "onnxruntime")
@@ -41,13 +41,15 @@ def start_engine(
 
 @contextmanager
 def _spark_engine(options: SessionOptions, manifest: Manifest, progress: Progress) -> Iterator[SparkEngine]:
-    """Start Spark, or use the session that runs in this process already."""
+    """Start Spark, or use the session that already runs in this process."""
     from verger.engine.spark.compat import pyspark_version
     from verger.engine.spark.engine import SparkEngine
     from verger.engine.spark.session import managed_session
 
     with managed_session(options) as starting:
-        manifest.settings["master"] = starting.options.master  # differs from the setting where Spark runs already
+        manifest.settings["master"] = (
+            starting.options.master
+        )  # differs from the setting if Spark was already running
         manifest.versions["pyspark"] = pyspark_version()
         yield SparkEngine(starting, progress.note, uses_gpus=options.uses_gpus)
 
@@ -86,6 +88,6 @@ def _featurize_modules(settings: Settings) -> tuple[str, ...]:
 
 
 def written_folders(out: AnyPath, settings: Settings, engine_name: str) -> list[Path]:
-    """Return the folders on this machine that a run writes to, whose disks may become full."""
+    """Return the folders on this machine to which a run writes; their disks may become full."""
     scratch = _spark_options(settings, "run").scratch_folders if engine_name == SPARK else []
     return [*([out.parent] if isinstance(out, Path) else []), *scratch]

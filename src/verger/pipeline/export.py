@@ -13,7 +13,7 @@ from verger.tasks.export import WRITERS, ExportItem, ExportJob, export_partition
 from verger.tasks.part_files import part_file
 from verger.tasks.spans import split_into_spans
 
-_ROWS_A_FILE = 65_536  # of CSV or JSON, unless --single-file is set
+_ROWS_A_FILE = 65_536  # rows per CSV or JSON file, unless --single-file is set
 
 _FIRST = "part-000000.parquet"
 
@@ -33,8 +33,9 @@ def export_table(context: RunContext, table: AnyPath) -> None:
 def _write_copy(context: RunContext, parts: list[TablePart], column: str, format_name: str) -> str:
     """Write path, label and the vectors of `column` in one format; return the name of the file or folder.
 
-    CSV has a column for each number: pc_1 .. pc_k (components) or f_1 .. f_d (features). JSON has one object per
-    line. Without rows the CSV has path and label only, and the JSON is empty.
+    A CSV has one column per value of the vectors: pc_1 .. pc_k (components) or f_1 .. f_d (features). A JSON file
+    has one object per line. If the table has no rows, the CSV has only the columns path and label, and the JSON is
+    empty.
     """
     if format_name not in WRITERS:
         raise SettingsError("export", format_name, list(WRITERS))
@@ -58,7 +59,7 @@ def write_rejected(parts: AnyPath, folder: AnyPath) -> None:
 
 
 def write_if_empty(folder: AnyPath) -> None:
-    """Write a file without rows to a features folder without files, so that readers find the columns."""
+    """Write a Parquet file without rows if the features folder has no files, so that readers find the columns."""
     if not parquet_files(folder):
         with part_file(folder / _FIRST) as target:
             pq.write_table(schemas.FEATURES.empty_table(), target)

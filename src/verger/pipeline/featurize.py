@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 _LINKS_AT_A_TIME = 16
 
-# The folder in the scratch folder for the listing of the photos that a run with --resume processes.
+# Name of the folder, inside the scratch folder, for the listing of the photos that a run with --resume processes.
 _PLAN = "plan"
 
-# Mean size of the photos from which decoding at a reduced scale is advised: networks see 0.05 megapixels.
+# Above this mean size of photos verger recommends decoding at a reduced scale; networks see only 0.05 megapixels.
 _LARGE_MEGAPIXELS = 2.0
 
 # Characters of the fingerprint in the name of a part, by which a later run finds the parts that it can reuse.
@@ -39,7 +39,7 @@ _FINGERPRINT_CHARACTERS = 16
 
 
 def prepare_network(context: RunContext) -> Network:
-    """Return the network of the settings; convert it where it is not in the cache."""
+    """Return the network of the settings; convert it first if it is not in the cache."""
     context.progress.stage("convert network")
     context.engine.check_interrupt()  # a conversion takes many seconds
     with context.manifest.timed("convert"):
@@ -50,9 +50,9 @@ def prepare_network(context: RunContext) -> Network:
 
 
 def featurize_photos(context: RunContext, photos: Photos, network: Network) -> list[AnyPath] | None:
-    """Write `features` and `rejected` in one pass over the photos; with --resume, only what is new.
+    """Write `features` and `rejected` in one pass over the photos; with --resume, compute only new photos.
 
-    Return the files of new features where all other features are those of the result at OUT, else None.
+    Return the files of new features if all other features come unchanged from the result at OUT, otherwise None.
     """
     key = fingerprint(network, context.settings.max_pixels, context.settings.decode)
     context.manifest.network = network.describe() | {"spec": asdict(context.spec), "fingerprint": key}
@@ -97,8 +97,8 @@ def _run_tasks(context: RunContext, photos: Photos, job: FeaturizeJob) -> list[F
 def _plan(context: RunContext, photos: Photos, key: str) -> ResumePlan:
     """Return the plan of a run with --resume; `key` is the fingerprint of its features.
 
-    Photos on Hadoop have no listing: all are read, and compared by their content only. Raises ResultError where the
-    result at OUT has features with another fingerprint, unless --overwrite is set.
+    Photos on Hadoop have no listing, so all of them are read, and compared by content only. Raises ResultError if
+    the result at OUT has features with another fingerprint, unless --overwrite is set.
     """
     if not context.settings.overwrite:
         check_reusable(context.out, context.manifest)
@@ -125,7 +125,7 @@ def _link(files: tuple[str, ...], folder: AnyPath) -> None:
 
 
 def _additions(context: RunContext, plan: ResumePlan, summaries: list[FeaturizeSummary]) -> list[AnyPath] | None:
-    """Count what was computed and reused; return the files of new features, as `featurize_photos` does."""
+    """Record the numbers of computed and reused features; return the value that `featurize_photos` returns."""
     counts = context.manifest.counts
     counts["computed"] = sum(summary.n_computed for summary in summaries)
     counts["reused"] = counts["features"] - counts["computed"]
@@ -137,7 +137,7 @@ def _additions(context: RunContext, plan: ResumePlan, summaries: list[FeaturizeS
 
 
 def _decoding_advice(context: RunContext, summaries: list[FeaturizeSummary]) -> str | None:
-    """Return advice where decoding large photos took most of the time, else None."""
+    """Return advice if decoding large photos took most of the time, otherwise None."""
     preparing_s = sum(summary.times.preparing_s for summary in summaries)
     inferring_s = sum(summary.times.inferring_s for summary in summaries)
     n_computed = sum(summary.n_computed for summary in summaries)
@@ -152,7 +152,7 @@ def _decoding_advice(context: RunContext, summaries: list[FeaturizeSummary]) -> 
 
 
 def _count(context: RunContext) -> None:
-    """Count the rows written; raises ResultError where photos are missing from both tables."""
+    """Count the rows written; raises ResultError if photos are missing from both tables."""
     counts = context.manifest.counts
     labels = count_values(context.stage / FEATURES, "label")
     reasons = count_values(context.stage / REJECTED, "reason")
@@ -160,4 +160,4 @@ def _count(context: RunContext) -> None:
     counts["rejected_by_reason"] = dict(reasons.most_common())
     counts["labels"] = len(labels.keys() - {None})
     if counts["listed"] != counts["features"] + counts["rejected"]:
-        raise ResultError(f"photos are missing from the result, which was not written; run again: {counts}")
+        raise ResultError(f"photos are missing from the result, so nothing was written: run again ({counts})")

@@ -28,7 +28,7 @@ def finish(context: RunContext) -> Manifest:
     manifest.timings_s["total"] = round(time.monotonic() - context.started, 3)
     if "listed" in manifest.counts:
         stage = "pack" if manifest.command == "pack" else "featurize"
-        # A stage that reuses everything can round to 0.0 s.
+        # The time of a stage that reuses all features can be rounded to 0.0 s.
         manifest.photos_per_s = round(manifest.counts["listed"] / max(manifest.timings_s[stage], 0.001), 1)
     manifest.write(context.stage)
     if has_report:
@@ -51,7 +51,7 @@ def _report_thumbnails(context: RunContext, paths: Sequence[str]) -> list[str | 
 
 
 def make_thumbnails(engine: Engine, paths: Sequence[str]) -> list[str | None]:
-    """Return the thumbnails of photos as data URIs, None where there is none; see `thumbnails_of`."""
+    """Return the thumbnail of each photo as a data URI, or None (see `thumbnails_of`)."""
     chunks = [paths[start : start + PHOTOS_PER_TASK] for start in range(0, len(paths), PHOTOS_PER_TASK)]
     results = engine.map(thumbnails_of, chunks, ThumbnailJob(len(paths)))
     return [uri for uris in results for uri in uris]

@@ -10,7 +10,7 @@ from verger.kernel.networks.network import Network
 from verger.storage.manifest import Manifest, find_manifest
 from verger.storage.uri import AnyPath
 
-# Settings on which the features depend besides those of the network, and the packages that convert the network.
+# The settings outside the network's own on which features depend, and the packages that convert the network.
 _SETTINGS = ("max_megapixels", "decode", "device")
 _VERSIONS = ("keras", "openvino")
 
@@ -22,14 +22,14 @@ def fingerprint(network: Network, max_pixels: int, decode: str = "exact") -> str
 
 
 def fingerprint_of_result(manifest: Manifest) -> str | None:
-    """Return the fingerprint in the manifest of a result, None where it has none."""
+    """Return the fingerprint in the manifest of a result; None if it has none."""
     return manifest.text("network", "fingerprint")
 
 
 def check_reusable(out: AnyPath, manifest: Manifest) -> None:
-    """Raise ResultError where the result at `out` has features with another fingerprint than `manifest`.
+    """Raise ResultError if the features of the result at `out` have another fingerprint than `manifest`.
 
-    The run would drop these, also those of photos that are gone and cannot be computed again.
+    The run would drop these features. For photos that no longer exist they cannot be computed again.
     """
     earlier = find_manifest(out)
     n_features = earlier.counts.get("features", 0) if earlier is not None else 0
@@ -42,13 +42,13 @@ def check_reusable(out: AnyPath, manifest: Manifest) -> None:
 
 
 def _differences(earlier: Manifest, current: Manifest) -> str:
-    """Return the settings in which two manifests differ; else the weights, else the versions."""
+    """Return the settings in which two manifests differ; if none differs, the weights or else the versions."""
     for values_of in (_settings_of, _weights_of, _versions_of):
         before, after = values_of(earlier), values_of(current)
         names = [name for name, value in after.items() if name not in before or before[name] != value]
         if names:
-            return ", ".join(f"{name} = {before.get(name, 'unknown')} there, {after[name]} now" for name in names)
-    return f"by verger {earlier.verger or 'of an unknown version'}"
+            return ", ".join(f"{name} = {before.get(name, 'unknown')} then, {after[name]} now" for name in names)
+    return f"verger {earlier.verger or 'of an unknown version'}"
 
 
 def _settings_of(manifest: Manifest) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def _settings_of(manifest: Manifest) -> dict[str, Any]:
 
 
 def _weights_of(manifest: Manifest) -> dict[str, Any]:
-    """Return the hash of the weights: a file may have changed under the same name."""
+    """Return the hash of the weights, because the content of a file may have changed under the same name."""
     network = manifest.section("network")
     return {name: network[name] for name in ("weights_sha256",) if name in network}
 

@@ -16,7 +16,7 @@ from verger.storage.objects import object_path
 def network_spec(settings: Settings) -> NetworkSpec:
     """Return the network that the settings describe; raises SettingsError.
 
-    Files in an object store are copied to the cache first, because Keras reads local files only.
+    Files in an object store are first copied to the cache, because Keras reads only local files.
     """
     s = settings
     model = _default_model(s) if s.model == AUTO else s.model
@@ -26,13 +26,13 @@ def network_spec(settings: Settings) -> NetworkSpec:
 
 
 def network_files(settings: Settings) -> list[str]:
-    """Return the files among the networks and weights that the settings name."""
+    """Return the networks and weights of the settings that are files."""
     names = {settings.model, *settings.model.split(JOIN), settings.weights or ""}
     return [name for name in sorted(names) if name.endswith((*USER_GRAPH_SUFFIXES, ".h5"))]
 
 
 def describe_choice(spec: NetworkSpec) -> str:
-    """Return one line about a network that was chosen by default, and how to choose another."""
+    """Return one line that names the network chosen by default, and explains how to choose another."""
     if spec.is_bundled:
         return f"network: {spec.model}, bundled with verger (--model MobileNetV2 for the ImageNet one)"
     return f"network: {spec.model} (--model fruitnet for verger's own, several times faster)"
@@ -41,8 +41,8 @@ def describe_choice(spec: NetworkSpec) -> str:
 def _default_model(settings: Settings) -> str:
     """Return the model for `--model auto`.
 
-    A graph given as --weights is the model itself. MobileNetV2 is chosen where its weights are on this machine, and
-    where a setting is given that fruitnet does not support. Otherwise fruitnet is chosen.
+    If --weights is the file of a whole model, this file is the model. MobileNetV2 is chosen if its weights are on
+    this machine, or if the settings include one that fruitnet does not support. Otherwise fruitnet is chosen.
     """
     if settings.weights and settings.weights.endswith(USER_GRAPH_SUFFIXES):
         return settings.weights
@@ -51,7 +51,7 @@ def _default_model(settings: Settings) -> str:
 
 
 def _local_copy(file: str) -> str:
-    """Return the path of a local copy of a file in an object store; any other name unchanged."""
+    """Return the path of a local copy of a file in an object store; return any other name unchanged."""
     path = object_path(file)
     if path is None:
         return file

@@ -18,12 +18,12 @@ from verger.storage.uri import AnyPath, parquet_files
 
 _CLASS = "verger.spark_ml.pca_stage.PCAModel"
 _DEFAULTS = {"inputCol": "features", "outputCol": "components", "standardize": False}
-# The oldest supported Spark; later ones read its metadata too.
+# The oldest supported version of Spark; later versions can read its metadata.
 _FORMAT_OF_SPARK = "3.5.0"
 
 
 def read_projection(model_folder: AnyPath) -> Projection:
-    """Read the projection of a saved PCAModel; raises ReductionError where the folder holds none."""
+    """Read the projection of a saved PCAModel; raises ReductionError if the folder holds no PCAModel."""
     for file in parquet_files(model_folder / "data"):
         with file.open("rb") as opened, pq.ParquetFile(opened) as table:
             if "projection" in table.schema_arrow.names and table.metadata.num_rows:
@@ -58,6 +58,6 @@ def _parquet(projection: Projection, moments: Moments | None) -> bytes:
     arrays = [binaries([projection.to_bytes()]), binaries([moments.to_bytes() if moments else None])]
     table = pa.Table.from_arrays(arrays, ["projection", "moments"])
     with io.BytesIO() as file:
-        # Two large values that do not compress.
+        # The two values are large and hardly compressible.
         pq.write_table(table, file, compression="none", use_dictionary=False, write_statistics=False)
         return file.getvalue()

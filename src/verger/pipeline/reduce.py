@@ -39,14 +39,14 @@ SPECTRUM = "spectrum.csv"
 
 @dataclass(frozen=True)
 class PcaUpdate:
-    """The state of an earlier PCA, and the files of features to add to it; None: all files of the run."""
+    """The state of an earlier PCA, and the files of features to add to it (None: all files of the run)."""
 
     state: AnyPath
     additions: list[AnyPath] | None = None
 
 
 def find_update(context: RunContext, additions: list[AnyPath] | None) -> PcaUpdate | None:
-    """Return the update of the PCA of the result at OUT by `additions`; None where PCA must be fitted again."""
+    """Return how to update the PCA of the result at OUT with `additions`; None if a new PCA must be fitted."""
     state = context.out / MODEL / STATE
     return PcaUpdate(state, additions) if additions is not None and state.is_file() else None
 
@@ -54,7 +54,7 @@ def find_update(context: RunContext, additions: list[AnyPath] | None) -> PcaUpda
 def reduce_features(context: RunContext, features: AnyPath, update: PcaUpdate | None = None) -> AnyPath:
     """Fit PCA on a features folder, write `components` and `model`; return the folder of the components.
 
-    update: an earlier PCA; only its additions are read to fit PCA, not all features.
+    update: an earlier PCA and the features to add; then the fit reads only these features.
     """
     settings = context.settings
     context.progress.stage("reduce")
@@ -88,10 +88,12 @@ def _merged(earlier: Moments | None, moments: Moments | None) -> Moments:
     if earlier is None or moments is None:
         only = earlier or moments
         if only is None:
-            raise ReductionError("there are no feature vectors to reduce")
+            raise ReductionError("no feature vectors to reduce: the features table has no rows")
         return only
     if moments.is_wide or earlier.is_wide:
-        raise ReductionError(f"vectors over {MAX_EXACT_FEATURES} columns keep no state to update")
+        raise ReductionError(
+            f"PCA of vectors over {MAX_EXACT_FEATURES} columns cannot be updated: fit a new one without --update"
+        )
     return earlier.merge(moments)
 
 
@@ -104,7 +106,7 @@ def _fit(sums: _VectorSums, moments: Moments, criterion: Criterion, *, standardi
 class _VectorSums:
     """Sums over the vectors of a table, computed by tasks and merged in a tree.
 
-    The tree depends on the number of rows and their width only: the sums are equal to the bit on any engine.
+    The tree depends only on the number of rows and their width, so every engine gives the same bits.
     """
 
     def __init__(self, engine: Engine, scratch: AnyPath, parts: Sequence[TablePart]) -> None:
@@ -117,7 +119,7 @@ class _VectorSums:
         self._block_rows = rows_per_block(self._width)
 
     def moments(self) -> Moments | None:
-        """Return the moments of all vectors; None where there are none."""
+        """Return the moments of all vectors; None if there are no vectors."""
         job = MomentsJob(FEATURES, self._block_rows)
         parts = self._sum(moments_partition, job, merge_moments)
         return merge_all([Moments.from_bytes(data) for data in parts]) if parts else None
@@ -162,7 +164,7 @@ def _project(context: RunContext, parts: Sequence[TablePart], projection: Projec
     n_written = sum(context.engine.map(project_partition, items, job))
     if n_written != n_rows:
         raise JobError(
-            f"{n_rows:,} features gave {n_written:,} rows of components, and nothing was changed: run "
+            f"{n_rows:,} features gave {n_written:,} rows of components, so the result was not changed: run "
             f"again when no other run writes to {context.out}"
         )
 

@@ -1,7 +1,8 @@
-"""The plan of a run with `--resume`: which features it keeps, which it copies, and which photos it computes.
+"""The plan of a run with `--resume`: which features it keeps, copies and computes.
 
-A table of an earlier run whose photos are all listed without a change is kept as a whole file. Of the other photos,
-those that have features are copied by the workers, and the rest are computed. Rejected photos are tried again.
+A table of an earlier run is kept as a whole file if all its photos are listed and unchanged. For the other photos,
+the workers copy the features that earlier runs have computed, and compute the rest. Rejected photos are tried
+again.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from verger.tasks.earlier_features import EARLIER, NO_ROW, ROW_BITS, EarlierFeat
 
 _ROWS_PER_GONE_PARTITION = 16_384
 
-# A table with fewer rows than this share of a mean partition is not kept: its rows are joined with others, so that
-# small tables do not accumulate.
+# A table with fewer rows than this share of a mean partition is not kept. Its rows are joined with those of other
+# tables, so that small tables do not accumulate.
 _MIN_KEPT_SHARE = 1 / 4
 
 Bools = npt.NDArray[np.bool_]
@@ -34,11 +35,12 @@ Bools = npt.NDArray[np.bool_]
 class ResumePlan:
     """What a run with `--resume` has to do.
 
-    todo: the photos whose features are in no kept table. features: those of earlier runs, for the workers.
-    kept: tables of earlier runs that are kept whole, the first `n_kept_current` of them of the result at OUT.
-    counts: "listed" photos, and those "gone": photos of the result at OUT that the source does not have any more.
-    n_unchanged_partitions: the first partitions of `todo` hold only photos that the result at OUT has unchanged.
-    keeps_all_current: the kept tables and these partitions hold all photos of the result at OUT.
+    todo: the photos whose features are not in a kept table. features: tables of earlier runs, for the workers.
+    kept: tables of earlier runs that are kept whole; the first `n_kept_current` come from the result at OUT.
+    counts: numbers of photos: "listed", and "gone" (in the result at OUT, but no longer in the source).
+    n_unchanged_partitions: this number of leading partitions of `todo` hold only unchanged photos of the result at
+    OUT.
+    keeps_all_current: whether the kept tables and these partitions hold all photos of the result at OUT.
     """
 
     todo: Photos
@@ -51,13 +53,13 @@ class ResumePlan:
 
     @property
     def kept_of_unfinished_runs(self) -> tuple[str, ...]:
-        """The kept tables that are not of the result at OUT."""
+        """The kept tables that come from unfinished runs, not from the result at OUT."""
         return self.kept[self.n_kept_current :]
 
 
 @dataclass(frozen=True)
 class _Matches:
-    """The photos of a partition: the keys of their paths, and the row ids of their features by the two indexes."""
+    """The photos of a partition: the keys of their paths, and the row ids of their features in the two indexes."""
 
     paths: Keys
     by_file: RowIds
@@ -69,7 +71,7 @@ class _Matches:
         return cls(keys.path, earlier.by_file.find(keys.file), earlier.by_row.find(keys.row))
 
     def is_todo(self, is_kept: Bools) -> Bools:
-        """Return which photos are in no kept table."""
+        """Return for each photo whether it is missing from the kept tables."""
         is_todo: Bools = self.by_row == NO_ROW
         is_todo[~is_todo] = ~is_kept[self.by_row[~is_todo] >> ROW_BITS]
         return is_todo
@@ -77,7 +79,7 @@ class _Matches:
 
 @dataclass(frozen=True)
 class _Comparison:
-    """A listing with the matches of each of its partitions, and which tables of earlier runs are kept."""
+    """A listing, the matches of each of its partitions, and the decision which tables of earlier runs are kept."""
 
     listing: Listing
     matches: list[_Matches]
@@ -86,7 +88,7 @@ class _Comparison:
 
     @classmethod
     def of(cls, listing: Listing, matches: list[_Matches], earlier: EarlierResults) -> _Comparison:
-        """Decide which tables are kept: those with all their rows in the listing, unless they are small."""
+        """Decide which tables are kept: those whose rows are all in the listing, except small tables."""
         n_found = np.zeros(len(earlier.n_rows), np.int64)
         for match in matches:
             n_found += np.bincount(match.by_row[match.by_row != NO_ROW] >> ROW_BITS, minlength=len(n_found))
@@ -99,19 +101,19 @@ class _Comparison:
         return int(self.is_kept[: self.earlier.n_current_tables].sum())
 
     def lists_all_current(self) -> bool:
-        """Return whether all photos of the result at OUT are listed without a change."""
+        """Return whether all photos of the result at OUT are listed and unchanged."""
         n_listed = sum(int(self.earlier.is_current(match.by_row).sum()) for match in self.matches)
         return n_listed == self.earlier.n_current
 
     def write_todo(self, folder: AnyPath, n_cores: int) -> tuple[Listing, int]:
-        """Write the photos that are in no kept table.
+        """Write a listing of the photos that are not in a kept table.
 
-        Return their listing, and its number of leading partitions with only photos that the result at OUT has.
+        Return the listing, and the number of its leading partitions that hold only photos of the result at OUT.
         """
         remove_tree(folder)
         folder.mkdir(parents=True)
         todo = replace(self.listing, folder=folder, n_photos=0, n_partitions=0)
-        if not self.n_kept_current:  # as listed: the new result does not depend on what is reused
+        if not self.n_kept_current:  # use the listed partitions: the result must not depend on what is reused
             return _append(todo, self._todo_rows()), 0
         n_photos = self.listing.n_photos - int(self.earlier.n_rows[self.is_kept].sum())
         n_bytes = self.listing.n_bytes * n_photos // self.listing.n_photos  # an estimate
@@ -120,9 +122,9 @@ class _Comparison:
         return _append(unchanged, _regroup(self._todo_rows(is_current=False), n_rows)), unchanged.n_partitions
 
     def _todo_rows(self, *, is_current: bool | None = None) -> Iterator[pa.Table]:
-        """Yield the photos to process of each partition.
+        """Yield the photos to process, partition by partition.
 
-        is_current: only those that the result at OUT has unchanged (True), only the others (False), or all (None).
+        is_current: True for unchanged photos of the result at OUT only, False for the others only, None for all.
         """
         for rows, match in zip(_partitions(self.listing), self.matches, strict=True):
             is_todo = match.is_todo(self.is_kept)
@@ -167,7 +169,7 @@ def _partitions(listing: Listing, first: int = 0) -> Iterator[pa.Table]:
 
 
 def _append(listing: Listing, partitions: Iterable[pa.Table]) -> Listing:
-    """Write further partitions of a listing; return it with them."""
+    """Write further partitions of a listing; return the extended listing."""
     for rows in partitions:
         write_partition(rows, partition_file(listing.folder, listing.n_partitions))
         n_photos, n_partitions = listing.n_photos + rows.num_rows, listing.n_partitions + 1
@@ -176,7 +178,7 @@ def _append(listing: Listing, partitions: Iterable[pa.Table]) -> Listing:
 
 
 def _regroup(tables: Iterable[pa.Table], n_rows_each: int) -> Iterator[pa.Table]:
-    """Yield the rows of the tables in tables of `n_rows_each`, the last with the rest."""
+    """Yield the rows of the tables regrouped into tables of `n_rows_each`; the last has the rest."""
     held, n_held = list[pa.Table](), 0
     for rows in tables:
         held.append(rows)
@@ -190,12 +192,12 @@ def _regroup(tables: Iterable[pa.Table], n_rows_each: int) -> Iterator[pa.Table]
 
 
 def _join(tables: list[pa.Table]) -> pa.Table:
-    """Join rows of listings. Gone photos lack the columns of packed ones, which become null."""
+    """Join rows of listings. The columns that only packed photos have become null for photos that are gone."""
     return pa.concat_tables(tables, promote_options="default")
 
 
 def _gone_photos(earlier: EarlierResults, listed_paths: KeyIndex) -> pa.Table:
-    """Return the photos with features in the result at OUT whose paths are not listed any more."""
+    """Return the photos that have features in the result at OUT but whose paths are no longer listed."""
     gone = []
     for _, rows in read_rows(parquet_files(earlier.listing) if earlier.n_current else [], LISTING_COLUMNS):
         keys = PhotoKeys.of(rows)

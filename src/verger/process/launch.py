@@ -1,4 +1,4 @@
-"""Command and environment of a Python child process: the parent's modules, none of the working folder."""
+"""Command and environment of a Python child process that imports the parent's modules, not the working folder's."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ def module_command(module: str, *arguments: str) -> list[str]:
 
 
 def module_environment() -> dict[str, str]:
-    """Return this process's environment, with its module path as PYTHONPATH."""
+    """Return this process's environment, with PYTHONPATH set to its module search path."""
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

@@ -14,10 +14,10 @@ from verger.process.launch import module_command, module_environment
 class PipedChild:
     """A running child process (`process`), and this process's end of the pipe to it (`connection`).
 
-    The module gets as arguments: the file descriptor of its end of the pipe, this process's pid, `arguments`.
+    The arguments of the module are the file descriptor of its end of the pipe, this process's pid, and `arguments`.
 
-    output: file for its stdout and stderr; None: those of this process.
-    has_own_session: a terminal's Ctrl-C does not reach the child.
+    output: file for the child's stdout and stderr; None uses those of this process.
+    has_own_session: if true, Ctrl-C in the terminal does not reach the child.
     """
 
     def __init__(

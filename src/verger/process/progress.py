@@ -6,10 +6,10 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Display of a run's progress; all numbers are photos."""
+    """Display of a run's progress; all numbers are numbers of photos."""
 
     def stage(self, name: str, n_photos: int | None = None) -> None:
-        """Show that a stage begins, with its number of photos if it counts them."""
+        """Show that a stage begins; n_photos is given if the stage counts photos."""
 
     def note(self, message: str) -> None:
         """Show a message, such as a choice that verger has made."""

@@ -1,4 +1,4 @@
-"""Signals: detect interrupts that a library swallows, block them during critical work, end with the parent."""
+"""Signals: detect interrupts that a library swallows, block them in critical work, end with the parent process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Interrupts:
         self._has_arrived = False
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt if an interrupt has arrived, which a library may have swallowed."""
+        """Raise KeyboardInterrupt if an interrupt has arrived, even if a library has swallowed it."""
         if self._has_arrived:
             self._has_arrived = False
             raise KeyboardInterrupt
@@ -51,13 +51,13 @@ def record_interrupts() -> Iterator[Interrupts]:
 def end_with_parent(parent: int) -> None:
     """Let Linux kill this process when its parent ends; do nothing on other systems.
 
-    parent: its pid, passed by the parent itself: it may have ended while this process started.
+    parent: the parent's pid, which the parent must pass: os.getppid() differs if the parent has ended meanwhile.
     """
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is None:
         return
     prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it ended before prctl was called
+    if os.getppid() != parent:  # the parent ended before prctl was called
         os._exit(1)
 
 
@@ -69,19 +69,19 @@ def ignore_interrupts() -> None:
 
 @contextmanager
 def block_interrupts() -> Iterator[None]:
-    """Ignore Ctrl-C, kill and a closed terminal during the block; only kill -9 ends it."""
+    """Ignore Ctrl-C, kill and a closed terminal during the block; only kill -9 ends the process."""
     with _replaced_handlers(lambda handler: signal.SIG_IGN):
         yield
 
 
 @contextmanager
 def _replaced_handlers(replacement: Callable[[Any], Any]) -> Iterator[None]:
-    """Replace each handler h of interrupts by replacement(h) during the block; does nothing off the main thread."""
+    """Replace each interrupt handler h by replacement(h) during the block; does nothing outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     current = {number: signal.getsignal(number) for number in _NUMBERS}
-    earlier = {number: handler for number, handler in current.items() if handler is not None}  # None: set by C code
+    earlier = {number: handler for number, handler in current.items() if handler is not None}  # None: from C code
     for number, handler in earlier.items():
         signal.signal(number, replacement(handler))
     try:

@@ -17,10 +17,10 @@ Mask = Callable[["Skin", np.random.Generator], Floats]
 
 @dataclass(frozen=True)
 class Skin:
-    """A grid on a body of revolution, its rows from bottom to top.
+    """A grid of points on a body of revolution; the rows go from bottom to top.
 
-    points: (rows, columns, 3). turn: (1, columns), the azimuth, 0 to 1. along, radius: (rows, 1), the length of the
-    path from the bottom over the skin, and the distance from the axis.
+    points: (rows, columns, 3). turn: (1, columns), the azimuth, 0 to 1. along: (rows, 1), the length of the path
+    over the skin from the bottom. radius: (rows, 1), the distance from the axis.
     """
 
     points: Floats
@@ -54,7 +54,8 @@ class Stem:
 class Leaves:
     """A star of leaves around the axis, at height base + lift * r - droop * r ** 2 above the top of the body.
 
-    waist: the radius between the leaves, as a share of the radius at their tips. sharpness: higher is thinner.
+    waist: the radius between the leaves, as a share of the radius at their tips. sharpness: higher means thinner
+    leaves.
     """
 
     count: int
@@ -71,8 +72,9 @@ class Leaves:
 class Fruit:
     """A kind of fruit: the profile (control points from bottom to top), skin, stem and leaves.
 
-    ribs: their number and depth. depth: the scale from front to back. pitch_deg: for each individual, how far the
-    top is tilted towards the camera. roll_deg: how far the fruit is tilted to its side.
+    ribs: number and depth of the ribs. depth: the scale from front to back. pitch_deg: for each individual, the
+    angle by which the top is tilted towards the camera. roll_deg: the angle by which the fruit is tilted to its
+    side.
     """
 
     radii: tuple[float, ...]
@@ -94,7 +96,7 @@ def band(start: float, end: float) -> Mask:
 
 
 def patches(scale: float, level: float, softness: float = 0.5, stretch: float = 1.0) -> Mask:
-    """Return random patches, about `scale` along a body; a higher level gives fewer, stretch < 1 makes streaks."""
+    """Return random patches of about `scale` body sizes; a higher level gives fewer, stretch < 1 makes streaks."""
     return lambda skin, rng: smooth((noise(skin.points * (1, stretch, 1), scale, rng) - level) / softness + 0.5)
 
 

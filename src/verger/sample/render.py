@@ -1,8 +1,8 @@
 """Rendering of fruit photos in the style of Fruits-360: one fruit on white, rotated under a fixed light.
 
 A body is a profile revolved around y, then bent, ribbed or flattened. Its skin is painted once, so seeds and pores
-rotate with it. For each frame the points go through a depth buffer, and the nearest are lit. Lengths are in body
-sizes (the longest side is 1), colours in linear light, 0 to 1.
+rotate with it. For each frame a depth buffer selects the nearest point of each pixel, and these points are lit.
+Lengths are in body sizes (the longest side is 1), colours in linear light, 0 to 1.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from PIL import Image, ImageColor
 from verger.errors import SettingsError
 from verger.sample.kinds import KINDS, Floats, Fruit, Leaves, Skin, Stem
 
-MAX_SIZE_PX = 512  # memory grows with its square: 1.5 GB here, 0.14 GB at 100
+MAX_SIZE_PX = 512  # memory grows with the square of the size: 1.5 GB at 512, 0.14 GB at 100
 SUPERSAMPLING = 2
 OVERSAMPLING = 1.2  # skin points per subpixel in each direction; with fewer, holes appear
 FILL = 0.95  # the fruit's share of the frame's side; the corners stay white
@@ -44,7 +44,7 @@ class SampleOptions:
 
 @dataclass(frozen=True)
 class PointCloud:
-    """A fruit as a cloud of points (3, n), with unit normals (n, 3), albedo (n, 3) and shine (n,)."""
+    """A fruit as a cloud of n points (3, n), with unit normals (n, 3), albedo (n, 3) and shine (n,)."""
 
     points: npt.NDArray[np.float32]
     normals: npt.NDArray[np.float32]
@@ -60,7 +60,7 @@ def render_kind(kind: str, options: SampleOptions) -> Iterator[Image.Image]:
     for individual, pitch_deg in enumerate(fruit.pitch_deg):
         rng = np.random.default_rng([options.seed, zlib.crc32(kind.encode()), individual])
         cloud = grow(fruit, options.size_px, rng)
-        # The rotating shaft is not exactly in the fruit's axis, so the fruit wobbles.
+        # The axis of rotation differs slightly from the fruit's axis, so the fruit wobbles.
         nod = _rotation(0, rng.uniform(4, 10))
         stand = _rotation(0, pitch_deg) @ _rotation(2, fruit.roll_deg)
         n_frames = len(range(individual, options.per_kind, len(fruit.pitch_deg)))
@@ -100,7 +100,7 @@ def shoot(cloud: PointCloud, pose: Floats, size_px: int, rng: np.random.Generato
     centred = (points - (low + high) / 2) * (FILL * side / (high - low)[:2].max())
     column, row = (side / 2 + centred[0]).astype(np.int64), (side / 2 - centred[1]).astype(np.int64)
     depth = ((centred[2] - centred[2].min()) * 2**16).astype(np.int64)
-    # Keys hold the depth in the high bits, the index in the low bits: a pixel's greatest key is its nearest point.
+    # A key holds the depth in the high bits, the index in the low bits: a pixel's largest key is its nearest point.
     nearest = np.full(side * side, -1, np.int64)
     np.maximum.at(nearest, row * side + column, depth << 32 | np.arange(depth.size))
     for step in (1, side):  # closes pinholes between the points
@@ -117,9 +117,9 @@ def shoot(cloud: PointCloud, pose: Floats, size_px: int, rng: np.random.Generato
 
 def _light(normals: Floats, albedo: Floats, shine: Floats) -> Floats:
     """Shade by Lambert and Blinn-Phong, with a lamp at the upper left and a dim sky; (n, 3) linear light."""
-    normals = normals * np.where(normals[:, 2:] < 0, -1, 1)  # leaves have two sides
+    normals = normals * np.where(normals[:, 2:] < 0, -1, 1)  # leaves are lit on both sides
     lamp = np.array([-0.45, 0.6, 0.66])
-    half = lamp + np.array([0, 0, 1])  # between the lamp and the camera
+    half = lamp + np.array([0, 0, 1])  # the direction halfway between lamp and camera
     half /= np.linalg.norm(half)
     diffuse = (normals @ lamp).clip(0)
     sky = 0.28 + 0.14 * normals[:, 1] + 0.1 * normals[:, 2]
@@ -165,7 +165,7 @@ def _extra(extra: Stem | Leaves, density: float) -> tuple[Floats, Floats]:
 
 
 def _bend(points: Floats, angle_rad: float) -> Floats:
-    """Bend the y axis into an arc of `angle_rad`; the plane y = 0 stays."""
+    """Bend the y axis into an arc of `angle_rad`; points in the plane y = 0 do not move."""
     if not angle_rad:
         return points
     spine = np.ptp(points[..., 1]) / angle_rad

@@ -15,8 +15,8 @@ COMMENT = "synthetic, rendered by verger sample"
 ABOUT_NAME = "ABOUT.txt"
 ABOUT_TITLE = "Synthetic fruit photos, rendered by verger sample"
 ABOUT = """
-These are computer renders made by verger, not photographs of real fruit. They are there to try the pipeline
-on: accuracy measured on them says nothing about real fruit. One folder a kind, as in Fruits-360.
+These are computer renders made by verger, not photographs of real fruit. Use them to try the pipeline: accuracy
+measured on them says nothing about real fruit. Each kind has one folder, as in Fruits-360.
 """
 
 _IMAGE_DESCRIPTION = 0x010E  # EXIF tag
@@ -45,13 +45,13 @@ def render_sample(out: Path, options: SampleOptions = _DEFAULTS) -> int:
 def _clear(out: Path) -> None:
     """Create `out`, or delete an earlier sample in it; raise ResultError if it has any other content."""
     if out.exists() and not out.is_dir():
-        raise ResultError(f"{out} is a file: name a folder for the sample")
+        raise ResultError(f"{out} is a file: choose a folder for the sample")
     out.mkdir(parents=True, exist_ok=True)
     if not any(out.iterdir()):
         return
     about = out / ABOUT_NAME
     if not about.is_file() or not about.read_bytes().startswith(ABOUT_TITLE.encode()):
-        raise ResultError(f"{out} is not empty and not a sample made by verger: name another folder")
+        raise ResultError(f"{out} is not empty and is not a sample made by verger: choose another folder")
     for photo in (path for kind in KINDS for path in (out / kind).glob("*.jpg")):
         if re.fullmatch(r"\d+_\d+\.jpg", photo.name):
             photo.unlink()

@@ -17,22 +17,23 @@ from verger.storage.uri import is_local, to_local
 
 Content = bytes | DecodeError
 
-# Photos requested from an object store at a time: a request takes ten times as long as a photo's features.
+# Photos requested from an object store at the same time: a request takes ten times as long as computing the
+# features.
 _AHEAD = 16
 
 
 def read_photo(uri: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
     """Return the bytes of a file or object.
 
-    Raises DecodeError where this photo cannot be read, or is too large for a photo of `max_pixels` (then nothing is
-    read); StorageError where the store itself fails, so that a later attempt may succeed.
+    Raises DecodeError if this photo cannot be read, or if the file is too large for a photo of `max_pixels` (such a
+    file is not read). Raises StorageError if the store itself fails; then a later attempt may succeed.
     """
     try:
         remote = object_path(uri)
         if remote is not None:
             return remote.read_bytes(partial(check_file_size, max_pixels=max_pixels))
         if not is_local(uri):
-            raise ValueError("neither a local file nor in a supported object store")
+            raise ValueError("the path is neither a local file nor in a supported object store")
         return _read_file(to_local(uri), max_pixels)
     except MemoryError as error:
         raise DecodeError(Reason.POISON, "reading it takes more memory than there is") from error

@@ -16,7 +16,7 @@ Labeller = Callable[[str], str | None]
 
 
 def make_labeller(rule: str, src: str) -> Labeller:
-    """Return the function from a photo's path (local ones without file:) to its label; see Settings.label."""
+    """Return a function that maps a photo's path (a local path without file:) to its label; see Settings.label."""
     kind, _, rest = rule.partition(":")
     if kind == "parent":
         return lambda path: os.path.basename(os.path.dirname(path))
@@ -29,7 +29,7 @@ def make_labeller(rule: str, src: str) -> Labeller:
 
 
 def _csv_labels(file: str, src: str) -> dict[str, str]:
-    """Return labels by path from a CSV; its relative paths start at the source or at the CSV's folder."""
+    """Return labels by path from a CSV; relative paths in it start at the source or at the CSV's folder."""
     labels: dict[str, str] = {}
     table = any_path(file)
     try:

@@ -1,8 +1,8 @@
 """Packed photos, the result of `verger pack`: Parquet shards of about 256 MB that hold the photos' bytes.
 
-An object store charges for each request and answers slowly; one request reads many packed photos. A row group is as
-large as a partition of `run`. The listing of packed photos names the shard and the row of each photo, and the tasks
-read the bytes from there.
+An object store charges for each request and answers slowly, but one request can read many packed photos. A row
+group is as large as a partition of `run`. The listing of packed photos names the shard and the row of each photo;
+the tasks read the bytes from that row.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class PackedPhotos:
 
 
 def row_group_bytes(n_photos: int, n_bytes: int) -> int:
-    """Return the size of a row group: as many photos of the mean size as make one partition of `run`."""
+    """Return the size of a row group in bytes: that of one partition of `run`, for photos of the mean size."""
     mean = n_bytes / max(n_photos, 1)
     least, most = _ROW_GROUP_BYTES
     return int(min(max(mean * MAX_WEIGHT / (1 + mean / BYTES_PER_WEIGHT), least), most))
@@ -77,10 +77,10 @@ def find_packed(src: str) -> PackedPhotos | None:
 
 
 def write_packed_listing(packed: PackedPhotos, selection: Selection, folder: AnyPath) -> Listing:
-    """Write the listing of packed photos, selected and labelled as photo files are.
+    """Write the listing of packed photos, selected and labelled by the rules for photo files.
 
-    A partition holds whole row groups: one, or more where there would be too many partitions. Raises SourceError
-    where no photo matches.
+    A partition holds one whole row group, or several if there would otherwise be too many partitions. Raises
+    SourceError if no photo matches.
     """
     folder.mkdir(parents=True, exist_ok=True)
     least_bytes = packed.n_bytes // MAX_PARTITIONS
@@ -98,7 +98,7 @@ def write_packed_listing(packed: PackedPhotos, selection: Selection, folder: Any
 
 
 def _take_groups(groups: Iterator[pa.RecordBatch], least_bytes: int) -> Iterator[pa.RecordBatch]:
-    """Yield the next groups, until their photos have `least_bytes` together."""
+    """Yield the next groups, until their photos together have at least `least_bytes`."""
     n_bytes = 0
     for group in groups:
         yield group

@@ -1,11 +1,11 @@
 """The `listing` table: find the photos of a source and split them into partitions, one Parquet file each.
 
-A partition is the input of one task. The driver holds the names of one folder at a time, and of its parent folders
-(110 bytes a file: 1 GB for a flat folder of 10 million photos). The workers read the photos' contents.
+A partition is the input of one task. The driver holds only the names in one folder and in its parent folders (110
+bytes a file: 1 GB for a flat folder of 10 million photos). The workers read the photos' contents.
 
-A photo weighs 1 (inference) + bytes / 250,000 (decoding). A partition weighs at most 768, which takes MobileNetV2 a
-few seconds, and there are at least four partitions a core. With millions of photos the partitions grow, while their
-number stays at 20,000, because each partition is one file of every table.
+A photo weighs 1 (inference) + bytes / 250,000 (decoding). A partition weighs at most 768, a few seconds of work for
+MobileNetV2, and there are at least four partitions per core. There are at most 20,000 partitions, because each of
+them is one file of every table; with millions of photos the partitions become larger instead.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MAX_WEIGHT = 768
 PARTITIONS_PER_CORE = 4
 MAX_PARTITIONS = 20_000
 
-# A larger file is rejected without being read, so it weighs no more than this.
+# A larger file is rejected without reading it, so its weight is limited to that of this size.
 _MAX_BYTES = max_file_bytes()
 
 _ROWS_A_BATCH = 16_384
@@ -46,7 +46,7 @@ _ROWS_A_BATCH = 16_384
 class PartitionRule:
     """How many partitions: a photo weighs photo_weight + bytes / bytes_per_weight, a partition at most max_weight.
 
-    min_per_core: the least number of partitions a core; 0 ignores the number of cores.
+    min_per_core: the minimum number of partitions per core; 0 ignores the number of cores.
     """
 
     photo_weight: float = 1
@@ -56,16 +56,16 @@ class PartitionRule:
     max_partitions: int = MAX_PARTITIONS
 
     def weight(self, n_photos: int, n_bytes: int) -> float:
-        """Return the total weight of n_photos with n_bytes in all."""
+        """Return the total weight of n_photos that have n_bytes together."""
         return self.photo_weight * n_photos + n_bytes / self.bytes_per_weight
 
     def n_partitions(self, n_photos: int, n_bytes: int, n_cores: int) -> int:
-        """Return the number of partitions for n_photos with n_bytes in all; may exceed n_photos."""
+        """Return the number of partitions for n_photos that have n_bytes together; it may exceed n_photos."""
         by_weight = math.ceil(self.weight(n_photos, n_bytes) / self.max_weight)
         n_partitions = min(max(by_weight, 1), self.max_partitions)
         if not self.min_per_core:
             return n_partitions
-        # A multiple of the number of cores: no core idles in the last round.
+        # A multiple of the number of cores, so that no core is idle in the last round.
         return math.ceil(max(n_partitions, self.min_per_core * n_cores) / n_cores) * n_cores
 
 
@@ -81,9 +81,10 @@ class Selection:
 
 @dataclass(frozen=True)
 class Listing:
-    """A written listing: `folder` holds one Parquet file a partition.
+    """A written listing: `folder` holds one Parquet file per partition.
 
-    n_bytes is the total size of the photos, max_bytes the largest; a file above the size limit counts as the limit.
+    n_bytes: total size of the photos. max_bytes: size of the largest. A file above the size limit counts as the
+    limit.
     """
 
     folder: AnyPath
@@ -96,7 +97,7 @@ class Listing:
 def write_listing(
     src: str, selection: Selection, folder: AnyPath, n_cores: int | None = None, rule: PartitionRule | None = None
 ) -> Listing:
-    """Write the listing of the photos in `src` to `folder`, one file a partition; raises SourceError."""
+    """Write the listing of the photos in `src` to `folder`, one file per partition; raises SourceError."""
     rule = rule or PartitionRule()
     skipped = Skipped()
     entries = _selected(walk_source(src, selection.glob, skipped), selection)
@@ -117,7 +118,7 @@ def _selected(entries: Iterator[Entry], selection: Selection) -> Iterator[Entry]
 
 
 def is_sampled(path: str, share: float | None) -> bool:
-    """Return whether a photo belongs to a sample of this share, by a hash of its path: the same in every run."""
+    """Return whether a photo belongs to a sample of this share, by the hash of its path (equal in every run)."""
     return share is None or hash_to_integer(path) < int(share * 2**64)
 
 

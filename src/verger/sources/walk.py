@@ -20,7 +20,7 @@ IsPhoto = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Entry:
-    """A photo that was found: its path (for labels and samples), its URI (for the tables), its time and size."""
+    """A photo in a source: its path (for labels and samples), its URI (for the tables), its time and size."""
 
     path: str
     uri: str
@@ -36,7 +36,7 @@ class Skipped:
 
     def __str__(self) -> str:
         counts = ", ".join(f"{n} {suffix or 'without suffix'}" for suffix, n in self.suffixes.most_common(5))
-        return f"; other files there: {counts}" if counts else "; there are no files at all"
+        return f"; other files in the source: {counts}" if counts else "; the source has no files at all"
 
     def add(self, name: str) -> None:
         """Count a file."""
@@ -64,13 +64,13 @@ def walk_source(src: str, patterns: tuple[str, ...], skipped: Skipped) -> Iterat
         else [Path(match) for match in sorted(glob.glob(local, recursive=True), key=_sort_key)]
     )
     if not roots:
-        raise SourceError(f"{src}: there is no such folder, and no folder or file matches it as a glob")
+        raise SourceError(f"{src}: no such folder, and no folder or file matches this glob")
     for root in roots:
         yield from map(_local_entry, _walk_folder(root, is_photo, skipped))
 
 
 def _walk_folder(root: Path, is_photo: IsPhoto, skipped: Skipped) -> Iterator[str]:
-    """Yield the paths of photos. Symbolic links to folders are followed, each real folder once."""
+    """Yield the paths of photos. Symbolic links to folders are followed, but each real folder is read only once."""
     if root.is_file():
         yield str(root)
         return
@@ -114,7 +114,7 @@ def _sort_key(path: str) -> str:
 def _escape_path(path: str) -> str:
     """Return a path as the tables store it: bytes that are not UTF-8 become backslash escapes."""
     escaped = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return path if escaped == path else escaped  # the same object: no copies of a million names
+    return path if escaped == path else escaped  # the same object, to avoid copies of a million names
 
 
 def _local_entry(path: str) -> Entry:
@@ -122,9 +122,9 @@ def _local_entry(path: str) -> Entry:
         status = os.stat(path)
         # Whole milliseconds, as in Hadoop's file status.
         modified_us, length = status.st_mtime_ns // 1_000_000 * 1000, status.st_size
-    except OSError:  # a dangling link: the worker puts it into `rejected`
+    except OSError:  # a link to a missing file: the worker puts the photo into `rejected`
         modified_us, length = 0, 0
-    path = _escape_path(path)  # if that changed the name, the photo ends in `rejected`
+    path = _escape_path(path)  # if this changed the name, the file cannot be read and ends in `rejected`
     return Entry(path, f"file:{path}", modified_us, length)
 
 
@@ -145,4 +145,4 @@ def _walk_objects(location: ObjectPath, is_photo: IsPhoto, skipped: Skipped) -> 
         else:
             skipped.add(parts[-1])
     if not n_found:
-        raise SourceError(f"{location}: there are no objects below {base}/")
+        raise SourceError(f"{location}: the store has no objects below {base}/")

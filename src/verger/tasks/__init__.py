@@ -1,4 +1,4 @@
-"""Tasks: the functions that run in worker processes, on either engine. `base` says how to write a new one.
+"""Tasks: the functions that run in worker processes, on either engine. `base` explains how to write a new task.
 
 - `featurize`, `pack`: photos to features, photos to shards; `moments`, `project`: fit and apply a PCA; `export`,
   `parity`, `thumbnails`: files and figures for the user.
@@ -6,5 +6,5 @@
   photos.
 - `spans`, `part_files`, `vector_columns`, `reduction_sizes`: how tasks read, write and divide tables.
 
-A task reads its own input, writes its own part of a table and returns a small summary. None imports pyspark.
+A task reads its own input, writes its own part of a table and returns a small summary. No task imports pyspark.
 """

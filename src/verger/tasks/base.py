@@ -9,9 +9,9 @@ write a new one, see `project.py` as a short example:
    must not import pyspark or pandas.
 3. Write results with `part_files`: a file gets its name only when it is complete, so a killed attempt leaves no
    part and a second attempt can write the same file again.
-4. Return something small and picklable: counts, names, moments. The driver gets all of them in the order of the
+4. Return something small and picklable: counts, names, moments. The driver gets the results in the order of the
    items.
-5. Let errors out as they are. The engine makes another attempt (`attempt.number` > 0) unless the error is lasting
+5. Do not catch errors. The engine makes another attempt (`attempt.number` > 0) unless the error is lasting
    (`engine.base.is_lasting`). A task that decodes photos calls `attempt.report` for progress, and on another
    attempt decodes in a child process (`child_decoder`), because a photo may have killed the first worker.
 6. Call it from a stage in `verger.pipeline`: `engine.map(task, items, shared)`.
@@ -39,10 +39,10 @@ def ignore_counts(n_done: int, n_rejected: int) -> None:
 class Attempt:
     """One attempt at a task.
 
-    number: 0 for the first attempt; above 0 an earlier one raised an error, or its worker died.
-    gpu: index of the GPU to use, where the network runs on one.
+    number: 0 for the first attempt. Above 0, an earlier attempt raised an error, or its worker died.
+    gpu: index of the GPU to use, if the network runs on a GPU.
     n_threads: number of threads that may decode photos.
-    report: callback for the photos done and rejected since its last call.
+    report: callback for the numbers of photos done and rejected since its last call.
     """
 
     number: int = 0

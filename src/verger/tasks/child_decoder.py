@@ -28,7 +28,7 @@ _KILLED = f"signal {signal.SIGKILL:d}"
 
 
 class ChildDecoder:
-    """Decodes photos in a child process, which is started when first needed and after a photo has killed it.
+    """Decodes photos in a child process, which starts when first needed, and again after a photo has killed it.
 
     min_size_px: see `decode_image`. limit_s: time limit for one photo. The child ends with the worker.
     """
@@ -52,7 +52,7 @@ class ChildDecoder:
         return Decoded(Image.frombytes("RGB", size_px, pixels), width, height)
 
     def run(self, work: Callable[[bytes], T], data: bytes) -> T:
-        """Return work(data), computed in the child; raises DecodeError as `decode` does. `work` is pickled."""
+        """Return work(data), computed in the child; raises the errors of `decode`. `work` is pickled."""
         self._child = self._child or _start_child()
         connection = self._child.connection
         try:
@@ -84,7 +84,7 @@ def _start_child() -> PipedChild:
     child = PipedChild(__name__)
     try:
         child.connection.recv()
-    except (EOFError, OSError):  # no photo has been sent yet, so none is at fault
+    except (EOFError, OSError):  # no photo has been sent yet, so no photo is the cause
         ending = child.wait()
         cause = "; the system may have killed it for lack of memory" if ending == _KILLED else ""
         raise SetupError(f"the process that decodes photos does not start ({ending}{cause})") from None
@@ -95,7 +95,7 @@ def _start_child() -> PipedChild:
 def open_decoder(
     max_pixels: int, min_size_px: tuple[int, int] | None = None, *, in_child: bool, limit_s: float | None
 ) -> Iterator[Callable[[bytes], Decoded]]:
-    """Yield `decode_image` with these options; if `in_child`, in a child process with `limit_s` seconds a photo."""
+    """Yield `decode_image` with these options; with `in_child` it runs in a child, at most `limit_s` per photo."""
     if in_child:
         with ChildDecoder(max_pixels, min_size_px, limit_s) as decoder:
             yield decoder.decode

@@ -44,7 +44,7 @@ class ReusedFeatures(PhotoFeatures):
 class KeyIndex:
     """Map of 64-bit keys to row ids, in two arrays sorted by key (16 bytes per entry).
 
-    Of equal keys the first is found.
+    If several entries have the same key, the first is found.
     """
 
     keys: Keys = field(default_factory=lambda: np.empty(0, np.uint64))
@@ -75,7 +75,7 @@ class EarlierFeatures:
     by_content: KeyIndex
 
     def features_at(self, row_id: int, path: str) -> ReusedFeatures | None:
-        """Return the features in a row if it is of the photo `path`, otherwise None."""
+        """Return the features in a row if the row belongs to the photo `path`, otherwise None."""
         found = self._read(row_id)
         return _features(*found) if _text(*found, "path") == path else None
 

@@ -25,8 +25,8 @@ Batches = Iterator[pa.RecordBatch]
 class ExportJob:
     """Shared state: how to write the files.
 
-    format: a key of WRITERS. column: name of the column of vectors. width: numbers in a vector.
-    prefix: the CSV columns of the numbers are named PREFIX_1, PREFIX_2 and so on.
+    format: a key of WRITERS. column: name of the column of vectors. width: the number of values in a vector.
+    prefix: the CSV columns of the values are named PREFIX_1, PREFIX_2 and so on.
     """
 
     format: str
@@ -50,7 +50,7 @@ def export_partition(job: ExportJob, item: ExportItem, attempt: Attempt) -> None
 
 
 def _write_csv(job: ExportJob, batches: Batches, file: Path) -> None:
-    """Write path, label and one column per number, as in RFC 4180."""
+    """Write path, label and one column per value, in the format of RFC 4180."""
     names = ["path", "label", *(f"{job.prefix}_{number}" for number in range(1, job.width + 1))]
     kind = pa.schema([(name, pa.string() if i < 2 else pa.float32()) for i, name in enumerate(names)])
     with pyarrow.csv.CSVWriter(file, kind) as writer:

@@ -1,4 +1,4 @@
-"""The featurize task: the photos of a partition to a part of `features` and a part of `rejected`."""
+"""The featurize task: convert the photos of a partition to a part of `features` and a part of `rejected`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class FeaturizeJob:
     """Shared state of the featurize tasks of a run.
 
     features, rejected: folders of the tables.
-    run: id of the run, in the names of its part files.
+    run: id of the run, which is in the names of its part files.
     photo_limit_s: time limit for one photo, reading included.
     decode: "scaled" decodes large JPEGs at a reduced scale.
     earlier: features of earlier runs, which are reused.
@@ -60,8 +60,8 @@ class FeaturizeSummary:
     """Summary of a task.
 
     n_features, n_rejected: rows written.
-    n_computed: features computed, not reused. n_pixels: pixels of the photos of these.
-    file: name of the part of `features`; None if it has no rows.
+    n_computed: features that were computed, not reused. n_pixels: total pixels of the photos of these features.
+    file: name of the part of `features`; None if the part has no rows.
     """
 
     n_features: int
@@ -80,7 +80,7 @@ def featurize_partition(job: FeaturizeJob, partition: Partition, attempt: Attemp
 def featurize_rows(
     job: FeaturizeJob, numbered: tuple[int, Iterable[pa.RecordBatch]], attempt: Attempt
 ) -> FeaturizeSummary:
-    """Featurize photos in batches of rows with their content or path; `numbered` is (partition number, batches)."""
+    """Featurize batches of photos with a content or path column; `numbered` is (partition number, batches)."""
     number, batches = numbered
     extractor = cached_extractor(job.network.key, lambda: job.network, attempt.gpu)
     name = f"part-{number:06d}-{job.run}.parquet"
@@ -100,7 +100,7 @@ def featurize_rows(
         times = WorkerTimes()
         for rows, outcomes in compute_outcomes(batches, extractor, options, job.earlier, restart, times):
             _write(rows, outcomes, extractor, features, rejected)
-            restart()  # reused features do not restart the time limit themselves
+            restart()  # photos with reused features do not restart the time limit
             computed = [outcome for outcome in outcomes if type(outcome) is PhotoFeatures]
             n_computed += len(computed)
             n_pixels += sum(photo.width * photo.height for photo in computed)
@@ -132,7 +132,7 @@ def _write(
 
 
 def _columns_where(rows: pa.RecordBatch, names: tuple[str, ...], mask: Any) -> dict[str, pa.Array]:
-    """Return columns with the rows where `mask` is true; without `pyarrow.array`, which imports pandas."""
+    """Return the rows where `mask` is true, as columns. Does not use `pyarrow.array`, because it imports pandas."""
     columns: dict[str, pa.Array] = {}
     for name in names:
         values = list(itertools.compress(rows[name].to_pylist(), mask))

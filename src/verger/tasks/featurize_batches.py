@@ -1,4 +1,4 @@
-"""Compute the outcome of photos in Arrow batches: the features, or the reason for rejection."""
+"""Compute the outcome of each photo in Arrow batches: its features, or the reason for its rejection."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from verger.storage.schemas import OUTCOME
 from verger.tasks.child_decoder import ChildDecoder
 from verger.tasks.earlier_features import EARLIER, EarlierFeatures, ReusedFeatures
 
-# Size of an output batch; with wide vectors the limit in bytes applies.
+# Limits on an output batch, in rows and in bytes; wide vectors reach the second one first.
 _MAX_ROWS_OUT = 64
 _MAX_BYTES_OUT = 4 << 20
 
@@ -41,11 +41,11 @@ PATH = "path"
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """How a worker reads and decodes photos: from `content_column`, or if this is absent, by `path_column`.
+    """How a worker reads and decodes photos: from `content_column`, or without this column, by `path_column`.
 
     n_threads: threads that decode the photos of a batch.
-    decodes_in_child: decode and resize photos one by one in a child process, which a bad photo may kill;
-    `decode_limit_s` is its limit for one photo.
+    decodes_in_child: decode and resize photos one by one in a child process, so that a bad photo cannot kill the
+    worker. decode_limit_s: the child's time limit for one photo.
     decode: "scaled" decodes large JPEGs at a reduced scale.
     """
 
@@ -92,7 +92,7 @@ def compute_outcomes(
     """Yield batches of rows with the outcome of each row, in the order of the rows.
 
     earlier: features of earlier runs, which are reused. on_photo: called before each photo that is read.
-    times: the times are added to it.
+    times: the object to which the times are added.
     """
     times = times or WorkerTimes()
     n_rows_out = max(1, min(_MAX_ROWS_OUT, _MAX_BYTES_OUT // (4 * extractor.n_features)))
@@ -126,7 +126,7 @@ def _reused_by_row(
 
 @contextmanager
 def _preparing(options: WorkerOptions, extractor: Extractor) -> Iterator[tuple[Prepare, Map]]:
-    """Yield a function that prepares a photo, and a `map` to call it with. Pillow releases the GIL in threads."""
+    """Yield a function that prepares a photo, and the `map` to apply it with: Pillow's C code releases the GIL."""
     min_size_px = needed_size_px(extractor, options.decode)
     decode = partial(decode_image, max_pixels=options.max_pixels, min_size_px=min_size_px)
     if options.decodes_in_child:
@@ -144,7 +144,7 @@ def _preparing(options: WorkerOptions, extractor: Extractor) -> Iterator[tuple[P
 def _outcomes(
     contents: Iterator[Content], extractor: Extractor, prepare_all: PrepareAll, times: WorkerTimes
 ) -> list[Outcome]:
-    """Return the outcome of each photo, in their order; inference is in batches of `extractor.batch_size`."""
+    """Return the outcome of each photo, in order; inference runs in batches of `extractor.batch_size`."""
     outcomes: list[Outcome] = []
     while chosen := list(itertools.islice(contents, extractor.batch_size)):
         started = time.perf_counter()
@@ -189,7 +189,7 @@ def _contents(
 
 
 def _content_of(value: pa.BinaryScalar, max_pixels: int) -> Content:
-    """Return the bytes in a cell of a table, or a DecodeError; a file that is too large is not copied."""
+    """Return the bytes in a cell of a table, or a DecodeError; bytes of a file that is too large are not copied."""
     if not value.is_valid:
         return DecodeError(Reason.EMPTY, "the content is null")
     try:

@@ -1,6 +1,6 @@
-"""Tasks that fit a PCA: partial sums over spans of vectors, which other tasks merge in a tree.
+"""Tasks that fit a PCA: some compute partial sums over spans of vectors, others merge these sums in a tree.
 
-A partial sum of 1,280 features has 13 MB, so it goes into a file and not through the driver.
+A partial sum of 1,280 features has 13 MB, so it is written to a file and not sent through the driver.
 """
 
 from __future__ import annotations

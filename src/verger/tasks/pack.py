@@ -1,4 +1,4 @@
-"""The pack task: the photos of a partition to a shard, a Parquet file with their bytes."""
+"""The pack task: write the bytes of a partition's photos to a shard, which is a Parquet file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from verger.tasks.featurize import Partition
 from verger.tasks.part_files import part_file
 from verger.tasks.time_limit import photo_time_limit
 
-# Bytes kept of a file that is not a photo: they explain the rejection, as much as `rejected` does.
+# The number of bytes kept of a file that is not a photo: those that `rejected` shows to explain the rejection.
 _HEAD_BYTES = 16
 
 # Values of the column `metadata`: what was done with a photo's metadata.
@@ -35,8 +35,8 @@ _ROWS_PER_BATCH = 512
 class PackJob:
     """Shared state of the pack tasks of a run.
 
-    folder: of the shards. group_bytes: size of their row groups.
-    max_side_px: photos with a longer side are written as smaller copies; None: all keep their size.
+    folder: the folder of the shards. group_bytes: size of their row groups.
+    max_side_px: photos with a longer side are written as smaller copies; None: all photos keep their size.
     photo_limit_s: time limit for one photo, reading included.
     """
 
@@ -51,7 +51,7 @@ class PackJob:
 def pack_partition(job: PackJob, partition: Partition, attempt: Attempt) -> dict[str, int]:
     """Write the shard of a partition of a listing; return the number of photos by value of `metadata`.
 
-    The content of a photo that cannot be read is null. The shard is not compressed, because photos already are.
+    The content of a photo that cannot be read is null. The shard is not compressed, because photos are compressed.
     """
     rows = read_parquet(any_path(partition.file))
     kind = schemas.IMAGES if job.keeps_metadata else schemas.PACKED
@@ -106,7 +106,7 @@ class _RowGroup:
 
 
 def _pack(content: Content, job: PackJob, decode: Decode, *, is_retry: bool) -> tuple[bytes | None, str]:
-    """Return the content to write, and what was done with the metadata ("" if metadata is kept)."""
+    """Return the content to write, and the value for the column `metadata` ("" if metadata is kept)."""
     if isinstance(content, DecodeError):
         return None, "" if job.keeps_metadata else UNREADABLE
     if is_retry and _is_deadly(content, decode):
@@ -116,7 +116,7 @@ def _pack(content: Content, job: PackJob, decode: Decode, *, is_retry: bool) -> 
 
 
 def _is_deadly(content: bytes, decode: Decode) -> bool:
-    """Return whether decoding the photo kills a process or takes too long; it is then not shrunk or stripped."""
+    """Return whether decoding kills the process or takes too long; such a photo is neither shrunk nor stripped."""
     try:
         decode(content)
     except DecodeError as error:
@@ -135,7 +135,7 @@ def _shrink(content: bytes, job: PackJob, decode: Decode) -> bytes:
 
 
 def _strip(content: bytes, max_pixels: int) -> tuple[bytes, str]:
-    """Return the photo without metadata, and what was done; if it is not a photo, only its first bytes."""
+    """Return the photo without metadata (of other files only the first bytes), and the value for `metadata`."""
     try:
         kept = strip_metadata(content, max_pixels=max_pixels)
     except (DecodeError, MemoryError):

@@ -1,4 +1,4 @@
-"""The parity task: compares written features with features computed again by OpenVINO in float32."""
+"""The parity task: compute features again by OpenVINO in float32, and compare them with the written features."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ ROWS_PER_GROUP = 1024
 
 @contextmanager
 def part_file(target: AnyPath) -> Iterator[Path]:
-    """Yield a local file to write. It becomes `target` if the block succeeds, and is removed otherwise."""
+    """Yield a local file to write. If the block succeeds, the file becomes `target`, otherwise it is removed."""
     if not isinstance(target, ObjectPath):
         with write_atomically(target) as temporary:
             yield temporary
@@ -63,8 +63,8 @@ class PartWriter:
             return
         if self._writer is None:
             file = self._files.enter_context(part_file(self._target))
-            # A dictionary saves nothing for numbers, which hardly repeat. Of the statistics only the first path is
-            # used, to sort the parts.
+            # Numbers get no dictionary, because they hardly repeat. Only the path column has statistics: the first
+            # path is used to sort the parts.
             self._writer = pq.ParquetWriter(
                 file,
                 self._schema,

@@ -1,4 +1,4 @@
-"""The project task: features to a part of `components`."""
+"""The project task: convert features to a part of `components`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ProjectJob:
 
 @dataclass(frozen=True)
 class ProjectItem:
-    """An item: the number of a part of the components, and its features."""
+    """An item: the number of a part of the components, and the features to project."""
 
     number: int
     spans: Spans

@@ -14,7 +14,7 @@ FAN_IN = 8
 # Rows per matrix product of the projection; fixed, so that the same rows give the same bits.
 PROJECTED_ROWS = 1024
 
-# A block is summed by one matrix product; its rows fill about this in float64.
+# About the size of a block in float64; a block is summed by one matrix product.
 _BLOCK_BYTES = 32 << 20
 _MAX_BLOCK_ROWS = 65_536
 _MAX_PARTIAL_SUMS = 4096
@@ -28,18 +28,18 @@ def rows_per_block(n_features: int) -> int:
 
 
 def rows_per_sum(n_rows: int, n_features: int) -> int:
-    """Return the number of rows in a partial sum: a multiple of a block, for at most 4,096 sums."""
+    """Return the number of rows per partial sum: a multiple of a block, such that there are at most 4,096 sums."""
     rows = rows_per_block(n_features)
     return rows * max(1, math.ceil(n_rows / rows / _MAX_PARTIAL_SUMS))
 
 
 def rows_per_part(n_rows: int) -> int:
-    """Return the number of rows in a part of the components, for at most 20,000 parts."""
+    """Return the number of rows in a part of the components, such that there are at most 20,000 parts."""
     return max(_MIN_ROWS_PER_PART, PROJECTED_ROWS * math.ceil(n_rows / PROJECTED_ROWS / _MAX_PARTS))
 
 
 def tree_depth(n_parts: int) -> int:
-    """Return the number of merge rounds, by FAN_IN each, before the driver merges the rest of `n_parts` results."""
+    """Return the number of merge rounds for `n_parts` results; each divides their number by FAN_IN."""
     depth = 0
     while n_parts > FAN_IN:
         n_parts, depth = math.ceil(n_parts / FAN_IN), depth + 1

@@ -13,7 +13,7 @@ from verger.storage.arrow import binaries, booleans
 from verger.storage.uri import any_path
 from verger.tasks.earlier_features import EARLIER
 
-# Photos in memory at a time, besides their row group.
+# Photos in memory at the same time, in addition to their row group.
 _ROWS_PER_BATCH = 16
 
 
@@ -31,7 +31,7 @@ def add_shard_content(rows: pa.Table) -> Iterator[pa.RecordBatch]:
 
 
 def read_shard_photos(listing: Sequence[str], paths: set[str]) -> dict[str, bytes]:
-    """Return the bytes of the photos `paths` that are in shards, according to the files of a listing."""
+    """Return the bytes of those photos of `paths` that are in shards; the files of a listing say where they are."""
     found: dict[str, bytes] = {}
     for file in listing:
         with any_path(file).open("rb") as opened, pq.ParquetFile(opened) as table:
@@ -50,7 +50,7 @@ def _without_content(rows: pa.Table) -> Iterator[pa.RecordBatch]:
 
 
 def _with_content(rows: pa.Table, shard: str) -> Iterator[pa.RecordBatch]:
-    """Yield rows of one shard with their content; they have the order of the shard."""
+    """Yield rows of one shard with their content, in the order of the shard."""
     numbers = rows[schemas.ROW].to_pylist()
     row_ids = rows[EARLIER].to_pylist() if EARLIER in rows.schema.names else [None] * len(numbers)
     needed = {number for number, row_id in zip(numbers, row_ids, strict=True) if row_id is None}

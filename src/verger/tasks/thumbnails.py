@@ -22,7 +22,7 @@ from verger.tasks.time_limit import time_limit
 
 SIZE_PX = 64
 QUALITY = 60
-# Decoding 1 GiB of camera photos takes one core half a minute; more would delay the run.
+# Decoding 1 GiB of camera photos takes one core half a minute; a larger budget would delay the run.
 BUDGET_BYTES = 1 << 30
 PHOTOS_PER_TASK = 128
 
@@ -30,13 +30,13 @@ PHOTOS_PER_TASK = 128
 _N_REQUESTS = 8
 # Time limit for all photos of a task.
 _TASK_LIMIT_S = 600
-# JPEGs are decoded at a reduced scale, but not below this, so that bilinear resizing has enough pixels.
+# JPEGs are decoded at a reduced scale, but not below this size, so that bilinear resizing has enough pixels.
 _MIN_DECODE_PX = (2 * SIZE_PX, 2 * SIZE_PX)
 
 
 @dataclass(frozen=True)
 class ThumbnailJob:
-    """Shared state: bytes to read for `n_photos` thumbnails in all; each task gets an equal share per photo."""
+    """Shared state: the bytes that may be read for `n_photos` in total; each task gets an equal share per photo."""
 
     n_photos: int
     budget_bytes: int = BUDGET_BYTES

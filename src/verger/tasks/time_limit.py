@@ -15,7 +15,7 @@ _DECODER_START_S = 60.0
 def photo_time_limit(limit_s: float, attempt: Attempt) -> AbstractContextManager[Callable[[], None]]:
     """Return `time_limit` for a task that calls the yielded function before each photo.
 
-    A further attempt decodes in a child process with its own limit, so the limit of the task is longer.
+    A second or later attempt decodes in a child process, which has its own limit, so the limit here is longer.
     """
     return time_limit(2 * limit_s + _DECODER_START_S if attempt.number else limit_s)
 
@@ -24,8 +24,8 @@ def photo_time_limit(limit_s: float, attempt: Attempt) -> AbstractContextManager
 def time_limit(limit_s: float) -> Iterator[Callable[[], None]]:
     """Kill this process if more than `limit_s` seconds pass between two calls of the yielded function.
 
-    The system does it with SIGALRM, without help of Python; the engine then makes another attempt. The start of
-    the block counts as a call; its end removes the limit.
+    The operating system kills the process with SIGALRM, independently of Python; the engine then makes another
+    attempt. The start of the block counts as a call; the end of the block removes the limit.
     """
     if not hasattr(signal, "setitimer"):
         yield lambda: None

@@ -210,7 +210,7 @@ def test_spark_submit_runs_the_chain_with_what_the_node_was_given(node: Node, tm
 def test_the_exit_code_of_spark_submit_is_vergers(node: Node, tmp_path: Path) -> None:
     done = node.submit("run", "nowhere", "out", cwd=tmp_path)
     assert done.returncode == 1
-    assert "error: nowhere: there is no such folder" in done.stdout, "spark-submit sends Python's stderr there"
+    assert "error: nowhere: no such folder" in done.stdout, "spark-submit sends Python's stderr there"
     assert "Successfully stopped SparkContext" in done.stderr
 
 

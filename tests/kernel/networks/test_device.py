@@ -134,7 +134,7 @@ def test_a_translation_that_computes_something_else_is_refused(
 ) -> None:
     monkeypatch.setenv("VERGER_CACHE", str(tmp_path))
     monkeypatch.setitem(onnx_operations._RENAMED, "Relu", "Sigmoid")
-    with pytest.raises(WeightsError, match="computes other vectors"):
+    with pytest.raises(WeightsError, match="computes different vectors"):
         prepare_network_on(NetworkSpec(tiny_model), "onnx")
     assert not (tmp_path / "onnx").exists()
 
@@ -221,7 +221,7 @@ def test_an_onnx_runtime_without_cuda_is_an_error(tiny_model: str) -> None:
         pytest.skip("this ONNX Runtime has CUDA")
     network = prepare_network_on(NetworkSpec(tiny_model), "cuda")
     assert (network.device, network.batch_size) == ("cuda", 64)
-    with pytest.raises(SetupError, match=r"has no CUDA, only .*CPUExecutionProvider.*verger\[gpu\]"):
+    with pytest.raises(SetupError, match=r"has no CUDA provider, only .*CPUExecutionProvider.*verger\[gpu\]"):
         Extractor(network)
 
 

@@ -30,7 +30,7 @@ class Classifier:
     coef, intercept: (n_classes, n_features) and (n_classes,) float32. They include the scaling and the PCA of the
     training, so the input is the network's features.
     threshold: an answer with a lower probability is "not sure".
-    network: the settings of the network that computes the features, as in a manifest.
+    network: the settings of the network that computes the features, with the keys that a manifest uses.
     about: what the classifier was trained on.
     """
 
@@ -66,7 +66,7 @@ class Classifier:
 
 
 def load_classifier(path: AnyPath | None = None) -> Classifier:
-    """Load a classifier from a file or a result of `verger train`; None loads the bundled one.
+    """Load a classifier from a file or from the folder of a `verger train` result; None loads the bundled one.
 
     Raises ClassifierError.
     """
@@ -89,7 +89,7 @@ def load_classifier(path: AnyPath | None = None) -> Classifier:
 
 
 def _with_graph_path(file: AnyPath, network: dict[str, Any]) -> dict[str, Any]:
-    """Return a network's settings with the absolute path of a graph in the classifier's folder, if there is one."""
+    """Return a network's settings; the path of a graph in the classifier's folder becomes absolute."""
     if not isinstance(file, Path):
         return network
     graph = file.resolve().parent / str(network.get("model"))

@@ -12,7 +12,7 @@ from verger.kernel.classifier.classifier import Floats
 
 N_BINS = 15
 _Z95 = 1.959964
-_LAST = 1_000_000  # the rank of a label that is not among the classifier's
+_LAST = 1_000_000  # the rank of a true label that the classifier does not know
 
 Ints = npt.NDArray[np.int64]
 
@@ -21,7 +21,7 @@ Ints = npt.NDArray[np.int64]
 class Answers:
     """A classifier's answers for n labelled photos; each field has the shape (n,).
 
-    truth, predicted: index of the true label (-1 if it is not among the classifier's) and of the predicted label.
+    truth, predicted: index of the true label (-1 if the classifier does not know it) and of the predicted label.
     confidence: the probability of the predicted label.
     rank: the position of the true label in the order of probabilities, 0 for the highest.
     """
@@ -122,7 +122,7 @@ def _reliability(confidence: Floats, is_right: npt.NDArray[np.bool_]) -> list[di
 
 
 def _coverage_curve(confidence: Floats, is_right: npt.NDArray[np.bool_]) -> list[tuple[float, float]]:
-    """Return up to 100 pairs (share answered, accuracy of those), for falling thresholds."""
+    """Return up to 100 pairs (share of photos answered, accuracy of these answers), for falling thresholds."""
     order = np.argsort(-confidence, kind="stable")
     accuracy = np.cumsum(is_right[order]) / np.arange(1, len(order) + 1)
     at = np.unique(np.linspace(1, len(order), 100).round().astype(np.int64)) - 1
@@ -130,7 +130,7 @@ def _coverage_curve(confidence: Floats, is_right: npt.NDArray[np.bool_]) -> list
 
 
 def _confusion(answers: Answers, n_classes: int) -> Ints:
-    """Return the confusion matrix (true, predicted), without photos whose label is not among the classifier's."""
+    """Return the confusion matrix (true, predicted), without photos whose label the classifier does not know."""
     has_class = answers.truth >= 0
     counts = np.zeros((n_classes, n_classes), np.int64)
     np.add.at(counts, (answers.truth[has_class], answers.predicted[has_class]), 1)

@@ -1,4 +1,4 @@
-"""Taxonomy of fruit: one list of species and varieties for the differing labels of the data sets."""
+"""Taxonomy of fruit: the species and variety that each label of each data set means."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ TABLE = "taxonomy.csv"
 
 @dataclass(frozen=True)
 class Taxon:
-    """A class of the classifier: a species, and a variety of it (may be empty).
+    """A class of the classifier: a species, and a variety of this species (may be empty).
 
-    `species` is a stable key in kebab-case; it determines `latin`, `english` and `french`.
+    `species` is a stable key in kebab-case. Taxa with the same `species` have the same `latin`, `english` and
+    `french`.
     """
 
     species: str
@@ -41,9 +42,10 @@ def read_taxonomy() -> dict[tuple[str, str], Taxon]:
 
 @cache
 def taxon_of(label: str, source: str | None = None) -> Taxon | None:
-    """Return the taxon of a label in a source, or in all sources; None if there is none, or if sources disagree.
+    """Return the taxon of a label in one source, or in all sources if `source` is None.
 
-    Case is ignored, and '-', '_' and ' ' are the same.
+    Return None if the label has no taxon, or different taxa in different sources. Case is ignored, and '-', '_' and
+    ' ' are the same.
     """
     normalized = _normalize(label)
     meanings = {

@@ -2,12 +2,13 @@
 
 What this package adds to Pillow: photos are turned upright by their EXIF orientation, transparency is blended onto
 white, 16 bits are scaled to 8 (`pixels`); the pixel count is checked before memory is allocated, and the work that
-a small file can cause is limited (`limits`); every failure is a DecodeError with a reason (`reasons`). Of
-animations the first frame is decoded. Colour profiles are not applied, because the ImageNet networks were trained
+a small file can cause is limited (`limits`); every failure is a DecodeError with a reason (`reasons`). Only the
+first frame of an animation is decoded. Colour profiles are not applied, because the ImageNet networks were trained
 without them.
 
-Importing this package silences the warnings of Pillow's modules: a photo either decodes or is a DecodeError. It
-also makes Pillow keep 64 MB of memory between pictures, unless the environment variable PILLOW_BLOCKS_MAX is set.
+Importing this package silences the warnings of Pillow's modules: a photo is either decoded or causes a DecodeError.
+The import also makes Pillow keep 64 MB of memory between pictures, unless the environment variable
+PILLOW_BLOCKS_MAX is set.
 """
 
 from verger.kernel.decode.formats import photo_format

@@ -16,14 +16,15 @@ Reader = type[ImageFile.ImageFile]
 
 
 class _JpegFile(JpegImageFile):
-    """JPEG reader that ignores the resolution in EXIF: it is not needed, and a broken one would fail the photo."""
+    """JPEG reader that ignores the resolution in EXIF, which is not needed and makes the reader fail if broken."""
 
     def _read_dpi_from_exif(self) -> None:
         pass
 
 
-# Only the formats that cameras and apps write; formats that run other programs (EPS) are excluded. MPO is JPEG with
-# more pictures behind the first. The readers are called directly, because Image.open hides why a reader failed.
+# Only formats that cameras and apps write; EPS is excluded because reading it starts another program. MPO is a JPEG
+# with further pictures behind the first. The readers are called directly, because Image.open hides why a reader
+# failed.
 READERS: dict[str, Reader] = {
     "JPEG": _JpegFile,
     "PNG": PngImageFile,
@@ -32,7 +33,7 @@ READERS: dict[str, Reader] = {
     "TIFF": TiffImageFile,
     "BMP": BmpImageFile,
 }
-# "BM" alone is the start of many texts, so the size of the header is checked too.
+# Many text files also start with "BM", so the size of the header is checked too.
 _FIRST_BYTES = re.compile(
     rb"(?P<JPEG>\xff\xd8\xff)|(?P<PNG>\x89PNG\r\n\x1a\n)|(?P<WEBP>RIFF....WEBP)|(?P<GIF>GIF8[79]a)"
     rb"|(?P<TIFF>II[*+]\0|MM\0[*+])|(?P<BMP>BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0)",
@@ -41,6 +42,6 @@ _FIRST_BYTES = re.compile(
 
 
 def photo_format(data: bytes) -> str | None:
-    """Return JPEG, PNG, WEBP, GIF, TIFF or BMP by the first bytes, None for anything else."""
+    """Return the format according to the first bytes (JPEG, PNG, WEBP, GIF, TIFF or BMP), None for other data."""
     match = _FIRST_BYTES.match(data)
     return None if match is None else match.lastgroup

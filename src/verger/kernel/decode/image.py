@@ -38,18 +38,18 @@ RGB = npt.NDArray[np.uint8]
 
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-# By default Pillow returns a picture's memory (48 MB at 12 megapixels) to the system, and allocating it again takes
-# a fifth of the time of decoding and resizing. So each process keeps 64 MB: 4 of Pillow's blocks of 16 MB.
+# By default Pillow returns a picture's memory (48 MB at 12 megapixels) to the system. Allocating the memory again
+# takes a fifth of the time of decoding and resizing, so each process keeps 4 of Pillow's blocks of 16 MB.
 _KEPT_BLOCKS = 4
 if "PILLOW_BLOCKS_MAX" not in os.environ:
-    Image.core.set_blocks_max(_KEPT_BLOCKS)  # type: ignore[attr-defined]  # documented, but not in its stubs
+    Image.core.set_blocks_max(_KEPT_BLOCKS)  # type: ignore[attr-defined]  # documented, but not in Pillow's stubs
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """An upright RGB picture, and the width and height in pixels of the upright photo.
+    """An upright RGB picture, and the width and height of the upright photo at full scale, in pixels.
 
-    The picture is smaller than the photo if it was decoded at a reduced scale.
+    The picture is smaller than this if the photo was decoded at a reduced scale.
     """
 
     image: Image.Image
@@ -73,7 +73,7 @@ def decode_image(
 
     min_size_px: (width, height) that the caller needs. A JPEG is then decoded at the smallest of its scales (1,
     1/2, 1/4, 1/8) at which the upright picture has at least this size. Smaller JPEGs, and other formats, are
-    decoded at full scale. Which photos are rejected, and why, does not depend on it.
+    decoded at full scale. The same photos are rejected for the same reasons with any `min_size_px`.
     """
     if not data:
         raise DecodeError(Reason.EMPTY, "the file has zero bytes")
@@ -95,7 +95,7 @@ def decode_image(
 
 
 def read_orientation(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> int | None:
-    """Return the EXIF orientation, 2 to 8, by which `decode_image` turns a photo; None if it does not.
+    """Return the EXIF orientation, 2 to 8, by which `decode_image` turns a photo; None for an upright photo.
 
     Raises DecodeError for too many pixels. The pixels of a PNG are decoded, those of other formats are not.
     """
@@ -111,9 +111,9 @@ def read_orientation(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> in
 
 
 def _raise_pillow_limit(max_pixels: int) -> None:
-    """Raise Pillow's own limit on pixels to the user's.
+    """Increase Pillow's own limit on pixels to `max_pixels`.
 
-    It is not switched off, because only this limit is checked before the GIF reader allocates memory.
+    Pillow's limit stays on, because the GIF reader allocates memory before verger's limits can be checked.
     """
     if Image.MAX_IMAGE_PIXELS is not None and max_pixels > Image.MAX_IMAGE_PIXELS:
         Image.MAX_IMAGE_PIXELS = max_pixels

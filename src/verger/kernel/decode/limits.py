@@ -14,12 +14,12 @@ DEFAULT_MAX_PIXELS = 50_000_000
 _BYTES_A_PIXEL = 8
 _MORE_BYTES = 100_000_000
 
-# Any side may have this length, the maximum of JPEG; a longer one may be at most _MAX_RATIO times the other side.
-# Resizing a picture of 1 x 49,000,000 would take 44 GB.
+# Any side may have this length, the maximum of JPEG. A longer side may have at most _MAX_RATIO times the other
+# side. Resizing a picture of 1 x 49,000,000 would take 44 GB.
 _FREE_SIDE_PX = 65_535
 _MAX_RATIO = 100
 
-# JPEG markers that begin a segment with a length: not stuffed and fill bytes, restarts and TEM.
+# JPEG markers that begin a segment with a length. The others are stuffed bytes, fill bytes, restarts and TEM.
 _JPEG_SEGMENT = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")
 
 # Cameras and encoders write about 10 scans; 2,000 fit in 0.4 MB and take a minute at 50 megapixels.
@@ -48,7 +48,7 @@ def check_file_size(n_bytes: int, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
 
 
 def check_size(size: tuple[int, int], max_pixels: int) -> None:
-    """Raise DecodeError if (width, height) exceed `max_pixels`, or one is far longer than the other."""
+    """Raise DecodeError if width x height exceeds `max_pixels`, or if one side is far longer than the other."""
     width, height = size
     if width * height > max_pixels:
         raise DecodeError(
@@ -57,12 +57,12 @@ def check_size(size: tuple[int, int], max_pixels: int) -> None:
     if max(size) > max(_FREE_SIDE_PX, _MAX_RATIO * min(size)):
         raise DecodeError(
             Reason.TOO_MANY_PIXELS,
-            f"{width} x {height}: a side over {_FREE_SIDE_PX:,} pixels is at most {_MAX_RATIO} times the other",
+            f"{width} x {height}: a side over {_FREE_SIDE_PX:,} pixels may be at most {_MAX_RATIO} times the other",
         )
 
 
 def webp_size(data: bytes) -> tuple[int, int]:
-    """Return the (width, height) in a WebP's header (RFC 9649), because Pillow's reader allocates memory first."""
+    """Return the (width, height) in a WebP's header (RFC 9649); Pillow's reader would allocate memory first."""
     kind = data[12:16]
     if kind == b"VP8X":
         return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
@@ -91,10 +91,10 @@ def check_tiles(image: TiffImageFile, max_pixels: int) -> None:
 
 
 def check_scans(data: bytes) -> None:
-    """Raise DecodeError if a progressive JPEG has too many scans: each covers all pixels, in ten bytes."""
+    """Raise DecodeError if a progressive JPEG has too many scans: ten bytes of scan can cover all pixels."""
     n_scans, at = 0, 2
     while (marker := _JPEG_SEGMENT.search(data, at)) and marker[1] != b"\xd9":
         n_scans += marker[1] == b"\xda"
         at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
     if n_scans > _MAX_SCANS:
-        raise DecodeError(Reason.UNSUPPORTED, f"{n_scans} progressive scans, {_MAX_SCANS} at most")
+        raise DecodeError(Reason.UNSUPPORTED, f"{n_scans} progressive scans are over the limit of {_MAX_SCANS}")

@@ -58,13 +58,13 @@ def scale_transparency(image: PngImageFile, depth: int) -> None:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Return the picture as RGB, transparency on white; raises DecodeError if white is not defined in its mode."""
+    """Return the picture as RGB, blended onto white; raises DecodeError for modes without a defined white."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode in _SIXTEEN_BIT_MODES or image.mode == "I":
         return _from_16_bit(image)
     if image.mode == "F":
-        raise DecodeError(Reason.UNSUPPORTED, "floating-point pixels: their value of white is not defined")
+        raise DecodeError(Reason.UNSUPPORTED, "floating-point pixels, in which the value of white is not defined")
     if image.has_transparency_data:
         rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         white = Image.new("RGB", rgba.size, "white")
@@ -76,7 +76,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def _from_16_bit(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 0xFFFF:
-        raise DecodeError(Reason.UNSUPPORTED, "32-bit integer pixels: their value of white is not defined")
+        raise DecodeError(Reason.UNSUPPORTED, "32-bit integer pixels, in which the value of white is not defined")
     grey = _EIGHT_BIT[values]
     if isinstance(clear := image.info.get("transparency"), int):
         grey[values == clear] = 255

@@ -25,7 +25,7 @@ def failure_reason(error: Exception, data: bytes, reader: Reader) -> Reason:
 
 
 class _WatchedBytes(io.BytesIO):
-    """In-memory file that records whether a reader requested more bytes than there are."""
+    """In-memory file that records whether a reader requested bytes beyond the end."""
 
     ran_out = False
 
@@ -36,15 +36,15 @@ class _WatchedBytes(io.BytesIO):
 
 
 def _is_cut_off(data: bytes, reader: Reader) -> bool:
-    """Return whether the file ends too early: most readers do not report it, so read again with _WatchedBytes."""
-    if reader is WebPImageFile:  # it reads everything at once, but bytes 4 to 8 are the length of the rest
+    """Return whether the file ends too early. Most readers do not report this, so read again with _WatchedBytes."""
+    if reader is WebPImageFile:  # reads everything at once, but bytes 4 to 8 hold the length of the rest
         return len(data) < 8 + int.from_bytes(data[4:8], "little")
     source = _WatchedBytes(data)
     with contextlib.suppress(Exception):
         image = reader(source)
         if isinstance(image, PngImageFile):
             image.load()
-        # libtiff reads everything at once, but the tags have the ends of the strips.
+        # libtiff reads everything at once, but the tags say where the strips end.
         if isinstance(image, TiffImageFile):
             tags = image.tag_v2
             starts = tags.get(STRIPOFFSETS) or tags[TILEOFFSETS]

@@ -1,8 +1,8 @@
 """Smaller JPEG copies of photos: a network's input needs about a sixth of the bytes of a 12-megapixel photo.
 
 The copies have quality 92 and colours at full resolution (4:4:4). Half resolution (4:2:0) would save a quarter of
-the bytes, but change MobileNetV2's vectors more (lowest cosine to the vectors of the photos 0.9994 instead of
-0.9999, for mosaics of 12 megapixels as in benchmarks/camera.py, made 1,024 pixels wide).
+the bytes, but would change MobileNetV2's vectors more: the lowest cosine between the vectors of copy and photo
+would be 0.9994 instead of 0.9999 (measured on the 12-megapixel mosaics of benchmarks/camera.py, 1,024 pixels wide).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _REDUCING_GAP = 1.5
 
 
 def shrink_photo(data: bytes, max_side_px: int, decode: Callable[[bytes], Decoded] = decode_image) -> bytes:
-    """Return a JPEG copy whose longer side has `max_side_px` pixels; `data` itself if the photo is not larger.
+    """Return a JPEG copy whose longer side has `max_side_px` pixels; return `data` itself if that is not smaller.
 
     The copy is upright RGB without metadata or colour profile; transparent pixels are blended onto white. Raises
     DecodeError if the photo cannot be decoded, even if it is small.

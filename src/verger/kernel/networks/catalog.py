@@ -1,6 +1,6 @@
-"""Catalog of networks and the choice of one (NetworkSpec): `fruitnet`, and all image models of keras.applications.
+"""Catalog of networks: `fruitnet`, and all image models of keras.applications. NetworkSpec is the choice of one.
 
-To add one, add a line to `CATALOG`. Sizes and preprocessing are those of the Keras documentation
+To add a network, add a line to `CATALOG`. Sizes and preprocessing are those of the Keras documentation
 (https://keras.io/api/applications); docs/model-card.md describes fruitnet.
 """
 
@@ -24,7 +24,7 @@ PREPROCESSINGS: tuple[str, ...] = get_args(Preprocessing)
 class Architecture:
     """A catalog entry: side of the square input, preprocessing of pixels, length of the average-pooled vector.
 
-    is_bundled: ships with verger as a converted graph; the others are built by keras.applications.
+    is_bundled: whether the converted graph ships with verger; other networks are built by keras.applications.
     """
 
     size_px: int
@@ -99,8 +99,9 @@ class NetworkSpec:
     weights, and their features are concatenated.
     weights: "imagenet", "random:SEED", or a path (.h5, .weights.h5, .keras, .onnx); None uses the model's default
     (bundled for fruitnet, imagenet for others).
-    preprocessing: None uses the catalog's; for a model given as a file, none.
-    views: 1 uses the whole photo; 5 also uses four fifths of it from each corner, and averages the vectors.
+    preprocessing: None uses the catalog's; a model given as a file then gets no preprocessing.
+    views: 1 uses the whole photo; 5 also uses one crop at each corner, of four fifths of the width and height, and
+    averages the vectors.
     """
 
     model: str = "MobileNetV2"
@@ -132,9 +133,9 @@ class NetworkSpec:
     def _check_joined(self) -> None:
         for key in ("weights", "preprocessing"):
             if getattr(self, key) is not None:
-                expected = f"none with {self.model}: joined networks use their defaults"
+                expected = f"no value with {self.model}, because joined networks use their defaults"
                 raise SettingsError(key, getattr(self, key), expected)
-        _ = self.parts  # the parts check themselves
+        _ = self.parts  # each part is checked when it is created
 
     def _check_weights(self, weights: str) -> None:
         kind, _, seed = weights.partition(":")
@@ -155,7 +156,7 @@ class NetworkSpec:
 
     @property
     def parts(self) -> tuple[NetworkSpec, ...]:
-        """The joined networks; only this spec if it is a single network."""
+        """The specs of the joined networks; a tuple with this spec alone if it is a single network."""
         return tuple(replace(self, model=name) for name in self.model.split(JOIN)) if self.is_joined else (self,)
 
     @property

@@ -3,8 +3,8 @@
     KERAS_BACKEND=openvino python -m verger.kernel.networks.convert SPEC_JSON FOLDER
 
 Keras' OpenVINO backend exports the graph, without TensorFlow. Models are built channels-first if the architecture
-allows it: a channels-last graph of MobileNetV2 has 153 transposes and batch norms that are not fused (60 photos a
-second and core instead of 214).
+allows it. The channels-last graph of MobileNetV2 has 153 transposes and unfused batch norms, and computes 60 photos
+per second and core instead of 214.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from verger.storage.hashing import hash_file
 _DEFAULT_SIZE_PX = 224  # for users' models with a variable input size
 _DOWNLOAD_TIMEOUT_S = 60.0
 
-# (x - mean) / scale a channel, after the channels are reversed where is_bgr.
+# (x - mean) / scale per channel; before this, the channels are reversed if is_bgr.
 MEANS = {"tf": [127.5] * 3, "caffe": [103.939, 116.779, 123.68], "torch": [123.675, 116.28, 103.53]}
 SCALES = {"tf": [127.5] * 3, "caffe": [1.0] * 3, "torch": [58.395, 57.12, 57.375]}
 
@@ -63,7 +63,7 @@ def _load_keras(path: str) -> Any:
 
     try:
         model = keras.saving.load_model(path, compile=False)
-    except Exception as error:  # Keras raises errors of many classes for a damaged or foreign archive
+    except Exception as error:  # Keras raises errors of many classes for damaged or unsuitable files
         raise WeightsError(f"{path!r} is not a model that Keras {keras.__version__} can load: {error}") from error
     shape = model.input_shape
     if not isinstance(shape, tuple) or len(shape) != 4 or 3 not in (shape[1], shape[-1]):
@@ -106,7 +106,7 @@ def _layout(graph: Any) -> str:
 
 
 def _pooled(graph: Any, spec: NetworkSpec) -> Any:
-    """Append pooling or flattening to a graph that outputs feature maps; one that outputs vectors is unchanged."""
+    """Append pooling or flattening if the graph outputs feature maps; return a graph of vectors unchanged."""
     import openvino as ov
     from openvino import opset13 as ops
 
@@ -167,7 +167,7 @@ def _save(graph: Any, source: WeightsSource, folder: Path) -> None:
 
 
 def main() -> int:
-    """Run the conversion of the command line; a WeightsError becomes one line on stderr."""
+    """Convert the network that the command line specifies; a WeightsError is printed as one line on stderr."""
     spec, folder = NetworkSpec(**json.loads(sys.argv[1])), Path(sys.argv[2])
     try:
         convert(spec, folder)

@@ -15,14 +15,14 @@ Device = Literal["cpu", "cuda", "onnx"]
 DEVICES: tuple[str, ...] = get_args(Device)
 CPU, CUDA, ONNX = DEVICES
 
-# Photos in one call of ONNX Runtime: a CPU's cache holds only a few, a GPU needs many to be busy.
+# Photos in one call of ONNX Runtime: few, because they must fit into a CPU's cache; many, to use all of a GPU.
 _BATCH_SIZES = {CUDA: 64, ONNX: 4}
 
 GPU_RESOURCE = "gpu"
 
 
 def prepare_network_on(spec: NetworkSpec, device: str, batch_size: int | None = None) -> Network:
-    """Prepare the network of `spec` for a device; for ONNX Runtime it is translated to ONNX.
+    """Prepare the network of `spec` for a device: if the device uses ONNX Runtime, translate the network to ONNX.
 
     batch_size: photos in one call; None uses the device's default. Raises WeightsError, SettingsError; SetupError
     for a missing extra.
@@ -33,7 +33,7 @@ def prepare_network_on(spec: NetworkSpec, device: str, batch_size: int | None = 
         raise SettingsError("batch_size", batch_size, "1 or more")
     if device == CPU:
         if batch_size not in (None, 1):
-            raise SettingsError("batch_size", batch_size, "1 with device = 'cpu', or none")
+            raise SettingsError("batch_size", batch_size, "1 (or no value) with device = 'cpu'")
         network = prepare_network(spec)
         return network if batch_size is None else replace(network, batch_size=batch_size)
     if spec.precision != "f32":
@@ -54,14 +54,14 @@ def prepare_network_on(spec: NetworkSpec, device: str, batch_size: int | None = 
 
 
 class SparkResource(Protocol):
-    """The part of pyspark's ResourceInformation that is used: the addresses of a task's GPUs."""
+    """The attribute of pyspark's ResourceInformation that verger uses: the addresses of a task's GPUs."""
 
     @property
     def addresses(self) -> Sequence[str]: ...  # noqa: D102
 
 
 class SparkTask(Protocol):
-    """The part of pyspark's TaskContext that is used to choose the GPU."""
+    """The methods of pyspark's TaskContext that verger uses to choose the GPU."""
 
     def resources(self) -> Mapping[str, SparkResource]: ...  # noqa: D102
 
@@ -71,8 +71,8 @@ class SparkTask(Protocol):
 def gpu_of(task: SparkTask) -> int:
     """Return the number of the GPU for a Spark task; raises SetupError if Spark's address is not a number.
 
-    It is the GPU that Spark assigned to the task. A local master assigns none: then the tasks take the GPUs in
-    turn.
+    This is the GPU that Spark assigned to the task. A local master assigns no GPUs; then partition numbers are
+    distributed over the GPUs in turn.
     """
     assigned = task.resources().get(GPU_RESOURCE)
     if assigned is None:

@@ -32,8 +32,8 @@ Decode = Callable[[bytes], Decoded]
 # "scaled" decodes large JPEGs at a reduced scale, see Extractor.min_decode_px.
 DecodeMode = Literal["exact", "scaled"]
 
-# The least size of a photo decoded at a reduced scale, as a multiple of the network's input. On real photos of 12
-# megapixels the cosine of MobileNetV2's vectors to the exact ones is then at least 0.9994.
+# The smallest size of a photo decoded at a reduced scale, as a multiple of the network's input size. With it the
+# cosine of MobileNetV2's vectors to the exact ones is at least 0.9994 on real photos of 12 megapixels.
 SCALED_FACTOR = 3
 
 # The corner views leave out this share of the width and height.
@@ -49,10 +49,10 @@ class InferenceSession(Protocol):
 
 
 class Extractor:
-    """A network compiled for its device (on the CPU for one thread): photos to vectors.
+    """A network compiled for its device, which computes the vectors of photos; on the CPU it uses one thread.
 
-    Do not share it between threads. gpu: the number of the GPU, if the device is one. Raises SetupError if the
-    device is not available.
+    Do not share it between threads. gpu: the number of the GPU; ignored on the CPU. Raises SetupError if the device
+    is not available.
     """
 
     def __init__(self, network: Network, gpu: int = 0) -> None:
@@ -65,9 +65,9 @@ class Extractor:
 
     @property
     def min_decode_px(self) -> tuple[int, int]:
-        """The least width and height of a photo that is decoded at a reduced scale.
+        """The smallest width and height of a photo decoded at a reduced scale.
 
-        SCALED_FACTOR times the largest input of a graph; with five views, each view has that size.
+        This is SCALED_FACTOR times the largest input of a graph. With five views, each view has at least that size.
         """
         share = 1 if self._n_views == 1 else 1 - _CORNER_MARGIN
         widths, heights = zip(*(session.size_px for session in self._sessions), strict=True)
@@ -83,7 +83,7 @@ class Extractor:
         return vector
 
     def resize(self, photo: Image.Image) -> Views:
-        """Return the graphs' inputs for an RGB photo, see Resizer; the only method that is thread-safe."""
+        """Return the graphs' inputs for an RGB photo (see Resizer). Only this method is thread-safe."""
         return self.resizer.resize(photo)
 
     def infer(self, photos: Sequence[Views]) -> Vector:
@@ -98,7 +98,7 @@ class Extractor:
 
 @dataclass(frozen=True)
 class Resizer:
-    """Resizes photos to the inputs of a network's graphs; can be sent to another process, unlike an Extractor."""
+    """Resizes photos to the inputs of a network's graphs. Unlike an Extractor, it can be pickled."""
 
     sizes_px: tuple[tuple[int, int], ...]
     n_views: int
@@ -118,7 +118,7 @@ def _open_session(graph: Graph, network: Network, gpu: int) -> InferenceSession:
 
 
 def _view_boxes(size_px: tuple[int, int], n_views: int) -> list[Box]:
-    """Return (left, top, right, lower) of the whole photo, and with five views of four fifths from each corner."""
+    """Return the box (left, top, right, lower) of each view: the whole photo; with five views also the corners."""
     width, height = size_px
     whole: Box = (0, 0, width, height)
     if n_views == 1:
@@ -154,7 +154,7 @@ def needed_size_px(extractor: Extractor, decode: DecodeMode) -> tuple[int, int] 
 
 
 def prepare_photo(data: bytes, extractor: Extractor | Resizer, decode: Decode) -> PreparedPhoto:
-    """Decode and resize one photo; raises DecodeError, also if the memory does not suffice."""
+    """Decode and resize one photo; raises DecodeError, also for a lack of memory."""
     decoded = decode(data)
     try:
         views = extractor.resize(decoded.image)
@@ -185,10 +185,10 @@ _extractors: dict[tuple[str, int], Extractor] = {}
 
 
 def cached_extractor(key: str, load: Callable[[], Network], gpu: int = 0) -> Extractor:
-    """Return this process's extractor for a network and a GPU; compiled at the first call, then cached.
+    """Return this process's extractor for a network and a GPU; the first call compiles it, later ones reuse it.
 
     load: returns the network with this key. Only the extractors of the latest key are kept, because a worker
-    process may outlive many runs.
+    process may serve many runs.
     """
     if (key, gpu) not in _extractors:
         for stale in [cached for cached in _extractors if cached[0] != key]:

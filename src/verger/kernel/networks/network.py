@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 # Increase it when the conversion changes what a graph computes, so that older cache entries are not used.
 _GRAPH_VERSION = 2
 
-# Photos in one call of a bundled network, whose input is small: fruitnet takes 0.8 ms a photo in batches and 1.15
-# ms without, with the same bits. MobileNetV2, whose input is five times as large, gains nothing.
+# Photos in one call of a bundled network. Batches help because its input is small: fruitnet takes 0.8 ms a photo in
+# batches and 1.15 ms singly, with the same bits. MobileNetV2, whose input is five times as large, gains nothing.
 _SMALL_INPUT_BATCH = 4
 
 
@@ -37,7 +37,7 @@ _SMALL_INPUT_BATCH = 4
 class Graph:
     """An OpenVINO graph with its weights: (1, height, width, 3) uint8 RGB in, (1, n_features) float32 out.
 
-    onnx: the same network as an ONNX model with a variable batch size, if ONNX Runtime is used; else empty.
+    onnx: the same network as an ONNX model with a variable batch size; empty unless ONNX Runtime is used.
     """
 
     size_px: tuple[int, int]
@@ -52,7 +52,7 @@ class Network:
     """A network ready for inference: a photo's feature vector is the concatenated output of its graphs.
 
     views: the output is the mean over this number of views of the photo, see NetworkSpec.
-    device, batch_size: where it is computed (see device.py), and for how many photos in one call.
+    device, batch_size: where the vectors are computed (see device.py), and the number of photos in one call.
     """
 
     key: str
@@ -72,7 +72,7 @@ class Network:
 
     @property
     def n_bytes(self) -> int:
-        """The size of the graphs and weights, which are sent to the workers."""
+        """The size of the graphs and weights, all of which are sent to the workers."""
         return sum(len(part) for graph in self.graphs for part in (graph.xml, graph.weights, graph.onnx))
 
     @property
@@ -81,7 +81,7 @@ class Network:
         return self.graphs[0].size_px
 
     def for_workers(self) -> Network:
-        """Return the network without the data that its device does not need, to send it to the workers."""
+        """Return a copy to send to the workers, without the data that the device does not need."""
         if self.device == "cpu":
             return self
         return replace(self, graphs=tuple(replace(graph, xml=b"", weights=b"") for graph in self.graphs))
@@ -98,9 +98,9 @@ def imagenet_file() -> Path:
 
 
 def prepare_network(spec: NetworkSpec) -> Network:
-    """Load the network of `spec`, bundled or cached; if it is not in the cache, it is converted first.
+    """Load the network of `spec`: bundled, from the cache, or converted now and added to the cache.
 
-    Raises WeightsError if the weights are missing, cannot be downloaded, or do not fit.
+    Raises WeightsError if the weights are missing, cannot be downloaded, or do not fit the model.
     """
     parts = [_prepare_one(part) for part in spec.parts]
     return Network(

@@ -1,7 +1,8 @@
 """Translation of a network's OpenVINO graph to ONNX, for ONNX Runtime (docs/adr/0007-onnx-for-gpus.md).
 
 The graph includes preprocessing and pooling. Each operation becomes its ONNX counterpart, and the batch size, which
-is 1 in the OpenVINO graph, becomes variable. The vectors are compared with OpenVINO's before the result is cached.
+is 1 in the OpenVINO graph, becomes variable. Before the ONNX model is cached, its vectors are compared with
+OpenVINO's.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _N_CHECKED = 5
 
 
 def add_onnx(graph: Graph) -> Graph:
-    """Return the graph with its ONNX model, cached or translated now; raises SetupError, WeightsError."""
+    """Return the graph with its ONNX model, from the cache or translated now; raises SetupError, WeightsError."""
     cached = cache_dir() / "onnx" / f"{_content_key(graph)}.onnx"
     if cached.is_file():
         return replace(graph, onnx=cached.read_bytes())
@@ -54,7 +55,7 @@ def translate(graph: Graph) -> bytes:
         translation.translate(node)
     pixels = onnx.helper.make_tensor_value_info(PIXELS, onnx.TensorProto.UINT8, ["batch", height, width, 3])
     vectors = onnx.helper.make_tensor_value_info(FEATURES, onnx.TensorProto.FLOAT, ["batch", graph.n_features])
-    used = {name for node in translation.nodes for name in node.input}  # the others have become attributes
+    used = {name for node in translation.nodes for name in node.input}  # unused constants have become attributes
     constants = [constant for constant in translation.constants if constant.name in used]
     onnx_graph = onnx.helper.make_graph(translation.nodes, "verger", [pixels], [vectors], initializer=constants)
     opset = [onnx.helper.make_opsetid("", _OPSET)]
@@ -66,8 +67,8 @@ def translate(graph: Graph) -> bytes:
 def _check_parity(graph: Graph) -> None:
     """Compare the ONNX model with OpenVINO on a few pictures; raises WeightsError if the vectors differ.
 
-    The median is compared: a wrong translation is wrong for every picture, while rounding may change the vector of
-    a single picture if the weights are random.
+    The median cosine is checked: a wrong translation changes the vectors of all pictures, while rounding with
+    random weights may change the vector of a single picture.
     """
     width, height = graph.size_px
     coarse = np.random.default_rng(0).integers(0, 256, (_N_CHECKED, 8, 8, 3), np.uint8)
@@ -82,8 +83,8 @@ def _check_parity(graph: Graph) -> None:
     cosine = (expected * actual).sum(1) / (np.linalg.norm(expected, axis=1) * np.linalg.norm(actual, axis=1))
     if not np.median(cosine) >= _LOWEST_COSINE:
         raise WeightsError(
-            f"the network translated to ONNX computes other vectors (cosine to OpenVINO's {np.median(cosine):.6f}, "
-            f"needed {_LOWEST_COSINE}): use --device cpu"
+            "the network translated to ONNX computes different vectors: the cosine to OpenVINO's is "
+            f"{np.median(cosine):.6f}, but must be at least {_LOWEST_COSINE}. Use --device cpu"
         )
 
 

@@ -1,4 +1,4 @@
-"""Translation of single operations from OpenVINO to ONNX: a table of equal ones, and functions for the others."""
+"""Translation of single operations from OpenVINO to ONNX: a table of equal ones, and one function per other one."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _integers(node: Any, index: int) -> list[int]:
 
 
 def _windows(node: Any) -> dict[str, Any]:
-    """Return strides, dilations and pads of a convolution or a pooling; "same" padding is already numbers."""
+    """Return strides, dilations and pads of a convolution or a pooling; OpenVINO has resolved "same" to numbers."""
     attributes = node.get_attributes()
     pads = [*attributes["pads_begin"], *attributes["pads_end"]]
     return {"strides": list(attributes["strides"]), "dilations": list(attributes["dilations"]), "pads": pads}
@@ -194,7 +194,7 @@ def _pad(translation: Translation, node: Any, inputs: list[str], name: str) -> N
 
 
 def _reshape(translation: Translation, node: Any, inputs: list[str], name: str) -> None:
-    """Translate a reshape; a target of 1 for the batch axis becomes 0, which keeps the axis as it is."""
+    """Translate a reshape. A target of 1 for the batch axis becomes 0, which in ONNX keeps the axis as it is."""
     if node.input_value(1).get_node().get_type_name() != "Constant":
         translation.add("Reshape", inputs, name, allowzero=int(not node.get_attributes()["special_zero"]))
         return
@@ -274,7 +274,7 @@ _RULES: dict[str, Rule] = {
 
 
 def import_onnx() -> Any:
-    """Return the package `onnx`; raises SetupError where it is not installed."""
+    """Return the package `onnx`; raises SetupError if it is not installed."""
     try:
         import onnx
         import onnx.helper

@@ -16,8 +16,8 @@ _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 _EXTRAS = {"cuda": "gpu", "onnx": "onnx"}
 
-# TF32 would round float32 to a mantissa of ten bits. The heuristic search is used because an exhaustive one would
-# be repeated for each batch size, and the last batch of a task has its own size.
+# TF32 is off, because it rounds float32 to a mantissa of ten bits. The search for algorithms is heuristic, because
+# an exhaustive one would be repeated for each batch size, and the last batch of a task often has a size of its own.
 _CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 
 _NVIDIA_SMI_TIMEOUT_S = 30
@@ -26,7 +26,7 @@ _NVIDIA_SMI_TIMEOUT_S = 30
 class OnnxSession:
     """A graph compiled by ONNX Runtime for one device; not to be shared between threads.
 
-    device: "cuda" or "onnx"; gpu: the number of the GPU. Raises SetupError if it is not available.
+    device: "cuda" or "onnx". gpu: the number of the GPU. Raises SetupError if this GPU is not available.
     """
 
     def __init__(self, graph: Graph, device: str, batch_size: int, gpu: int = 0) -> None:
@@ -63,7 +63,7 @@ def _on_gpu(runtime: Any, model: bytes, options: Any, gpu: int) -> Any:
     providers = runtime.get_available_providers()
     if _CUDA not in providers:
         raise SetupError(
-            f"device = 'cuda', but the installed ONNX Runtime ({runtime.__version__}) has no CUDA, only "
+            f"device = 'cuda', but the installed ONNX Runtime ({runtime.__version__}) has no CUDA provider, only "
             f"{', '.join(providers)}: pip uninstall onnxruntime, then pip install 'verger[gpu]'"
         )
     if hasattr(runtime, "preload_dlls"):  # loads CUDA and cuDNN from their pip packages

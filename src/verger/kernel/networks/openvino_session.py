@@ -13,7 +13,7 @@ from verger.kernel.networks.network import Graph
 class OpenVinoSession:
     """A graph compiled by OpenVINO for one thread; not to be shared between threads.
 
-    Each call of OpenVINO computes `batch_size` photos, and takes as long if there are fewer.
+    Each call of OpenVINO computes `batch_size` photos; a call with fewer photos takes the same time.
     """
 
     def __init__(self, graph: Graph, precision: str, batch_size: int = 1) -> None:

@@ -20,7 +20,7 @@ from verger.storage.hashing import hash_file
 
 @dataclass(frozen=True)
 class WeightsSource:
-    """Origin of weights, and the SHA-256 of their file; of the arrays if there is no file."""
+    """Origin of weights, and the SHA-256 of their file (or of the arrays if there is no file)."""
 
     weights_from: str
     weights_sha256: str
@@ -71,7 +71,9 @@ def build_with_weights(spec: NetworkSpec) -> tuple[Any, WeightsSource]:
     try:
         model.load_weights(path)
     except Exception as error:  # h5py and Keras raise OSError, ValueError, KeyError, TypeError, ...
-        raise WeightsError(f"weights = {weights!r} do not fit {spec.model} without its top: {error}") from error
+        raise WeightsError(
+            f"weights = {weights!r} do not fit {spec.model} without its top layers: {error}"
+        ) from error
     return model, WeightsSource(weights, hash_file(path))
 
 
@@ -93,7 +95,7 @@ def _with_imagenet(spec: NetworkSpec) -> tuple[Any, WeightsSource]:
 
 
 def _record_files(used: list[str]) -> None:
-    """Patch Keras: record in `used` the path of each file it downloads or finds in its cache; download safely."""
+    """Patch Keras to download safely, and to add the path of each weights file to `used`, also of cached files."""
     from keras.src.utils import file_utils
 
     get_file = file_utils.get_file
@@ -110,11 +112,11 @@ def _record_files(used: list[str]) -> None:
 def _download(origin: str, target: str, *more: Any) -> None:
     """Download a file as urlretrieve does, to a temporary name until it is complete.
 
-    Keras downloads to the final name and cleans up after exceptions only: it would use the partial file of a killed
-    process as the weights.
+    Keras itself downloads to the final name and removes the file only after an exception. After a killed process it
+    would use the partial file as the weights.
     """
     with write_atomically(Path(target)) as temporary:
-        urlretrieve(origin, temporary, *more)  # noqa: S310  # the addresses are Keras' own
+        urlretrieve(origin, temporary, *more)  # noqa: S310  # the addresses come from Keras
 
 
 def _no_imagenet(model: str, error: Exception) -> str:
@@ -126,11 +128,11 @@ def _no_imagenet(model: str, error: Exception) -> str:
 
 
 def seed_weights(model: Any, seed: int) -> None:
-    """Set random weights from `seed`, equal on every backend and data format.
+    """Set random weights from `seed`, the same on every backend and for every data format.
 
-    Kernels are He-normal (He et al. 2015, arXiv:1502.01852), with a larger gain for SiLU, which halves small
-    signals: the output of a deep network must still depend on the photo. Other weights are Keras' initial values
-    plus noise, so that tests detect a missing batch norm.
+    Kernels are He-normal (He et al. 2015, arXiv:1502.01852), with a larger gain for SiLU: it halves small signals,
+    and the output of a deep network must still depend on the photo. Other weights are Keras' initial values plus
+    noise, so that tests detect a missing batch norm.
     """
     rng = np.random.default_rng(seed)
     activations = {getattr(getattr(layer, "activation", None), "__name__", "") for layer in model.layers}
