@@ -1,4 +1,4 @@
-"""The protocol of an engine, and when an engine makes another attempt at a task.
+"""The protocol of an engine, and the rule for further attempts at a task.
 
 To write a new engine, implement `Engine` in a module or folder beside `local` and `spark`, add its name to
 `settings.ENGINES`, its rule to `choice.choose_engine`, and the code that starts it to `pipeline.engine_start`. An
@@ -7,9 +7,9 @@ engine must:
 - call `task(shared, item, attempt)` for every item in worker processes, and return the results in the order of
   the items. Items are never regrouped, so that all engines give the same bits;
 - send `shared` to each worker once, not with every item;
-- make up to MAX_ATTEMPTS attempts where a worker dies or a task raises an error for which `is_lasting` is false,
-  and count them in `Attempt.number`. Two attempts may write at the same time: this is safe with part files;
-- raise the last error in the driver: errors of verger as they are, others as JobError.
+- make up to MAX_ATTEMPTS attempts if a worker dies or a task raises an error for which `is_lasting` is false, and
+  count them in `Attempt.number`. Two attempts may write at the same time: this is safe with part files;
+- raise the last error in the driver: errors of verger unchanged, others as JobError.
 
 `tests/engine/test_equal.py` compares the results of the engines.
 """
@@ -23,7 +23,7 @@ from verger.errors import ClassifierError, ReductionError, SettingsError, Source
 from verger.storage.disk_space import FULL
 from verger.tasks.base import CountsCallback, R, S, T, Task, ignore_counts
 
-# As Spark's default, `spark.task.maxFailures`.
+# The same as Spark's default for `spark.task.maxFailures`.
 MAX_ATTEMPTS = 4
 
 # Errors caused by settings, data or models, not by the state of the machine.

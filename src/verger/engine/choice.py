@@ -17,7 +17,7 @@ NO_SPARK = "the Spark engine needs pyspark: pip install 'verger[spark]'"
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """The name of an engine, and the reason for the choice, for the user."""
+    """The name of the chosen engine, and the reason for this choice, which the user sees."""
 
     name: str
     reason: str

@@ -1,7 +1,7 @@
 """Build Arrow columns from Python values, and NumPy arrays from Arrow columns.
 
-`pyarrow.array` and `to_numpy` do the same, but their first call imports pandas where it is installed, which takes
-each worker a second or more.
+`pyarrow.array` and `to_numpy` do the same, but their first call imports pandas if it is installed. The import takes
+a second or more in each worker.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def integers(values: Sequence[int | None]) -> pa.Array:
 
 
 def longs(values: Sequence[int | None], kind: pa.DataType | None = None) -> pa.Array:
-    """Return an int64 column, or one of another 64-bit type `kind`; None becomes null."""
+    """Return an int64 column, or a column of the 64-bit type `kind`; None becomes null."""
     numbers = np.array([0 if value is None else value for value in values], np.int64)
     return pa.Array.from_buffers(kind or pa.int64(), len(values), [_validity(values), pa.py_buffer(numbers)])
 
@@ -69,7 +69,7 @@ _NUMPY_TYPES: dict[pa.DataType, type[np.number[Any]]] = {
 
 
 def numbers_of(values: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
-    """Return a column of numbers as a NumPy array, without a copy where there are no nulls."""
+    """Return a column of numbers as a NumPy array; without nulls, the data are not copied."""
     if isinstance(values, pa.ChunkedArray):
         return np.concatenate([numbers_of(chunk) for chunk in values.chunks] or [np.zeros(0)])
     kind = _NUMPY_TYPES.get(values.type)

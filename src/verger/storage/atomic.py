@@ -1,4 +1,4 @@
-"""Write a file or a folder under a temporary name, then rename it: a reader sees all of it or none."""
+"""Write a file or a folder under a temporary name, then rename it: a reader never sees half of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Ends the temporary names. They begin with a dot, so that readers of tables skip what a killed process leaves.
+# End of temporary names. They begin with a dot, so that readers of tables skip files that a killed process left.
 PART = ".verger-part"
 
 

@@ -1,4 +1,4 @@
-"""Folders in the user's home that runs share: cache, state, Keras' downloads; removal of old logs."""
+"""Folders in the user's home that all runs share (cache, state, Keras' downloads), and the removal of old logs."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ _MAX_LOG_AGE_S = 7 * 24 * 3600.0
 
 
 def cache_dir() -> Path:
-    """Return the folder of files that verger can compute again: VERGER_CACHE, else in the user's cache folder."""
+    """Return the folder for files that verger can compute again: VERGER_CACHE, or a folder in the user's cache."""
     if path := os.environ.get("VERGER_CACHE"):
         return Path(path).absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "verger"
 
 
 def state_dir() -> Path:
-    """Return the folder of records of running clusters and deployments: VERGER_STATE or the user's state folder."""
+    """Return the folder that records running clusters and deployments: VERGER_STATE or the user's state folder."""
     if path := os.environ.get("VERGER_STATE"):
         return Path(path).absolute()
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "verger"
 
 
 def keras_home() -> Path:
-    """Return the folder of Keras' downloads."""
+    """Return the folder to which Keras downloads weights."""
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
 
 

@@ -1,6 +1,6 @@
 """manifest.json of a result: what ran, on which photos, with which settings, and what came out.
 
-It is written last, so a folder that has one is complete.
+A run writes it last, so a folder that has a manifest is complete.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from verger.storage.uri import AnyPath
 
 MANIFEST = "manifest.json"
 
-# Of the schema below; files that have no version are of version 1 too.
+# Version of the schema below. A file without a version has version 1.
 _VERSION = 1
 
-# One vector has no variance: a run that reads fewer photos writes no components.
+# PCA needs two vectors, as one has no variance. A run that reads fewer photos writes no components.
 MIN_TO_REDUCE = 2
 
 _PACKAGES = ("keras", "openvino", "numpy", "pillow", "pyarrow")
 
 
 class Manifest(BaseModel):
-    """Content of manifest.json, filled in as a run goes on; times in seconds.
+    """Content of manifest.json, which a run fills in step by step; times are in seconds.
 
-    Every key may be missing in a file, and keys that this version does not have are kept.
+    Any key may be missing in a file. Keys that this version of verger does not know are kept.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -74,11 +74,13 @@ class Manifest(BaseModel):
 
     @property
     def warnings(self) -> list[str]:
-        """What a user of the result must know before using it."""
+        """Return what users must know before they use the result."""
         warnings = []
         weights = self.text("network", "weights_from") or ""
         if weights.startswith("random:"):
-            warnings.append(f"weights = {weights}: the features say nothing about the fruit, use them for tests")
+            warnings.append(
+                f"weights = {weights}: the features say nothing about the fruit; use them for tests only"
+            )
         if n_set_aside := self.counts.get("metadata", {}).get("set-aside"):
             warnings.append(
                 f"verger cannot remove metadata from the format of {n_set_aside} files. Only their first bytes are "
@@ -91,21 +93,21 @@ class Manifest(BaseModel):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The keys that the file has, or that were passed or set."""
+        """The keys and values that the file has, or that the code has set."""
         return self.model_dump(exclude_unset=True)
 
     def section(self, *keys: str) -> Mapping[str, Any]:
-        """Return the object under nested keys, empty where there is none."""
+        """Return the object under nested keys; empty if there is none."""
         value = self._value(keys)
         return value if isinstance(value, dict) else {}
 
     def text(self, *keys: str) -> str | None:
-        """Return the string under nested keys; None where there is none, or an empty one."""
+        """Return the string under nested keys; None if it is missing or empty."""
         value = self._value(keys)
         return value if isinstance(value, str) and value else None
 
     def number(self, *keys: str) -> float | None:
-        """Return the finite number under nested keys, None where there is none."""
+        """Return the finite number under nested keys; None if there is none."""
         value = self._value(keys)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         return float(value) if is_number and math.isfinite(value) else None
@@ -118,7 +120,7 @@ class Manifest(BaseModel):
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Add the time that the block takes to that of the stage."""
+        """Add the time that the block takes to the time of the stage."""
         start = time.monotonic()
         try:
             yield
@@ -136,7 +138,7 @@ class Manifest(BaseModel):
 
 
 def read_manifest(result: AnyPath) -> Manifest:
-    """Read manifest.json of a result; raises ResultError where there is none, or it is not valid."""
+    """Read manifest.json of a result; raises ResultError if it is missing or not valid."""
     path = result / MANIFEST
     try:
         return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
@@ -152,12 +154,12 @@ def read_manifest(result: AnyPath) -> Manifest:
 
 
 def find_manifest(result: AnyPath) -> Manifest | None:
-    """Return the manifest of a result, None where there is none that can be read."""
+    """Return the manifest of a result; None if it is missing or not valid."""
     with suppress(ResultError):
         return read_manifest(result)
     return None
 
 
 def software_versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that the numbers depend on."""
+    """Return the versions of Python and of the packages that the numbers of a result depend on."""
     return {"python": platform.python_version()} | {name: metadata.version(name) for name in _PACKAGES}

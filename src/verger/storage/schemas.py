@@ -1,4 +1,4 @@
-"""Schemas of the tables, for pyarrow; Spark's DDL is derived from them."""
+"""Schemas of the tables as pyarrow schemas; Spark's DDL is derived from them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ LISTING = pa.schema(
         ("label", pa.string()),
     ]
 )
-# Additional columns in a listing of packed photos: the Parquet file with a photo's bytes, and the row in it.
+# Additional columns in a listing of packed photos: the Parquet file with the photo's bytes, and its row there.
 SHARD, ROW = "shard", "row"
 PACKED_LISTING = pa.schema([*LISTING, (SHARD, pa.string()), (ROW, pa.int64())])
 
 IMAGES = pa.schema([*list(LISTING)[:3], ("content", pa.binary()), ("label", pa.string())])
-# Table of `verger pack`; `metadata` is what was done with the metadata of a photo, see tasks.pack.
+# Table of `verger pack`. The column `metadata` states what was done with a photo's metadata, see tasks.pack.
 PACKED = pa.schema([*IMAGES, ("metadata", pa.string())])
 
 FEATURES = pa.schema(

@@ -17,7 +17,7 @@ _AT_A_TIME = 16
 
 @dataclass(frozen=True, order=True)
 class TablePart:
-    """A part file, its first photo's path from the footer (empty where it has none), and its number of rows."""
+    """A part file, the path of its first photo from the footer (empty if it is missing), and its number of rows."""
 
     first_path: str
     file: str
@@ -26,10 +26,10 @@ class TablePart:
 
 
 def list_parts(files: Iterable[AnyPath], column: str) -> list[TablePart]:
-    """Return the files that have rows, sorted by their first paths.
+    """Return the files that have rows, sorted by the paths of their first photos.
 
-    Not by name: names depend on the runs that wrote the files, and PCA must be the same to the last bit.
-    Raises SourceError where a file lacks path, label or the array column `column`.
+    They are not sorted by name: names depend on the run that wrote the files, but PCA must not, to the last bit.
+    Raises SourceError if a file lacks path, label or the array column `column`.
     """
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         parts = list(pool.map(lambda file: _part(file, column), files))
@@ -57,7 +57,7 @@ def _first_path(footer: pq.FileMetaData) -> str:
 
 
 def vector_width(part: TablePart, column: str) -> int:
-    """Return the length of the vectors, taken from the first row; 0 where that is null."""
+    """Return the length of the vectors, taken from the first row; 0 if the vector in this row is null."""
     with part.path.open("rb") as opened, pq.ParquetFile(opened) as file:
         batch = next(file.iter_batches(1, columns=[column]))
     return len(batch.column(0)[0].as_py() or ())

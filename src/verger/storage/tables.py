@@ -19,20 +19,20 @@ from verger.storage.uri import AnyPath, parquet_files
 
 _ROWS_PER_BATCH = 16_384
 _BUFFER_BYTES = 1 << 20
-# A table has one file per task, up to 20,000, and an object store takes a while to open each.
+# A table has one file per task, up to 20,000 files, and an object store takes a while to open each file.
 _N_FILES_AHEAD = 16
 
 
 @dataclass(frozen=True)
 class Table:
-    """The files of a Parquet folder, at least one, and its columns."""
+    """The files of a Parquet folder (at least one), and the columns of the table."""
 
     files: tuple[AnyPath, ...]
     columns: tuple[str, ...]
 
 
 def open_table(result: AnyPath, name: str) -> Table | None:
-    """Open the Parquet folder `name`; None where it is missing or has no file. Raises ResultError."""
+    """Open the Parquet folder `name`; return None if it is missing or has no file. Raises ResultError."""
     folder = result / name
     files = tuple(parquet_files(folder)) if folder.is_dir() else ()
     if not files:
@@ -45,7 +45,7 @@ def open_table(result: AnyPath, name: str) -> Table | None:
 
 
 def read_batches(table: Table, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """Yield some columns in batches of rows. Raises ResultError where the files lack one of them."""
+    """Yield the columns `columns` in batches of rows. Raises ResultError if the files lack one of these columns."""
     missing = set(columns) - set(table.columns)
     if missing:
         raise ResultError(f"{table.files[0].parent} lacks the columns {', '.join(sorted(missing))}")
@@ -61,7 +61,7 @@ def read_batches(table: Table, columns: Sequence[str]) -> Iterator[pa.Table]:
 
 
 def count_values(folder: AnyPath, column: str) -> Counter[Any]:
-    """Return how often each value occurs in a column of a table; empty where there is no table."""
+    """Return how often each value occurs in a column of a table; empty if there is no table."""
     counts = Counter[Any]()
     table = open_table(folder.parent, folder.name)
     for batch in read_batches(table, [column]) if table is not None else ():
@@ -70,13 +70,13 @@ def count_values(folder: AnyPath, column: str) -> Counter[Any]:
 
 
 def _open_batches(path: AnyPath, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """Return the batches of a file; the first is read already when this returns."""
+    """Return the batches of a file; the first batch is read before the function returns."""
     batches = _batches(path, columns)
     return chain(list(islice(batches, 1)), batches)
 
 
 def _batches(path: AnyPath, columns: Sequence[str]) -> Iterator[pa.Table]:
-    # Not table.to_batches: that reads whole row groups (433 MB for a million photos; this needs 31 MB).
+    # Not `table.to_batches`, which reads whole row groups (433 MB for a million photos instead of 31 MB).
     with path.open("rb") as opened, pq.ParquetFile(opened, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
         for batch in file.iter_batches(_ROWS_PER_BATCH, columns=list(columns)):
             yield pa.Table.from_batches([batch])

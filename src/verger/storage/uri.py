@@ -25,17 +25,17 @@ AnyPath = Path | ObjectPath
 
 
 def any_path(value: str) -> AnyPath:
-    """Return the path that a text or URI names; a local one absolute, `~` expanded. Raises StorageError."""
+    """Return the path for a text or URI; a local path becomes absolute, with `~` expanded. Raises StorageError."""
     if is_hadoop(value):
         raise StorageError(
-            f"{value}: photos can be read from this file system, but results cannot be there: choose a folder or "
-            "an object store"
+            f"{value}: verger can read photos from this file system, but not write results to it: choose a local "
+            "folder or an object store"
         )
     return object_path(value) or local_folder(value)
 
 
 def scheme_of(uri: str) -> str:
-    """Return the scheme in lower case; file for a plain path."""
+    """Return the scheme in lower case; `file` for a plain path."""
     match = _SCHEME.match(uri)
     return match.group(1).lower() if match else "file"
 
@@ -87,8 +87,8 @@ def parquet_files(folder: AnyPath) -> list[AnyPath]:
 
 
 def read_parquet(file: AnyPath) -> pa.Table:
-    """Read a whole Parquet file. `pyarrow.parquet.read_table` would import pandas, where it is installed."""
-    import pyarrow.parquet as pq  # here, as `verger predict` does not need it
+    """Read a whole Parquet file. `pyarrow.parquet.read_table` would import pandas if it is installed."""
+    import pyarrow.parquet as pq  # imported here because `verger predict` does not need it
 
     with file.open("rb") as opened, pq.ParquetFile(opened) as table:
         return table.read()
@@ -103,7 +103,7 @@ def remove_tree(folder: AnyPath) -> None:
 
 
 def link_file(source: AnyPath, target: AnyPath) -> None:
-    """Put `source` at `target` too: as a hard link where the disk has them, as a copy elsewhere."""
+    """Make `source` available at `target` too: as a hard link if the disk supports it, otherwise as a copy."""
     if isinstance(source, ObjectPath) and isinstance(target, ObjectPath):
         source.copy_to(target)
     elif isinstance(source, Path) and isinstance(target, Path):

@@ -200,7 +200,7 @@ def test_an_answer_that_breaks_off_is_asked_for_again_without_a_key_where_there_
     found = walk("az://container", "photos")
     assert [next(found).key for _ in range(1500)] == keys[:1500]
     keys = keys[1:]
-    with pytest.raises(StorageError, match="objects have changed"):
+    with pytest.raises(StorageError, match="objects were changed"):
         list(found)
 
 

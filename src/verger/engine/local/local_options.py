@@ -13,7 +13,7 @@ class LocalOptions:
     """Options of the local engine.
 
     n_workers: number of worker processes; each runs one task at a time.
-    n_threads: threads of a task that decode photos; more than one only where the network runs on a GPU.
+    n_threads: number of threads that decode photos in a task; more than one only if the network runs on a GPU.
     n_gpus: number of GPUs; worker i uses GPU i modulo n_gpus.
     preload: modules that a worker imports when it starts.
     """
@@ -25,7 +25,7 @@ class LocalOptions:
 
 
 def available_cores() -> int:
-    """Return the number of cores that this process may use: its CPU affinity, or its container's quota if less."""
+    """Return the number of cores that this process may use: its CPU affinity, or its container's quota if lower."""
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with suppress(OSError, ValueError):
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()

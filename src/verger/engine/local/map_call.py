@@ -1,4 +1,4 @@
-"""One call of `LocalEngine.map`: hands items to workers, collects results, makes further attempts."""
+"""One call of `LocalEngine.map`: send items to workers, collect the results, and make further attempts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TICK_S = 0.2
 class MapCall:
     """The state of one call of `LocalEngine.map`.
 
-    shared_file: pickle of the shared state. log: file with what the workers print.
+    shared_file: pickle of the shared state. log: file with the output of the workers.
     """
 
     def __init__(self, task: Any, items: Sequence[Any], shared_file: Path, log: Path) -> None:
@@ -55,21 +55,21 @@ class MapCall:
         return [self._results[index] for index in range(len(self._items))]
 
     def _count(self, workers: Sequence[WorkerProcess]) -> tuple[int, int]:
-        """Return the numbers of photos done and rejected, running items included."""
+        """Return how many photos are done, and how many are rejected, including those of running items."""
         n_done = self._n_done + sum(worker.n_done for worker in workers)
         return n_done, self._n_rejected + sum(worker.n_rejected for worker in workers)
 
     def _assign(self, workers: Sequence[WorkerProcess]) -> None:
         for worker in workers:
             if worker.item is None and self._waiting:
-                if worker.child.process.poll() is not None:  # it died while idle, which is no item's fault
+                if worker.child.process.poll() is not None:  # the worker died while idle, so no item is the cause
                     worker.child.wait()
                     worker.start()
                 item = self._waiting.popleft()
                 worker.send(self._task, self._shared_file, self._items[item.index], item)
 
     def _receive(self, worker: WorkerProcess) -> None:
-        """Read one message: (n_done, n_rejected, None), or at the end of a task (..., (result, error))."""
+        """Read one message: (n_done, n_rejected, None), or (n_done, n_rejected, (result, error)) at the end."""
         try:
             n_done, n_rejected, ending = worker.child.connection.recv()
         except (EOFError, OSError):

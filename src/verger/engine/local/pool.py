@@ -1,7 +1,7 @@
 """The local engine: a pool of worker processes on this machine, without a JVM.
 
-Each worker is a Python process (`verger.engine.local.worker`), connected by a pipe. docs/adr/0015-local-engine.md
-says why this is not a process pool of a library.
+Each worker is a Python process (`verger.engine.local.worker`) that a pipe connects to the driver.
+docs/adr/0015-local-engine.md explains why verger does not use the process pool of a library.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from verger.process.signals import Interrupts, record_interrupts
 from verger.storage.cache import cache_dir, remove_old_logs
 from verger.tasks.base import CountsCallback, R, S, T, Task, ignore_counts
 
-# Workers started before the number of tasks is known.
+# Number of workers to start before the number of tasks is known.
 _EARLY_WORKERS = 4
 
 _STORE_PREFIXES = ("AWS_", "AZURE_", "GOOGLE_", "STORAGE_")
@@ -36,7 +36,7 @@ def _store_variables() -> dict[str, str]:
 class LocalEngine:
     """Runs tasks in processes on this machine.
 
-    log: file for what the workers print. scratch: folder for their temporary files.
+    log: file for the output of the workers. scratch: folder for their temporary files.
     """
 
     name = "local"
@@ -87,7 +87,7 @@ class LocalEngine:
                 raise
 
     def release(self) -> None:
-        """End the workers, unless `keep_workers` keeps them: there are no further calls of `map`."""
+        """End the workers after the last call of `map`, unless `keep_workers` keeps them."""
         if self not in _kept:
             self.close()
 
@@ -96,7 +96,7 @@ class LocalEngine:
         self._interrupts = interrupts
 
     def close(self) -> None:
-        """Kill the workers. Files that they were writing keep their temporary names."""
+        """Kill the workers. Unfinished files keep their temporary names."""
         for worker in self._workers:
             worker.child.process.kill()
         for worker in self._workers:
@@ -109,7 +109,7 @@ _kept: list[LocalEngine] = []
 
 @contextmanager
 def keep_workers(options: LocalOptions) -> Iterator[None]:
-    """Make all local runs in the block use the same workers, which start once instead of for each run."""
+    """Make all local runs in the block use the same workers, which start only once."""
     with _open_engine(options) as engine:
         _kept.append(engine)
         try:
@@ -122,7 +122,7 @@ def keep_workers(options: LocalOptions) -> Iterator[None]:
 def local_engine(options: LocalOptions) -> Iterator[LocalEngine]:
     """Yield an engine whose workers start in the background; end them when the block ends.
 
-    Inside `keep_workers`, yield the engine of that block and ignore `options`; its workers go on.
+    Inside `keep_workers`, yield the engine of that block and ignore `options`; its workers keep running.
     """
     if _kept:
         with record_interrupts() as interrupts:

@@ -21,12 +21,12 @@ from verger.errors import JobError, VergerError
 from verger.process.signals import end_with_parent, ignore_interrupts
 from verger.tasks.base import Attempt
 
-# Least time between two progress messages: a fast network must not spend its time on them.
+# Shortest time between two progress messages: with a fast network, more messages would slow down the worker.
 _REPORT_EVERY_S = 0.1
 
 
 class _Reporter:
-    """Adds up the photos of a task, and sends the sums at most every _REPORT_EVERY_S seconds."""
+    """Counts the photos of a task, and sends the counts to the driver at most once in _REPORT_EVERY_S seconds."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -42,7 +42,7 @@ class _Reporter:
 
 
 class _Shared:
-    """Reads the shared state of the running map from its file, once."""
+    """Reads the shared state of the running map from its file only once."""
 
     def __init__(self) -> None:
         self._file = ""
@@ -50,7 +50,7 @@ class _Shared:
 
     def read(self, file: str) -> Any:
         if file != self._file:
-            self._value = None  # free the old state first: both may hold a large network
+            self._value = None  # free the old state first: the old and the new one may each hold a large network
             self._value = pickle.loads(Path(file).read_bytes())  # noqa: S301  # written by the driver
             self._file = file
         return self._value
@@ -74,7 +74,7 @@ def serve(connection: Connection) -> None:
 def _to_picklable(error: BaseException) -> Exception:
     """Return an error that the driver can raise: VergerError and OSError unchanged, others as JobError.
 
-    An error that a library has wrapped is replaced by its first cause.
+    If a library has wrapped an error in its own, use the original error.
     """
     while error.__cause__ is not None and not isinstance(error, VergerError):
         error = error.__cause__

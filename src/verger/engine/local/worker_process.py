@@ -1,4 +1,4 @@
-"""The driver's handle of one worker process (`verger.engine.local.worker` is the worker's own side)."""
+"""The driver's handle of one worker process, which runs the program `verger.engine.local.worker`."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 
 @dataclass(frozen=True)
 class QueuedItem:
-    """An item of a map: its index among the items, and the number of attempts that have failed."""
+    """An item of a map: its index in the list of items, and the number of failed attempts."""
 
     index: int
     n_failed: int = 0
 
 
 class WorkerProcess:
-    """A worker process (`child`), the item that it runs, and the counts of photos reported for this item.
+    """A worker process (`child`), the item that it runs, and the counts of photos it has reported for this item.
 
-    log: file for what the worker prints. scratch: its folder for temporary files.
+    log: file for the worker's output. scratch: the worker's folder for temporary files.
     """
 
     def __init__(self, index: int, options: LocalOptions, log: IO[bytes], scratch: Path) -> None:
@@ -38,7 +38,7 @@ class WorkerProcess:
         self.start()
 
     def start(self) -> None:
-        """Start a process; it replaces one that has ended."""
+        """Start the process, also again after it has ended."""
         self.child = PipedChild(
             "verger.engine.local.worker",
             *self._options.preload,
@@ -49,7 +49,7 @@ class WorkerProcess:
         )
 
     def send(self, task: Any, shared_file: Path, value: Any, item: QueuedItem) -> None:
-        """Make the worker run task(shared, value, attempt), where `value` is what `item` stands for."""
+        """Make the worker run task(shared, value, attempt); `value` is the value of `item`."""
         self.item = item
         with suppress(OSError):  # the process has died: the next read from the pipe reports it
             self.child.connection.send(
@@ -57,7 +57,7 @@ class WorkerProcess:
             )
 
     def finish_item(self) -> QueuedItem:
-        """Return the item that ran; the worker is free for another."""
+        """Return the item that has ended; the worker is then free for another item."""
         assert self.item is not None
         item, self.item, self.n_done, self.n_rejected = self.item, None, 0, 0
         return item

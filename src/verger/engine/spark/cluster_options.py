@@ -1,7 +1,7 @@
 """Spark settings for a cluster, in addition to those for every Spark (`spark_options`).
 
-The number of cores is needed to partition the photos, but Spark does not have it before executors start. So it is
-the first of these that is set:
+verger needs the number of cores to partition the photos, but Spark does not know it before executors start. So it
+takes the first of these values that is set:
 
 1. `spark.default.parallelism` in the caller's settings
 2. `spark.cores.max`
@@ -10,7 +10,7 @@ the first of these that is set:
 4. the cores of the cluster that `verger cluster up` started
 5. ASSUMED_CORES
 
-The result is passed to Spark as `spark.default.parallelism`.
+verger passes this number to Spark as `spark.default.parallelism`.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from verger.engine.spark.standalone.state import running_cluster
 from verger.errors import SetupError
 from verger.spark_master import is_standalone, standalone_nodes
 
-# Rather too many than too few: an extra task costs milliseconds, but a core without tasks is idle.
+# This number is rather too high than too low: an extra task costs milliseconds, but a core without tasks is idle.
 ASSUMED_CORES = 32
 
-# Platforms express "no limit" as a large maximum of executors (Dataproc: 10,000).
+# Platforms use a large maximum number of executors to say "no limit" (Dataproc: 10,000).
 _UNLIMITED = 1000
 
 _ANSWER_S = 5.0
 
-# Memory beside the heap: Spark's minimum for the JVM itself, and the most that one Python worker uses.
+# Memory in addition to the heap: Spark's minimum for the JVM itself, and the maximum that one Python worker uses.
 JVM_MB, WORKER_MB = 384, 600
 _IMAGES = ("spark.kubernetes.container.image", "spark.kubernetes.executor.container.image")
 
@@ -44,7 +44,7 @@ def cluster_settings(master: str, given: Mapping[str, str], fast_start: list[str
     given: the caller's settings. fast_start: Java options that make a JVM on this machine start fast.
     """
     settings = {"spark.default.parallelism": str(cluster_cores(master, given))}
-    # Behind address translation only the user knows the driver's address.
+    # Behind network address translation (NAT), only the user knows the driver's address.
     has_driver_host = "spark.driver.host" in given or "SPARK_LOCAL_IP" in os.environ
     if is_standalone(master):
         address = driver_address(master)
@@ -64,14 +64,14 @@ def _managed_settings(master: str, given: Mapping[str, str]) -> dict[str, str]:
     """Return the settings for executors in containers (YARN, Kubernetes); raises SetupError if one is missing."""
     if master == "yarn" and not os.environ.keys() & {"HADOOP_CONF_DIR", "YARN_CONF_DIR"}:
         raise SetupError("master = 'yarn' needs YARN's configuration: set HADOOP_CONF_DIR to its folder")
-    if os.environ.keys() & {"SPARK_HOME", "SPARK_CONF_DIR"}:  # this Spark's own defaults apply
+    if os.environ.keys() & {"SPARK_HOME", "SPARK_CONF_DIR"}:  # the defaults of this Spark installation apply
         return {}
     if master != "yarn" and not any(key in given for key in _IMAGES):
         raise SetupError(f"master = {master!r} needs an image with Spark and verger: --conf {_IMAGES[0]}=IMAGE")
     n_workers = 1
     with suppress(KeyError, ValueError):
         n_workers = max(1, int(given["spark.executor.cores"]))
-    # A container that exceeds its memory is killed, and the Python workers use memory beside the heap.
+    # A container that exceeds its memory is killed, and the Python workers need memory in addition to the heap.
     return {"spark.executor.memoryOverhead": f"{JVM_MB + n_workers * WORKER_MB}m"}
 
 

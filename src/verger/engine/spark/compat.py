@@ -1,4 +1,4 @@
-"""The operations of a SparkContext that verger needs, also for Spark Connect, which has no SparkContext."""
+"""The operations of a SparkContext that verger needs, also for Spark Connect, where there is no SparkContext."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def n_slots(spark: SparkSession) -> int:
         return spark.sparkContext.defaultParallelism
     from pyspark.sql.functions import spark_partition_id
 
-    # Connect has no API for it, but a range gets this number of partitions.
+    # Connect has no API for this number, but a range has the same number of partitions.
     return spark.range(_MANY_ROWS).select(spark_partition_id()).distinct().count()
 
 
 def share(spark: SparkSession, value: T) -> Broadcast[T] | Artifact[T]:
-    """Send a value to each worker once; tasks read it as `.value` of the result."""
+    """Send a value to each worker once; tasks read it from the attribute `value` of the returned object."""
     if not is_connect(spark):
         return spark.sparkContext.broadcast(value)
     data = pickle.dumps(value)
@@ -58,14 +58,14 @@ def share(spark: SparkSession, value: T) -> Broadcast[T] | Artifact[T]:
 
 
 class Artifact(Generic[T]):
-    """A value in a file that Spark Connect sends to every worker; replaces a Broadcast."""
+    """A value in a file that Spark Connect sends to every worker; it is used instead of a Broadcast."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     @cached_property
     def value(self) -> T:
-        """The value; read in a worker."""
+        """The value; only workers can read it."""
         from pyspark import SparkFiles
 
         return cast(T, pickle.loads(Path(SparkFiles.get(self._name)).read_bytes()))  # noqa: S301  # written by `share`

@@ -1,4 +1,4 @@
-"""Sessions on a Spark Connect server: no JVM on this machine, and only the settings that the server allows."""
+"""Sessions on a Spark Connect server. They need no JVM on this machine; the server allows only some settings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def connect(options: SessionOptions) -> SparkSession:
     from pyspark.sql import SparkSession
 
     try:
-        # `create`, because `getOrCreate` would change the settings of a session that this process has already.
+        # Not `getOrCreate`, which would change the settings of a session that already exists in this process.
         spark: SparkSession = SparkSession.builder.remote(options.master).create()
     except PySparkImportError as error:
         raise SetupError("Spark Connect needs more packages: pip install 'verger[connect]'") from error
@@ -34,7 +34,7 @@ def connect(options: SessionOptions) -> SparkSession:
 
 
 def _check_answer(url: str) -> None:
-    """Raise SetupError if no server answers; pyspark's client would try for ten minutes."""
+    """Raise SetupError if no server answers. Without this check, pyspark's client would try for ten minutes."""
     server = urlsplit(url)
     try:
         socket.create_connection((server.hostname or "", server.port or _DEFAULT_PORT), _ANSWER_S).close()

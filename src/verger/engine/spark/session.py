@@ -1,4 +1,4 @@
-"""The Spark session of a run: it starts in the background, runs jobs that Ctrl-C can cancel, and always ends."""
+"""The Spark session of a run. It starts in the background, its jobs stop on Ctrl-C, and it always ends."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ JVM_GONE = "Spark's JVM has ended; the system may have killed it for lack of mem
 
 
 class ManagedSession:
-    """A SparkSession that starts in the background, which takes seconds, while the driver does other work.
+    """A SparkSession that starts in the background. This takes seconds, in which the driver does other work.
 
-    If Spark already runs in this process, as in a notebook, its SparkContext is used, and keeps running at the end.
+    If Spark already runs in this process, as in a notebook, the session uses its SparkContext and never stops it.
     """
 
     def __init__(self, options: SessionOptions, interrupts: Interrupts) -> None:
-        # Imported before the driver's other modules, whose imports would delay the start of the JVM.
+        # This import comes first: the imports of the driver's other modules would delay the start of the JVM.
         from pyspark import SparkContext
 
         running = SparkContext._active_spark_context
@@ -77,7 +77,7 @@ class ManagedSession:
 
     @property
     def n_cores(self) -> int:
-        """Number of tasks that run at the same time; a Spark that already runs is asked for it."""
+        """Number of tasks that run at the same time; if Spark already runs, Spark reports this number."""
         if self.options.is_connect or (self._borrowed is not None and not self.options.is_local):
             return n_slots(self.spark())
         return self.options.n_cores
@@ -87,9 +87,9 @@ class ManagedSession:
         return self._await(self._starting, lambda: None)
 
     def run(self, job: Callable[[], T], tick: Callable[[], None] = lambda: None) -> T:
-        """Return job(), and call `tick` a few times a second while it runs; Ctrl-C cancels its tasks.
+        """Return job(), and call `tick` a few times a second while the job runs; Ctrl-C cancels its tasks.
 
-        Raises a VergerError of a worker as itself, a full disk as OSError, and other errors as JobError.
+        Raises a worker's VergerError unchanged, OSError for a full disk, and JobError for other errors.
         """
         try:
             self._running = running = self._pool.submit(job)
@@ -97,7 +97,7 @@ class ManagedSession:
         except VergerError:
             raise
         except Exception as error:  # py4j and pyspark raise many classes
-            # py4j gets the text from the JVM, which may end soon.
+            # py4j reads the text from the JVM, so read it now: the JVM may end soon.
             text = str(error)
             raise _worker_error(text) or _full_disk(text) or self._job_error(text) from None
 
@@ -110,7 +110,7 @@ class ManagedSession:
         if self.options.is_local or self.options.is_connect:
             return True
         n_registered: int = self.spark().sparkContext._jsc.sc().getExecutorMemoryStatus().size()
-        return n_registered > 1  # the driver is one of them
+        return n_registered > 1  # the driver counts as one
 
     def _await(self, future: Future[T], tick: Callable[[], None]) -> T:
         while True:
@@ -130,11 +130,11 @@ class ManagedSession:
         return JobError(f"a Spark job failed: {cause}{log}")
 
     def release(self) -> None:
-        """Stop Spark in the background: there are no further jobs."""
+        """Stop Spark in the background, after the last job."""
         self._ending = self._pool.submit(self._end)
 
     def close(self) -> None:
-        """Stop Spark and the JVM in any state; of a borrowed Spark, cancel only the jobs of this session."""
+        """Stop Spark and the JVM in any state. If Spark ran before this session, only cancel the session's jobs."""
         if self._starting.cancel():
             return
         try:
@@ -165,7 +165,7 @@ class ManagedSession:
         try:
             with ignore_dead_jvm():
                 self._cancel(spark)
-            if self._running is not None:  # the job must end before the JVM does, to get its error
+            if self._running is not None:  # if the JVM ended before the job, the job's error would be lost
                 wait([self._running], timeout=_CANCEL_S)
         finally:
             if self.options.is_connect:
@@ -184,7 +184,7 @@ class ManagedSession:
 
 @contextmanager
 def managed_session(options: SessionOptions) -> Iterator[ManagedSession]:
-    """Start Spark in the background; stop it at the end, also after Ctrl-C."""
+    """Start Spark in the background; stop it when the block ends, also after Ctrl-C."""
     with record_interrupts() as interrupts:
         session = ManagedSession(options, interrupts)
         try:
@@ -199,8 +199,8 @@ def open_session(
 ) -> SparkSession:
     """Return a SparkSession set up for photos, for notebooks and scripts.
 
-    If Spark already runs in this process, it is used, and only SQL settings are changed, in a new session. On a
-    Spark Connect server (sc://HOST:PORT) only the settings that the server allows are made. Raises SettingsError if
+    If Spark already runs in this process, return a new session of this Spark, with only SQL settings changed. On a
+    Spark Connect server (sc://HOST:PORT), change only the settings that the server allows. Raises SettingsError if
     the master is not valid, and SetupError if it does not answer.
     """
     from pyspark import SparkContext
@@ -213,7 +213,7 @@ def open_session(
 
 
 def _worker_error(text: str) -> VergerError | None:
-    """Return the VergerError at the end of a worker's traceback, if there is one."""
+    """Return the VergerError at the end of a worker's traceback, or None if there is none."""
     match = re.search(r"^verger\.errors\.(\w+): (.*)$", text, re.MULTILINE)
     kind = getattr(errors, match.group(1), None) if match else None
     if match is None or kind is None:
@@ -224,5 +224,5 @@ def _worker_error(text: str) -> VergerError | None:
 
 
 def _full_disk(text: str) -> OSError | None:
-    """Return an OSError if the JVM or a worker failed because of a full disk."""
+    """Return an OSError if the JVM or a worker failed because of a full disk, otherwise None."""
     return next((OSError(code, os.strerror(code)) for code in FULL if os.strerror(code) in text), None)

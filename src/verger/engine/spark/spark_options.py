@@ -1,4 +1,4 @@
-"""Spark settings: those that the caller gives, and those that verger needs."""
+"""Spark settings: those of the caller, and those that verger needs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from verger.engine.spark.java import class_archive
 from verger.spark_master import is_connect
 from verger.storage.objects import s3_endpoint, s3_region
 
-# Up to this number of cores, one thread collects garbage: the JVM has little, and the workers need the cores.
+# Up to this number of cores, one thread collects garbage: the JVM has little of it, and the workers need the cores.
 MAX_SERIAL_GC_CORES = 4
 
-# Attempts at a task, as on a cluster. The default of a local Spark is one.
+# Number of attempts at a task, the same as on a cluster. The default of a local Spark is one attempt.
 _LOCAL_ATTEMPTS = 4
 
 _SCRATCH = "/tmp"  # noqa: S108  # Spark's default
@@ -30,10 +30,10 @@ class SessionOptions:
 
     conf: KEY=VALUE settings of the caller, which override those of verger.
     log: file for the output of the JVM; None: stderr.
-    is_one_run: the JVM serves one command, and is set to start fast.
-    computes_in_jvm: Spark ML runs in the JVM, which then compiles code fully.
+    is_one_run: the JVM runs only one command, so its settings make it start fast.
+    computes_in_jvm: Spark ML runs in the JVM, so the JVM uses its optimizing compiler.
     preload: modules that the workers import while Spark starts.
-    uses_gpus: tasks run on GPUs, which are requested from a cluster.
+    uses_gpus: tasks run on GPUs, which verger requests from the cluster.
     archive_classes_to: file for an archive of the classes that this session loads (`java.class_archive`).
     """
 
@@ -54,13 +54,13 @@ class SessionOptions:
 
     @property
     def spark_master(self) -> str:
-        """The master for Spark: a local one gets the number of attempts at a task, unless the caller set it."""
+        """The master URL for Spark; a local master gets the number of attempts at a task if the caller set none."""
         local = re.fullmatch(r"local(?:\[([^,]+)\])?", self.master)
         return f"local[{local.group(1) or 1},{_LOCAL_ATTEMPTS}]" if local else self.master
 
     @property
     def scratch_folders(self) -> list[Path]:
-        """Folders of a local Spark for data that does not fit into memory; empty on a cluster."""
+        """Folders in which a local Spark stores data that does not fit into memory; empty on a cluster."""
         folders = os.environ.get("SPARK_LOCAL_DIRS") or given_settings(self).get("spark.local.dir") or _SCRATCH
         return [Path(folder.strip()) for folder in folders.split(",")] if self.is_local else []
 
@@ -71,7 +71,7 @@ class SessionOptions:
 
     @property
     def schedules_resources(self) -> bool:
-        """Whether Spark assigns GPUs to tasks; it does not if one JVM is driver and executor (local, local[4])."""
+        """Whether Spark assigns GPUs to tasks; False if one JVM is both driver and executor (local, local[4])."""
         return re.match(r"local($|\[)", self.master) is None
 
     @property
@@ -85,7 +85,7 @@ class SessionOptions:
 
     @property
     def n_cores(self) -> int:
-        """Number of tasks that run at the same time; on a cluster an assumption (see `cluster_options`)."""
+        """Number of tasks that run at the same time; on a cluster, this is assumed (see `cluster_options`)."""
         return self.n_local_cores or cluster_cores(self.master, given_settings(self))
 
 
@@ -95,7 +95,7 @@ def given_settings(options: SessionOptions) -> dict[str, str]:
 
 
 def sql_settings(options: SessionOptions) -> dict[str, str]:
-    """Return the settings of a session, also on a Spark that already runs; the caller's override the others."""
+    """Return the settings that a session can set even if Spark already runs; the caller's settings come last."""
     settings = {
         "spark.sql.session.timeZone": "UTC",
         # Arrow counts rows, not bytes: 10,000 photos or wide vectors would fill a worker.
@@ -107,7 +107,7 @@ def sql_settings(options: SessionOptions) -> dict[str, str]:
 
 
 def spark_settings(options: SessionOptions) -> dict[str, str]:
-    """Return all settings to start Spark with; the caller's override the others. Raises SetupError."""
+    """Return all settings for the start of Spark; the caller's settings override the others. Raises SetupError."""
     settings = {
         "spark.driver.memory": options.driver_memory,
         "spark.driver.extraJavaOptions": " ".join(_java_options(options)),
@@ -119,7 +119,7 @@ def spark_settings(options: SessionOptions) -> dict[str, str]:
         **_store_environment(),
     }
     if options.is_local:
-        # Saves the look-up of this machine's name.
+        # With an address, Spark does not look up this machine's name, which may be slow.
         settings |= {
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
@@ -132,7 +132,7 @@ def spark_settings(options: SessionOptions) -> dict[str, str]:
 
 
 def _store_environment() -> dict[str, str]:
-    """Return the settings that make executors use the object stores of this machine, with their own credentials."""
+    """Return the settings that give executors the same object stores as this machine, but no credentials."""
     uses_s3 = s3_endpoint() or os.environ.keys() & {"AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"}
     names = {
         "AWS_ENDPOINT_URL": s3_endpoint(),
@@ -172,5 +172,5 @@ def _fast_start(options: SessionOptions) -> list[str]:
     if options.archive_classes_to is not None:
         return [*flags, f"-XX:ArchiveClassesAtExit={options.archive_classes_to}", "-Xlog:disable"]
     archive = class_archive()
-    # The JVM ignores an archive that no longer fits; -Xlog:disable hides its message about it.
+    # The JVM ignores an archive that is no longer valid; -Xlog:disable hides its message about this.
     return [*flags, f"-XX:SharedArchiveFile={archive}", "-Xlog:disable"] if archive.is_file() else flags

@@ -1,8 +1,8 @@
-"""Sessions in a driver that spark-submit starts: the settings that verger adds to those of the submission.
+"""Sessions in a driver that spark-submit starts, and the settings that verger adds to those of spark-submit.
 
-spark-submit sets the master and the number and size of the executors; these stay. Added is what Spark cannot
-know: Python workers use memory beside the heap and one thread each, and the photos are partitioned for a number
-of cores before executors start.
+The master, and the number and size of the executors, stay as spark-submit sets them. verger adds settings for what
+Spark cannot know: each Python worker needs one thread and memory in addition to the heap, and verger partitions the
+photos for a number of cores before executors start.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _UNITS_MB = {"k": 1 / 1024, "m": 1.0, "g": 1024.0, "t": 1024.0**2}
 
 @contextmanager
 def submitted() -> Iterator[SparkSession]:
-    """Yield the session of a spark-submit, and stop it at the end, so that its cluster ends the application.
+    """Yield the session of a spark-submit. Stop it when the block ends, so that the cluster ends the application.
 
-    A session that runs already, as on Databricks, is yielded unchanged and not stopped: its platform does this.
+    If a session already runs, as on Databricks, yield it unchanged and do not stop it: the platform does this.
     """
     from pyspark import SparkConf, SparkContext
     from pyspark.sql import SparkSession
@@ -36,7 +36,7 @@ def submitted() -> Iterator[SparkSession]:
     if (running := SparkContext._active_spark_context) is not None:
         yield SparkSession(running)
         return
-    SparkContext._ensure_initialized()  # starts the JVM, from which SparkConf reads the submission's settings
+    SparkContext._ensure_initialized()  # starts the JVM; SparkConf reads the settings of spark-submit from it
     given = dict(SparkConf().getAll())
     set_driver_environment(given)
     builder = SparkSession.builder
@@ -50,7 +50,7 @@ def submitted() -> Iterator[SparkSession]:
 
 
 def set_driver_environment(given: Mapping[str, str]) -> None:
-    """Set the variables of object stores in `spark.executorEnv`, such as AWS_REGION, for the driver too."""
+    """Set variables of object stores, such as AWS_REGION, in the driver too if `spark.executorEnv` sets them."""
     for key, value in given.items():
         name = key.removeprefix(_EXECUTOR_VARIABLE)
         if name != key and name.startswith(("AWS_", "AZURE_")):
@@ -58,7 +58,7 @@ def set_driver_environment(given: Mapping[str, str]) -> None:
 
 
 def submitted_settings(given: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings to add to the settings `given`; they change only the memory split of a container."""
+    """Return the settings to add to `given`; they override only the settings that divide a container's memory."""
     master = given.get("spark.master", "local")
     settings = {
         "spark.executorEnv.OMP_NUM_THREADS": "1",
@@ -74,7 +74,7 @@ def submitted_settings(given: Mapping[str, str]) -> dict[str, str]:
 def _split_memory(given: Mapping[str, str]) -> dict[str, str]:
     """Return settings that move memory of an executor's container from the heap to the Python workers.
 
-    The size of the container stays the same, so that the same number of them fits on a node.
+    The size of the container stays the same, so a node still has room for the same number of containers.
     """
     if "spark.executor.memoryOverhead" in given:
         return {}

@@ -1,9 +1,9 @@
-"""Commit a result: write it to a staging folder, then switch it to OUT, so that a reader never sees half of one.
+"""Commit a result: write it to a staging folder, then put it in place of OUT. A reader never sees half a result.
 
-A run writes to a folder of its own in `.NAME.verger-staging` beside OUT, which it locks; at the end this folder
-becomes OUT. A run that dies before the switch leaves OUT unchanged. Its folder is kept if it has finished parts of
-the features, for a run with --resume; other runs remove it. `local_folder` switches by renaming, `object_folder` by
-copying within the store.
+A run locks the staging folder `.NAME.verger-staging` beside OUT, and writes to a new folder in it. At the end, the
+switch makes this folder the new OUT: `local_folder` renames it, `object_folder` copies it within the store. A run
+that dies before the switch leaves OUT unchanged. If such a run has finished parts of the features, its folder is
+kept, so that a run with --resume can reuse them; a run without --resume removes it.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def stage_result(out: AnyPath, *, overwrite: bool, resume: bool = False) -> Abst
 
     overwrite: replace any result.
     resume: replace a result of `verger run` or `verger features`, and keep the staging folders of failed runs.
-    Raises ResultError where `out` has a result that may not be replaced, or other files (never replaced), where
-    another run writes to it, or where an interrupt or a store breaks off the switch (`out` may then be changed).
+    Raises ResultError if `out` has a result that may not be replaced, or other files (they are never replaced); if
+    another run writes to `out`; or if an interrupt or a store error stops the switch (`out` may then be changed).
     """
     if isinstance(out, ObjectPath):
         return object_folder.stage_result(out, overwrite=overwrite, resume=resume)
@@ -63,7 +63,7 @@ def stage_result(out: AnyPath, *, overwrite: bool, resume: bool = False) -> Abst
 
 
 def unfinished_runs(stage: AnyPath) -> list[AnyPath]:
-    """Return the staging folders of failed runs with finished parts, the oldest first; `stage` is this run's."""
+    """Return the folders of failed runs that have finished parts, the oldest first; `stage` is the current run."""
     runs = (folder for folder in stage.parent.iterdir() if folder.name.startswith(RUN) and folder != stage)
     return sorted((run for run in runs if has_parts(run)), key=str)
 

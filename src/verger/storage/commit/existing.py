@@ -1,4 +1,4 @@
-"""Check and read what exists already: at the path of a result, and in the staging folder beside it."""
+"""Check and read the files that exist at the path of a result, and in the staging folder beside it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from verger.storage.manifest import MANIFEST, find_manifest
 from verger.storage.objects import ObjectPath
 from verger.storage.uri import AnyPath, any_path, glob_base, is_hadoop, is_within, remove_tree
 
-# Names in a staging folder: prefix of the folder of each run, the lock, the running one's intermediate files.
+# Names in a staging folder: the prefix of each run's folder, the lock, the intermediate files of the current run.
 RUN, LOCK, SCRATCH = "run-", "lock", "scratch"
 _PARTS = "features"
 
@@ -36,7 +36,7 @@ def has_parts(run: AnyPath) -> bool:
 
 
 def clear(staging: AnyPath, *, keep_runs: bool) -> None:
-    """Empty a staging folder, except for its lock and, if `keep_runs`, the runs that have finished parts."""
+    """Empty a staging folder. Keep its lock and, if `keep_runs`, the folders of runs that have finished parts."""
     entries: list[AnyPath] = list(staging.iterdir())
     for entry in entries:
         if entry.name == LOCK or (keep_runs and entry.name.startswith(RUN) and has_parts(entry)):
@@ -50,21 +50,21 @@ def clear(staging: AnyPath, *, keep_runs: bool) -> None:
 
 
 def interrupted_after_switch(out: AnyPath) -> ResultError:
-    """Return the error for an interrupt after the switch, when the old result is replaced already."""
-    return ResultError(f"interrupted when {out} was in place already: it is the new result")
+    """Return the error for an interrupt after the switch, when the new result has replaced the old one."""
+    return ResultError(f"interrupted, but {out} is complete: it holds the new result")
 
 
 def check_not_read(out: AnyPath, sources: Iterable[str]) -> None:
-    """Raise ResultError where `out` is or contains a source (path, URI, glob): the result would replace it."""
+    """Raise ResultError if `out` is or contains a source (path, URI, glob): the result would replace the source."""
     for source in sources:
         if not is_hadoop(source) and is_within(glob_base(any_path(source)), out):
-            raise ResultError(f"{source} is read, and {out} would replace it: choose another folder for the result")
+            raise ResultError(f"the result in {out} would replace the source {source}: choose another folder")
 
 
 def check_writable(out: AnyPath, *, overwrite: bool, resume: bool = False) -> None:
-    """Raise ResultError where `out` may not be written.
+    """Raise ResultError if `out` may not be written.
 
-    `overwrite` allows any result to be replaced, `resume` one of `verger run` or `verger features`.
+    `overwrite` allows a run to replace any result, `resume` only a result of `verger run` or `verger features`.
     """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
@@ -85,7 +85,7 @@ def check_writable(out: AnyPath, *, overwrite: bool, resume: bool = False) -> No
 
 
 def table_folder(result: AnyPath, name: str) -> AnyPath:
-    """Return the folder of a table, which is `result`/`name` or `result` itself; raises SourceError."""
+    """Return the folder of a table, either `result`/`name` or `result` itself; raises SourceError."""
     for folder in (result / name, result):
         if folder.is_dir() and any(folder.glob("*.parquet")):
             return folder

@@ -1,4 +1,4 @@
-"""Commit a result on a file system by one rename, which exchanges two folders where a result is replaced."""
+"""Commit a result on a file system with one rename; to replace a result, the rename exchanges the two folders."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from verger.storage.disk_space import explain_full_disk
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
-# Errors of file systems without locks for files; there the lock of the folder keeps out other runs on this host.
+# Errors of file systems that cannot lock files. There, the folder's lock keeps out only other runs on this host.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
-# Files flushed at a time: a disk flushes many together in little more time than one.
+# Number of files to flush at a time: a disk needs little more time for many files than for one.
 _FLUSHED_AT_A_TIME = 16
 
 
@@ -58,14 +58,14 @@ def stage_result(out: Path, *, overwrite: bool, resume: bool) -> Iterator[Path]:
 
 @contextmanager
 def _locked(staging: Path) -> Iterator[None]:
-    """Create a staging folder and hold its locks; remove it at the end, unless it keeps a failed run."""
+    """Create a staging folder and hold its locks; remove it at the end, unless it has the files of a failed run."""
     folder, file = _lock(staging)
     try:
         yield
     finally:
         (staging / LOCK).unlink(missing_ok=True)
         os.close(file)
-        with suppress(OSError):  # it keeps a failed run, or another host uses it already
+        with suppress(OSError):  # the folder is not empty: it has a failed run, or another host uses it already
             staging.rmdir()
         os.close(folder)
 
@@ -73,7 +73,7 @@ def _locked(staging: Path) -> Iterator[None]:
 def _lock(staging: Path) -> tuple[int, int]:
     """Return handles of the folder and of the lock file in it, both locked.
 
-    On NFS the lock of a file that is open for writing holds between hosts, the lock of a folder on one host only.
+    On NFS, all hosts respect the lock of a file that is open for writing, but only one host the lock of a folder.
     """
     while True:
         staging.mkdir(exist_ok=True)
@@ -81,14 +81,14 @@ def _lock(staging: Path) -> tuple[int, int]:
             try:
                 folder = _lock_at(staging, os.O_RDONLY, staging, opened)
                 file = _lock_at(staging / LOCK, os.O_RDWR | os.O_CREAT, staging, opened)
-            except FileNotFoundError:  # a run that ended has removed it
+            except FileNotFoundError:  # another run has ended and removed the folder
                 continue
             opened.pop_all()
             return folder, file
 
 
 def _lock_at(path: Path, flags: int, staging: Path, opened: ExitStack) -> int:
-    """Open a path and lock it; raises FileNotFoundError where the path was replaced in the meantime."""
+    """Open a path and lock it; raises FileNotFoundError if the path was replaced in the meantime."""
     handle = os.open(path, flags, 0o666)
     opened.callback(os.close, handle)
     try:
@@ -111,14 +111,14 @@ def _is_at(path: Path, stat: os.stat_result) -> bool:
 
 
 def _flush_tree(folder: Path) -> None:
-    """Wait until a folder and its content are on the disk: otherwise a power cut may leave empty files."""
+    """Wait until a folder and its content are on the disk; otherwise a power cut may leave empty files."""
     paths = (os.path.join(parent, name) for parent, _, names in os.walk(folder) for name in (*names, ""))
     with ThreadPoolExecutor(_FLUSHED_AT_A_TIME) as pool:
         list(pool.map(_flush, paths))
 
 
 def _flush(path: str | Path) -> None:
-    """Wait until a file's content, or a folder's names, are on the disk."""
+    """Wait until the content of a file, or the list of names in a folder, is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -154,7 +154,7 @@ def _previous(out: Path) -> Path:
 
 
 def _recover(out: Path) -> None:
-    """Finish or undo a switch of two renames that was broken off."""
+    """Finish or undo a switch that was interrupted between its two renames."""
     previous = _previous(out)
     if not previous.exists():
         return

@@ -1,8 +1,8 @@
-"""Commit a result in an object store, which cannot rename: copy the new result, its manifest last.
+"""Commit a result in an object store, which cannot rename: copy the new result, and its manifest last.
 
 A reader that reads the manifest first sees a complete result or none. The staging folder has the object `lock` (see
-`object_lock`), the folders of runs and, while a complete result is copied, the object `switching` with the name of
-its run: where the copy was broken off, the next run repeats it first.
+`object_lock`) and the folders of runs. While a complete result is copied, the staging folder also has the object
+`switching` with the name of its run. If the copy was interrupted, the next run starts by repeating it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from verger.storage.commit.object_lock import locked
 from verger.storage.manifest import MANIFEST
 from verger.storage.objects import ObjectPath
 
-# A manifest alone does not mark a complete result: a run that died may have left one without the report.
+# A manifest in the staging folder does not prove a complete result: a run may have died before it wrote the report.
 _SWITCHING = "switching"
 
 
@@ -37,7 +37,7 @@ def stage_result(out: ObjectPath, *, overwrite: bool, resume: bool) -> Iterator[
             lock.check()
         except BaseException:
             with suppress(StorageError, ResultError):  # the first error is the one to report
-                lock.check()  # never clear what another run writes
+                lock.check()  # never clear files that another run writes
                 clear(staging, keep_runs=True)
             raise
         _switch(result, out)
@@ -49,7 +49,7 @@ def stage_result(out: ObjectPath, *, overwrite: bool, resume: bool) -> Iterator[
 
 
 def _switch(result: ObjectPath, out: ObjectPath) -> None:
-    """Replace the old result by the new one, which is complete."""
+    """Replace the old result with the new, complete one."""
     mark = result.with_name(_SWITCHING)
     mark.write_text(result.name)
     try:
@@ -59,12 +59,12 @@ def _switch(result: ObjectPath, out: ObjectPath) -> None:
         mark.unlink()
     except (KeyboardInterrupt, StorageError) as error:
         why = str(error) or "interrupted"
-        advice = "the next run with this OUT finishes what is half done"
-        raise ResultError(f"{why}, as {out} was put in place: {advice}") from error
+        advice = "run again; the next run with this OUT first finishes the copy"
+        raise ResultError(f"{why} while the result was copied to {out}: {advice}") from error
 
 
 def _recover(staging: ObjectPath, out: ObjectPath) -> None:
-    """Finish a switch that was broken off."""
+    """Finish a switch that was interrupted."""
     mark = staging / _SWITCHING
     if not mark.is_file():
         return

@@ -1,7 +1,7 @@
-"""Lock in an object store: an object that names its owner, a run, which renews it as long as it lives.
+"""A lock in an object store: an object that names the run that owns the lock. The owner renews it while it runs.
 
-All writes are conditional: the object is created if there is none, and replaced if it is still the version that was
-read. So only one of two runs that take the lock at the same time gets it.
+All writes are conditional: a run creates the object only if it does not exist, and replaces it only if it is still
+the version that the run has read. If two runs try to take the lock at the same time, only one of them gets it.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ import psutil
 from verger.errors import ResultError, StorageError
 from verger.storage.objects import ObjectPath, Version
 
-# A run renews its lock at this interval; the owner of a lock that is not renewed for _DEAD_AFTER_S has died.
+# A run renews its lock at this interval. If a lock is not renewed for _DEAD_AFTER_S, its owner counts as dead.
 _RENEWED_EVERY_S = 60.0
 _DEAD_AFTER_S = 300.0
-# Wait for runs that take the same lock at this moment, where a store cannot replace under a condition.
+# If a store cannot replace under a condition: the wait for other runs that take the same lock at this moment.
 _SETTLED_AFTER_S = 2.0
 
 # host, pid, processes (see _process_space), at (time of the last renewal), token (random, of this run only).
@@ -38,13 +38,13 @@ class Lock:
 
     def __init__(self, path: ObjectPath) -> None:
         self._path = path
-        self.held_by: Owner = {}  # the other run, where `take` has failed
+        self.held_by: Owner = {}  # the other run that holds the lock, if `take` has failed
         self._token = secrets.token_hex(8)
         self._version: Version | None = None
         self._writing = threading.Lock()
 
     def take(self) -> bool:
-        """Take the lock if it is free, or its owner has died; return whether this run has it."""
+        """Take the lock if it is free or its owner has died; return whether this run holds it now."""
         self._version = self._path.create(self._owner()) or self._take_over()
         return self._version is not None
 
@@ -54,12 +54,12 @@ class Lock:
             return self._path.create(self._owner())
         owner, version = current
         if owner.get("token") == self._token:
-            return version  # created by this run: the request was repeated because its first answer was lost
+            return version  # this run has created it: the first answer was lost, so the request was repeated
         self.held_by = owner
         return self._replace(owner, version) if _is_dead(owner) else None
 
     def _replace(self, owner: Owner, version: Version) -> Version | None:
-        """Replace the owner by this run; return the new version, or None where another run was first."""
+        """Make this run the owner; return the new version, or None if another run was faster."""
         try:
             return self._path.replace(self._owner(), version) or self._own_version()
         except StorageError as error:
@@ -68,9 +68,10 @@ class Lock:
             return self._replace_unconditionally(owner)
 
     def _replace_unconditionally(self, owner: Owner) -> Version | None:
-        """Do the same in a store that can create, but not replace, under a condition.
+        """Do the same as `_replace` in a store that can create, but not replace, under a condition.
 
-        If several runs delete a dead lock, the last one to create its own has it: each checks again after a while.
+        If several runs delete a dead lock, the last run to create its own lock gets it. So each run checks again
+        after a while.
         """
         current = self._read()
         if current is None or current[0] != owner:
@@ -94,19 +95,19 @@ class Lock:
         return json.loads(content), version
 
     def renew(self) -> None:
-        """Write the current time into the lock if this run still has it; raises StorageError."""
+        """Write the current time into the lock if this run still holds it; raises StorageError."""
         with self._writing:
             current = self._read() if self._version else None
             is_own = current is not None and current[0].get("token") == self._token
             self._version = self._replace(*current) if current and is_own else None
 
     def check(self) -> None:
-        """Raise ResultError where another run has taken the lock, because this one seemed dead."""
+        """Raise ResultError if another run has taken the lock because this run seemed dead."""
         self.renew()
         if self._version is None:
             raise ResultError(
-                f"another run has taken over {self._path.parent}: this one did not renew its lock for "
-                f"{_DEAD_AFTER_S:.0f} s; nothing was changed"
+                f"another run has taken over {self._path.parent}, because this run did not renew its lock for "
+                f"{_DEAD_AFTER_S:.0f} s; nothing was changed: run again"
             )
 
     def release(self) -> None:
@@ -151,7 +152,7 @@ def _renew(lock: Lock, is_over: threading.Event) -> None:
 
 
 def _describe_owner(owner: Owner) -> str:
-    """Return process and machine of a lock's owner; empty where the lock does not name them."""
+    """Return the process and the machine of a lock's owner; empty if the lock does not name them."""
     return f" (process {owner['pid']} on {owner['host']})" if {"pid", "host"} <= owner.keys() else ""
 
 
@@ -170,7 +171,7 @@ def _process_space() -> str:
 
 
 def _is_dead(owner: Owner) -> bool:
-    """Return whether the owner of a lock has ended; its pid may be in use again, as in a container."""
+    """Return whether the owner of a lock has ended. In containers, its pid often belongs to a new process."""
     at = owner.get("at", time.time())
     if owner.get("processes") == _process_space():
         with suppress(psutil.Error):  # a system may hide the processes of other users

@@ -1,6 +1,6 @@
-"""Object stores as folders and files: s3a://, gs:// and abfss:// or az:// URIs, by obstore.
+"""Object stores as folders and files, with the library obstore. URIs begin with s3a://, gs://, abfss:// or az://.
 
-`path` has ObjectPath, `pages` lists objects, `parallel_listing` lists very many with several requests at a time,
+`path` has ObjectPath, `pages` lists objects, `parallel_listing` lists very many objects with parallel requests,
 `deletion` deletes folders, `stores` sends the requests, `s3` and `gcs` read the settings of the stores.
 """
 

@@ -1,4 +1,4 @@
-"""Delete all objects of a folder, with the marks that other tools write for empty folders."""
+"""Delete all objects of a folder, including the marks that other tools write for empty folders."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import suppress
 from verger.storage.objects import gcs, pages, s3
 from verger.storage.objects.stores import send_delete_request, translate_error
 
-# Stores in which other tools mark a folder by an object whose key ends in a slash.
+# Stores in which other tools mark a folder with an object; the key of this object ends in a slash.
 _STORES_WITH_MARKS = ("s3a://", "gs://")
 
 _N_THREADS = 16
@@ -16,7 +16,7 @@ _S3_KEYS_PER_REQUEST = 1000
 
 
 def delete_object(root: str, key: str) -> None:
-    """Delete an object; FileNotFoundError where there is none, except on S3, which does not report it."""
+    """Delete an object; raises FileNotFoundError if it does not exist (S3 does not report this)."""
     import obstore
 
     send_delete_request(root, key, lambda store: obstore.delete(store, key))
@@ -25,7 +25,7 @@ def delete_object(root: str, key: str) -> None:
 def delete_tree(root: str, folder: str) -> None:
     """Delete every object below a folder, and the marks of folders."""
     with ThreadPoolExecutor(_N_THREADS) as pool:
-        for level in pages.keys_below(root, folder):  # Azure may have real folders: the deepest first
+        for level in pages.keys_below(root, folder):  # the deepest first: Azure may have real folders
             keys = [key for key in level if key != folder]
             list(pool.map(lambda keys: _delete_group(root, folder, keys), _request_groups(root, keys)))
     if root.startswith(_STORES_WITH_MARKS) and pages.keys_below(root, folder):
@@ -49,9 +49,9 @@ def _delete_group(root: str, folder: str, keys: list[str]) -> None:
 
 
 def _delete_marks(root: str, folder: str) -> None:
-    """Delete what is left: keys that end in a slash, which obstore cannot name.
+    """Delete the marks with pyarrow, because obstore cannot use keys that end in a slash.
 
-    pyarrow can, but it creates such a key for the parent folder: call this only where there are marks.
+    pyarrow creates such a mark for the parent folder. So call this function only if there are marks.
     """
     import pyarrow as pa
 

@@ -1,4 +1,4 @@
-"""Settings of Google Cloud Storage: an emulator where STORAGE_EMULATOR_HOST names one."""
+"""Settings of Google Cloud Storage; if STORAGE_EMULATOR_HOST is set, requests go to this emulator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 
 def emulator() -> str | None:
-    """Return the address of the emulator, http://HOST:PORT, that Google's own clients would use; else None."""
+    """Return the address http://HOST:PORT of the emulator that Google's own clients would use, or None."""
     host = os.environ.get("STORAGE_EMULATOR_HOST")
     return host if host is None or "://" in host else f"http://{host}"
 

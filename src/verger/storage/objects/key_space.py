@@ -1,4 +1,4 @@
-"""Guess the key in the middle between two keys, from the characters of the keys listed so far."""
+"""Guess the key in the middle between two keys, from the characters that occur in the keys listed so far."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from itertools import pairwise, takewhile
 
-# Keys count as equal if their first 100 characters after the prefix are.
+# Two keys count as equal if their first 100 characters after the prefix are equal.
 _LENGTH = 100
 _LAST_ASCII = "\x7f"
 
 
 class KeySpace:
-    """Keys below a prefix as numbers, so that there is a middle between two of them.
+    """Represents keys below a prefix as numbers, to compute the middle between two keys.
 
-    The digits of the numbers are the characters seen so far, in order; the digit zero is the end of a key.
+    The digits of the numbers are the characters seen so far, in order. The digit zero is the end of a key.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -29,12 +29,12 @@ class KeySpace:
         if seen == self._seen:
             return
         self._seen, characters = seen, sorted(seen)
-        # A script may have thousands of characters, few of them seen: one stands for all between two that are.
+        # A script may have thousands of characters, but few of them occur. One digit stands for all in a gap.
         gaps = [(ord(low), ord(high)) for low, high in pairwise(characters) if high > _LAST_ASCII]
         self._characters = sorted({*characters, *(chr((low + high) // 2) for low, high in gaps)})
 
     def edges(self, keys: list[str]) -> list[str]:
-        """Return keys that come just after all keys with the common start of these keys, or with a shorter one.
+        """Return a key just after all keys that share the common start of `keys`, and others for shorter starts.
 
         For prefix photos/ and keys that start with photos/2024/: photos/20240, photos/2025, photos/203, photos/3.
         """
@@ -49,11 +49,11 @@ class KeySpace:
         )
 
     def width(self, after: str, stop: str | None) -> int:
-        """Return the distance of two keys as numbers; stop = None is the end of the prefix."""
+        """Return the difference of the numbers of two keys; stop = None is the end of the prefix."""
         return self._number(stop) - self._number(after)
 
     def middle(self, after: str, stop: str | None) -> str | None:
-        """Return a short key half-way between two, or None where there is none between them."""
+        """Return a short key about half-way between two keys, or None if no key lies between them."""
         number, digits = (self._number(after) + self._number(stop)) // 2, list[int]()
         for _ in range(_LENGTH):
             number, digit = divmod(number, self._base)

@@ -1,4 +1,4 @@
-"""List the objects of a store: a request returns a page of a thousand."""
+"""List the objects of a store; each request returns a page of a thousand objects."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 PAGE = 1000
-# Amazon's directory buckets list in no order, and only from the start. Azure accounts with a hierarchical
-# namespace sort "/" before all other characters, and OneLake cannot list after a key; no URI shows which is which.
+# Amazon's directory buckets list in no order, and only from the start. Azure accounts with a hierarchical namespace
+# sort "/" before all other characters, and OneLake cannot start after a key. The URI does not show this.
 _DIRECTORY_BUCKET = "--x-s3"
 _AZURE = ("abfss://", "abfs://", "az://")
 
 
 def find(root: str, key: str) -> ObjectInfo:
-    """Return the object with this key; FileNotFoundError where there is none."""
+    """Return the object with this key; raises FileNotFoundError if it does not exist."""
     import obstore
 
     return _info(send_request(root, key, lambda store: obstore.head(store, key)))
 
 
 def children(root: str, folder: str) -> tuple[list[ObjectInfo], list[str]]:
-    """Return the objects and the keys of the folders directly in a folder, both sorted."""
+    """Return the objects directly in a folder, and the keys of the folders directly in it, both sorted."""
     import obstore
 
     listed = send_list_request(root, folder, lambda store: obstore.list_with_delimiter(store, _prefix(folder)))
@@ -42,7 +42,7 @@ def is_sorted(root: str) -> bool:
 
 
 def walk(root: str, folder: str) -> Iterator[ObjectInfo]:
-    """Yield every object below a folder, in the order of their keys if the store lists in order."""
+    """Yield every object below a folder, sorted by key if the store lists in order."""
     objects = (
         list_ranges(_prefix(folder) or "", lambda start: _pages(root, folder, start), PAGE)
         if is_sorted(root)
@@ -52,7 +52,7 @@ def walk(root: str, folder: str) -> Iterator[ObjectInfo]:
 
 
 def keys_below(root: str, folder: str) -> list[list[str]]:
-    """Return the keys of all objects below a folder, with marks of folders, grouped by depth, the deepest first."""
+    """Return the keys of all objects and marks of folders below a folder, grouped by depth, the deepest first."""
     keys = {info.key for page in _pages(root, folder) for info in page}
     by_depth = sorted(keys, key=_depth, reverse=True)
     return [list(level) for _, level in groupby(by_depth, _depth)]
@@ -64,12 +64,12 @@ def _depth(key: str) -> int:
 
 def is_empty(root: str, folder: str) -> bool:
     """Return whether there is no object below a folder."""
-    pages = _pages(root, folder, size=2)  # one may be the mark of the folder itself
+    pages = _pages(root, folder, size=2)  # one of the two may be the mark of the folder itself
     return next(_without_marks(folder, next(pages, [])), None) is None
 
 
 def _pages(root: str, folder: str, start: str | None = None, size: int = PAGE) -> Iterator[list[ObjectInfo]]:
-    """Yield the objects after the key `start`, one request per page; a page that breaks off is requested again."""
+    """Yield the objects after the key `start`, one request per page; an incomplete page is requested again."""
     import obstore
 
     pages: Any = None
@@ -81,7 +81,7 @@ def _pages(root: str, folder: str, start: str | None = None, size: int = PAGE) -
         opened = obstore.list(store, _prefix(folder), chunk_size=size)
         earlier = [page[-1]["path"] for page in islice(opened, n_pages)]
         if earlier and earlier[-1] != last:
-            raise StorageError(f"{root}/{folder}: a listing broke off, and objects have changed since: run again")
+            raise StorageError(f"{root}/{folder}: objects were changed while they were listed: run again")
         return opened
 
     def next_page(store: ObjectStore) -> Any:
@@ -98,7 +98,7 @@ def _pages(root: str, folder: str, start: str | None = None, size: int = PAGE) -
 
 
 def _without_marks(folder: str, objects: Iterable[ObjectInfo]) -> Iterator[ObjectInfo]:
-    """Leave out marks of folders: empty objects whose keys end in a slash, which obstore strips.
+    """Leave out the marks of folders: empty objects whose keys end in a slash. obstore removes this slash.
 
     If a listing stops at a mark, the store returns this mark again: its real key, with the slash, sorts after the
     key without it.

@@ -1,22 +1,22 @@
 """List very many objects with several requests at a time, and yield them in the order of their keys.
 
-A store lists a thousand keys per request, and the next request needs the last key of the answer: a million objects
-are a chain of a thousand requests. But a listing may start after any key. So the keys that are left are split into
-ranges, which are listed at the same time:
+A store lists a thousand keys per request, and the next request needs the last key of the answer. A million objects
+therefore need a chain of a thousand requests. But a listing may start after any key, so this module splits the
+remaining keys into ranges and lists them at the same time:
 
     first page | range 1 ------> | range 2 ---> | range 3 ------> | ...      each requests page after page
                start        stop=start     stop=start        stop=start
 
-1. `_Ranges.begin` splits what follows the first page into ranges.
-2. `_Ranges.split` splits the widest range, until _AT_A_TIME ranges are not yet listed to their ends. `key_space`
-   guesses the key in the middle: a bad guess costs one request, whose answer makes the next guess better.
-3. `_Ranges.request` requests the next page of each range; `_Ranges.receive` stores the pages that have arrived,
-   in a temporary file where they do not fit into memory.
-4. `_Ranges.finished_objects` yields the objects of the first range, then of the next when the first is at its end.
+1. `_Ranges.begin` splits the keys after the first page into ranges.
+2. `_Ranges.split` splits the widest range, until _AT_A_TIME unfinished ranges exist. `key_space` guesses the key in
+   the middle. A bad guess costs one request, but the answer makes the next guess better.
+3. `_Ranges.request` requests the next page of each range. `_Ranges.receive` stores the pages that have arrived,
+   in a temporary file if they do not fit into memory.
+4. `_Ranges.finished_objects` yields the objects of the first range and, when this range ends, those of the next.
 
-This needs a store that lists in the order of the keys' bytes. A store that does not is detected and listed again
-page by page. There are two checks: the keys of a range ascend, and the first key that the listing of a range
-returns beyond its end is the first key of the next range.
+This works only with a store that lists in the order of the keys' bytes. Two checks detect other stores, which are
+then listed again page by page: the keys of a range must ascend, and the first key that the listing of a range has
+beyond the range's end must be the first key of the next range.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ Page = list[ObjectInfo]
 
 
 class _OrderError(Exception):
-    """The store does not list in the order of the keys' bytes."""
+    """Raised if the store does not list in the order of the keys' bytes."""
 
 
 def list_ranges(
     prefix: str, open_after: Callable[[str | None], Iterator[Page]], page_size: int
 ) -> Iterator[ObjectInfo]:
-    """Yield the objects below a prefix in the order of their keys, or in the store's order if that is another.
+    """Yield the objects below a prefix in the order of their keys, or in the store's own order if it is different.
 
-    open_after: returns the pages after a key, or all for None; each has page_size objects, the last may have fewer.
+    open_after: returns the pages after a key, or all pages for None. Each page but the last has page_size objects.
     """
     pages = open_after(None)
     first = next(pages, [])
@@ -75,16 +75,16 @@ def list_ranges(
                 yield from ranges.finished_objects()
             return
         except _OrderError:
-            logger.info("%s: the store does not list in the order of the keys: listing again page by page", prefix)
+            logger.info("%s: the store does not list in the order of the keys; listing again page by page", prefix)
             yielded = {info.key for info in first} | ranges.yielded_keys()
     for page in open_after(None):
         yield from (info for info in page if info.key not in yielded)
 
 
 def _last_in_order(last: str, page: Page) -> str:
-    """Return the last key of a page that continues after the key `last`; raises _OrderError if keys descend.
+    """Return the last key of a page that follows the key `last`; raises _OrderError if keys descend.
 
-    obstore returns the mark of a folder, a/b/, as an empty object a/b; the store sorts it after keys like a/b.jpg.
+    obstore returns the mark of a folder, a/b/, as an empty object a/b. The store sorts this mark after a/b.jpg.
     """
     for info in page:
         if info.key > last:
@@ -97,22 +97,22 @@ def _last_in_order(last: str, page: Page) -> str:
 
 
 class _Range:
-    """The keys after `start`, up to and with `stop` (None: no end); `pages` has listed those up to `seen`."""
+    """The keys after `start`, up to and including `stop` (None: no end). They are listed up to the key `seen`."""
 
     def __init__(self, pages: Iterator[Page], start: str, stop: str | None) -> None:
         self.pages, self.start, self.stop = pages, start, stop
         self.seen = start
-        self.last = ""  # last key that `pages` has listed, also after `stop`
+        self.last = ""  # last key that `pages` has listed; it may lie after `stop`
         self.first: str | None = None  # first key in this range
         self.beyond: str | None = None  # first key after `stop` that `pages` has listed
         self.is_done = False
-        self.may_split = False  # the last page was full, so there are probably more
+        self.may_split = False  # True if the last page was full: there are probably more keys
         self.starts_as_requested = True  # False where the store ignores `start` and lists from its first key
         self.request: Future[Page] | None = None
         self.spooled: list[int] = []  # positions of the range's pages in the temporary file
 
     def receive(self, page_size: int) -> Page:
-        """Return the objects of an answer that are in this range; raises _OrderError."""
+        """Return those objects of the answer that are in this range; raises _OrderError."""
         assert self.request is not None
         answer, self.request = self.request.result(), None
         self.last = _last_in_order(self.last, answer)
@@ -122,7 +122,7 @@ class _Range:
         self.is_done = not self.may_split
         if len(page) < len(answer):
             self.beyond = answer[len(page)].key
-        # Not the last key: the mark of a folder may come after keys that are greater than its stripped one.
+        # Not the last key: a folder's mark arrives without its slash, and that key may sort before its neighbours.
         self.seen = max([self.seen, *(info.key for info in page)])
         kept = [info for info in page if info.key > self.start]
         if kept and self.first is None:
@@ -131,7 +131,7 @@ class _Range:
 
 
 class _Ranges:
-    """The ranges that are not yielded yet, in the order of their keys; their pages wait in the file `spool`."""
+    """The ranges that are not yet yielded completely, in the order of keys; the file `spool` holds their pages."""
 
     def __init__(
         self, prefix: str, open_after: Callable[[str | None], Iterator[Page]], page_size: int, spool: IO[bytes]
@@ -145,7 +145,7 @@ class _Ranges:
         self._expected: str | None = None  # the first key that the next range must have
 
     def begin(self, pages: Iterator[Page], first: Page) -> None:
-        """Split what follows the first page into ranges, guessed from its keys; raises _OrderError."""
+        """Split the keys after the first page into ranges, with guesses from its keys; raises _OrderError."""
         keys = [info.key for info in first]
         edges = self._key_space.edges(keys)
         self._key_space.learn([*keys, *edges])
@@ -157,9 +157,9 @@ class _Ranges:
                 self._split_at(edge, self.parts[-1])
 
     def split(self) -> None:
-        """Split the widest range, until there are enough to list at the same time.
+        """Split the widest range, until there are enough ranges to list at the same time.
 
-        Not where the store ignores the key to start after: there every range lists all keys before it too.
+        Do nothing if the store ignores the key to start after: every range would list all keys before it too.
         """
         if not all(part.starts_as_requested for part in self.parts):
             return
@@ -196,7 +196,7 @@ class _Ranges:
                 pickle.dump(page, self._spool)
 
     def finished_objects(self) -> Iterator[ObjectInfo]:
-        """Yield the spooled objects before which none is missing, and drop finished ranges; raises _OrderError."""
+        """Yield stored objects up to the first one that is missing; drop finished ranges; raises _OrderError."""
         while self.parts:
             first = self.parts[0]
             for position in first.spooled:
@@ -208,7 +208,7 @@ class _Ranges:
             self._check_seam(self.parts.pop(0))
 
     def _check_seam(self, part: _Range) -> None:
-        """Raise _OrderError where a range does not start with the key that the listing before it has seen next."""
+        """Raise _OrderError if `part` does not start with the key that the range before it listed after its end."""
         if self._expected is not None and self._expected != (part.first or part.beyond):
             raise _OrderError
         self._expected = part.beyond

@@ -1,8 +1,8 @@
 """ObjectPath: an object or a folder of an object store, with the methods of pathlib.Path that verger uses.
 
-So one code reads and writes results and sources on this machine and in a store. Endpoint, region and credentials
-come from where the stores' own tools take them (AWS_ENDPOINT_URL, AWS_PROFILE, an instance's role, application
-default credentials); a request that fails in the store or the network is repeated for a minute.
+So the same code works with results and sources on this machine and in a store. Endpoint, region and credentials are
+found as by the stores' own tools (AWS_ENDPOINT_URL, AWS_PROFILE, an instance's role, application default
+credentials). If a request fails in the store or in the network, it is repeated for up to a minute.
 """
 
 from __future__ import annotations
@@ -71,11 +71,11 @@ class ObjectPath:
 
     @property
     def parent(self) -> ObjectPath:
-        """The folder that contains it; the bucket's parent is the bucket."""
+        """The folder that contains this path; the parent of a bucket is the bucket itself."""
         return ObjectPath(self.root, self.key.rpartition("/")[0])
 
     def with_name(self, name: str) -> ObjectPath:
-        """Return the path of this name in the same folder."""
+        """Return the path with this name in the same folder."""
         return self.parent / name
 
     def is_within(self, folder: ObjectPath) -> bool:
@@ -83,7 +83,7 @@ class ObjectPath:
         return _is_same_bucket(self.root, folder.root) and f"{self.key}/".startswith(f"{folder.key}/".lstrip("/"))
 
     def is_file(self) -> bool:
-        """Return whether there is an object of this key."""
+        """Return whether there is an object with this key."""
         try:
             self.find()
         except FileNotFoundError:
@@ -91,42 +91,42 @@ class ObjectPath:
         return True
 
     def size(self) -> int:
-        """Return the size in bytes; FileNotFoundError where there is no object."""
+        """Return the size in bytes; raises FileNotFoundError if there is no object."""
         return self.find().length
 
     def find(self) -> ObjectInfo:
-        """Return key, size and time of the object; FileNotFoundError where there is none."""
+        """Return key, size and time of the object; raises FileNotFoundError if there is none."""
         return pages.find(self.root, self.key)
 
     def is_dir(self) -> bool:
-        """Return whether there are objects below: an object store has no empty folders."""
+        """Return whether there are objects below this path: an object store has no empty folders."""
         return not pages.is_empty(self.root, self.key)
 
     def exists(self) -> bool:
-        """Return whether it is an object, or a folder that has some."""
+        """Return whether this path is an object, or a folder that contains objects."""
         return self.is_dir() or self.is_file()
 
     def iterdir(self) -> Iterator[ObjectPath]:
-        """Yield the objects and folders in this one, in the order of their names."""
+        """Yield the objects and folders directly in this folder, in the order of their names."""
         files, folders = self.children()
         for key in sorted({file.key for file in files} | {folder.key for folder in folders}):
             yield ObjectPath(self.root, key)
 
     def children(self) -> tuple[list[ObjectInfo], list[ObjectPath]]:
-        """Return the objects and the folders directly in this one, each in the order of their names."""
+        """Return the objects and the folders directly in this folder, both in the order of their names."""
         files, folders = pages.children(self.root, self.key)
         return files, [ObjectPath(self.root, key) for key in folders]
 
     def glob(self, pattern: str) -> Iterator[ObjectPath]:
-        """Yield the objects and folders directly in this one whose names match the pattern."""
+        """Yield the objects and folders directly in this folder whose names match the pattern."""
         return (path for path in self.iterdir() if fnmatchcase(path.name, pattern))
 
     def walk(self) -> Iterator[ObjectInfo]:
-        """Yield every object below, in the order of their keys."""
+        """Yield every object below this path, in the order of their keys."""
         return pages.walk(self.root, self.key)
 
     def read_bytes(self, check: Callable[[int], None] | None = None) -> bytes:
-        """Return the object's bytes; FileNotFoundError where there is none.
+        """Return the object's bytes; raises FileNotFoundError if there is no object.
 
         check: called with the size before the bytes are read; it may raise an error to stop.
         """
@@ -145,13 +145,13 @@ class ObjectPath:
         return self.read_bytes().decode(encoding)
 
     def write_bytes(self, data: bytes) -> None:
-        """Write the object: a reader sees all of it or none."""
+        """Write the object; a reader never sees half of it."""
         import obstore
 
         self._send(lambda store: obstore.put(store, self.key, data))
 
     def write_file(self, file: Path) -> None:
-        """Upload a local file, in parts where it is large: a reader sees all of it or none."""
+        """Upload a local file, in several parts if it is large; a reader never sees half of the object."""
         import obstore
 
         self._send(lambda store: obstore.put(store, self.key, file))
@@ -161,7 +161,7 @@ class ObjectPath:
         self.write_bytes(text.encode(encoding))
 
     def read_version(self) -> tuple[bytes, Version]:
-        """Return the object's bytes and their version; FileNotFoundError where there is none."""
+        """Return the object's bytes and version; raises FileNotFoundError if there is no object."""
         import obstore
 
         def read(store: ObjectStore) -> tuple[bytes, Version]:
@@ -171,13 +171,13 @@ class ObjectPath:
         return self._send(read)
 
     def create(self, data: bytes) -> Version | None:
-        """Write the object if there is none yet; return its version, or None where there is one."""
+        """Create the object and return its version; return None if the object already exists."""
         return self._put_if("create", data)
 
     def replace(self, data: bytes, version: Version) -> Version | None:
-        """Replace the object if it still has this version; return the new version, or None where it has changed.
+        """Replace the object if it still has this version, and return the new version.
 
-        Also None where the object is gone. Raises StorageError where the store has no conditional writes.
+        Return None if the object was changed or deleted. Raises StorageError if the store has no conditional write.
         """
         return self._put_if(version.condition, data)
 
@@ -192,7 +192,7 @@ class ObjectPath:
         return Version(put["e_tag"], put["version"])
 
     def open(self, mode: str = "rb") -> io.BufferedIOBase:
-        """Open the object for reading with seek; it is not downloaded as a whole."""
+        """Open the object for reading and seeking, without downloading all of it."""
         import obstore
 
         assert mode == "rb"
@@ -202,7 +202,7 @@ class ObjectPath:
         """Do nothing: a folder exists as soon as an object is in it."""
 
     def unlink(self, *, missing_ok: bool = True) -> None:
-        """Delete the object; FileNotFoundError where it is missing and may not be (S3 does not report it)."""
+        """Delete the object; raises FileNotFoundError if it is missing and not `missing_ok` (on S3 never)."""
         try:
             delete_object(self.root, self.key)
         except FileNotFoundError:
@@ -210,7 +210,7 @@ class ObjectPath:
                 raise
 
     def remove_tree(self) -> None:
-        """Delete every object below, and the empty objects that mark folders."""
+        """Delete every object below this path, and the empty objects that mark folders."""
         delete_tree(self.root, self.key)
 
     def copy_to(self, target: ObjectPath) -> None:
@@ -220,7 +220,7 @@ class ObjectPath:
         self._send(lambda store: obstore.copy(store, self.key, target.key))
 
     def copy_tree(self, target: ObjectPath, *, last: str) -> None:
-        """Copy every object below to `target` in the same bucket; the object named `last` after all others."""
+        """Copy every object below this path to `target` in the same bucket, the object named `last` at the end."""
         names = [file.key.removeprefix(f"{self.key}/") for file in self.walk()]
         with ThreadPoolExecutor(_N_COPIES_AT_A_TIME) as pool:
             first = (name for name in names if name != last)
@@ -233,7 +233,7 @@ class ObjectPath:
 
 
 def _is_same_bucket(one: str, other: str) -> bool:
-    """Return whether two roots may name the same bucket: az://CONTAINER takes its account from the environment."""
+    """Return whether two roots may name the same bucket: the environment names the account of az://CONTAINER."""
     schemes, buckets = zip(*(root.split("://") for root in (one, other)), strict=True)
     if not all(scheme in _AZURE for scheme in schemes):
         return one == other
@@ -242,7 +242,7 @@ def _is_same_bucket(one: str, other: str) -> bool:
 
 
 class _Readable(io.BufferedIOBase):
-    """Adapter of obstore's reader to Python's file interface, which pyarrow needs."""
+    """Adapts obstore's reader to Python's file interface, because pyarrow needs this interface."""
 
     def __init__(self, reader: Any) -> None:
         self._reader = reader

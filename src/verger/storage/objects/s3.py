@@ -1,4 +1,4 @@
-"""Settings of S3, from where Amazon's own tools take them: environment, profile, instance."""
+"""Settings of S3, found as by Amazon's own tools: from the environment, the AWS profile or the instance."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from verger.errors import SetupError
 
 
 def s3_endpoint() -> str | None:
-    """Return the URL of an endpoint that is not Amazon's; None for Amazon's."""
+    """Return the URL of the S3 endpoint; None if it is Amazon's own endpoint."""
     return (
         os.environ.get("AWS_ENDPOINT_URL_S3")
         or os.environ.get("AWS_ENDPOINT_URL")
@@ -20,7 +20,7 @@ def s3_endpoint() -> str | None:
 
 
 def s3_region() -> str:
-    """Return the region of the environment, else of the profile, else us-east-1 as Amazon's own tools do."""
+    """Return the region from the environment or the AWS profile; the default is us-east-1, as in Amazon's tools."""
     environment = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     return environment or _profile().get("region") or "us-east-1"
 
@@ -44,7 +44,7 @@ def _profile() -> dict[str, str]:
 
 
 def profile_credentials() -> Any:
-    """Return a credential provider that uses boto3, for AWS profiles; None where there is no profile."""
+    """Return a credential provider for the AWS profile, which needs boto3; None if no profile is set."""
     has_profile = "AWS_PROFILE" in os.environ or (Path.home() / ".aws" / "credentials").is_file()
     if "AWS_ACCESS_KEY_ID" in os.environ or not has_profile:
         return None

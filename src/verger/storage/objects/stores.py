@@ -1,4 +1,4 @@
-"""Send requests to object stores, repeat those that fail, and translate errors."""
+"""Send requests to object stores, repeat failed requests, and translate errors."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from verger.storage.objects.s3 import profile_credentials, s3_endpoint, s3_regio
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, GCSConfig, ObjectStore, RetryConfig, S3Config
 
-# Metadata services of cloud instances: clients try them last, and they exist on instances only.
+# Metadata services, which exist only on cloud instances. Clients try them last to find credentials.
 _INSTANCE_METADATA = ("169.254.169.254", "metadata.google.internal")
-_NO_GOOGLE_CREDENTIALS = "gcloud auth application-default login, or GOOGLE_APPLICATION_CREDENTIALS"
+
 
 _RETRIES = 10
 _RETRY_FOR = timedelta(seconds=60)
-_SILENCE = timedelta(seconds=20)  # a request without any answer for this time is repeated
+_SILENCE = timedelta(seconds=20)  # a request is repeated if no answer comes for this time
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 5.0
 _BROKEN_OFF, _NOT_SENT = "body error", "error sending request"
 _UNSUPPORTED = "status code: 501"
 
-# obstore has exceptions for refused access to an object, but not to a listing; pyarrow has none.
+# obstore has exceptions for refused access to an object, but not to a listing. pyarrow has none for either.
 _REFUSED = re.compile(r"status code: 40[13]\b|ACCESS_DENIED")
-# With these errors every request is refused, so the single photo is not the cause.
+# These codes mean that the store refuses every request, so the cause is not a single photo.
 _BAD_CREDENTIALS = ("SignatureDoesNotMatch", "InvalidAccessKeyId", "ExpiredToken", "InvalidToken", "TimeTooSkewed")
 
 T = TypeVar("T")
 
 
 def send_request(root: str, key: str, request: Callable[[ObjectStore], T]) -> T:
-    """Send a request; raises FileNotFoundError or StorageError, and obstore's errors of conditional writes."""
+    """Send a request; raises FileNotFoundError, StorageError, or obstore's errors about conditional writes."""
     from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
     path = f"{root}/{key}".strip("/")
@@ -52,14 +52,14 @@ def send_request(root: str, key: str, request: Callable[[ObjectStore], T]) -> T:
 
 
 def send_list_request(root: str, key: str, request: Callable[[ObjectStore], T]) -> T:
-    """Send a request for a listing; repeat it where the answer breaks off, which obstore does for objects only."""
+    """Request a listing; repeat the request if the answer is incomplete, which obstore does for objects only."""
     return send_request(root, key, lambda store: _repeated(store, request, _BROKEN_OFF))
 
 
 def send_delete_request(root: str, key: str, request: Callable[[ObjectStore], T]) -> T:
-    """Send a request that deletes; repeat it where the connection breaks.
+    """Send a request that deletes objects; repeat it if the connection breaks.
 
-    obstore deletes by POST, which it repeats after errors of the store, but not of the network.
+    obstore deletes with POST requests. It repeats these after errors of the store, but not after network errors.
     """
     return send_request(root, key, lambda store: _repeated(store, request, _BROKEN_OFF, _NOT_SENT))
 
@@ -79,38 +79,40 @@ def _repeated(store: ObjectStore, request: Callable[[ObjectStore], T], *signs: s
 
 
 def translate_error(path: str, error: Exception) -> StorageError:
-    """Translate a store's error into a StorageError: refused credentials, none, or the error's first sentence."""
+    """Translate a store's error into a StorageError: access refused, no credentials, or its first sentence."""
     if _REFUSED.search(str(error)) or type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError"):
         has_bad_credentials = any(code in str(error) for code in _BAD_CREDENTIALS)
         message = f"{path}: access is refused{_code(error)}; {_credentials_used(path)}"
         return StorageError(message, is_refusal=not has_bad_credentials)
     if any(host in str(error) for host in _INSTANCE_METADATA):
-        return StorageError(f"{path}: no credentials: {_missing_credentials(path)}, and this is no instance")
+        return StorageError(
+            f"{path}: found no credentials, and this machine is not a cloud instance: {_missing_credentials(path)}"
+        )
     is_unsupported = type(error).__name__ == "NotSupportedError" or _UNSUPPORTED in str(error)
     return StorageError(f"{path}: {_first_sentence(error)}", is_unsupported=is_unsupported)
 
 
 def _code(error: Exception) -> str:
-    """Return the store's code for an error in brackets; empty where it has none."""
+    """Return the store's code for an error, in brackets; empty if there is no code."""
     code = re.search(r"<Code>(\w+)</Code>", str(error))
     return f" ({code.group(1)})" if code else ""
 
 
 def _first_sentence(error: Exception) -> str:
-    """Return the first sentence of an error: the rest may contain the store's whole answer, with keys."""
+    """Return the first sentence of an error. The rest may contain the store's whole answer, with secret keys."""
     sentence = re.sub(r"\s+", " ", str(error).split("\n\nDebug source")[0].split("<?xml")[0])
     return f"{sentence[:300].strip(' :')}{_code(error)}"
 
 
 def _missing_credentials(path: str) -> str:
     if path.startswith("gs:"):
-        return f"none by {_NO_GOOGLE_CREDENTIALS}"
-    return "neither AWS_ACCESS_KEY_ID and the keys that go with it nor AWS_PROFILE are set"
+        return "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
+    return "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 
 
 def _credentials_used(path: str) -> str:
     if path.startswith("gs:"):
-        return f"credentials: {_NO_GOOGLE_CREDENTIALS}, or the instance's service account"
+        return "credentials: `gcloud auth application-default login`, or the instance's service account"
     if not path.startswith("s3a:"):
         return "the store's usual credentials are used"
     profile = os.environ.get("AWS_PROFILE")
@@ -128,7 +130,7 @@ def set_s3_region(root: str, region: str) -> None:
 
 @functools.lru_cache(maxsize=32)
 def store_of(root: str) -> ObjectStore:
-    """Return the store of a bucket, the same for the whole process."""
+    """Return the obstore client for a bucket; the whole process uses the same one."""
     from obstore.store import from_url
 
     retries: RetryConfig = {"max_retries": _RETRIES, "retry_timeout": _RETRY_FOR}

@@ -27,7 +27,7 @@ from verger.engine.spark.standalone.daemons import (
 from verger.engine.spark.standalone.state import Cluster
 from verger.errors import ClusterError, SettingsError
 
-# A Spark executor does not start with less.
+# A Spark executor does not start with less memory.
 MIN_MEMORY_MB = 512
 
 _START_S = 180.0
@@ -39,10 +39,10 @@ MessageCallback = Callable[[str], None]
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """Size of a cluster, and the address of its master; raises SettingsError.
+    """Size of a cluster, and the address of its master. Raises SettingsError for values that are not valid.
 
-    cores, memory: of each worker, for executors.
-    port: of the master; 0 means a free port.
+    cores, memory: what each worker offers to executors.
+    port: port of the master; 0 means any free port.
     """
 
     workers: int = 2
@@ -64,7 +64,7 @@ class ClusterOptions:
 
 @dataclass(frozen=True)
 class ClusterStatus:
-    """The state of a running cluster, as its master reports it; `workers` and `apps` as in Spark's /json/."""
+    """The state of a running cluster that its master reports; `workers` and `apps` are from Spark's /json/ page."""
 
     master: str
     page: str
@@ -79,13 +79,13 @@ class ClusterStatus:
 def up(options: ClusterOptions, on_message: MessageCallback = lambda message: None) -> Cluster:
     """Start a master and its workers, and wait until the workers are connected.
 
-    on_message: called with a message about each step. Raises ClusterError if a cluster runs already, or if this one
-    does not start; no process is left then.
+    on_message: called with a message about each step. Raises ClusterError if a cluster already runs, or if the
+    new one does not start; then all of its processes are stopped.
     """
     with state.locked() as folder:
         earlier = state.read()
         if earlier and any(process.is_alive for process in earlier.processes):
-            raise ClusterError(f"a cluster is running at {earlier.master}: `verger cluster down` stops it")
+            raise ClusterError(f"a cluster is already running at {earlier.master}: `verger cluster down` stops it")
         _clear(folder)
         port, page_port = _free_ports(options.host, options.port)
         master, page = f"spark://{options.host}:{port}", f"http://{options.host}:{page_port}"
@@ -98,7 +98,7 @@ def up(options: ClusterOptions, on_message: MessageCallback = lambda message: No
 
 
 def down() -> tuple[str, list[Daemon]] | None:
-    """Stop the workers, then the master; return the master's URL and the stopped processes, or None if none ran."""
+    """Stop the workers, then the master. Return the master's URL and the stopped processes; None if none ran."""
     with state.locked():
         return _stop()
 
@@ -111,7 +111,7 @@ def status() -> ClusterStatus | None:
     report = query_master(cluster.page) if cluster.is_running else None
     if report is None:
         problem = "does not answer" if cluster.is_running else "has died"
-        raise ClusterError(f"the master of {cluster.master} {problem}: `verger cluster down` stops what is left")
+        raise ClusterError(f"the master {cluster.master} {problem}: run `verger cluster down` to stop the workers")
     return ClusterStatus(
         cluster.master,
         cluster.page,
@@ -125,8 +125,8 @@ def status() -> ClusterStatus | None:
 
 
 def query_master(page: str) -> dict[str, Any] | None:
-    """Return the master's report of itself and its workers from its web page, or None if it does not answer."""
-    # Without the proxy of the environment, which is for other machines.
+    """Return the state that the master reports on its web page `page`, or None if it does not answer."""
+    # No proxy: the proxy in the environment is for other machines.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"{page}/json/", timeout=_ANSWER_S) as answer:
@@ -141,7 +141,7 @@ def _start(cluster: Cluster, host: str, folder: Path, on_message: MessageCallbac
 
     def join(cluster: Cluster, role: str, name: str, command: list[str]) -> Cluster:
         joined = cluster.joined_by(start_daemon(role, command, environment, folder / f"{name}.log"))
-        state.write(joined)  # before anything can fail, so that `down` stops this process too
+        state.write(joined)  # write before the next step, which may fail: `down` must stop this process too
         return joined
 
     on_message("starting the master")
@@ -157,7 +157,7 @@ def _start(cluster: Cluster, host: str, folder: Path, on_message: MessageCallbac
 
 
 def _wait_for_workers(cluster: Cluster, n_workers: int, on_message: MessageCallback) -> None:
-    """Wait until the master has `n_workers` workers; raises ClusterError if a process ends or is late."""
+    """Wait until the master has `n_workers` workers; raises ClusterError if a process ends or takes too long."""
     deadline = time.monotonic() + _START_S
     while True:
         report = query_master(cluster.page)
@@ -187,7 +187,7 @@ def _stop() -> tuple[str, list[Daemon]] | None:
 
 
 def _clear(folder: Path) -> None:
-    """Remove the files of the last cluster. `down` keeps them, for the logs."""
+    """Remove the files of the last cluster, which `down` keeps for their logs."""
     state.remove()
     shutil.rmtree(folder / "work", ignore_errors=True)
     for log in folder.glob("*.log"):
@@ -195,7 +195,7 @@ def _clear(folder: Path) -> None:
 
 
 def _free_ports(host: str, port: int) -> tuple[int, int]:
-    """Return `port`, or a free port where it is 0, and a second free port; raises SettingsError."""
+    """Return `port` (if it is 0, a free port) and a second free port; raises SettingsError."""
     if host in ("0.0.0.0", "::"):  # noqa: S104
         raise SettingsError("host", host, "one address of this machine, for the workers to connect to")
     with socket.socket() as first, socket.socket() as second:
@@ -207,5 +207,7 @@ def _free_ports(host: str, port: int) -> tuple[int, int]:
         try:
             first.bind((host, port))
         except OSError as error:
-            raise SettingsError("port", port, f"a free port, or 0 to have one chosen ({error.strerror})") from error
+            raise SettingsError(
+                "port", port, f"a free port, or 0 to use any free port ({error.strerror})"
+            ) from error
         return first.getsockname()[1], second.getsockname()[1]

@@ -30,7 +30,7 @@ _START_TOLERANCE_S = 2.0
 
 @dataclass(frozen=True)
 class Daemon:
-    """A started process. Its time of creation shows whether another process has got its pid since."""
+    """A process that was started. Its creation time shows whether the pid now belongs to another process."""
 
     role: str
     pid: int
@@ -43,7 +43,7 @@ class Daemon:
         return self.find() is not None
 
     def find(self) -> psutil.Process | None:
-        """Return the process if it still runs."""
+        """Return the process if it still runs, otherwise None."""
         with suppress(psutil.NoSuchProcess):
             process = psutil.Process(self.pid)
             if abs(process.create_time() - self.created_s) < _START_TOLERANCE_S and _runs(process):
@@ -59,7 +59,7 @@ class Daemon:
 
 
 def start_daemon(role: str, command: list[str], environment: Mapping[str, str], log: Path) -> Daemon:
-    """Start a command in its own session: neither Ctrl-C nor the end of this process reaches it."""
+    """Start a command in its own session, so that it survives Ctrl-C and the end of this process."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,
@@ -74,7 +74,7 @@ def start_daemon(role: str, command: list[str], environment: Mapping[str, str], 
 
 
 def stop_daemons(daemons: Sequence[Daemon]) -> list[Daemon]:
-    """End the daemons that run, and their child processes; return the daemons that ran."""
+    """End all running daemons and their child processes; return the daemons that were running."""
     running = {daemon: process for daemon in daemons if (process := daemon.find())}
     ending = list(running.values())
     for process in running.values():
@@ -91,7 +91,7 @@ def stop_daemons(daemons: Sequence[Daemon]) -> list[Daemon]:
 def _wait(processes: list[psutil.Process], timeout_s: float) -> list[psutil.Process]:
     """Return the processes that still run after the timeout.
 
-    Unlike `psutil.wait_procs` it counts zombies as ended: in a container there may be no init process to reap them.
+    Zombies count as ended, unlike in `psutil.wait_procs`: a container may have no init process to remove them.
     """
     deadline_s = time.monotonic() + timeout_s
     while (left := list(filter(_runs, processes))) and time.monotonic() < deadline_s:
@@ -125,7 +125,7 @@ def daemon_environment(host: str) -> dict[str, str]:
     user_options = os.environ.get("SPARK_DAEMON_JAVA_OPTS", "")
     return os.environ | {
         "SPARK_HOME": spark_home(),
-        # Without it the web pages, which can kill applications, are open to the network.
+        # Otherwise the whole network could open the web pages, on which users can kill applications.
         "SPARK_LOCAL_IP": host,
         "SPARK_DAEMON_JAVA_OPTS": f"{shlex.join(_java_options())} {user_options}".strip(),
         "SPARK_DAEMON_MEMORY": os.environ.get("SPARK_DAEMON_MEMORY", "512m"),
@@ -145,7 +145,7 @@ def _spark_class() -> str:
 
 
 def _java_options() -> list[str]:
-    """Options for little memory and a fast start, without the REST server; a taken port is an error."""
+    """Return Java options for little memory and a fast start, without the REST server; a used port is an error."""
     options = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
     options += ["-Dspark.master.rest.enabled=false", "-Dspark.port.maxRetries=0"]
     archive = class_archive()

@@ -1,4 +1,4 @@
-"""The record of the running cluster between commands: a file in the user's state folder."""
+"""The record of the running cluster, which later commands read: a file in the user's state folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from verger.storage.cache import state_dir
 
 @dataclass(frozen=True)
 class Cluster:
-    """A started cluster; `master` is its spark:// URL, `page` its web page, cores and memory are of each worker."""
+    """A started cluster. `master` is its spark:// URL, `page` its web page; `cores` and `memory` are per worker."""
 
     master: str
     page: str
@@ -33,7 +33,7 @@ class Cluster:
 
     @property
     def is_running(self) -> bool:
-        """Whether the master runs; workers are of no use without it."""
+        """Whether the master runs; without it, the workers are useless."""
         return any(daemon.role == MASTER and daemon.is_alive for daemon in self.processes)
 
     def joined_by(self, daemon: Daemon) -> Cluster:
@@ -47,20 +47,22 @@ def cluster_dir() -> Path:
 
 
 def running_cluster(master: str) -> Cluster | None:
-    """Return the running cluster of `verger cluster up` if `master` is its URL."""
+    """Return the cluster of `verger cluster up` if it is running and its URL is `master`, otherwise None."""
     cluster = read()
     return cluster if cluster and cluster.master == master and cluster.is_running else None
 
 
 def read() -> Cluster | None:
-    """Return the recorded cluster; None if there was none or it was stopped."""
+    """Return the recorded cluster; None if no cluster was started, or the last one was stopped."""
     try:
         record = json.loads(_file().read_text())
         return Cluster(**record | {"processes": tuple(Daemon(**daemon) for daemon in record["processes"])})
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError) as error:
-        raise ClusterError(f"{_file()} cannot be read: stop the cluster's processes, and remove it") from error
+        raise ClusterError(
+            f"{_file()} cannot be read: stop the cluster's processes, and remove this file"
+        ) from error
 
 
 def write(cluster: Cluster) -> None:
