@@ -36,6 +36,10 @@ DecodeMode = Literal["exact", "scaled"]
 # cosine of MobileNetV2's vectors to the exact ones is at least 0.9994 on real photos of 12 megapixels.
 SCALED_FACTOR = 3
 
+# The filter that resizes a photo to the network's input. The features depend on it: if it changes, `fingerprint`
+# (pipeline/fingerprint.py) must change too, otherwise --resume reuses features that were made with another filter.
+_RESAMPLING = Image.Resampling.BICUBIC
+
 # The corner views leave out this share of the width and height.
 _CORNER_MARGIN = 0.2
 
@@ -104,10 +108,11 @@ class Resizer:
     n_views: int
 
     def resize(self, photo: Image.Image) -> Views:
-        """Return each graph's input for an RGB photo, (views, height, width, 3), resized by Pillow's bicubic."""
+        """Return each graph's input for an RGB photo, (views, height, width, 3)."""
         boxes = _view_boxes(photo.size, self.n_views)
         return tuple(
-            np.stack([np.asarray(photo.resize(size_px, box=box)) for box in boxes]) for size_px in self.sizes_px
+            np.stack([np.asarray(photo.resize(size_px, _RESAMPLING, box)) for box in boxes])
+            for size_px in self.sizes_px
         )
 
 
