@@ -20,7 +20,7 @@ from PIL import Image
 from tests.support.photos import encode, paint
 from verger.cloud.pricing.duration import Workload, hours, stages_s
 from verger.kernel.decode import DEFAULT_MAX_PIXELS, decode_rgb
-from verger.sources.partitions import Selection, write_listing
+from verger.sources.partitions import Selection, list_photo_files
 from verger.tasks.reduction_sizes import tree_depth
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -45,7 +45,7 @@ def test_the_simulated_tasks_are_those_of_a_listing(tmp_path: Path) -> None:
     for number in range(30):
         Image.new("RGB", (4, 4)).save(tmp_path / f"{number}.jpg")
     n_bytes = (tmp_path / "0.jpg").stat().st_size
-    listing = write_listing(str(tmp_path), Selection(), tmp_path / "listing", n_cores=2)
+    listing = list_photo_files(str(tmp_path), Selection(), tmp_path / "listing", n_slots=2)
     assert listing.n_partitions == Workload(30, 2, photo_bytes=n_bytes).n_tasks == 8
 
 

@@ -12,16 +12,16 @@ from pyspark.sql import Row, SparkSession
 
 from verger.engine.spark.compat import is_local
 from verger.errors import SourceError
-from verger.sources.partitions import MAX_WEIGHT, Listing, PartitionRule, Selection, write_listing
+from verger.sources.partitions import MAX_WEIGHT, Listing, PartitionRule, Selection, list_photo_files
 from verger.sources.walk import Skipped, walk_source
 from verger.spark_ml.images import read_images, read_listing, send_listing, with_content
 from verger.storage.schemas import IMAGES
 
 
 def listed(
-    src: object, tmp_path: Path, selection: Selection | None = None, n_cores: int = 2
+    src: object, tmp_path: Path, selection: Selection | None = None, n_slots: int = 2
 ) -> list[dict[str, object]]:
-    listing = write_listing(str(src), selection or Selection(), tmp_path / "listing", n_cores)
+    listing = list_photo_files(str(src), selection or Selection(), tmp_path / "listing", n_slots)
     rows: list[dict[str, object]] = []
     for file in sorted(listing.folder.iterdir()):
         rows += pq.read_table(file).to_pylist()
@@ -160,7 +160,7 @@ def test_a_file_too_large_for_a_photo_weighs_no_more_than_the_largest(tmp_path: 
     for i in range(200):
         (folder / f"{i:04d}.jpg").touch()
     os.truncate(folder / "0000.jpg", 4 << 40)
-    listing = write_listing(str(folder), Selection(), tmp_path / "listing", n_cores=2)
+    listing = list_photo_files(str(folder), Selection(), tmp_path / "listing", n_slots=2)
     assert listing.max_bytes == listing.n_bytes == 500_000_000
     assert listing.n_partitions <= 8
 
@@ -174,25 +174,25 @@ def test_photos_are_partitioned_by_bytes_and_count(tmp_path: Path) -> None:
         path.touch()
         if i >= 800:
             os.truncate(path, 5_000_000)  # sparse: weighs 21
-    listing: Listing = write_listing(str(folder), Selection(), tmp_path / "listing", n_cores=2)
+    listing: Listing = list_photo_files(str(folder), Selection(), tmp_path / "listing", n_slots=2)
     weights = []
     for file in sorted(listing.folder.iterdir()):
         weights.append(sum(1 + n / 250_000 for n in pq.read_table(file)["length"].to_pylist()))
     assert listing.n_partitions == len(weights) == 8
     assert max(weights) <= MAX_WEIGHT
     assert max(weights) - min(weights) <= 2 * 21
-    small = write_listing(str(folder), Selection(limit=3), tmp_path / "small", n_cores=2)
+    small = list_photo_files(str(folder), Selection(limit=3), tmp_path / "small", n_slots=2)
     assert small.n_partitions == 3
 
 
 def test_millions_of_photos_make_larger_partitions_not_more(tmp_path: Path) -> None:
-    assert PartitionRule().n_partitions(10**8, 5_000 * 10**8, n_cores=2_000) == 20_000
-    assert PartitionRule().n_partitions(10**6, 5_000 * 10**6, n_cores=16) == 1_344, "by weight, in whole rounds"
-    assert PartitionRule().n_partitions(10**8, 5_000 * 10**8, n_cores=8_000) == 32_000, "four a core all the same"
+    assert PartitionRule().n_partitions(10**8, 5_000 * 10**8, n_slots=2_000) == 20_000
+    assert PartitionRule().n_partitions(10**6, 5_000 * 10**6, n_slots=16) == 1_344, "by weight, in whole rounds"
+    assert PartitionRule().n_partitions(10**8, 5_000 * 10**8, n_slots=8_000) == 32_000, "four a core all the same"
     for i in range(50):
         (tmp_path / f"{i:02d}.jpg").write_bytes(b"x")
-    rule = PartitionRule(max_weight=1, min_per_core=1, max_partitions=10)
-    listing = write_listing(str(tmp_path), Selection(), tmp_path / "listing", n_cores=2, rule=rule)
+    rule = PartitionRule(max_weight=1, min_per_slot=1, max_partitions=10)
+    listing = list_photo_files(str(tmp_path), Selection(), tmp_path / "listing", n_slots=2, rule=rule)
     assert [pq.read_table(file).num_rows for file in sorted(listing.folder.iterdir())] == [5] * 10
 
 
@@ -215,7 +215,7 @@ def test_images_keep_spark_binary_file_columns_and_one_partition_a_task(spark: S
 @pytest.mark.core
 def test_a_cluster_without_our_folders_is_sent_the_listing(spark: SparkSession, tree: Path) -> None:
     folder = tree.parent / "listing"
-    listing = write_listing(str(tree), Selection(), folder)
+    listing = list_photo_files(str(tree), Selection(), folder)
     read, sent = read_listing(spark, listing), send_listing(spark, listing)
     shutil.rmtree(folder)
     assert sent.rdd.getNumPartitions() == listing.n_partitions

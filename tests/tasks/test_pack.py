@@ -11,7 +11,7 @@ from PIL import Image
 from tests.support.chain import files, manifest_here, table, verger
 from tests.support.networks import save_tiny_onnx
 from verger.errors import ResultError, SourceError
-from verger.sources.packed import find_packed, row_group_bytes, write_packed_listing
+from verger.sources.packed import find_packed, list_packed_photos, row_group_bytes
 from verger.sources.partitions import Selection
 
 
@@ -45,7 +45,7 @@ def test_packed_photos_are_selected_and_labelled(photos: Path, tmp_path: Path) -
 
     def labels(selection: Selection) -> list[str | None]:
         folder = tmp_path / f"listing-{len(list(tmp_path.iterdir()))}"
-        listing = write_packed_listing(packed, selection, folder)
+        listing = list_packed_photos(packed, selection, folder)
         found = pq.read_table(folder)["label"].to_pylist()
         assert listing.n_photos == len(found)
         return sorted(found, key=str)
@@ -107,7 +107,7 @@ def test_a_shard_is_cut_into_row_groups_and_a_task_has_whole_ones(
     assert n_groups >= 3
     packed = find_packed(str(tmp_path / "packed"))
     assert packed is not None
-    assert write_packed_listing(packed, Selection(), tmp_path / "listing").n_partitions == n_groups
+    assert list_packed_photos(packed, Selection(), tmp_path / "listing").n_partitions == n_groups
 
 
 def test_parity_is_checked_on_the_bytes_that_were_read(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_a_retry_that_rejects_nothing_leaves_nothing_of_the_first_attempt(tmp_pa
     """`rejected` is put in place before `features`, which may then fail."""
     network = prepare_network(NetworkSpec("fruitnet"))
     features, rejected = tmp_path / "features", tmp_path / "rejected"
-    job = FeaturizeJob(network, str(features), str(rejected), "run", DEFAULT_MAX_PIXELS, photo_limit_s=60)
+    job = FeaturizeJob(network, str(features), str(rejected), "run", DEFAULT_MAX_PIXELS, photo_timeout_s=60)
     good = encode(paint(30, 20), "PNG")
 
     def rows(contents: list[bytes]) -> tuple[int, list[pa.RecordBatch]]:

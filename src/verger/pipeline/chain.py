@@ -56,5 +56,5 @@ def pack(src: str, out: AnyPath, settings: Settings, progress: Progress) -> Mani
     with open_run("pack", src, out, settings, progress) as context:
         from verger.pipeline import discover, finalize, pack
 
-        pack.pack_photos(context, discover.list_shards(context, src))
+        pack.pack_photos(context, discover.find_photos_to_pack(context, src))
         return finalize.finish(context)

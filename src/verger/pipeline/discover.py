@@ -9,10 +9,9 @@ from verger.engine.spark.hadoop import HadoopFolder, find_hadoop, hadoop_images
 from verger.errors import SettingsError
 from verger.pipeline.context import LISTING, RunContext
 from verger.settings import Settings
-from verger.sources.packed import SHARD_RULE, find_packed, write_packed_listing
-from verger.sources.partitions import Listing, PartitionRule, Selection, partition_file, write_listing
+from verger.sources.packed import SHARD_RULE, find_packed, list_packed_photos
+from verger.sources.partitions import Listing, PartitionRule, Selection, list_photo_files
 from verger.storage.uri import AnyPath
-from verger.tasks.featurize import Partition
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -28,24 +27,27 @@ def find_photos(context: RunContext, src: str) -> Photos:
         return hadoop
     if (packed := find_packed(src)) is not None:
         selection = photo_selection(context.settings)
-        return _write_listing(context, lambda folder: write_packed_listing(packed, selection, folder))
-    return _list_loose(context, src)
+        return _record_listing(context, lambda folder: list_packed_photos(packed, selection, folder))
+    return _list_loose_photos(context, src)
 
 
-def list_shards(context: RunContext, src: str) -> Listing:
-    """List loose photos, one partition per shard to write; raises SettingsError for packed photos."""
+def find_photos_to_pack(context: RunContext, src: str) -> Listing:
+    """List the photos of `src`, one partition per shard that `pack` writes.
+
+    Raises SettingsError if the photos are packed already.
+    """
     if find_packed(src) is not None:
         raise SettingsError("source", src, "photos that are not packed; this source is a result of `verger pack`")
-    return _list_loose(context, src, SHARD_RULE)
+    return _list_loose_photos(context, src, SHARD_RULE)
 
 
-def _list_loose(context: RunContext, src: str, rule: PartitionRule | None = None) -> Listing:
+def _list_loose_photos(context: RunContext, src: str, rule: PartitionRule | None = None) -> Listing:
     selection, n_slots = photo_selection(context.settings), context.engine.n_slots
-    return _write_listing(context, lambda folder: write_listing(src, selection, folder, n_slots, rule))
+    return _record_listing(context, lambda folder: list_photo_files(src, selection, folder, n_slots, rule))
 
 
-def _write_listing(context: RunContext, write: Callable[[AnyPath], Listing]) -> Listing:
-    """Write the listing of a run; record the time and the number of photos."""
+def _record_listing(context: RunContext, write: Callable[[AnyPath], Listing]) -> Listing:
+    """Call `write` with the folder of the listing; record its time and the number of photos in the manifest."""
     context.progress.stage("list photos")
     with context.manifest.timed("list"):
         listing = write(context.stage / LISTING)
@@ -56,12 +58,6 @@ def _write_listing(context: RunContext, write: Callable[[AnyPath], Listing]) -> 
 def photo_selection(settings: Settings) -> Selection:
     """Return the rules of the settings: which photos are selected, and how they are labelled."""
     return Selection(settings.glob, settings.label, settings.limit, settings.sample)
-
-
-def listed_partitions(listing: Listing) -> list[Partition]:
-    """Return the partitions of a listing."""
-    files = (partition_file(listing.folder, number) for number in range(listing.n_partitions))
-    return [Partition(number, str(file)) for number, file in enumerate(files)]
 
 
 def read_hadoop_photos(context: RunContext, photos: HadoopFolder) -> tuple[DataFrame, int]:

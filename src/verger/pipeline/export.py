@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import pyarrow.parquet as pq
-
 from verger.errors import SettingsError
 from verger.pipeline.context import COMPONENTS, RunContext
-from verger.storage import schemas
 from verger.storage.table_parts import TablePart, list_parts, vector_width
-from verger.storage.uri import AnyPath, parquet_files, read_parquet
+from verger.storage.uri import AnyPath, parquet_files
 from verger.tasks.export import WRITERS, ExportItem, ExportJob, export_partition
-from verger.tasks.part_files import part_file
 from verger.tasks.spans import split_into_spans
 
 _ROWS_A_FILE = 65_536  # rows per CSV or JSON file, unless --single-file is set
-
-_FIRST = "part-000000.parquet"
 
 
 def export_table(context: RunContext, table: AnyPath) -> None:
@@ -49,17 +43,3 @@ def _write_copy(context: RunContext, parts: list[TablePart], column: str, format
     job = ExportJob(format_name, column, width, "pc" if column == COMPONENTS else "f")
     context.engine.map(export_partition, items, job)
     return target.name
-
-
-def write_rejected(parts: AnyPath, folder: AnyPath) -> None:
-    """Join the parts of `rejected` that the tasks have written into one file, in the order of the photos."""
-    with part_file(folder / _FIRST) as target, pq.ParquetWriter(target, schemas.REJECTED) as writer:
-        for part in parquet_files(parts):
-            writer.write_table(read_parquet(part))
-
-
-def write_if_empty(folder: AnyPath) -> None:
-    """Write a Parquet file without rows if the features folder has no files, so that readers find the columns."""
-    if not parquet_files(folder):
-        with part_file(folder / _FIRST) as target:
-            pq.write_table(schemas.FEATURES.empty_table(), target)

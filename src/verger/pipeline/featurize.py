@@ -7,26 +7,31 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import TYPE_CHECKING, cast
 
+import pyarrow.parquet as pq
+
 from verger.errors import ResultError, SettingsError
 from verger.kernel.networks.device import CPU, prepare_network_on
 from verger.kernel.networks.network import Network
 from verger.kernel.networks.onnx_session import import_runtime
 from verger.pipeline.context import FEATURES, REJECTED, RunContext
-from verger.pipeline.discover import Photos, listed_partitions, read_hadoop_photos
+from verger.pipeline.discover import Photos, read_hadoop_photos
 from verger.pipeline.earlier_results import find_earlier_results
-from verger.pipeline.export import write_if_empty, write_rejected
 from verger.pipeline.fingerprint import check_reusable, fingerprint
 from verger.pipeline.resume import ResumePlan, plan_resume
 from verger.sources.partitions import Listing
+from verger.storage import schemas
 from verger.storage.commit import scratch_folder, unfinished_runs
 from verger.storage.tables import count_values
-from verger.storage.uri import AnyPath, any_path, link_file
+from verger.storage.uri import AnyPath, any_path, link_file, parquet_files, read_parquet
 from verger.tasks.featurize import FeaturizeJob, FeaturizeSummary, featurize_partition, featurize_rows
+from verger.tasks.part_files import part_file
 
 if TYPE_CHECKING:
     from verger.engine.spark.engine import SparkEngine
 
 _LINKS_AT_A_TIME = 16
+
+_FIRST_PART = "part-000000.parquet"
 
 # Name of the folder, inside the scratch folder, for the listing of the photos that a run with --resume processes.
 _PLAN = "plan"
@@ -75,8 +80,8 @@ def featurize_photos(context: RunContext, photos: Photos, network: Network) -> l
     context.progress.stage("featurize", todo.n_photos if isinstance(todo, Listing) else None)
     with context.manifest.timed("featurize"):
         summaries = _run_tasks(context, todo, job)
-        write_rejected(rejected, context.stage / REJECTED)
-        write_if_empty(features)
+        _join_rejected(rejected, context.stage / REJECTED)
+        _write_if_empty(features)
     _count(context)
     if advice := _decoding_advice(context, summaries):
         context.progress.note(advice)
@@ -88,7 +93,7 @@ def featurize_photos(context: RunContext, photos: Photos, network: Network) -> l
 def _run_tasks(context: RunContext, photos: Photos, job: FeaturizeJob) -> list[FeaturizeSummary]:
     on_progress = context.progress.advance
     if isinstance(photos, Listing):
-        partitions = listed_partitions(photos) if photos.n_photos else []
+        partitions = photos.partitions() if photos.n_photos else []
         return context.engine.map(featurize_partition, partitions, job, on_progress)
     frame, context.manifest.counts["listed"] = read_hadoop_photos(context, photos)
     return cast("SparkEngine", context.engine).map_frame(featurize_rows, frame, job, on_progress)
@@ -108,7 +113,7 @@ def _plan(context: RunContext, photos: Photos, key: str) -> ResumePlan:
         earlier = find_earlier_results(context.out, unfinished, key, key[:_FINGERPRINT_CHARACTERS])
         if isinstance(photos, Listing):
             folder = scratch_folder(context.stage) / _PLAN
-            plan = plan_resume(photos, earlier, folder, prune=prune, n_cores=context.engine.n_slots)
+            plan = plan_resume(photos, earlier, folder, prune=prune, n_slots=context.engine.n_slots)
             context.manifest.counts |= plan.counts
             return plan
     if earlier.n_current and not prune:
@@ -149,6 +154,20 @@ def _decoding_advice(context: RunContext, summaries: list[FeaturizeSummary]) -> 
         f"decoding photos of {megapixels:.0f} megapixels took {share:.0%} of the workers' time: --decode scaled is "
         "about three times as fast on JPEGs, and nearly exact (cosine to exact features over 0.999)"
     )
+
+
+def _join_rejected(parts: AnyPath, folder: AnyPath) -> None:
+    """Join the parts of `rejected` that the tasks have written into one file, in the order of the photos."""
+    with part_file(folder / _FIRST_PART) as target, pq.ParquetWriter(target, schemas.REJECTED) as writer:
+        for part in parquet_files(parts):
+            writer.write_table(read_parquet(part))
+
+
+def _write_if_empty(folder: AnyPath) -> None:
+    """Write a file without rows to a features folder without files, so that readers find the columns."""
+    if not parquet_files(folder):
+        with part_file(folder / _FIRST_PART) as target:
+            pq.write_table(schemas.FEATURES.empty_table(), target)
 
 
 def _count(context: RunContext) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 
 from verger.pipeline.context import RunContext
-from verger.pipeline.discover import listed_partitions
 from verger.sources.packed import IMAGES, row_group_bytes
 from verger.sources.partitions import Listing
 from verger.tasks.pack import PackJob, pack_partition
@@ -25,7 +24,7 @@ def pack_photos(context: RunContext, listing: Listing) -> None:
     )
     context.progress.stage("pack", listing.n_photos)
     with context.manifest.timed("pack"):
-        summaries = context.engine.map(pack_partition, listed_partitions(listing), job, context.progress.advance)
+        summaries = context.engine.map(pack_partition, listing.partitions(), job, context.progress.advance)
     if not settings.keep_metadata:
         counts["metadata"] = dict(sum(map(Counter, summaries), Counter[str]()).most_common())
     context.progress.advance(listing.n_photos, 0)

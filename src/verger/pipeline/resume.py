@@ -105,7 +105,7 @@ class _Comparison:
         n_listed = sum(int(self.earlier.is_current(match.by_row).sum()) for match in self.matches)
         return n_listed == self.earlier.n_current
 
-    def write_todo(self, folder: AnyPath, n_cores: int) -> tuple[Listing, int]:
+    def write_todo(self, folder: AnyPath, n_slots: int) -> tuple[Listing, int]:
         """Write a listing of the photos that are not in a kept table.
 
         Return the listing, and the number of its leading partitions that hold only photos of the result at OUT.
@@ -117,7 +117,7 @@ class _Comparison:
             return _append(todo, self._todo_rows()), 0
         n_photos = self.listing.n_photos - int(self.earlier.n_rows[self.is_kept].sum())
         n_bytes = self.listing.n_bytes * n_photos // self.listing.n_photos  # an estimate
-        n_rows = max(1, -(-n_photos // PartitionRule().n_partitions(n_photos, n_bytes, n_cores)))
+        n_rows = max(1, -(-n_photos // PartitionRule().n_partitions(n_photos, n_bytes, n_slots)))
         unchanged = _append(todo, _regroup(self._todo_rows(is_current=True), n_rows))
         return _append(unchanged, _regroup(self._todo_rows(is_current=False), n_rows)), unchanged.n_partitions
 
@@ -135,7 +135,7 @@ class _Comparison:
 
 
 def plan_resume(
-    listing: Listing, earlier: EarlierResults, folder: AnyPath, *, prune: bool, n_cores: int
+    listing: Listing, earlier: EarlierResults, folder: AnyPath, *, prune: bool, n_slots: int
 ) -> ResumePlan:
     """Compare a listing with earlier results, and write a listing of the photos to process to `folder`.
 
@@ -149,7 +149,7 @@ def plan_resume(
         listing = _append(listing, _regroup([gone], _ROWS_PER_GONE_PARTITION))
         matches += [_Matches.of(rows, earlier) for rows in _partitions(listing, first=len(matches))]
     comparison = _Comparison.of(listing, matches, earlier)
-    todo, n_unchanged = comparison.write_todo(folder, n_cores)
+    todo, n_unchanged = comparison.write_todo(folder, n_slots)
     kept = tuple(itertools.compress(earlier.features.tables, comparison.is_kept))
     n_kept_current = comparison.n_kept_current
     keeps_all_current = n_kept_current > 0 and comparison.lists_all_current()

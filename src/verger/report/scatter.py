@@ -1,4 +1,4 @@
-"""The "Map of the photos" section of the report: a scatter plot of the first principal components."""
+"""Draws the page's map of photos: a scatter plot of their first principal components in the report."""
 
 from __future__ import annotations
 

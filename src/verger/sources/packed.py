@@ -37,7 +37,7 @@ from verger.storage.schemas import PACKED_LISTING
 from verger.storage.uri import AnyPath, any_path, parquet_files, to_local
 
 SHARD_BYTES = 256_000_000
-SHARD_RULE = PartitionRule(photo_weight=1, bytes_per_weight=1, max_weight=SHARD_BYTES, min_per_core=0)
+SHARD_RULE = PartitionRule(photo_weight=1, bytes_per_weight=1, max_weight=SHARD_BYTES, min_per_slot=0)
 IMAGES = "images"
 
 _ROW_GROUP_BYTES = (1 << 20, 64 << 20)
@@ -76,7 +76,7 @@ def find_packed(src: str) -> PackedPhotos | None:
     return PackedPhotos(path / IMAGES, counts["listed"], counts["bytes"], counts["max_bytes"])
 
 
-def write_packed_listing(packed: PackedPhotos, selection: Selection, folder: AnyPath) -> Listing:
+def list_packed_photos(packed: PackedPhotos, selection: Selection, folder: AnyPath) -> Listing:
     """Write the listing of packed photos, selected and labelled by the rules for photo files.
 
     A partition holds one whole row group, or several if there would otherwise be too many partitions. Raises

@@ -4,15 +4,15 @@ A partition is the input of one task. The driver holds only the names in one fol
 bytes a file: 1 GB for a flat folder of 10 million photos). The workers read the photos' contents.
 
 A photo weighs 1 (inference) + bytes / 250,000 (decoding). A partition weighs at most 768, a few seconds of work for
-MobileNetV2, and there are at least four partitions per core. There are at most 20,000 partitions, because each of
-them is one file of every table; with millions of photos the partitions become larger instead.
+MobileNetV2, and there are at least four partitions per slot (a slot runs one task at a time). There are at most
+20,000 partitions, because each of them is one file of every table; with millions of photos the partitions become
+larger instead.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ from verger.storage.uri import AnyPath
 
 BYTES_PER_WEIGHT = 250_000
 MAX_WEIGHT = 768
-PARTITIONS_PER_CORE = 4
+PARTITIONS_PER_SLOT = 4
 MAX_PARTITIONS = 20_000
 
 # A larger file is rejected without reading it, so its weight is limited to that of this size.
@@ -46,27 +46,27 @@ _ROWS_A_BATCH = 16_384
 class PartitionRule:
     """How many partitions: a photo weighs photo_weight + bytes / bytes_per_weight, a partition at most max_weight.
 
-    min_per_core: the minimum number of partitions per core; 0 ignores the number of cores.
+    min_per_slot: the minimum number of partitions per slot; 0 ignores the number of slots.
     """
 
     photo_weight: float = 1
     bytes_per_weight: float = BYTES_PER_WEIGHT
     max_weight: float = MAX_WEIGHT
-    min_per_core: int = PARTITIONS_PER_CORE
+    min_per_slot: int = PARTITIONS_PER_SLOT
     max_partitions: int = MAX_PARTITIONS
 
     def weight(self, n_photos: int, n_bytes: int) -> float:
         """Return the total weight of n_photos that have n_bytes together."""
         return self.photo_weight * n_photos + n_bytes / self.bytes_per_weight
 
-    def n_partitions(self, n_photos: int, n_bytes: int, n_cores: int) -> int:
+    def n_partitions(self, n_photos: int, n_bytes: int, n_slots: int) -> int:
         """Return the number of partitions for n_photos that have n_bytes together; it may exceed n_photos."""
         by_weight = math.ceil(self.weight(n_photos, n_bytes) / self.max_weight)
         n_partitions = min(max(by_weight, 1), self.max_partitions)
-        if not self.min_per_core:
+        if not self.min_per_slot:
             return n_partitions
-        # A multiple of the number of cores, so that no core is idle in the last round.
-        return math.ceil(max(n_partitions, self.min_per_core * n_cores) / n_cores) * n_cores
+        # A multiple of the number of slots, so that no slot is idle in the last round.
+        return math.ceil(max(n_partitions, self.min_per_slot * n_slots) / n_slots) * n_slots
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,14 @@ class Selection:
     label: str = "parent"
     limit: int | None = None
     sample: float | None = None
+
+
+@dataclass(frozen=True)
+class Partition:
+    """The photos of one task: the number of the partition, and the Parquet file of the listing with its rows."""
+
+    number: int
+    file: str
 
 
 @dataclass(frozen=True)
@@ -93,11 +101,15 @@ class Listing:
     max_bytes: int
     n_partitions: int
 
+    def partitions(self) -> list[Partition]:
+        """Return the partitions, in order."""
+        return [Partition(n, str(partition_file(self.folder, n))) for n in range(self.n_partitions)]
 
-def write_listing(
-    src: str, selection: Selection, folder: AnyPath, n_cores: int | None = None, rule: PartitionRule | None = None
+
+def list_photo_files(
+    src: str, selection: Selection, folder: AnyPath, n_slots: int = 1, rule: PartitionRule | None = None
 ) -> Listing:
-    """Write the listing of the photos in `src` to `folder`, one file per partition; raises SourceError."""
+    """Write the listing of the photo files in `src` to `folder`, one file per partition; raises SourceError."""
     rule = rule or PartitionRule()
     skipped = Skipped()
     entries = _selected(walk_source(src, selection.glob, skipped), selection)
@@ -107,7 +119,7 @@ def write_listing(
         n_photos, n_bytes, max_bytes = _spool(entries, make_labeller(selection.label, src), spool)
         if n_photos == 0:
             raise SourceError(f"no photos in {src} that match {', '.join(selection.glob)}{skipped}")
-        n_partitions = rule.n_partitions(n_photos, n_bytes, n_cores or os.cpu_count() or 1)
+        n_partitions = rule.n_partitions(n_photos, n_bytes, n_slots)
         n_partitions = _split_rows(spool, folder, rule.weight(n_photos, n_bytes) / n_partitions, rule)
     return Listing(folder, n_photos, n_bytes, max_bytes, n_partitions)
 

@@ -30,13 +30,13 @@ class Entry:
 
 @dataclass
 class Skipped:
-    """Counts of the files that are not photos, by suffix."""
+    """Counts of the skipped files, whose names match no pattern, by suffix."""
 
     suffixes: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
         counts = ", ".join(f"{n} {suffix or 'without suffix'}" for suffix, n in self.suffixes.most_common(5))
-        return f"; other files in the source: {counts}" if counts else "; the source has no files at all"
+        return f"; skipped files in the source: {counts}" if counts else "; the source has no files at all"
 
     def add(self, name: str) -> None:
         """Count a file."""
@@ -46,7 +46,7 @@ class Skipped:
 def walk_source(src: str, patterns: tuple[str, ...], skipped: Skipped) -> Iterator[Entry]:
     """Yield the photos of `src` whose names match one of the patterns, in the order of their paths.
 
-    Hidden files (.name) are ignored. Raises SourceError.
+    All other files are counted in `skipped`, except hidden files (.name). Raises SourceError.
     """
     is_photo = re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns), re.IGNORECASE).match
     if (location := object_path(src)) is not None:

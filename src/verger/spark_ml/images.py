@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from verger.engine.spark.compat import is_connect, is_local, n_slots
 from verger.engine.spark.hadoop import find_hadoop, hadoop_images
 from verger.sources.content import read_photos
-from verger.sources.partitions import Listing, Selection, partition_file, write_listing
+from verger.sources.partitions import Listing, Selection, list_photo_files, partition_file
 from verger.storage import schemas
 from verger.storage.arrow import binaries
 from verger.storage.uri import parquet_files
@@ -37,7 +37,7 @@ def read_images(spark: SparkSession, src: str, selection: Selection | None = Non
         return hadoop_images(_copy_session(spark), hadoop, selection)[0]
     folder = Path(tempfile.mkdtemp(prefix="verger-listing-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    listing = write_listing(src, selection, folder, n_slots(spark))
+    listing = list_photo_files(src, selection, folder, n_slots(spark))
     # The workers of a cluster cannot read the folders of this machine.
     return read_listing(spark, listing) if is_local(spark) else send_listing(spark, listing)
 

@@ -30,14 +30,14 @@ _KILLED = f"signal {signal.SIGKILL:d}"
 class ChildDecoder:
     """Decodes photos in a child process, which starts when first needed, and again after a photo has killed it.
 
-    min_size_px: see `decode_image`. limit_s: time limit for one photo. The child ends with the worker.
+    min_size_px: see `decode_image`. photo_timeout_s: time limit for one photo. The child ends with the worker.
     """
 
     def __init__(
-        self, max_pixels: int, min_size_px: tuple[int, int] | None = None, limit_s: float | None = None
+        self, max_pixels: int, min_size_px: tuple[int, int] | None = None, photo_timeout_s: float | None = None
     ) -> None:
         self._decode = partial(_decode, max_pixels=max_pixels, min_size_px=min_size_px)
-        self._limit_s = limit_s
+        self._photo_timeout_s = photo_timeout_s
         self._child: PipedChild | None = None
 
     def __enter__(self) -> ChildDecoder:
@@ -57,9 +57,9 @@ class ChildDecoder:
         connection = self._child.connection
         try:
             connection.send((work, data))
-            if not connection.poll(self._limit_s):
+            if not connection.poll(self._photo_timeout_s):
                 self._stop(kill=True)
-                raise DecodeError(Reason.TIMEOUT, f"decoding it takes longer than {self._limit_s:g} s")
+                raise DecodeError(Reason.TIMEOUT, f"decoding it takes longer than {self._photo_timeout_s:g} s")
             answer: T | DecodeError = connection.recv()
         except MemoryError:
             self._stop(kill=True)  # part of the answer may be left in the pipe
@@ -93,11 +93,14 @@ def _start_child() -> PipedChild:
 
 @contextmanager
 def open_decoder(
-    max_pixels: int, min_size_px: tuple[int, int] | None = None, *, in_child: bool, limit_s: float | None
+    max_pixels: int, min_size_px: tuple[int, int] | None = None, *, in_child: bool, photo_timeout_s: float | None
 ) -> Iterator[Callable[[bytes], Decoded]]:
-    """Yield `decode_image` with these options; with `in_child` it runs in a child, at most `limit_s` per photo."""
+    """Yield `decode_image` with these options; with `in_child` it runs in a child process.
+
+    photo_timeout_s: time limit for one photo in the child process.
+    """
     if in_child:
-        with ChildDecoder(max_pixels, min_size_px, limit_s) as decoder:
+        with ChildDecoder(max_pixels, min_size_px, photo_timeout_s) as decoder:
             yield decoder.decode
     else:
         yield partial(decode_image, max_pixels=max_pixels, min_size_px=min_size_px)

@@ -13,6 +13,7 @@ import pyarrow as pa
 from verger.errors import DecodeError
 from verger.kernel.networks.inference import DecodeMode, Extractor, PhotoFeatures, cached_extractor
 from verger.kernel.networks.network import Network
+from verger.sources.partitions import Partition
 from verger.storage import schemas
 from verger.storage.arrow import longs, strings
 from verger.storage.uri import any_path, read_parquet
@@ -32,7 +33,7 @@ class FeaturizeJob:
 
     features, rejected: folders of the tables.
     run: id of the run, which is in the names of its part files.
-    photo_limit_s: time limit for one photo, reading included.
+    photo_timeout_s: time limit for one photo, reading included.
     decode: "scaled" decodes large JPEGs at a reduced scale.
     earlier: features of earlier runs, which are reused.
     """
@@ -42,17 +43,9 @@ class FeaturizeJob:
     rejected: str
     run: str
     max_pixels: int
-    photo_limit_s: float
+    photo_timeout_s: float
     decode: DecodeMode = "exact"
     earlier: EarlierFeatures | None = None
-
-
-@dataclass(frozen=True)
-class Partition:
-    """An item: a part of a listing, by its number and the Parquet file with its rows."""
-
-    number: int
-    file: str
 
 
 @dataclass(frozen=True)
@@ -88,13 +81,13 @@ def featurize_rows(
         job.max_pixels,
         n_threads=attempt.n_threads,
         decodes_in_child=attempt.number > 0,
-        decode_limit_s=job.photo_limit_s,
+        photo_timeout_s=job.photo_timeout_s,
         decode=job.decode,
     )
     with (
         open_part(any_path(job.features) / name, schemas.FEATURES) as features,
         open_part(any_path(job.rejected) / name, schemas.REJECTED) as rejected,
-        photo_time_limit(job.photo_limit_s, attempt) as restart,
+        photo_time_limit(job.photo_timeout_s, attempt) as restart,
     ):
         n_computed = n_pixels = 0
         times = WorkerTimes()

@@ -45,7 +45,7 @@ class WorkerOptions:
 
     n_threads: threads that decode the photos of a batch.
     decodes_in_child: decode and resize photos one by one in a child process, so that a bad photo cannot kill the
-    worker. decode_limit_s: the child's time limit for one photo.
+    worker. photo_timeout_s: the child's time limit for one photo.
     decode: "scaled" decodes large JPEGs at a reduced scale.
     """
 
@@ -55,7 +55,7 @@ class WorkerOptions:
     output_column: str = "features"
     n_threads: int = 1
     decodes_in_child: bool = False
-    decode_limit_s: float | None = None
+    photo_timeout_s: float | None = None
     decode: DecodeMode = "exact"
 
 
@@ -130,7 +130,7 @@ def _preparing(options: WorkerOptions, extractor: Extractor) -> Iterator[tuple[P
     min_size_px = needed_size_px(extractor, options.decode)
     decode = partial(decode_image, max_pixels=options.max_pixels, min_size_px=min_size_px)
     if options.decodes_in_child:
-        with ChildDecoder(options.max_pixels, min_size_px, options.decode_limit_s) as decoder:
+        with ChildDecoder(options.max_pixels, min_size_px, options.photo_timeout_s) as decoder:
             yield partial(decoder.run, partial(prepare_photo, extractor=extractor.resizer, decode=decode)), map
         return
     prepare = partial(prepare_photo, extractor=extractor, decode=decode)

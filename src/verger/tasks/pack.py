@@ -13,12 +13,12 @@ from verger.kernel.decode.shrink import shrink_photo
 from verger.kernel.networks.inference import Decode
 from verger.privacy.metadata import strip_metadata
 from verger.sources.content import Content, read_photos
+from verger.sources.partitions import Partition
 from verger.storage import schemas
 from verger.storage.arrow import binaries, strings
 from verger.storage.uri import any_path, read_parquet
 from verger.tasks.base import Attempt
 from verger.tasks.child_decoder import open_decoder
-from verger.tasks.featurize import Partition
 from verger.tasks.part_files import part_file
 from verger.tasks.time_limit import photo_time_limit
 
@@ -37,7 +37,7 @@ class PackJob:
 
     folder: the folder of the shards. group_bytes: size of their row groups.
     max_side_px: photos with a longer side are written as smaller copies; None: all photos keep their size.
-    photo_limit_s: time limit for one photo, reading included.
+    photo_timeout_s: time limit for one photo, reading included.
     """
 
     folder: str
@@ -45,7 +45,7 @@ class PackJob:
     max_pixels: int
     keeps_metadata: bool
     max_side_px: int | None
-    photo_limit_s: float
+    photo_timeout_s: float
 
 
 def pack_partition(job: PackJob, partition: Partition, attempt: Attempt) -> dict[str, int]:
@@ -59,8 +59,8 @@ def pack_partition(job: PackJob, partition: Partition, attempt: Attempt) -> dict
     with (
         part_file(any_path(job.folder) / f"shard-{partition.number:06d}.parquet") as target,
         pq.ParquetWriter(target, kind, compression="none", use_dictionary=False, write_statistics=False) as writer,
-        photo_time_limit(job.photo_limit_s, attempt) as restart,
-        open_decoder(job.max_pixels, in_child=attempt.number > 0, limit_s=job.photo_limit_s) as decode,
+        photo_time_limit(job.photo_timeout_s, attempt) as restart,
+        open_decoder(job.max_pixels, in_child=attempt.number > 0, photo_timeout_s=job.photo_timeout_s) as decode,
     ):
         group = _RowGroup(writer, kind)
         for batch in rows.to_batches(_ROWS_PER_BATCH):

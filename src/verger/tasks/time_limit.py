@@ -12,12 +12,12 @@ from verger.tasks.base import Attempt
 _DECODER_START_S = 60.0
 
 
-def photo_time_limit(limit_s: float, attempt: Attempt) -> AbstractContextManager[Callable[[], None]]:
+def photo_time_limit(photo_timeout_s: float, attempt: Attempt) -> AbstractContextManager[Callable[[], None]]:
     """Return `time_limit` for a task that calls the yielded function before each photo.
 
     A second or later attempt decodes in a child process, which has its own limit, so the limit here is longer.
     """
-    return time_limit(2 * limit_s + _DECODER_START_S if attempt.number else limit_s)
+    return time_limit(2 * photo_timeout_s + _DECODER_START_S if attempt.number else photo_timeout_s)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from verger.errors import DecodeError, Reason, ResultError, SourceError, Storage
 from verger.kernel.decode import limits
 from verger.kernel.networks.inference import PhotoFeatures, PreparedPhoto
 from verger.sources.content import read_photo
-from verger.sources.partitions import Selection, write_listing
+from verger.sources.partitions import Selection, list_photo_files
 from verger.storage.commit import object_lock, stage_result
 from verger.storage.commit.object_lock import Lock
 from verger.storage.objects import ObjectPath, Version, object_path
@@ -174,7 +174,7 @@ def test_a_bucket_that_is_not_there_is_an_error_without_an_xml_page() -> None:
 
 
 def listed(src: str, folder: Path, selection: Selection | None = None) -> list[tuple[str, int, str | None]]:
-    listing = write_listing(src, selection or Selection(), folder, n_cores=1)
+    listing = list_photo_files(src, selection or Selection(), folder, n_slots=1)
     rows = [row for file in sorted(folder.iterdir()) for row in pq.read_table(file).to_pylist()]
     assert listing.n_photos == len(rows)
     return [(row["path"].partition("/photos/")[2], row["length"], row["label"]) for row in rows]
@@ -219,10 +219,10 @@ def test_labels_of_a_store_come_from_folder_pattern_or_table(photos: tuple[str, 
 
 def test_a_store_without_photos_says_what_is_there(place: ObjectPath, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="there are no objects"):
-        write_listing(f"{place}/photos", Selection(), tmp_path / "a")
+        list_photo_files(f"{place}/photos", Selection(), tmp_path / "a")
     s3.put(f"{place.key}/photos/readme.md", b"1")
     with pytest.raises(SourceError, match=r"1 \.md"):
-        write_listing(f"{place}/photos", Selection(), tmp_path / "b")
+        list_photo_files(f"{place}/photos", Selection(), tmp_path / "b")
 
 
 @pytest.mark.slow

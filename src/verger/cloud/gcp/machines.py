@@ -87,7 +87,7 @@ class Machines:
         say(f"cluster {self.names.title} runs")
 
     def check_no_cluster(self) -> None:
-        """Raise CloudError if there is a cluster: with the engine batch, `status` would no longer show it."""
+        """Raise CloudError if there is a cluster: with --engine batch, `status` would not show it."""
         existing = self.find()
         if existing is not None and existing.status.state != _CLUSTER.DELETING:
             raise CloudError(

@@ -84,7 +84,7 @@ def _set_partition_rule(spark: SparkSession, rule: PartitionRule) -> None:
     settings = {
         "openCostInBytes": rule.photo_weight * rule.bytes_per_weight,
         "maxPartitionBytes": rule.max_weight * rule.bytes_per_weight,
-        "minPartitionNum": rule.min_per_core * n_slots(spark),
+        "minPartitionNum": rule.min_per_slot * n_slots(spark),
     }
     for key, value in settings.items():
         spark.conf.set(f"spark.sql.files.{key}", str(int(value)))

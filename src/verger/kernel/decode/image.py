@@ -60,6 +60,8 @@ class Decoded:
 def decode_rgb(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, size_px: tuple[int, int] | None = None) -> RGB:
     """Decode a photo to an upright (height, width, 3) uint8 array; raises DecodeError.
 
+    For callers that need an array: users of the library, augmentation and fine-tuning. Runs use `decode_image`.
+
     size_px: (width, height) to resize to, with Pillow's bicubic filter; None keeps the size.
     """
     image = decode_image(data, max_pixels=max_pixels).image

@@ -24,7 +24,7 @@ from verger.kernel.decode import DEFAULT_MAX_PIXELS, decode_rgb
 from verger.learn.augment.views import augment
 from verger.process.progress import Progress
 from verger.sources.content import read_photo
-from verger.sources.partitions import Selection, write_listing
+from verger.sources.partitions import Selection, list_photo_files
 from verger.storage.commit import check_not_read, stage_result
 from verger.storage.manifest import Manifest
 from verger.storage.uri import to_local
@@ -97,7 +97,7 @@ def write_views(
 
 def _list_photos(photos: str) -> list[_ListedPhoto]:
     with tempfile.TemporaryDirectory(prefix="verger-") as folder:
-        listing = write_listing(photos, Selection(), Path(folder) / "listing")
+        listing = list_photo_files(photos, Selection(), Path(folder) / "listing")
         table = pq.read_table(listing.folder, columns=["path", "label"]).to_pydict()
     pairs = sorted(zip(table["path"], table["label"], strict=True))
     return [_ListedPhoto(number, path, label) for number, (path, label) in enumerate(pairs)]

@@ -19,7 +19,7 @@ from verger.learn.finetune.finetune_report import FACTS, write_finetune_report
 from verger.learn.finetune.keras_process import find_training_backend, run_keras_process
 from verger.learn.finetune.training_outcome import HISTORY, LISTING, MODEL, PARITY, TrainingOutcome
 from verger.process.progress import Progress
-from verger.sources.partitions import Selection, write_listing
+from verger.sources.partitions import Selection, list_photo_files
 from verger.storage.commit import check_not_read, stage_result
 from verger.storage.hashing import hash_file
 from verger.storage.manifest import Manifest
@@ -58,7 +58,7 @@ def finetune(
         work.mkdir()
         progress.stage("list photos")
         with manifest.timed("list"):
-            manifest.counts["listed"] = write_listing(photos, Selection(), work / LISTING).n_photos
+            manifest.counts["listed"] = list_photo_files(photos, Selection(), work / LISTING).n_photos
         with manifest.timed("train"):
             run_keras_process(f"{__package__}.training_process", backend, options, work, progress)
         progress.stage("save model")
