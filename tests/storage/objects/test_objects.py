@@ -218,7 +218,7 @@ def test_labels_of_a_store_come_from_folder_pattern_or_table(photos: tuple[str, 
 
 
 def test_a_store_without_photos_says_what_is_there(place: ObjectPath, tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="there are no objects"):
+    with pytest.raises(SourceError, match="the store has no objects"):
         list_photo_files(f"{place}/photos", Selection(), tmp_path / "a")
     s3.put(f"{place.key}/photos/readme.md", b"1")
     with pytest.raises(SourceError, match=r"1 \.md"):
