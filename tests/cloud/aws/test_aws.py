@@ -208,7 +208,7 @@ def check_end(cwd: Path) -> None:
         AvailabilityZone=f"{REGION}a", Size=1, TagSpecifications=[{"ResourceType": "volume", "Tags": TAGS}]
     )["VolumeId"]
     output = cloud("down", "--yes", cwd=cwd, fails=True)
-    assert disk in output and "still costs" in output
+    assert disk in output and "still cost money" in output
     client("ec2").delete_volume(VolumeId=disk)
     assert "nothing that costs money is left" in cloud("down", "--name", "orchard", "--yes", cwd=cwd)
     assert client("s3").list_buckets()["Buckets"] == []
