@@ -68,7 +68,7 @@ run "defaults_are_small_and_private" {
 
   assert {
     condition     = length(aws_cloudwatch_metric_alarm.long_life) + length(aws_budgets_budget.month.notification) == 0
-    error_message = "nobody is told where no address is given"
+    error_message = "no one is notified where no address is given"
   }
 
   assert {
@@ -143,7 +143,7 @@ run "without_spot_the_core_grows" {
   }
 }
 
-run "somebody_is_told" {
+run "someone_is_notified" {
   command = plan
 
   variables {
@@ -153,7 +153,7 @@ run "somebody_is_told" {
   }
 
   assert {
-    condition     = toset([for told in aws_budgets_budget.month.notification : told.threshold]) == toset([50, 90, 100])
+    condition     = toset([for sent in aws_budgets_budget.month.notification : sent.threshold]) == toset([50, 90, 100])
     error_message = "at half, nine tenths and all of the budget"
   }
 
