@@ -1,7 +1,7 @@
 """The exceptions that verger raises.
 
 VergerError                 base class; the command line prints the message without a traceback
-+-- SettingsError           a setting is invalid: names key, value and the valid values
++-- SettingsError           a setting is invalid; names key, value and the valid values
 +-- SourceError             the photos cannot be listed, or there are none
 +-- StorageError            an object store refuses, fails or cannot be reached; names the credentials used
 +-- ResultError             the output folder exists, is locked or is not a verger result
@@ -13,7 +13,7 @@ VergerError                 base class; the command line prints the message with
 +-- SetupError              something is not installed (Java, an extra); says which command installs it
 +-- JobError                a task failed for an unknown reason; shows its error
 +-- SpaceError              a disk is full; says how much is free on each disk that verger uses
-+-- DecodeError             one photo cannot be decoded: becomes a row in `rejected`, never stops a run
++-- DecodeError             one photo cannot be decoded; it becomes a row in `rejected` and does not stop the run
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The settings of a run.
 
-The value of a setting comes from the first of: a flag (--model VGG16), an environment variable
+The first of these sources that has a value is used: a flag (--model VGG16), an environment variable
 (VERGER_MODEL=VGG16), a key of verger.toml in the working directory (model = "VGG16"), the default.
 """
 
@@ -30,7 +30,7 @@ PHOTO_GLOBS = ("*.jpg", "*.jpeg", "*.png", "*.webp", "*.bmp", "*.gif", "*.tif", 
 
 
 def _split(value: object) -> object:
-    """Split a comma-separated text, as flags and environment variables give it, into a tuple."""
+    """Split a comma-separated text into a tuple; flags and environment variables are such texts."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
@@ -57,7 +57,7 @@ Pairs = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_pairs)]
 PHOTOS, NETWORK, REDUCTION, SPARK = "Photos", "Network", "Reduction", "Spark"
 EXPORT, RESULT, RESUME, PRIVACY, PACK, ENGINE = "Export", "Result", "Resume", "Privacy", "Pack", "Engine"
 
-# The groups that each command of the pipeline uses, here or as a job of `verger cloud submit`.
+# The groups of settings that each command of the pipeline uses, on this machine or in `verger cloud submit`.
 SETTING_GROUPS: dict[str, tuple[str, ...]] = {
     "run": (PHOTOS, NETWORK, REDUCTION, EXPORT, RESULT, RESUME, ENGINE, SPARK),
     "features": (PHOTOS, NETWORK, EXPORT, RESULT, RESUME, ENGINE, SPARK),
@@ -105,7 +105,7 @@ class Settings(BaseSettings):
     pooling: Literal["avg", "max", "flatten"] = _setting(NETWORK, "avg", "avg, max or flatten")
     precision: Literal["f32", "bf16"] = _setting(NETWORK, "f32", f"f32, or bf16: {BF16_FIDELITY}")
     preprocessing: Literal["none", "tf", "caffe", "torch"] | None = _setting(
-        NETWORK, None, "none, tf, caffe or torch; by default that of the catalog, none for your own model"
+        NETWORK, None, "none, tf, caffe or torch; by default the catalog's, or none for your own model"
     )
 
     views: int = _setting(
@@ -133,7 +133,7 @@ class Settings(BaseSettings):
     variance: float | None = _setting(
         REDUCTION,
         None,
-        "keep the fewest components that explain this share of the variance (0.9 by default)",
+        "keep the smallest number of components that explains this share of the variance (0.9 by default)",
         gt=0,
         le=1,
     )
@@ -157,7 +157,7 @@ class Settings(BaseSettings):
     keep_metadata: bool = _setting(
         PRIVACY,
         False,
-        "pack photos unchanged, with the location, time, camera and names in their metadata (docs/privacy.md)",
+        "do not remove metadata (location, time, camera, names) from packed photos (docs/privacy.md)",
     )
 
     max_side: int | None = _setting(PACK, None, "write smaller copies: maximum pixels of the longer side", ge=64)
@@ -218,13 +218,13 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _check_prune(self) -> Settings:
         if self.prune and not self.resume:
-            raise SettingsError("prune", self.prune, "false without resume: a new result has no photos to remove")
+            raise SettingsError("prune", self.prune, "false without --resume: a new result has no photos to remove")
         return self
 
     @model_validator(mode="after")
     def _check_one_criterion(self) -> Settings:
         if self.components is not None and self.variance is not None:
-            raise SettingsError("components", self.components, "components or variance, not both")
+            raise SettingsError("components", self.components, "either components or variance, not both")
         return self
 
     @property
@@ -246,12 +246,12 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return the sources of values, the first wins: flags, environment variables, verger.toml."""
+        """Return the sources of values in order of precedence: flags, environment variables, verger.toml."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 
 def load_settings(**flags: Any) -> Settings:
-    """Return the settings from flags, environment and verger.toml. A flag that is None is not given.
+    """Return the settings from flags, environment and verger.toml. A flag that is None counts as not given.
 
     Raises SettingsError for an invalid value.
     """
@@ -276,7 +276,7 @@ def origins(**flags: Any) -> dict[str, str]:
 
 
 def _count_groups(pattern: str) -> int:
-    """Return the number of groups of a regular expression, -1 where it is not valid."""
+    """Return the number of groups of a regular expression, -1 if it is not valid."""
     try:
         return re.compile(pattern).groups
     except re.error:

@@ -1,4 +1,4 @@
-"""The work of `verger train` and `verger evaluate`: read a result, publish a classifier or an evaluation."""
+"""The commands `verger train` and `verger evaluate`: read a result, publish a classifier or an evaluation."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def train_result(
 
 @dataclass(frozen=True)
 class _TrainingJob:
-    """The parts of a training that do not depend on the engine."""
+    """The inputs of a training that do not depend on the engine."""
 
     result: AnyPath
     options: TrainOptions
@@ -53,7 +53,7 @@ class _TrainingJob:
     progress: Progress
 
     def run(self, examples: Examples) -> TrainingResult:
-        """Train on the examples as the engine has read them."""
+        """Train on the examples that the engine has read."""
         pca = None if self.options.column == FEATURES else read_projection(self.result / "model" / "pca")
         return train(examples, self.options, self.progress, network=self.network, input_pca=pca)
 
@@ -141,6 +141,6 @@ def _read_network_spec(result: AnyPath) -> dict[str, Any]:
             if "spec" in network:
                 return dict(network["spec"])
     raise ClassifierError(
-        f"{result} has no {MANIFEST} that names the network of its features: give a result of `verger run` or "
-        "`verger features`, and compute it again if an older version wrote it"
+        f"{result} has no {MANIFEST} with the network that computed its features: use a result of `verger run` or "
+        "`verger features`; if an older version of verger wrote it, compute it again"
     )

@@ -1,4 +1,4 @@
-"""Evaluate a classifier on a labelled features table, which is streamed from Parquet files without Spark."""
+"""Evaluate a classifier on a labelled features table, which is read batch by batch, without Spark."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def evaluate(classifier: Classifier, features: AnyPath) -> dict[str, Any]:
     """Return the evaluation of a classifier on a result's labelled features (see metrics.evaluate_answers).
 
     Labels of other data sets are mapped to taxa if the classifier was trained on taxa (`about["taxonomy"]`).
-    Raises SourceError if there are no labelled features, ClassifierError if they are of another network.
+    Raises SourceError if there are no labelled features, ClassifierError if another network computed them.
     """
     class_number = {label: i for i, label in enumerate(classifier.labels)}
     parts = []

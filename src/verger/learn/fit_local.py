@@ -1,4 +1,4 @@
-"""Training data and regressions in this process, with numpy and scikit-learn."""
+"""Read training data and fit regressions in this process, with numpy and scikit-learn."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def check_scikit_learn() -> None:
 
 @dataclass(frozen=True)
 class LocalExamples:
-    """The labelled rows of a Parquet table in memory; `blocks` are the vectors in the order of `paths`."""
+    """The labelled rows of a Parquet table, in memory; `blocks` hold the vectors in the order of `paths`."""
 
     column: str
     paths: list[str]
@@ -93,7 +93,7 @@ class PreparedRows:
 class LocalFitter:
     """scikit-learn's logistic regression on prepared rows.
 
-    Fits run one after another: the matrix products of one fit use all cores.
+    Fits run one after another, because the matrix products of one fit use all cores.
     """
 
     projection: Projection
@@ -140,11 +140,12 @@ def _fit_seen(
 
     strength = regularisation * rows.weights.sum()
     if len(np.unique(rows.classes)) == 2:
-        # scikit-learn fits one vector w instead of the softmax's -w/2 and w/2, whose squares sum up to half of w's.
+        # For two classes scikit-learn fits one vector w. The softmax has -w/2 and w/2; their squares sum to half of
+        # w's.
         strength /= 2
     estimator = LogisticRegression(C=1 / strength if strength else np.inf, max_iter=max_iterations, tol=TOLERANCE)
     with warnings.catch_warnings():
-        # The number of iterations is bounded on purpose.
+        # Ignore warnings about convergence, because the number of iterations is limited on purpose.
         warnings.simplefilter("ignore", ConvergenceWarning)
         estimator.fit(rows.vectors, rows.classes, rows.weights)
     return estimator.coef_, estimator.intercept_
@@ -197,7 +198,9 @@ def _join_into_blocks(matrices: Iterable[Floats]) -> Iterator[Floats]:
 def _join(matrices: list[Floats]) -> Floats:
     widths = {matrix.shape[1] for matrix in matrices}
     if len(widths) != 1:
-        raise ReductionError(f"the vectors have different widths: {sorted(widths)}; they must be of one network")
+        raise ReductionError(
+            f"the vectors have different widths ({sorted(widths)}): all must come from one network"
+        )
     return matrices[0] if len(matrices) == 1 else np.concatenate(matrices)
 
 
@@ -211,7 +214,7 @@ def _slices(blocks: Iterable[Floats]) -> Iterator[Floats]:
 
 def _fit_projection(blocks: list[Floats], n_directions: int) -> Projection:
     """Return the projection onto the first principal directions of the standardised vectors."""
-    # Merged one by one: the moments of a single block can take half a gigabyte.
+    # Moments are merged one by one, because those of a single block can take half a gigabyte.
     moments = reduce(Moments.merge, map(Moments.from_vectors, _slices(blocks)))
     criterion = criterion_for(moments, n_directions)
     if moments.is_wide:

@@ -1,4 +1,4 @@
-"""Training data and regressions with Spark ML, on classic Spark only: Spark Connect has no SparkContext."""
+"""Read training data and fit regressions with Spark ML; not on Spark Connect, which has no SparkContext."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _ROWS_PER_BATCH = 1024
-# Concurrent fits: a fit of few photos is a hundred short Spark jobs, which mostly wait.
+# Number of concurrent fits: a fit on few photos consists of a hundred short Spark jobs, which mostly wait.
 _FITS_AT_ONCE = 4
 
 
 def read_table(spark: SparkSession, files: Sequence[str], column: str) -> DataFrame:
-    """Return `path`, `label` and an array `column` of Parquet files.
+    """Return the columns `path`, `label` and `column` (an array) of Parquet files.
 
     The workers read the files with pyarrow, so that object stores need no Hadoop connector.
     """
@@ -82,7 +82,7 @@ class SparkExamples:
         vectors = vectors_of(self._table, self.column)
         moments = sum_moments(vectors)
         if moments is None:
-            raise ReductionError("there are no labelled vectors to train on")
+            raise ReductionError("no labelled vectors to train on")
         criterion = criterion_for(moments, n_directions)
         if moments.is_wide:
             projection, _ = fit_projection(vectors, criterion, standardize=True)

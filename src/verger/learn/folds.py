@@ -1,4 +1,4 @@
-"""Folds of a cross-validation: photos of one group, like the frames of a film, are always in the same fold."""
+"""Folds of a cross-validation: photos of one group, such as the frames of a film, are always in the same fold."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def group_of(path: str, pattern: str | None) -> str | None:
 def assign_groups(pairs: Iterable[tuple[str, str]], n_folds: int) -> dict[tuple[str, str], int]:
     """Return the fold of every (label, group): the groups of a label are assigned to the folds in turn.
 
-    The only group of a label gets ALWAYS_TRAINED: without it no photo of the label would be left to train on.
+    The only group of a label gets ALWAYS_TRAINED. If it were held out, no photo of the label would be left to train
+    on.
     """
     groups: dict[str, list[str]] = defaultdict(list)
     for label, group in sorted(pairs):
@@ -59,12 +60,12 @@ def assign_groups(pairs: Iterable[tuple[str, str]], n_folds: int) -> dict[tuple[
 
 
 def fold_of(path: str, label: str, group: str | None, group_folds: dict[tuple[str, str], int], n_folds: int) -> int:
-    """Return a photo's fold: the fold of its group, or else one by the hash of its label and name."""
+    """Return a photo's fold: that of its group, or without a group, one from the hash of its label and name."""
     if group is not None:
         return group_folds[label, group]
     return _hash(f"{label}/{path.rsplit('/', 1)[-1]}") % n_folds
 
 
 def _hash(text: str) -> int:
-    """Return a hash that is the same in every process, unlike Python's own."""
+    """Return a hash that is the same in every process, unlike Python's built-in hash."""
     return zlib.crc32(text.encode("utf-8", "replace"))

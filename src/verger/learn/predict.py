@@ -40,7 +40,7 @@ def predict(
 ) -> Iterator[Prediction]:
     """Yield the prediction for each photo file.
 
-    top: number of (label, probability) pairs. views: see NetworkSpec; the default is that of the training.
+    top: number of (label, probability) pairs. views: see NetworkSpec; the default is the value used in training.
     Raises WeightsError if the weights of the classifier's network are not available, ClassifierError if the network
     and the classifier do not fit together.
     """

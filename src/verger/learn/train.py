@@ -1,7 +1,7 @@
-"""Train a classifier: choose its regularisation by cross-validation, calibrate it, export it to numpy.
+"""Train a classifier: choose the regularisation by cross-validation, calibrate it, export it to numpy.
 
-This module does not depend on the engine. `fit_local` and `fit_spark` read the vectors and fit the regressions:
-they implement the protocols `Examples` and `Fitter`. Both minimise
+This module does not depend on the engine. `fit_local` and `fit_spark` implement the protocols `Examples`, to read
+the vectors, and `Fitter`, to fit the regressions. Both minimise
 
     sum_i weight_i * -log p(class_i | x_i) / sum_i weight_i  +  regularisation / 2 * |coef|^2
 
@@ -30,13 +30,13 @@ from verger.learn.folds import ALWAYS_TRAINED, assign_groups, fold_of, group_of,
 from verger.learn.training_options import TrainOptions
 from verger.process.progress import Progress
 
-# The largest number of cross-validated photos: more of them do not improve the choice, but take longer.
+# The maximum number of cross-validated photos: more photos do not improve the choice, but take longer.
 MAX_CROSS_VALIDATED = 3_000
 
 # The tolerance of both optimisers (L-BFGS).
 TOLERANCE = 1e-4
 
-# The logit of a class that has no photo among the fitted ones: a probability of practically 0.
+# The logit of a class without a photo in the fit; it gives a probability of practically 0.
 _UNSEEN_LOGIT = -30.0
 
 Ints = npt.NDArray[np.int64]
@@ -84,7 +84,7 @@ class TrainingPlan:
 
     @property
     def sample_end(self) -> str:
-        """The upper bound of the SHA-256 (hexadecimal text) of the paths that are cross-validated."""
+        """The upper bound of SHA-256 hashes (hexadecimal text): paths with lower hashes are cross-validated."""
         share = MAX_CROSS_VALIDATED / max(self.n_photos, 1)
         return "g" if share >= 1 else f"{int(share * 2**64):016x}"
 
@@ -93,7 +93,7 @@ class TrainingPlan:
         return fold_of(path, label, group_of(path, self.pattern), self.group_folds, self.n_folds)
 
     def is_sampled(self, path: str) -> bool:
-        """Return whether a photo takes part in the cross-validation."""
+        """Return whether a photo is used in the cross-validation."""
         return hashlib.sha256(path.encode("utf-8", "replace")).hexdigest() < self.sample_end
 
 
@@ -106,7 +106,7 @@ class Regression:
 
     @classmethod
     def of_seen(cls, coef: npt.NDArray[Any], intercept: npt.NDArray[Any], seen: Ints, n_classes: int) -> Regression:
-        """Extend a regression that was fitted on the class numbers `seen` to all classes."""
+        """Extend a regression to all classes; it was fitted on the class numbers `seen`."""
         all_coef = np.zeros((n_classes, coef.shape[1]), np.float32)
         all_intercept = np.full(n_classes, _UNSEEN_LOGIT, np.float32)
         all_coef[seen] = coef
@@ -119,7 +119,7 @@ class Regression:
         return np.asarray(vectors @ self.coef.T + self.intercept, np.float32)
 
     def compose_with(self, projection: Projection) -> Regression:
-        """Return the equivalent regression on the vectors that `projection` takes; both are linear."""
+        """Return the equivalent regression on the inputs of `projection`; it exists because both are linear."""
         coef = self.coef.astype(np.float64) @ projection.directions / projection.scale
         intercept = self.intercept - coef @ projection.mean
         return Regression(coef.astype(np.float32), intercept.astype(np.float32))
@@ -138,7 +138,7 @@ class Fitter(Protocol):
 
     @property
     def projection(self) -> Projection:
-        """The projection from the vectors of the table to those that are fitted."""
+        """The projection from the vectors of the table to the vectors on which regressions are fitted."""
 
     def folds(self) -> set[int]:
         """Return the numbers of the folds that have photos."""
@@ -149,7 +149,7 @@ class Fitter(Protocol):
     def score_held_out(self, trials: Sequence[tuple[float, int]]) -> Iterator[HeldOutScores]:
         """For each (regularisation, fold), fit all other folds and yield the scores of the fold's photos.
 
-        Only photos of the plan's sample take part.
+        Only photos of the plan's sample are scored.
         """
 
 
@@ -215,7 +215,7 @@ def plan_training(examples: Examples, options: TrainOptions) -> TrainingPlan:
 
 
 def criterion_for(moments: Moments, n_directions: int) -> Criterion:
-    """Return which principal directions to compute: all with variance; only the first ones for wide vectors."""
+    """Return how many principal directions to compute: all with non-zero variance, for wide vectors fewer."""
     if moments.is_wide:
         return Criterion(k=min(n_directions, max_components(moments)))
     return Criterion(variance=1.0)
@@ -239,10 +239,10 @@ class _CandidateScore:
 
 
 def _cross_validate(fitter: Fitter, options: TrainOptions, progress: Progress) -> list[_CandidateScore]:
-    """Return for each regularisation the scores of all photos, each by a regression fitted without its fold."""
+    """Return the scores of all photos for each regularisation; no regression has seen the photos that it scores."""
     folds = sorted(fitter.folds() - {ALWAYS_TRAINED})
     if not folds:
-        raise ClassifierError("cannot cross-validate: each label has one group of photos only; try --group none")
+        raise ClassifierError("cannot cross-validate: each label has only one group of photos. Try --group none")
     trials = [(regularisation, fold) for regularisation in options.regularisations for fold in folds]
     progress.stage("cross-validate", len(trials))
     parts: dict[float, list[HeldOutScores]] = {regularisation: [] for regularisation in options.regularisations}

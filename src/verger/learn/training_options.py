@@ -17,9 +17,10 @@ class TrainOptions:
     column: the table of a result to train on, and its column of vectors: "features" or "components".
     group: which photos stay in one fold (see verger.learn.folds.group_pattern).
     n_folds: folds of the cross-validation that chooses one of the `regularisations`.
-    n_directions: principal directions that the standardised features are projected onto. The fit is much faster,
-        and almost the same because of the L2 penalty.
-    accuracy: the answer is "not sure" below the probability above which this share of held-out photos was correct.
+    n_directions: number of principal directions onto which the standardised features are projected. This makes the
+        fit much faster, and changes it little because of the L2 penalty.
+    accuracy: chooses the "not sure" threshold, such that this share of the answers above it is correct on held-out
+        photos.
     max_iterations: limit of the optimiser in each fit.
     """
 

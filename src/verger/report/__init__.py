@@ -1,1 +1,1 @@
-"""The HTML reports: read a finished result, write report.html."""
+"""The HTML reports: modules that read a finished result and write report.html."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from verger.storage.manifest import Manifest
 
-# In this order. Sections that are not named here follow in the order of the manifest.
+# The page shows sections in this order. Sections that are not named here follow in the order of the manifest.
 _TITLES: dict[str, str] = {
     "settings": "Settings",
     "network": "Network",

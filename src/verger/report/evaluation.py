@@ -9,7 +9,7 @@ from verger.report.html import render_page, write_page
 from verger.storage.uri import AnyPath
 
 FILE_NAME = "evaluation.json"
-MAX_CONFUSION_LABELS = 150  # in the confusion matrix: those with the most errors
+MAX_CONFUSION_LABELS = 150  # the confusion matrix shows the labels with the most errors
 
 
 def write_evaluation_report(result: AnyPath, *, title: str) -> AnyPath:
@@ -30,7 +30,7 @@ def write_evaluation_report(result: AnyPath, *, title: str) -> AnyPath:
 
 
 def confusion_matrix(evaluation: dict[str, Any]) -> dict[str, Any]:
-    """Return the labels and the rows of the matrix: shares of the photos of each true label, by predicted label."""
+    """Return labels and rows of the matrix; a row has the share of each predicted label for one true label."""
     totals = {row["label"]: row["n_photos"] for row in evaluation["per_class"]}
     wrong = dict.fromkeys(totals, 0)
     for true, predicted, n in evaluation["confusions"]:

@@ -26,7 +26,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class PhotoCounts:
-    """Numbers of rows in the tables; `n_rejected` is None where no photos were read (`verger reduce`)."""
+    """Numbers of rows in the tables; `n_rejected` is None if the run read no photos (`verger reduce`)."""
 
     n_photos: int
     n_rejected: int | None
@@ -36,7 +36,7 @@ class PhotoCounts:
 
 @dataclass(frozen=True)
 class Header:
-    """The texts of the top of the page; `facts` are (name, value) pairs, `is_random` shows the warning banner."""
+    """The texts at the top of the page; `facts` are (name, value) pairs, `is_random` adds a warning banner."""
 
     title: str
     line: str
@@ -98,7 +98,7 @@ def _format_components(k: float) -> str:
 
 def _make_tiles(manifest: Manifest, counts: PhotoCounts) -> list[Tile]:
     tiles = _photo_tiles(manifest, counts)
-    unlabelled = f"{format_count(counts.n_unlabelled)} photos have none" if counts.n_unlabelled else ""
+    unlabelled = f"{format_count(counts.n_unlabelled)} photos without a label" if counts.n_unlabelled else ""
     tiles.append(Tile(format_count(counts.n_labels), "labels" if counts.n_labels != 1 else "label", unlabelled))
     return tiles + _reduction_tiles(manifest) + _speed_tiles(manifest)
 
@@ -141,7 +141,7 @@ def _speed_tiles(manifest: Manifest) -> list[Tile]:
 
 
 def _warnings(manifest: Manifest, counts: PhotoCounts) -> list[str]:
-    """Return a warning where a listed photo is neither among the features nor among the rejected."""
+    """Return a warning if some listed photos are neither in `features` nor in `rejected`."""
     listed = manifest.number("counts", "listed")
     if listed is None or counts.n_rejected is None or listed == counts.n_photos + counts.n_rejected:
         return []

@@ -25,7 +25,7 @@ FILE_NAME = "report.html"
 
 
 def render_page(name: str, data: object, *, with_plots: bool, **shown: object) -> str:
-    """Return `name`.html.j2 with page.css, `name`.js and `data`, which the script draws, inside."""
+    """Render `name`.html.j2 as a page that includes page.css, `name`.js, and the `data` that the script draws."""
     scripts = {"report_js": _inline(_read(f"{name}.js"))}
     if with_plots:
         scripts["plotly_js"] = _inline(_read_plotly())
@@ -47,7 +47,7 @@ def render_page(name: str, data: object, *, with_plots: bool, **shown: object) -
 
 def write_page(html: str, result: AnyPath) -> AnyPath:
     """Write `result/report.html` in one step and return its path; raises ResultError."""
-    # A path may hold bytes that are not UTF-8: these become question marks.
+    # A path may contain bytes that are not UTF-8; they become question marks.
     page = html.encode("utf-8", errors="replace")
     path = result / FILE_NAME
     try:
@@ -66,7 +66,7 @@ def _read(name: str) -> str:
 
 
 def _read_plotly() -> str:
-    """Return the plotly.js of the package plotly, without importing that, which is slow."""
+    """Return the plotly.js of the package plotly, without importing the package, because its import is slow."""
     package = find_spec("plotly")
     assert package is not None
     assert package.origin is not None
@@ -74,7 +74,7 @@ def _read_plotly() -> str:
 
 
 def _inline(script: str) -> Markup:
-    """Escape one of our scripts so that its string literals cannot end the script element."""
+    """Escape a script of this package so that its string literals cannot end the script element."""
     return Markup(script.replace("</script", "<\\/script").replace("<!--", "<\\!--"))
 
 

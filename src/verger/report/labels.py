@@ -18,7 +18,7 @@ MAX_LISTED = 1000
 
 @dataclass(frozen=True)
 class LabelCount:
-    """A label (None: unlabelled), its photos, and the length of its bar as a percentage of the longest."""
+    """A label (None: unlabelled), its number of photos, and the length of its bar in percent of the longest bar."""
 
     label: str | None
     n_photos: int
@@ -27,7 +27,7 @@ class LabelCount:
 
 @dataclass(frozen=True)
 class LabelCounts:
-    """`bars` are drawn; `listed` is the scrollable list, empty where the bars show all labels."""
+    """The labels to draw as `bars`, and those of the scrollable list (`listed`; empty if the bars show all)."""
 
     n_photos: int
     n_labels: int
@@ -39,9 +39,9 @@ class LabelCounts:
 
 
 def count_labels(result: AnyPath) -> LabelCounts:
-    """Count the photos of each label, the most frequent first, the unlabelled last.
+    """Count the photos of each label: the most frequent label first, unlabelled photos last.
 
-    Counts the rows of `features`, or of `components` where there are none (`verger reduce`).
+    Counts the rows of `features`, or of `components` if the result has no `features` (`verger reduce`).
     """
     counts: Counter[str] = Counter()
     n_unlabelled = 0

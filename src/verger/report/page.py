@@ -23,7 +23,7 @@ _TABLES = ("features", "rejected", "components")
 
 @dataclass(frozen=True)
 class RunReport:
-    """All sections of the page in the order shown; None where the result has no data for one."""
+    """All sections of the page, in the order shown; a section is None if the result has no data for it."""
 
     header: Header
     scatter: Scatter | None
@@ -40,8 +40,8 @@ def write_report(
 ) -> AnyPath:
     """Write `result/report.html` and return its path; the map shows at most `max_points` photos.
 
-    title: the name of the folder by default; given for a result in a staging folder, which has another name.
-    Raises ResultError where `result` is not a finished verger result.
+    title: by default the name of the folder. Set it for a staging folder, whose name is not that of the result.
+    Raises ResultError if `result` is not a finished verger result.
     """
     html = render(read_page(result, make_thumbnails, title=title, max_points=max_points))
     return write_page(html, result)

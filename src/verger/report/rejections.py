@@ -20,13 +20,13 @@ MAX_EXAMPLES = 50
 MEANINGS: dict[str, str] = {
     Reason.EMPTY: "The file has zero bytes, for example after a failed upload or copy. Copy it again.",
     Reason.UNREADABLE: "The file could not be read from the storage: missing permissions or a lost connection.",
-    Reason.NOT_AN_IMAGE: "Its first bytes match no image format; often it is a web page.",
-    Reason.TOO_LARGE: "The file is larger than any photo within the pixel limit; often it is a video.",
+    Reason.NOT_AN_IMAGE: "The first bytes match no image format; often such a file is a web page.",
+    Reason.TOO_LARGE: "The file is larger than any photo within the pixel limit; often such a file is a video.",
     Reason.TOO_MANY_PIXELS: "The photo has more pixels, or a longer side, than the limits allow. Increase "
     "--max-megapixels to accept it.",
     Reason.TRUNCATED: "The file ends before the image is complete, often after an interrupted copy. Copy it again.",
-    Reason.CORRUPT: "It is an image file, but its data is damaged.",
-    Reason.UNSUPPORTED: "Its pixel type (floating point or 32 bits) has no defined white level.",
+    Reason.CORRUPT: "The file is an image, but its data is damaged.",
+    Reason.UNSUPPORTED: "The photo's pixel type (floating point or 32 bits) has no defined white level.",
     Reason.TIMEOUT: "Decoding took longer than --photo-timeout-s. Inspect the file with another program.",
     Reason.POISON: "Decoding crashed the decoder or exceeded the memory. Inspect the file with another program.",
 }
@@ -44,7 +44,7 @@ class ReasonCount:
 
 @dataclass(frozen=True)
 class Example:
-    """A rejected photo; `size` is the formatted file size, empty where unknown."""
+    """A rejected photo; `size` is the formatted file size, empty if it is unknown."""
 
     path: str
     reason: str
@@ -62,7 +62,7 @@ class Rejections:
 
 
 def count_rejections(result: AnyPath) -> Rejections | None:
-    """Count `rejected` by reason, with examples in order of path; None where the result has no such table."""
+    """Count `rejected` by reason, with examples in order of path; None if the result has no such table."""
     if not (result / "rejected").is_dir():
         return None
     counts: Counter[str] = Counter()

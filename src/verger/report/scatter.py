@@ -21,13 +21,13 @@ from verger.storage.uri import AnyPath
 MAX_POINTS = 5000
 MAX_AXES = 4
 
-# Takes paths of photos and returns a data URI for each, None where there is no thumbnail.
+# A function from the paths of photos to a list with the data URI of each thumbnail, or None.
 MakeThumbnails = Callable[[Sequence[str]], list[str | None]]
 
 
 @dataclass(frozen=True)
 class MapSample:
-    """Photos selected for the map; `axes` are the first components of `k`, (n, up to MAX_AXES) float32."""
+    """Photos selected for the map; `axes` are the first of their `k` components, (n, up to MAX_AXES) float32."""
 
     n_photos: int
     k: int
@@ -51,7 +51,7 @@ class Scatter:
 def draw_scatter(
     result: AnyPath, spectrum: Spectrum | None, make_thumbnails: MakeThumbnails, *, max_points: int = MAX_POINTS
 ) -> Scatter | None:
-    """Return the map of at most `max_points` photos; None where there are no components."""
+    """Return the map of at most `max_points` photos; None if there are no components."""
     table = open_table(result, "components")
     sample = None if table is None else sample_points(table, max_points)
     if sample is None:
@@ -76,7 +76,7 @@ def draw_scatter(
 def sample_points(table: Table, limit: int) -> MapSample | None:
     """Return the `limit` photos with the lowest hashes of their paths, independent of the order of the rows.
 
-    Makes one pass with at most `limit` rows and a batch in memory. Returns None where the table is empty.
+    Reads the table once, with at most `limit` rows and one batch in memory. Returns None if the table is empty.
     """
     n_photos, k = 0, 0
     kept: pa.Table | None = None
@@ -85,7 +85,7 @@ def sample_points(table: Table, limit: int) -> MapSample | None:
         n_photos += batch.num_rows
         k = max(k, pc.max(pc.list_value_length(batch["components"])).as_py() or 0)
         found = _with_order(batch)
-        if kept is not None and kept.num_rows == limit:  # removes nearly all rows before the sort
+        if kept is not None and kept.num_rows == limit:  # a filter that removes nearly all rows before the sort
             found = found.filter(pc.less_equal(found["order"], kept["order"][-1]))
         both = found if kept is None else pa.concat_tables([kept, found])
         kept = both.sort_by([("order", "ascending"), ("path", "ascending")]).slice(0, limit)
@@ -102,7 +102,7 @@ def sample_points(table: Table, limit: int) -> MapSample | None:
 
 
 def _with_order(batch: pa.Table) -> pa.Table:
-    """Add the hash of the path as a column, and keep MAX_AXES components, null where there are fewer."""
+    """Add a column with the hash of the path, and keep MAX_AXES components; missing components are null."""
     orders = [hash_to_integer(path) for path in batch["path"].to_pylist()]
     components = pc.list_slice(batch["components"], 0, MAX_AXES, return_fixed_size_list=True)
     columns = {"path": batch["path"], "label": batch["label"], "components": components}
@@ -110,7 +110,7 @@ def _with_order(batch: pa.Table) -> pa.Table:
 
 
 def _name_axes(n_axes: int, spectrum: Spectrum | None) -> list[str]:
-    """Return "PC1 (12.3% of the variance)", ... or only the names without a spectrum."""
+    """Return "PC1 (12.3% of the variance)", ...; without a spectrum only "PC1", ..."""
     names = [f"PC{i + 1}" for i in range(n_axes)]
     if spectrum is None or len(spectrum.ratios) < n_axes:
         return names
@@ -123,7 +123,7 @@ def _four_digits(value: np.float32) -> float | None:
 
 
 def _shorten(paths: list[str]) -> list[str]:
-    """Remove the folder that all paths share: it is not informative, and may be private."""
+    """Remove the folder that all paths share, because it is not informative and may be private."""
     # In sorted order, the first and the last path have the shortest common prefix.
     shared = os.path.commonprefix([min(paths), max(paths)])
     return [path[shared.rfind("/") + 1 :] for path in paths]

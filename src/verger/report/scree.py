@@ -18,7 +18,7 @@ _LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
 
 @dataclass(frozen=True)
 class Scree:
-    """`curve` is written to the page as JSON; `levels` pairs shares of the variance with the components needed."""
+    """The plot (`curve`, JSON on the page) and the table (`levels`, pairs of share and components needed)."""
 
     n_components: int
     k: int | None
@@ -29,7 +29,7 @@ class Scree:
 
 
 def draw_scree(spectrum: Spectrum, manifest: Manifest) -> Scree:
-    """Return the curve, with fewer points where it is long, and the k of the manifest."""
+    """Return the curve and the k of the manifest; a long curve is drawn with fewer points."""
     n = len(spectrum.components)
     k = _chosen_k(spectrum, manifest)
     criterion = manifest.text("reduction", "criterion")
@@ -58,7 +58,7 @@ def _chosen_k(spectrum: Spectrum, manifest: Manifest) -> int | None:
 
 
 def _thin(n: int, *, keep: int | None) -> npt.NDArray[np.int64]:
-    """Return the indices to draw: all of a short curve, logarithmically spaced ones of a long curve."""
+    """Return the indices to draw: all indices of a short curve, logarithmically spaced indices of a long curve."""
     if n <= _DRAWN_AT_MOST:
         return np.arange(n)
     sparse = np.geomspace(1, n, _DRAWN_AT_MOST).round().astype(np.int64) - 1
@@ -70,7 +70,7 @@ def _percents(shares: Floats) -> list[float]:
 
 
 def _components_needed(spectrum: Spectrum) -> list[tuple[str, str]]:
-    """Pair 50%, 80%, ... with the number of components needed; levels that are not reached are left out."""
+    """Return (level, number of components needed) for 50%, 80%, ...; levels that are not reached are left out."""
     # The last share may be 0.9999999 due to rounding.
     reached = [int(np.searchsorted(spectrum.cumulative, level - 1e-9)) for level in _LEVELS]
     return [

@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Component numbers from 1, and the explained variance of each as a share in 0..1, own and cumulative."""
+    """Component numbers from 1; the share (0 to 1) of variance of each component, and the cumulative share."""
 
     components: Floats
     ratios: Floats
@@ -25,7 +25,7 @@ class Spectrum:
 
 
 def read_spectrum(result: AnyPath) -> Spectrum | None:
-    """Read `model/spectrum.csv`; None where there is none. Raises ResultError where it is not valid."""
+    """Read `model/spectrum.csv`; return None if the file is missing. Raises ResultError if it is not valid."""
     path = result / "model" / "spectrum.csv"
     columns = ("component", "explained_variance_ratio", "cumulative_ratio")
     try:

@@ -34,7 +34,7 @@ class StageTime:
 
 @dataclass(frozen=True)
 class Timings:
-    """Stages in the order they ran; `rate` is the formatted number of photos per second, None where unknown."""
+    """Stages in the order they ran; `rate` is the formatted number of photos per second, None if unknown."""
 
     total: str
     rate: str | None
@@ -42,7 +42,7 @@ class Timings:
 
 
 def read_timings(manifest: Manifest) -> Timings | None:
-    """Return the timings of a manifest, None where it has none; time outside the stages is named "other"."""
+    """Return the timings of a manifest; None if it has no timings. Time outside the stages is named "other"."""
     stages_s = {name: max(0.0, time_s) for name, time_s in manifest.timings_s.items()}
     total_s = stages_s.pop("total", None)
     summed_s = sum(stages_s.values())

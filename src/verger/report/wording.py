@@ -34,12 +34,12 @@ def format_duration(duration_s: float) -> str:
 
 
 def format_rate(per_s: float) -> str:
-    """Return one decimal below 100 (9.5), none above (231)."""
+    """Return a rate with one decimal below 100 (9.5), without decimals from 100 on (231)."""
     return f"{per_s:.1f}" if per_s < 100 else format_count(per_s)
 
 
 def format_criterion(criterion: str) -> str:
-    """Return the criterion of a reduction with a mathematical sign: variance ≥ 0.8."""
+    """Return the criterion of a reduction with a mathematical sign, such as variance ≥ 0.8."""
     return criterion.replace(">= ", "\u2265\u00a0")
 
 
@@ -55,7 +55,7 @@ def format_bytes(n_bytes: float) -> str:
 
 
 def format_time(iso: str) -> str:
-    """Return 2026-03-12 14:05 UTC for an ISO 8601 time; any other text unchanged."""
+    """Return 2026-03-12 14:05 UTC for an ISO 8601 time; return any other text unchanged."""
     try:
         when = datetime.fromisoformat(iso)
     except ValueError:

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 
 def featurize(images: DataFrame, network: Network, options: WorkerOptions) -> DataFrame:
-    """Return `images` without their content, plus the columns of schemas.OUTCOME: features or a reason.
+    """Return `images` without the content column, but with those of schemas.OUTCOME: features, or a reason.
 
-    Lazy. The weights are sent once (`compat.share`). Each worker process compiles them once, or once per GPU.
+    Spark computes the result later. The network is sent once (`compat.share`). Each worker process compiles it
+    once, or once per GPU.
     On a GPU a task decodes in as many threads as it has cores (spark.task.cpus).
     """
     shared = share(images.sparkSession, network.for_workers())
@@ -37,7 +38,7 @@ def featurize(images: DataFrame, network: Network, options: WorkerOptions) -> Da
         assert task is not None
         extractor = cached_extractor(key, lambda: shared.value, gpu_of(task) if is_on_gpu else 0)
         n_threads = task.cpus() if is_on_gpu else 1
-        # A photo may have killed the process of the first attempt.
+        # On a second attempt decode in a child: a photo may have killed the process of the first attempt.
         task_options = replace(options, n_threads=n_threads, decodes_in_child=task.attemptNumber() > 0)
         return featurize_batches(batches, extractor, task_options)
 

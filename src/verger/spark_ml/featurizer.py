@@ -26,15 +26,15 @@ class ImageFeaturizer(
 ):
     """Transformer from photos to feature vectors: array<float>, null if the photo could not be decoded.
 
-    Reads the bytes in `inputCol` ("content"), in the form of Spark's `binaryFile`, and drops that column. In a
-    DataFrame without it the workers read the files in `pathCol` ("path"). Adds sha256, width and height in pixels
-    (upright), `outputCol` ("features"), reason and detail (null for photos with features).
+    Reads the bytes in `inputCol` ("content"), in the form of Spark's `binaryFile`, and drops that column. If the
+    DataFrame has no such column, the workers read the files in `pathCol` ("path"). Adds sha256, width and height in
+    pixels (upright), `outputCol` ("features"), reason and detail (null for photos with features).
 
     model, weights, pooling, precision, preprocessing, views: see `verger models` and NetworkSpec.
     maxPixels: larger photos are rejected before they are decoded.
-    decode: exact; or scaled, which decodes large JPEGs at a reduced scale: three times as fast, with a cosine above
-    0.999 to the exact features.
-    device: cpu (OpenVINO), cuda or onnx (ONNX Runtime), see docs/gpu.md; batchSize: photos per call there.
+    decode: exact; or scaled, which decodes large JPEGs at a reduced scale, three times as fast; the cosine to the
+    exact features is above 0.999.
+    device: cpu (OpenVINO), cuda or onnx (ONNX Runtime), see docs/gpu.md. batchSize: photos per call of the device.
     """
 
     model: Param[str] = Param(Params._dummy(), "model", "name in the catalog", TypeConverters.toString)
@@ -53,7 +53,7 @@ class ImageFeaturizer(
         TypeConverters.toString,
     )
     views: Param[int] = Param(
-        Params._dummy(), "views", "1, or 5: the whole photo and its corners", TypeConverters.toInt
+        Params._dummy(), "views", "1: the whole photo; 5: the whole photo and its corners", TypeConverters.toInt
     )
     maxPixels: Param[int] = Param(Params._dummy(), "maxPixels", "limit on a photo's pixels", TypeConverters.toInt)
     decode: Param[str] = Param(Params._dummy(), "decode", "exact or scaled", TypeConverters.toString)
@@ -65,7 +65,7 @@ class ImageFeaturizer(
         TypeConverters.toInt,
     )
     pathCol: Param[str] = Param(
-        Params._dummy(), "pathCol", "path column, used where inputCol is absent", TypeConverters.toString
+        Params._dummy(), "pathCol", "path column, used if the DataFrame has no inputCol", TypeConverters.toString
     )
 
     @keyword_only

@@ -28,8 +28,8 @@ def read_images(spark: SparkSession, src: str, selection: Selection | None = Non
     """Return the photos of `src` as (path, modificationTime, length, label), in partitions of similar work.
 
     `ImageFeaturizer` reads the contents by path; `with_content` adds them in the form of Spark's `binaryFile`.
-    Photos of a Hadoop file system have their content already. They need other settings of the session, and are read
-    in a copy of it: the settings of `spark` stay as they are, except on Spark Connect, which cannot copy a session.
+    Photos of a Hadoop file system already include their content. Reading them needs different session settings.
+    These are set in a copy of the session, or in `spark` itself with Spark Connect, which cannot copy a session.
     Raises SourceError if there are no photos.
     """
     selection = selection or Selection()
@@ -49,7 +49,7 @@ def _copy_session(spark: SparkSession) -> SparkSession:
 
 
 def read_listing(spark: SparkSession, listing: Listing) -> DataFrame:
-    """Return a listing as a DataFrame with the same partitions; the workers read its files."""
+    """Return a listing as a DataFrame with the same partitions; the workers read the files of the listing."""
     folder = Path(str(listing.folder))
 
     def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -57,13 +57,13 @@ def read_listing(spark: SparkSession, listing: Listing) -> DataFrame:
             for number in batch["id"].to_pylist():
                 yield from pq.read_table(partition_file(folder, number)).to_batches()
 
-    # Not spark.read.parquet: its partitions depend on settings of the session.
+    # spark.read.parquet is not used, because its partitions depend on settings of the session.
     numbers = spark.range(0, listing.n_partitions, numPartitions=listing.n_partitions)
     return numbers.mapInArrow(read, schemas.ddl(schemas.LISTING))
 
 
 def send_listing(spark: SparkSession, listing: Listing) -> DataFrame:
-    """Return a listing as a DataFrame that contains its files, for workers that cannot read them."""
+    """Return a listing as a DataFrame that contains the listing's files, for workers that cannot read them."""
     files = [(number, file.read_bytes()) for number, file in enumerate(parquet_files(listing.folder))]
     partitions = spark.createDataFrame(files, "number int, file binary").repartitionByRange(len(files), "number")
 
@@ -76,7 +76,7 @@ def send_listing(spark: SparkSession, listing: Listing) -> DataFrame:
 
 
 def with_content(images: DataFrame) -> DataFrame:
-    """Return images with their bytes: the columns of Spark's `binaryFile`, and label.
+    """Return images with their bytes: the columns of Spark's `binaryFile`, and the column label.
 
     The content of a photo that cannot be read is null.
     """

@@ -52,9 +52,9 @@ def vectors_of(table: DataFrame, column: str) -> DataFrame:
 def fit_projection(
     vectors: DataFrame, criterion: Criterion, *, standardize: bool = False
 ) -> tuple[Projection, Moments]:
-    """Fit PCA on a column of arrays, without nulls; return the projection and the moments of the vectors.
+    """Fit PCA on a column of arrays without nulls; return the projection and the moments of the vectors.
 
-    Vectors with more than 8,192 columns are fitted with a random sketch, in several passes. Raises ReductionError.
+    For vectors with more than 8,192 columns the PCA uses a random sketch, in several passes. Raises ReductionError.
     """
     moments = sum_moments(vectors)
     if moments is None:
@@ -89,7 +89,7 @@ def _fit_wide(vectors: DataFrame, moments: Moments, criterion: Criterion, *, sta
 
 
 def _collect_tree(vectors: DataFrame, of_batches: Partial, merge: Callable[[list[bytes]], bytes]) -> list[bytes]:
-    """Return partial results in a fixed order, merged on the cluster until at most FAN_IN are left."""
+    """Return at most FAN_IN partial results in a fixed order; the cluster has merged the others into them."""
     n_parts = n_slots(vectors.sparkSession)
     parts = vectors.coalesce(n_parts).mapInArrow(of_batches, PART)
 
@@ -103,7 +103,7 @@ def _collect_tree(vectors: DataFrame, of_batches: Partial, merge: Callable[[list
 
 
 def project(vectors: DataFrame, projection: Projection, source: str, target: str) -> DataFrame:
-    """Return `vectors` with a column `target` of the components of column `source`; nulls stay null."""
+    """Return `vectors` with a column `target`, which holds the components of `source`; nulls stay null."""
     shared = share(vectors.sparkSession, projection)
 
     def run(batches: Iterator[pd.Series]) -> Iterator[pd.Series]:
@@ -137,11 +137,11 @@ class _PCAParams(HasInputCol, HasOutputCol):
 
 
 class PCA(Estimator["PCAModel"], _PCAParams, DefaultParamsReadable["PCA"], DefaultParamsWritable):
-    """Principal component analysis: centred, optionally standardized, by `k` or by share of `variance`.
+    """Principal component analysis of centred and optionally standardized vectors; set either `k` or `variance`.
 
     inputCol ("features"): array<float>, array<double> or a Spark ML vector; nulls are ignored.
-    outputCol ("components"): array<float>. Spark ML's own PCA centres for the fit but not on transform, and
-    requires k.
+    outputCol ("components"): array<float>. Spark ML's own PCA requires k, and centres vectors in fit but not in
+    transform.
     """
 
     @keyword_only
@@ -168,7 +168,7 @@ class PCA(Estimator["PCAModel"], _PCAParams, DefaultParamsReadable["PCA"], Defau
 
 
 class PCAModel(Model, _PCAParams, MLReadable["PCAModel"], MLWritable):
-    """A fitted PCA: `projection` in numpy, and `moments_`, to which moments of new vectors can be added."""
+    """A fitted PCA: `projection`, with numpy arrays; and `moments_`, to which those of new vectors can be added."""
 
     def __init__(self, projection: Projection, moments: Moments | None = None) -> None:
         super().__init__()
@@ -177,7 +177,7 @@ class PCAModel(Model, _PCAParams, MLReadable["PCAModel"], MLWritable):
 
     @property
     def explained_variance_ratio_(self) -> Array:
-        """Share of variance of each component: of the whole spectrum, not only of the k that are kept."""
+        """The share of variance of each component, for all components, not only for the k that are kept."""
         return self.projection.explained_variance_ratio
 
     def _transform(self, dataset: DataFrame) -> DataFrame:

@@ -210,7 +210,7 @@ def test_photos_and_weights_are_not_replaced_by_the_model(tmp_path: Path, source
         finetune(str(tmp_path / "photos"), tmp_path / "out", options, SilentProgress(), overwrite=True)
 
 
-@pytest.mark.parametrize(("n_labels", "words"), [(1, "two labels"), (2, "no photo to validate on")])
+@pytest.mark.parametrize(("n_labels", "words"), [(1, "two labels"), (2, "no photo is left for validation")])
 def test_too_few_photos_are_a_one_line_error_and_leave_nothing(tmp_path: Path, n_labels: int, words: str) -> None:
     paint_photos(tmp_path / "photos", 3 if n_labels == 1 else 1)
     if n_labels == 1:

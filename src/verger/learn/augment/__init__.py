@@ -1,1 +1,1 @@
-"""Augmented views of photos: crops, mirror images, other light."""
+"""Augmented views of photos: crops, mirror images, changed light."""

@@ -1,7 +1,7 @@
 """Write augmented views of labelled photos as JPEG files, to train a classifier that generalises better.
 
-Augmentation during training is not possible: a linear classifier is trained on features that were computed before.
-The folder of the views is an input for `verger features` like any other.
+Views cannot be made during training, because a linear classifier is trained on features computed before. Compute
+the features of the views with `verger features`, as for any folder of photos.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _QUALITY = 92
 
 @dataclass(frozen=True)
 class AugmentOptions:
-    """How to augment.
+    """Options of an augmentation.
 
     per_photo: random views of each photo. size_px: width and height of a view.
     smallest: the minimum share of a photo's area in a view.
@@ -84,7 +84,7 @@ def write_views(
             rejected = _write_all(listed, stage, options, progress)
         if len(rejected) == len(listed):
             raise SourceError(
-                f"none of the {len(listed):,} photos in {photos} can be read; the first: {rejected[0]['detail']}"
+                f"none of the {len(listed):,} photos in {photos} can be read; first error: {rejected[0]['detail']}"
             )
         manifest.counts["views"] = (len(listed) - len(rejected)) * (options.per_photo + 1)
         manifest.counts["rejected"] = len(rejected)

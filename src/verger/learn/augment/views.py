@@ -10,12 +10,12 @@ from verger.kernel.decode import RGB
 
 SMALLEST = 0.6  # the default minimum share of a photo's area in a crop
 _ASPECT = (0.8, 1.25)
-_GAIN, _CONTRAST, _SATURATION, _CAST = 0.2, 0.2, 0.2, 0.05  # the largest difference of a factor from 1
+_GAIN, _CONTRAST, _SATURATION, _CAST = 0.2, 0.2, 0.2, 0.05  # maximum differences of the factors from 1
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
 def augment(pixels: RGB, size_px: int, rng: np.random.Generator, smallest: float = SMALLEST) -> RGB:
-    """Return a random (size_px, size_px, 3) view of a photo; the same for the same state of `rng`.
+    """Return a random (size_px, size_px, 3) view of a photo; the same state of `rng` gives the same view.
 
     smallest: the minimum share of the photo's area in the view.
     """

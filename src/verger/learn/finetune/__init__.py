@@ -1,1 +1,1 @@
-"""Transfer learning on the user's labelled photos. READ FIRST: `finetune`, then `training_process`."""
+"""Transfer learning on the user's labelled photos. READ `finetune` FIRST, then `training_process`."""

@@ -19,7 +19,7 @@ from verger.learn.finetune.validation_split import split_photos
 from verger.process.progress import Progress
 from verger.sources.content import read_photo
 
-# The size of training photos relative to the network's input: larger, so that crops are rarely enlarged.
+# The size of training photos as a multiple of the network's input size; above 1, so that crops are rarely enlarged.
 _MARGIN = 1.15
 
 Labels = npt.NDArray[np.int64]
@@ -47,7 +47,7 @@ class RejectedPhoto:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The photos of both sides of the split, the names of the labels, and the rejected photos."""
+    """The training and validation photos, the names of the labels, and the rejected photos."""
 
     training: DecodedPhotos
     validation: DecodedPhotos
@@ -57,7 +57,7 @@ class Dataset:
 
 @dataclass
 class _Reader:
-    """Decodes photos in threads, each into its own row of a file; counts them over several calls."""
+    """Decodes photos in threads, each photo into its row of a file; counts photos over several calls."""
 
     progress: Progress
     max_pixels: int
@@ -65,7 +65,7 @@ class _Reader:
     rejected: list[RejectedPhoto] = field(default_factory=list)
 
     def read(self, paths: list[str], size_px: int, file: Path) -> tuple[RGB, npt.NDArray[np.bool_]]:
-        """Decode the photos into `file`; return their pixels, and for each whether it could be read."""
+        """Decode the photos into `file`; return their pixels, and for each photo whether it could be read."""
         pixels = _allocate(file, (len(paths), size_px, size_px, 3))
         is_read = np.zeros(len(paths), bool)
 
@@ -124,7 +124,7 @@ def _build_dataset(
         found = ", ".join(labels) or "none"
         raise SourceError(f"fine-tuning needs photos of at least two labels (one folder per label); found: {found}")
     if not len(validation):
-        raise SourceError("there is no photo to validate on: at least one label needs two photos that can be read")
+        raise SourceError("no photo is left for validation: at least one label needs two photos that can be read")
     return Dataset(training, validation, labels, rejected)
 
 
@@ -133,7 +133,7 @@ def _keep_numbered(pixels: RGB, numbers: Labels) -> DecodedPhotos:
     if (numbers >= 0).all():
         return DecodedPhotos(pixels, numbers)
     kept = np.flatnonzero(numbers >= 0)
-    for target, row in enumerate(kept):  # moved within the file: a copy may not fit into memory
+    for target, row in enumerate(kept):  # rows are moved within the file, because a copy may not fit into memory
         pixels[target] = pixels[row]
     return DecodedPhotos(pixels[: len(kept)], numbers[kept])
 
@@ -141,7 +141,7 @@ def _keep_numbered(pixels: RGB, numbers: Labels) -> DecodedPhotos:
 def _allocate(file: Path, shape: tuple[int, ...]) -> RGB:
     """Create a file for pixels of a shape and map it into memory."""
     with file.open("wb") as opened:
-        # Reserves the space: on a full disk a write to mapped memory would kill the process.
+        # Reserve the space now, because on a full disk a write to mapped memory would kill the process.
         n_bytes = max(1, int(np.prod(shape)))
         reserve: Callable[[int, int, int], None] | None = getattr(os, "posix_fallocate", None)
         if reserve is not None:

@@ -1,7 +1,8 @@
-"""READ FIRST: fine-tuning, from labelled photos to a model for `verger features` and a classifier on it.
+"""READ FIRST: fine-tuning, from labelled photos to a model for `verger features` and a classifier for its features.
 
-Keras works in two child processes. The first trains, with a backend that can. The second saves the model in the
-layout that is fast in our chain, and checks that the chain then gives the vectors of the trained model.
+Keras runs in two child processes. The first trains the model, with a Keras backend that supports training. The
+second saves the model in the layout in which inference is fast, and checks that verger's inference gives the same
+vectors as the trained model.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _WORK = "work"
 
 @dataclass(frozen=True)
 class FinetuneResult:
-    """The result of a fine-tuning; the accuracy is of the best epoch, on held-out photos."""
+    """The result of a fine-tuning; the accuracy is that of the best epoch on held-out photos."""
 
     model: Path
     labels: list[str]
@@ -44,9 +45,9 @@ class FinetuneResult:
 def finetune(
     photos: str, out: Path, options: FinetuneOptions, progress: Progress, overwrite: bool = False
 ) -> FinetuneResult:
-    """Train on `photos` (one folder per label); publish the model, a classifier on it and a report as `out`.
+    """Train on `photos` (one folder per label); publish the model, its classifier and a report as `out`.
 
-    Raises SetupError without a Keras backend that trains, SourceError if there are too few photos or labels,
+    Raises SetupError without a Keras backend that can train, SourceError if there are too few photos or labels,
     WeightsError if the start weights are not available, ResultError if `out` exists or contains an input.
     """
     started = time.monotonic()
@@ -81,7 +82,7 @@ def _write_facts(stage: Path, options: FinetuneOptions, outcome: TrainingOutcome
     reasons = Counter(photo["reason"] for photo in outcome.rejected)
     manifest.counts |= outcome.counts
     manifest.counts |= {"rejected": n_rejected, "rejected_by_reason": dict(reasons.most_common())}
-    # Validation photos of labels that have no readable training photo.
+    # Validation photos whose label has no readable training photo.
     manifest.counts["left_out"] = manifest.counts["listed"] - sum(outcome.counts.values()) - n_rejected
     manifest.counts["labels"] = len(outcome.labels)
     manifest.versions |= outcome.versions

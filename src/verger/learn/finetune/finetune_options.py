@@ -9,22 +9,22 @@ from verger.kernel.decode import DEFAULT_MAX_PIXELS
 from verger.kernel.networks.catalog import CATALOG, USER_GRAPH_SUFFIXES, NetworkSpec
 
 _MIN_SIZE_PX = 32  # the smallest input size of the networks in the catalog
-_WEIGHTS = ("imagenet", "random:SEED", "a .h5 file of the model without its top")
+_WEIGHTS = ("imagenet", "random:SEED", "a .h5 file of the model without its top layers")
 
 
 @dataclass(frozen=True)
 class FinetuneOptions:
-    """What to train, and how.
+    """Options of a fine-tuning: what to train, and how.
 
     model: a network of keras.applications, by its name in the catalog.
     weights: the start weights: "imagenet", "random:SEED" or a .h5 file.
     head_epochs: epochs of the first stage, which trains the new head on the frozen backbone.
     epochs: epochs of the second stage, which also trains the upper layers of the backbone.
-    learning_rate: the maximum of the second stage; it falls to 0 along a cosine.
+    learning_rate: the maximum learning rate of the second stage; then it falls to 0 along a cosine.
     validation: the share of each label's photos that is held out.
     size_px: width and height of the network's input; None for the size in the catalog.
     unfreeze: the share of the backbone's layers, from the top, that the second stage trains.
-    patience: epochs without a lower validation loss after which a stage ends.
+    patience: a stage ends after this number of epochs without a lower validation loss.
     """
 
     model: str = "MobileNetV2"
@@ -44,13 +44,13 @@ class FinetuneOptions:
         self._check_network()
         self._check("head_epochs", self.head_epochs >= 0, "0 or more")
         self._check("epochs", self.epochs >= 0, "0 or more")
-        self._check("epochs", self.head_epochs + self.epochs > 0, "1 or more where head_epochs is 0")
+        self._check("epochs", self.head_epochs + self.epochs > 0, "1 or more if head_epochs is 0")
         self._check("learning_rate", 0 < self.learning_rate <= 1, "over 0 and at most 1; 0.0001 is typical")
         self._check("validation", 0 < self.validation < 1, "a share between 0 and 1, like 0.2")
         self._check("seed", self.seed >= 0, "0 or more")
         self._check("size_px", self.input_px >= _MIN_SIZE_PX, f"{_MIN_SIZE_PX} or more")
         self._check("unfreeze", 0 <= self.unfreeze <= 1, "a share from 0 to 1")
-        self._check("unfreeze", self.unfreeze > 0 or self.head_epochs > 0, "over 0 where head_epochs is 0")
+        self._check("unfreeze", self.unfreeze > 0 or self.head_epochs > 0, "over 0 if head_epochs is 0")
         self._check("batch_size", self.batch_size >= 1, "1 or more")
         self._check("patience", self.patience >= 1, "1 or more")
 

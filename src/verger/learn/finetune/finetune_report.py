@@ -51,7 +51,7 @@ def _make_tiles(facts: dict[str, Any], n_epochs: int) -> list[Tile]:
         Tile(format_share(sum(by_label) / len(by_label)), "mean of the labels", "all labels have equal weight"),
         Tile(format_count(counts["labels"]), "labels"),
         Tile(format_count(counts["training"]), "training photos"),
-        Tile(format_count(counts["validation"]), "validation photos", "whole films, if a label has several"),
+        Tile(format_count(counts["validation"]), "validation photos", "whole films, if a label has several films"),
         Tile(
             format_count(counts["rejected"]), "rejected", "" if counts["rejected"] else "all photos could be read"
         ),

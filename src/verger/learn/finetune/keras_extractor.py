@@ -1,8 +1,8 @@
-"""The feature extractor as a Keras model: pixels in, pooled features out, in either layout.
+"""The feature extractor as a Keras model in either layout: pixels in, pooled features out.
 
-Training needs channels_last, the only layout of TensorFlow's convolutions on a CPU. Inference in our chain is
-several times faster with channels_first (see verger.kernel.networks.convert). Both layouts have the same weights in
-the same order, so one is trained and the other is saved.
+Training needs channels_last, because TensorFlow's convolutions on a CPU support no other layout. Verger's inference
+is several times faster with channels_first (see verger.kernel.networks.convert). Both layouts have the same weights
+in the same order, so a model is trained in the one layout and saved in the other.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LAYOUTS = ("channels_first", "channels_last")
 def start_weights(options: FinetuneOptions) -> tuple[Weights, str]:
     """Return the backbone's start weights and their source. Raises WeightsError.
 
-    They are read at the catalog's input size: weights do not depend on the size, but the names of their files do.
+    The weights are read for the catalog's input size: they do not depend on the size, but their file names do.
     """
     model, source = build_with_weights(NetworkSpec(options.model, options.weights))
     return model.get_weights(), source.weights_from
@@ -35,7 +35,7 @@ def start_weights(options: FinetuneOptions) -> tuple[Weights, str]:
 def build_extractor(options: FinetuneOptions, weights: Weights, layout: str) -> Any:
     """Return the extractor; it maps (size, size, 3) RGB values of 0 to 255 to (n_features,) features.
 
-    Raises SettingsError if the architecture does not support the size; Keras's errors for the layout pass through.
+    Raises SettingsError if the architecture does not support the size, and Keras's own errors for the layout.
     """
     import keras
 
@@ -55,7 +55,7 @@ def build_extractor(options: FinetuneOptions, weights: Weights, layout: str) -> 
     backbone.set_weights(weights)
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()  # otherwise it keeps its initial statistics
+            layer.finalize_state()  # otherwise the layer keeps its initial statistics
     pixels = keras.Input(shape, name="pixels")
     return keras.Model(pixels, backbone(_preprocess(pixels, options.model, layout)))
 
@@ -66,7 +66,7 @@ def backbone_of(extractor: Any) -> Any:
 
 
 def _preprocess(pixels: Any, model: str, layout: str) -> Any:
-    """Apply the catalog's preprocessing as a frozen 1 x 1 convolution, which covers all kinds in both layouts."""
+    """Apply the catalog's preprocessing as a frozen 1 x 1 convolution, which can do all kinds in both layouts."""
     import keras
 
     kind = CATALOG[model].preprocessing

@@ -1,8 +1,8 @@
 """Child processes for Keras, which reads its backend from the environment when it is first imported.
 
-The child reports its progress and its error as JSON lines on its standard output: `ParentProgress` writes them,
-`run_keras_process` reads them. The child never outlives the parent: the parent stops it after an error or Ctrl-C,
-and a broken pipe ends it if the parent is killed.
+The child reports its progress and its error as JSON lines on its standard output; `ParentProgress` writes these
+lines, `run_keras_process` reads them. The child always ends with the parent: the parent stops it after an error or
+Ctrl-C, and if the parent is killed, the broken pipe ends the child.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _stop(child: subprocess.Popen[str]) -> None:
 
 
 def _describe_crash(module: str, exit_code: int, log: Path) -> str:
-    """Return one line on why a child ended without reporting an error."""
+    """Return one line that explains why a child ended without reporting an error."""
     if exit_code < 0:
         name = signal.Signals(-exit_code).name
         hint = ": not enough memory? Try a smaller batch_size or size_px" if -exit_code == signal.SIGKILL else ""
@@ -110,7 +110,7 @@ def _describe_crash(module: str, exit_code: int, log: Path) -> str:
 
 
 def run_as_child(work: Callable[[Path, FinetuneOptions, Progress], None]) -> int:
-    """Call `work` with the folder and the options of the command line; return the exit code of the child."""
+    """Call `work` with the folder and the options from the command line; return the exit code of the child."""
     progress = ParentProgress()
     try:
         work(Path(sys.argv[2]), FinetuneOptions(**json.loads(sys.argv[1])), progress)
@@ -121,10 +121,10 @@ def run_as_child(work: Callable[[Path, FinetuneOptions, Progress], None]) -> int
 
 
 class ParentProgress:
-    """A `Progress` for the child process, which sends everything to the parent."""
+    """A `Progress` for the child process; it sends all reports to the parent."""
 
     def __init__(self) -> None:
-        # Libraries print to stdout too: their output goes to stderr, so that the parent reads messages only.
+        # Libraries print to stdout too. Their output is sent to stderr, so that the parent reads only messages.
         self._out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 

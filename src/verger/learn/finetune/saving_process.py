@@ -31,8 +31,8 @@ _MIN_COSINE = 0.999  # a lower value means that the conversion is wrong; 0.99999
 def save_model(folder: Path, options: FinetuneOptions, progress: Progress) -> None:
     """Write model.keras from the trained weights, and parity.json from the sample.
 
-    The layout is channels_first if the architecture supports it. Raises VergerError if the vectors that our chain
-    computes with the saved model differ from those of the trained model.
+    The layout is channels_first if the architecture supports it. Raises VergerError if verger's inference with the
+    saved model gives other vectors than the trained model.
     """
     with np.load(folder / WEIGHTS) as saved:
         weights: Weights = [saved[f"arr_{i}"] for i in range(len(saved.files))]
@@ -52,13 +52,13 @@ def _build_in_fastest_layout(options: FinetuneOptions, weights: Weights) -> Any:
 
     try:
         return build_extractor(options, weights, "channels_first")
-    except (ValueError, NotImplementedError):  # not supported by every architecture
+    except (ValueError, NotImplementedError):  # some architectures do not support channels_first
         keras.backend.clear_session()
         return build_extractor(options, weights, "channels_last")
 
 
 def _compare_vectors(folder: Path) -> dict[str, float]:
-    """Return the cosines between the vectors of our chain and of the trained model, on validation photos."""
+    """Return the cosines between the vectors of verger's inference and the trained model, on validation photos."""
     convert(NetworkSpec(model=str(folder / MODEL)), folder)
     extractor = Extractor(read_network(folder, MODEL, "f32"))
     with np.load(folder / SAMPLE) as sample:

@@ -30,7 +30,7 @@ _DROPOUT = 0.2
 
 @dataclass(frozen=True)
 class Epoch:
-    """A row of the history; training loss and accuracy are of augmented photos, weighted by label."""
+    """A row of the history; training loss and accuracy are measured on augmented photos, weighted by label."""
 
     epoch: int
     stage: str
@@ -43,7 +43,7 @@ class Epoch:
 
 @dataclass
 class TrainingRun:
-    """The epochs of a training; `best` is the one with the lowest validation loss, with its weights."""
+    """The epochs of a training; `best` is the epoch with the lowest validation loss, and includes its weights."""
 
     history: list[Epoch] = field(default_factory=list)
     best: Epoch | None = None
@@ -71,7 +71,7 @@ class TrainingStage:
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Augmented photos in batches of equal size, so that a backend compiles one program only."""
+    """Augmented photos in batches of equal size, so that a backend compiles only one program."""
 
     def __init__(self, dataset: Dataset, options: FinetuneOptions, epoch: int) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
@@ -103,7 +103,7 @@ def add_head(extractor: Any, dataset: Dataset, options: FinetuneOptions) -> Netw
 
 
 def train(network: NetworkInTraining, progress: Progress) -> TrainingRun:
-    """Train in place; the network ends with the weights of the best epoch."""
+    """Train the network in place; afterwards it has the weights of the best epoch."""
     options, run = network.options, TrainingRun()
     for stage in (
         TrainingStage(HEAD, options.head_epochs, _HEAD_LEARNING_RATE),
@@ -152,7 +152,7 @@ def _compile_stage(stage: TrainingStage, network: NetworkInTraining, run: Traini
         if i < n_frozen or isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
     n_steps = stage.n_epochs * math.ceil(len(network.dataset.training) / network.options.batch_size)
-    # With a warm-up, because Adam's first steps have full length in directions that are mostly noise.
+    # A warm-up is used, because Adam's first steps have full length in directions that are mostly noise.
     rate = keras.optimizers.schedules.CosineDecay(
         stage.learning_rate / 10, n_steps, warmup_target=stage.learning_rate, warmup_steps=math.ceil(n_steps / 10)
     )
@@ -185,11 +185,13 @@ def _run_epoch(stage: str, network: NetworkInTraining, n_before: int, progress: 
 
 
 def extract(extractor: Any, photos: DecodedPhotos, batch_size: int) -> Floats:
-    """Return the (n, n_features) vectors of photos that have the size of the network's input."""
+    """Return the (n, n_features) vectors of photos; the photos must have the size of the network's input."""
     vectors = []
     for start in range(0, len(photos), batch_size):
         rows = photos.pixels[start : start + batch_size]
-        full: RGB = np.resize(rows, (batch_size, *rows.shape[1:]))  # batches of one size are compiled once
+        full: RGB = np.resize(
+            rows, (batch_size, *rows.shape[1:])
+        )  # all batches have one size, so the model is compiled once
         vectors.append(np.asarray(extractor.predict_on_batch(full.astype(np.float32)))[: len(rows)])
     return np.concatenate(vectors)
 

@@ -14,7 +14,7 @@ _OUTCOME = "outcome.json"
 
 @dataclass(frozen=True)
 class LabelScore:
-    """The number of training and validation photos of a label; accuracy is the share named correctly."""
+    """A label's numbers of training and validation photos; accuracy is the share of the latter named correctly."""
 
     label: str
     n_training: int
@@ -24,7 +24,7 @@ class LabelScore:
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """What the training process reports to the parent; accuracies are of the best epoch, on held-out photos."""
+    """What the training process reports; accuracies are those of the best epoch on held-out photos."""
 
     counts: dict[str, int]
     rejected: list[dict[str, str]]
