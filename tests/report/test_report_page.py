@@ -215,8 +215,8 @@ def test_unlabelled_photos(tmp_path: Path) -> None:
 def test_without_reduction_the_page_says_so(tmp_path: Path) -> None:
     html = write_html(tmp_path, Fake(is_reduced=False))
     assert read_data(html) == {"scatter": None, "scree": None}
-    assert "There is no map" in html
-    assert "There is no curve" in html
+    assert "This result has no map" in html
+    assert "This result has no curve" in html
     assert len(html) < 60_000  # without plotly.js
 
 
@@ -229,7 +229,7 @@ def test_components_alone(tmp_path: Path) -> None:
     assert "<title>from features" in html
     assert "PCA reduced standardised features to 3 components." in html
     assert len(read_data(html)["scatter"]["label"]) == 12
-    assert "no photo was read" in html
+    assert "no photo was read or rejected" in html
     assert "2 labels, 6 photos each" in html
 
 
@@ -243,7 +243,7 @@ def test_a_large_map_is_sampled_and_says_so(tmp_path: Path) -> None:
 
 def test_no_rejection_is_good_news(tmp_path: Path) -> None:
     html = write_html(tmp_path, Fake())
-    assert "None: every photo could be read." in html
+    assert "No photo was rejected; every photo could be read." in html
 
 
 def test_rejections_have_descriptions(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@
     const plot = byId("map-plot");
     const counts = map.labels.map(() => 0);
     map.label.forEach((label) => { counts[label] += 1; });
-    // With one component the height only separates the points.
+    // With one component, the height has no meaning and only separates the points.
     const values = map.values.length > 1 ? map.values
       : [map.values[0], map.label.map((_, i) => (i * 0.618034) % 1)];
     const state = { x: 0, y: 1, hidden: new Set(), highlighted: null };
