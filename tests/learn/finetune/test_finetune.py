@@ -203,7 +203,7 @@ def test_an_existing_result_is_not_replaced(run: tuple[Watch, FinetuneResult]) -
 
 @pytest.mark.parametrize("source", ["out", "out/red"])
 def test_photos_and_weights_are_not_replaced_by_the_model(tmp_path: Path, source: str) -> None:
-    with pytest.raises(ResultError, match="is read"):
+    with pytest.raises(ResultError, match="would replace the source"):
         finetune(str(tmp_path / source), tmp_path / "out", TINY, SilentProgress(), overwrite=True)
     options = replace(TINY, weights=str(tmp_path / source / "own.h5"))
     with pytest.raises(ResultError, match="is read"):
@@ -261,7 +261,7 @@ def test_without_a_backend_that_trains_it_says_what_to_install(
         ({"validation": 1.0}, "validation", "between 0 and 1"),
         ({"size_px": 16}, "size_px", "32 or more"),
         ({"unfreeze": 1.5}, "unfreeze", "from 0 to 1"),
-        ({"unfreeze": 0, "head_epochs": 0}, "unfreeze", "over 0 where"),
+        ({"unfreeze": 0, "head_epochs": 0}, "unfreeze", "over 0 if"),
         ({"batch_size": 0}, "batch_size", "1 or more"),
     ],
 )
