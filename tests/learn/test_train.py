@@ -348,11 +348,11 @@ def test_features_and_classifiers_are_not_replaced_by_what_is_made_of_them(tmp_p
     classifier = tmp_path / "classifier"
     settings = load_settings(engine=engine, overwrite=True)
     for source in (result, result / "features"):
-        with pytest.raises(ResultError, match="is read"):
+        with pytest.raises(ResultError, match="would replace the source"):
             train_result(source, result, settings, SilentProgress(), TrainOptions())
-        with pytest.raises(ResultError, match="is read"):
+        with pytest.raises(ResultError, match="would replace the source"):
             evaluate_result(classifier, source, result, settings, SilentProgress())
-    with pytest.raises(ResultError, match="is read"):
+    with pytest.raises(ResultError, match="would replace the source"):
         evaluate_result(classifier, result, classifier, settings, SilentProgress())
 
 

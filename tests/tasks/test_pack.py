@@ -72,7 +72,7 @@ def test_a_resume_set_for_runs_is_not_for_packing(
 def test_packed_photos_are_not_replaced_by_their_features(photos: Path, tmp_path: Path) -> None:
     manifest_here("pack", photos, "packed", cwd=tmp_path)
     before = files(tmp_path / "packed")
-    with pytest.raises(ResultError, match="is read"):
+    with pytest.raises(ResultError, match="would replace the source"):
         manifest_here("run", "packed", "packed", "--overwrite", cwd=tmp_path)
     assert files(tmp_path / "packed") == before
 

@@ -206,7 +206,7 @@ def test_photos_and_weights_are_not_replaced_by_the_model(tmp_path: Path, source
     with pytest.raises(ResultError, match="would replace the source"):
         finetune(str(tmp_path / source), tmp_path / "out", TINY, SilentProgress(), overwrite=True)
     options = replace(TINY, weights=str(tmp_path / source / "own.h5"))
-    with pytest.raises(ResultError, match="is read"):
+    with pytest.raises(ResultError, match="would replace the source"):
         finetune(str(tmp_path / "photos"), tmp_path / "out", options, SilentProgress(), overwrite=True)
 
 
