@@ -1,6 +1,6 @@
 """The command line: each command parses its arguments, calls one function and prints the result.
 
-`*_commands.py` define the commands, `flags.py` and `*_flags.py` their flags, `*tables.py` what they print.
+`*_commands.py` define the commands, `flags.py` and `*_flags.py` their flags, `*tables.py` the tables they print.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def main() -> None:
     A VergerError or OSError is printed as one line. SIGINT, SIGTERM and SIGHUP end the program with exit code 130.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup makes the program ignore SIGHUP
         signal.signal(signal.SIGHUP, signal.default_int_handler)
     try:
         app()
@@ -36,7 +36,7 @@ def main() -> None:
         sys.exit(EXIT_USAGE)
     except VergerError as error:
         _print_error(error)
-        # An interrupt just after a result was written, see `verger.storage.commit`.
+        # True for an interrupt just after the result was written, see `verger.storage.commit`.
         is_interrupt = isinstance(error.__cause__, KeyboardInterrupt)
         sys.exit(EXIT_INTERRUPTED if is_interrupt else EXIT_ERROR)
     except InterruptedUnchanged:
@@ -46,7 +46,7 @@ def main() -> None:
         if error.code == EXIT_INTERRUPTED:  # Typer has caught a KeyboardInterrupt
             messages.print("interrupted", style="yellow")
         raise
-    except BrokenPipeError:  # `verger models | head`
+    except BrokenPipeError:  # as in `verger models | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:  # such as a full disk or a folder without permission
         _print_error(error)

@@ -1,4 +1,4 @@
-"""The Typer application, its exit codes and consoles, and the arguments that several commands share."""
+"""The Typer application, its exit codes and consoles, and arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PanelGroup(TyperGroup):
     """A group whose help lists its commands in the order of the panels above."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
-        """Return the names of the commands; Typer alone would list groups of commands first."""
+        """Return the names of the commands, sorted by panel. Without this, Typer lists groups of commands first."""
         panels = (PIPELINE, RECOGNITION, CLUSTERS, MACHINE)
         return sorted(self.commands, key=lambda name: panels.index(self.commands[name].rich_help_panel))  # type: ignore[attr-defined]
 
@@ -62,7 +62,7 @@ class InterruptedUnchanged(Exception):  # noqa: N818
 def atomic_result() -> Iterator[None]:
     """Turn Ctrl-C into InterruptedUnchanged, for commands that write their result in one step at the end.
 
-    An interrupt after that step is a ResultError from `verger.storage.commit`, which passes through.
+    After this step, `verger.storage.commit` raises a ResultError for an interrupt; it is passed on unchanged.
     """
     try:
         yield

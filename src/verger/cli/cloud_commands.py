@@ -41,7 +41,7 @@ from verger.settings import (
 )
 
 commands = typer.Typer(
-    help="Run verger on AWS, Google Cloud or Databricks, inside the EU: up, submit, fetch, down.",
+    help="Run verger on AWS, Google Cloud or Databricks inside the EU, with up, submit, fetch and down.",
     no_args_is_help=True,
 )
 app.add_typer(commands, name="cloud", rich_help_panel=CLUSTERS)
@@ -49,10 +49,10 @@ app.add_typer(commands, name="cloud", rich_help_panel=CLUSTERS)
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask for confirmation")]
 Photos = Annotated[float | None, typer.Option(help="number of photos to estimate the cost of: 22688 or 1e6")]
 MeanKb = Annotated[float | None, typer.Option(help="mean size of these photos in kB")]
-Megapixels = Annotated[float | None, typer.Option(help="megapixels of these photos: a phone's have 12")]
+Megapixels = Annotated[float | None, typer.Option(help="megapixels of each photo; photos from phones have 12")]
 MaxEur = Annotated[
     float | None,
-    typer.Option(help="refuse a higher cost: of the run of --photos, otherwise of --max-hours with all workers"),
+    typer.Option(help="stop if --photos may cost more; without --photos, if --max-hours with all workers may"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print only JSON")]
 
@@ -69,7 +69,7 @@ def plan(
     megapixels: Megapixels = None,
     max_eur: MaxEur = None,
 ) -> None:
-    """Show what `up` would create, where, and what it costs. Needs no account and contacts no cloud.
+    """Show the resources that `up` would create, and their cost. Needs no account and contacts no cloud.
 
     \b
     verger cloud plan
@@ -92,7 +92,7 @@ def up(
     ] = None,
     yes: Yes = False,
 ) -> None:
-    """Create or update a deployment, or restart its terminated cluster.
+    """Create or update a deployment, or start a new cluster if the old one has ended.
 
     If the deployment exists, flags that are not given keep their values.
 
@@ -145,7 +145,7 @@ def submit(
 
 @commands.command()
 def status(name: Name = None, as_json: AsJson = False) -> None:
-    """Show the machines that run and cost money now, and the jobs.
+    """Show the jobs, and the machines that are running and cost money now.
 
     \b
     verger cloud status
@@ -166,7 +166,7 @@ def logs(
     ] = None,
     name: Name = None,
 ) -> None:
-    """Print the log of a job. It arrives minutes late: EMR copies logs every five minutes.
+    """Print the log of a job. On EMR it is late, because EMR copies logs only every five minutes.
 
     \b
     verger cloud logs
@@ -184,7 +184,7 @@ def fetch(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="folder on this machine")],
     name: Name = None,
 ) -> None:
-    """Download a result, skipping files that have been downloaded before.
+    """Download a result, except files that were downloaded before.
 
     \b
     verger cloud fetch results/first out/
@@ -219,7 +219,7 @@ def down(
         if left:
             console.print(deployment_tables.leftover_table(left))
             raise CloudError(
-                f"the resources above still cost money: run `verger cloud down --name {deployment.name}` again"
+                f"the resources above still cost money: repeat `verger cloud down --name {deployment.name}`"
             )
         if not keep_data:
             deployments.delete_deployment(deployment.name)
@@ -229,7 +229,7 @@ def down(
 
 @commands.command()
 def guard(name: Name = None, as_json: AsJson = False) -> None:
-    """Check the region, encryption, access and budget of what exists. Exits with 1 if a check fails.
+    """Check the region, encryption, access and budget of a deployment. Exits with 1 if a check fails.
 
     \b
     verger cloud guard
@@ -272,13 +272,13 @@ def _provider(deployment: DeploymentSpec) -> Provider:
 def _command_line(
     command: str, given: dict[str, Any], deployment: DeploymentSpec
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the flags of a job, and the files of this machine that they name."""
+    """Return the flags of a job, and the files on this machine that the flags name."""
     from verger.pipeline.network_choice import network_spec  # slow to import
 
     settings, origin_of = load_settings(**given), origins(**given)
     if NETWORK in SETTING_GROUPS[command]:
         if not uses_cloud_files(settings, deployment.provider):
-            network_spec(settings)  # reports an unknown model here, not minutes later on the cluster
+            network_spec(settings)  # reports an unknown model now, not minutes later on the cluster
         settings = with_weights_file(settings)
         origin_of |= {"weights": "flag"} if settings.weights else {}
     flags = job_flags(settings, origin_of, SETTING_GROUPS[command])
@@ -286,15 +286,15 @@ def _command_line(
 
 
 def _check_same_location(deployment: DeploymentSpec) -> None:
-    """Raise CloudError if a deployment of this name exists elsewhere, whose record would be overwritten."""
+    """Raise CloudError if a deployment with this name exists elsewhere: its record would be overwritten."""
     if not deployments.has_deployment(deployment.name):
         return
     location = _location(deployments.load_deployment(deployment.name))
     if location != _location(deployment):
         flags = " ".join(f"--{flag} {value}" for flag, value in location.items() if value)
         raise CloudError(
-            f"a deployment {deployment.name!r} exists elsewhere ({flags}): give this one another --name, or "
-            f"first: verger cloud down --name {deployment.name}"
+            f"another deployment {deployment.name!r} exists ({flags}): use another --name, or remove the other "
+            f"deployment first: verger cloud down --name {deployment.name}"
         )
 
 
@@ -303,7 +303,7 @@ def _location(deployment: DeploymentSpec) -> dict[str, str | None]:
 
 
 def _build_package(deployment: DeploymentSpec, folder: Path) -> Path:
-    """Build the package for a deployment's machines in `folder`, if they install one, and return `folder`."""
+    """Build the package in `folder` if the deployment's machines install one; return `folder`."""
     from verger.cloud.deploy.package import build
 
     if installs_package(deployment):

@@ -28,9 +28,9 @@ def up(
         str,
         typer.Option(help="address to listen on; anyone who can connect to it can run programs on this machine"),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="port of the master; 0 chooses a free one")] = 0,
+    port: Annotated[int, typer.Option(help="port of the master; 0: any free port")] = 0,
 ) -> None:
-    """Start a master and workers, which run until `verger cluster down`. They use the Spark of pyspark.
+    """Start a master and workers, which run until `verger cluster down`. They use the Spark that pyspark contains.
 
     \b
     verger cluster up

@@ -1,4 +1,4 @@
-"""What `verger cloud` prints before it creates or removes something, and the question for confirmation."""
+"""The plan that `verger cloud` prints before it creates resources, and the question for confirmation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def print_line(line: str) -> None:
 
 @dataclass(frozen=True)
 class RunToPrice:
-    """A run whose cost is estimated: the number of photos, their mean size if known, and the cost limit."""
+    """A run to estimate the cost of: the number of photos, their mean size (if known), and the cost limit."""
 
     photos: float | None = None
     mean_kb: float | None = None
@@ -37,7 +37,7 @@ class RunToPrice:
 
 
 def show_plan(provider: Provider, deployment: DeploymentSpec, run: RunToPrice) -> None:
-    """Print what a deployment consists of and what it costs. Raises CloudError if that exceeds `run.max_eur`."""
+    """Print a deployment's resources and cost. Raises CloudError if the cost may exceed `run.max_eur`."""
     print_line(deployment_tables.deployment_line(deployment))
     console.print(deployment_tables.resource_table(provider.plan(deployment)))
     highest_eur = show_hourly_cost(deployment)
@@ -49,7 +49,7 @@ def show_plan(provider: Provider, deployment: DeploymentSpec, run: RunToPrice) -
 
 def _check_max_hours(deployment: DeploymentSpec, highest_eur: float | None, max_eur: float) -> None:
     if highest_eur is None:
-        raise CloudError(f"cannot check --max-eur {max_eur:g} without prices: omit it to continue")
+        raise CloudError(f"cannot check --max-eur {max_eur:g} without prices: omit --max-eur to continue")
     total_eur = highest_eur * deployment.max_hours
     if total_eur > max_eur:
         raise CloudError(
@@ -77,15 +77,15 @@ def _show_estimate(deployment: DeploymentSpec, run: RunToPrice) -> None:
     longest_h = math.ceil(estimated.hours.high)
     if deployment.engine in TIME_LIMITED_ENGINES and longest_h > deployment.max_hours:
         print_line(
-            f"it may take {longest_h} hours, but would be stopped, unfinished and paid for, after "
-            f"{deployment.max_hours}: use --max-hours {longest_h}"
+            f"it may take {longest_h} hours, but would be stopped after {deployment.max_hours} hours without a "
+            f"result: use --max-hours {longest_h}"
         )
     if run.max_eur is not None:
         check_budget(estimated, run.max_eur)
 
 
 def show_hourly_cost(deployment: DeploymentSpec) -> float | None:
-    """Print the cost of an hour of a deployment, and return the highest in EUR; None without prices."""
+    """Print the cost of a deployment per hour, and return the highest cost in EUR; None without prices."""
     from verger.cloud.pricing.estimate import (
         IDLING_ENGINES,
         busiest_hour,
@@ -100,10 +100,10 @@ def show_hourly_cost(deployment: DeploymentSpec) -> float | None:
         idle_eur, highest_eur = (eur_of(hour(deployment, prices), prices) for hour in (idle_hour, busiest_hour))
         eur_per_month = eur_a_month_until_down(deployment, prices)
     except CloudError as error:
-        print_line(f"the cost of an hour is unknown: {error}")
+        print_line(f"the cost per hour is unknown: {error}")
         return None
     print_line(
-        f"{idle_eur:.2f} EUR an hour while nothing runs, up to {highest_eur:.2f} with all workers, in "
+        f"{idle_eur:.2f} EUR an hour while no job runs, up to {highest_eur:.2f} EUR with all workers, in "
         f"{deployment.region}"
     )
     idle = f"after {deployment.idle_minutes} idle minutes"
@@ -114,14 +114,14 @@ def show_hourly_cost(deployment: DeploymentSpec) -> float | None:
 
 
 def confirm(question: str, *, is_confirmed: bool) -> None:
-    """Ask for confirmation unless it is given already, and exit if the answer is no.
+    """Ask for confirmation unless `is_confirmed`, and exit if the answer is no.
 
     Raises CloudError if there is no terminal.
     """
     if is_confirmed:
         return
     if not sys.stdin.isatty():
-        raise CloudError(f"{question} There is no terminal to ask on: use --yes to confirm")
+        raise CloudError(f"{question} There is no terminal to answer on: use --yes to confirm")
     if not typer.confirm(question):
         console.print("nothing was changed")
         raise typer.Exit(EXIT_ERROR)
@@ -129,7 +129,7 @@ def confirm(question: str, *, is_confirmed: bool) -> None:
 
 @contextmanager
 def suggest_next_step_if_interrupted(name: str) -> Iterator[None]:
-    """If the block is interrupted, print the commands that continue from what exists."""
+    """If the block is interrupted, print the commands that show, complete or remove the deployment."""
     try:
         yield
     except KeyboardInterrupt:

@@ -33,8 +33,8 @@ def cost(
     verger cost --photos 1e6 --megapixels 12 --decode scaled                      # photos from phones
     verger cost --photos 1e6 --shape 1..8xm5.xlarge --region eu-west-1
     verger cost --photos 1e6 --provider gcp --compare --plot clouds.svg
-    verger cost --photos 1e6 --calibrate photos/ --calibration mine.json          # your photos, this machine
-    verger cost --show-prices                                                     # with their sources
+    verger cost --photos 1e6 --calibrate photos/ --calibration mine.json          # measure on your photos first
+    verger cost --show-prices                                                     # print prices and sources
     """
     if context.invoked_subcommand is not None:
         return
@@ -57,13 +57,13 @@ def refresh(
     offer: Annotated[
         list[Path], typer.Argument(metavar="OFFER.json...", help="regional files of AWS's public price list")
     ],
-    region: Annotated[str, typer.Option(help="the region of the files")],
+    region: Annotated[str, typer.Option(help="region of the prices in the files")],
     prices: Annotated[Path | None, typer.Option(help="table to update \\[default: the bundled one]")] = None,
 ) -> None:
-    """Print the table of prices, with the prices of a region replaced by those of AWS's price list.
+    """Print the table of prices after replacing one region's prices with those of AWS's price list.
 
-    It reads the files of AmazonEC2, ElasticMapReduce, AmazonS3, awskms and AmazonVPC. The table keeps the date of
-    the prices that they do not replace.
+    Accepts the files of AmazonEC2, ElasticMapReduce, AmazonS3, awskms and AmazonVPC. The table keeps its old date
+    unless the files replace all of its prices.
 
     \b
     verger cost refresh ec2.json emr.json s3.json --region eu-west-3 > prices.json

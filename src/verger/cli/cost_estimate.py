@@ -1,4 +1,4 @@
-"""The estimates of `verger cost`: from flags to a run, its estimates, and what is printed."""
+"""The estimates of `verger cost`: convert flags to a run, estimate its cost, and print the estimates."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ class PricedRun:
     standing_h: float
 
     def estimate(self, deployment: DeploymentSpec) -> Estimate:
-        """Return the estimate of the same photos on another deployment."""
+        """Return the estimate for the same photos on another deployment."""
         return estimate(deployment, self.photos, self.calibration, self.prices, self.standing_h)
 
     def estimate_count(self, n_photos: int) -> Estimate:
-        """Return the estimate of another number of photos on the same deployment."""
+        """Return the estimate for another number of photos on the same deployment."""
         return replace(self, photos=replace(self.photos, count=n_photos)).estimate(self.deployment)
 
     def compare(self) -> list[Estimate]:
-        """Return the estimates of all engines that have prices."""
+        """Return the estimates for all engines that have prices."""
         return compare(self.deployment, self.prices, self.estimate)
 
 
@@ -77,7 +77,7 @@ def describe_run(
 
 
 def print_estimates(run: PricedRun, flags: OutputFlags) -> None:
-    """Print the estimate of the run, or with --compare or --plot those of all engines."""
+    """Print the estimate of the run or, with --compare or --plot, the estimates for all engines."""
     is_comparison = flags.compare or flags.plot is not None
     estimates = run.compare() if is_comparison else [run.estimate(run.deployment)]
     if flags.plot is not None:
@@ -104,24 +104,24 @@ def check_max_eur(run: PricedRun, max_eur: float) -> None:
 
 
 def load_prices_with_warning(file: Path | None) -> Prices:
-    """Return the table of prices, with a warning if it is old."""
+    """Return the table of prices, and print a warning if it is old."""
     prices = load_prices(file)
     days = prices.age_days(today())
     if days > STALE_DAYS:
         warning = (
-            f"some prices were read {days} days ago ({prices.read}): look them up again, or update those of AWS"
+            f"some prices are {days} days old ({prices.read}): look them up again, or update the prices of AWS"
         )
         messages.print(f"{warning} with `verger cost refresh`", style="yellow", highlight=False)
     return prices
 
 
 def today() -> date:
-    """Return the date in UTC."""
+    """Return the current date in UTC."""
     return datetime.now(UTC).date()
 
 
 def _load_calibration(flags: SpeedFlags, *, is_quiet: bool) -> Calibration:
-    """Return the calibration of a file, the bundled one, or a new one with --calibrate."""
+    """Return the calibration in a file, the bundled one, or, with --calibrate, a new one."""
     if flags.calibrate is None:
         return load_calibration(flags.calibration, flags.model)
     from verger.cli.speed_measurement import measure_speed  # slow to import

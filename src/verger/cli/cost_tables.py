@@ -14,7 +14,7 @@ from verger.cloud.pricing.shapes import shape_text
 
 
 def cost_table(estimate: Estimate, calibration: Calibration, prices: Prices) -> RenderableType:
-    """Return the lines of the likely bill, the cost and time as ranges, and the assumptions behind them."""
+    """Return the lines of the likely bill, the ranges of cost and time, and the assumptions behind these."""
     photos = estimate.photos
     title = f"{_location(estimate.deployment)}: {photos.count:,} photos of {photos.mean_bytes / 1000:,.1f} kB"
     table = Table("item", "quantity", "unit", "USD per unit", "USD", title=title, title_justify="left")
@@ -34,7 +34,7 @@ def cost_table(estimate: Estimate, calibration: Calibration, prices: Prices) -> 
     ]
     if estimate.eur_a_month_until_down:
         per_month = f"{estimate.eur_a_month_until_down:,.2f} EUR a month"
-        totals.append(Text(f"and {per_month} for the network's endpoint until `verger cloud down`, used or not"))
+        totals.append(Text(f"and {per_month} for the network's endpoint until `verger cloud down`"))
     notes = [*assumptions(estimate.deployment, calibration, prices), certainty(estimate.deployment, prices)]
     return Group(table, *totals, *(Text(f"- {note}", style="dim") for note in notes))
 
@@ -57,11 +57,11 @@ def comparison_table(estimates: list[Estimate], requested: DeploymentSpec) -> Re
             f"{estimate.eur.typical:,.2f}",
             style="bold" if deployment == requested else None,
         )
-    return Group(table, Text("the order means little where ranges overlap; hours are the likely ones", style="dim"))
+    return Group(table, Text("hours are likely values; if ranges overlap, the order is uncertain", style="dim"))
 
 
 def prices_table(prices: Prices) -> RenderableType:
-    """Return every price with its source and how reliable that is, for each region; then the sources."""
+    """Return a table of prices for each region, with source and reliability of each price; then the sources."""
     tables: dict[str, Table] = {}
     for location, item, price in prices.all_prices():
         if location not in tables:
@@ -88,21 +88,21 @@ def assumptions(deployment: DeploymentSpec, calibration: Calibration, prices: Pr
     speed = f"{calibration.photos_per_core_s:,.0f} photos per second and core of {calibration.processor}"
     notes = [
         f"{calibration.model}, {speed} ({calibration.date})",
-        f"cores of the cloud take {_range(slowness, 2)} times as long: assumed, not measured",
+        f"a core in the cloud needs {_range(slowness, 2)} times that core's time (assumed, not measured)",
         f"machines start in {_range(START_MINUTES[deployment.engine], 0)} minutes, which are billed",
     ]
     if deployment.provider == "aws" and arch == "aarch64":
-        notes.append("verger has no package for EMR on Graviton: OpenVINO's wheels need a newer Linux")
+        notes.append("verger has no package for EMR on Graviton, because OpenVINO's wheels need a newer Linux")
     if deployment.engine in IDLING_ENGINES:
-        notes.append(f"{deployment.idle_minutes} idle minutes before the machines end are included")
+        notes.append(f"the cost includes {deployment.idle_minutes} idle minutes, after which the machines end")
     if deployment.has_spot:
         share = _range(prices.spot_of(cloud), 2)
-        notes.append(f"spot machines at {share} of the price, at most {REDONE.high:.0%} of the work is repeated")
+        notes.append(f"spot machines cost {share} of the price; at most {REDONE.high:.0%} of the work is repeated")
     return notes
 
 
 def certainty(deployment: DeploymentSpec, prices: Prices) -> str:
-    """Return a sentence on how reliable the prices of this region are."""
+    """Return a sentence about the reliability of this region's prices."""
     region = f"{deployment.provider} {deployment.region}"
     status = [prices.sources[price.source].sure for location, _, price in prices.all_prices() if location == region]
     counts = ", ".join(f"{status.count(kind)} {kind}" for kind in ("verified", "derived", "recalled"))

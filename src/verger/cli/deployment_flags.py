@@ -30,18 +30,20 @@ def make_deployment(
         str | None, typer.Option(help="workers: 4xm5.xlarge, or 2..8xm5.xlarge to add workers under load")
     ] = None,
     primary: Annotated[
-        str | None, typer.Option(help="machine type of the primary node \\[default: that of the workers]")
+        str | None, typer.Option(help="machine type of the primary node \\[default: the workers' type]")
     ] = None,
     spot: Annotated[
         bool, typer.Option(help="added workers are spot machines: cheaper, but the cloud may reclaim them")
     ] = True,
     idle_minutes: Annotated[int, typer.Option(help="minutes without work after which the machines end")] = 15,
-    max_hours: Annotated[int, typer.Option(help="hours after which a job is stopped (emr: an alarm is sent)")] = 4,
+    max_hours: Annotated[int, typer.Option(help="hours after which a job is stopped (emr: only an alarm)")] = 4,
     budget_eur: Annotated[float, typer.Option(help="monthly budget; alerts at 50, 90 and 100 %")] = 10.0,
     email: Annotated[str | None, typer.Option(help="address for alerts; '' removes it")] = None,
-    name: Annotated[str, typer.Option(help="name of the deployment, and prefix of all names in it")] = "verger",
+    name: Annotated[
+        str, typer.Option(help="name of the deployment, with which all resource names begin")
+    ] = "verger",
     notebook: Annotated[
-        bool, typer.Option("--notebook/--no-notebook", help="install JupyterHub on the cluster (emr)")
+        bool, typer.Option("--notebook/--no-notebook", help="whether to install JupyterHub on the cluster (emr)")
     ] = False,
     image: Annotated[
         str | None, typer.Option(help="container image with verger for the workers (serverless)")
@@ -65,7 +67,7 @@ def make_deployment(
         check_processor(provider, machine)
     checked_engine = check_engine(provider, engine)
     if image is not None and checked_engine != "serverless":
-        raise SettingsError("image", image, f"none with the engine {checked_engine}: only serverless uses an image")
+        raise SettingsError("image", image, f"no image: engine {checked_engine} uses none, only serverless does")
     return DeploymentSpec(
         name=check_name(name),
         provider=provider,
@@ -85,9 +87,9 @@ def make_deployment(
 
 
 def with_deployment(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace the parameter `deployment` of a command by flags that describe it.
+    """Replace the parameter `deployment` of a command with flags that describe the deployment.
 
-    If a deployment of this name exists, flags that are not given keep its values.
+    If a deployment with this name exists, it keeps the values of all flags that are not given.
     """
     flags = parameters_of(make_deployment)
     context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
@@ -101,7 +103,7 @@ def with_deployment(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _workspace_address(provider: str, workspace: str | None) -> str | None:
-    """Return the workspace's address. It is stored, since the environment may name another one later."""
+    """Return the workspace's address, which is saved because DATABRICKS_HOST may be different later."""
     address = workspace or (os.environ.get("DATABRICKS_HOST") if provider == "databricks" else None)
     return address.rstrip("/") if address else None
 
@@ -112,12 +114,12 @@ def _is_given(context: typer.Context, name: str) -> bool:
 
 
 def _values_to_keep(values: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
-    """Return the flag values of the existing deployment of this name, excluding the flags in `given`."""
+    """Return the existing deployment's values of all flags that are not in `given`."""
     if not has_deployment(values["name"]):
         return {}
     existing = load_deployment(values["name"])
     if any(name in given and values[name] != getattr(existing, name) for name in ("provider", "region")):
-        return {}  # its values do not apply in another region
+        return {}  # the existing deployment is elsewhere, so its values do not apply
     shape = existing.shape
     has_own_primary = shape.primary != shape.machine
     kept = {name: getattr(existing, name) for name in values if hasattr(existing, name)} | {

@@ -26,7 +26,7 @@ def deployment_line(deployment: DeploymentSpec) -> str:
 
 
 def resource_table(resources: Sequence[PlannedResource]) -> Table:
-    """Return the resources that a deployment consists of."""
+    """Return a table of a deployment's resources."""
     table = Table("resource", "name", "purpose")
     for resource in resources:
         table.add_row(resource.kind, Text(resource.name), Text(resource.purpose))
@@ -34,8 +34,8 @@ def resource_table(resources: Sequence[PlannedResource]) -> Table:
 
 
 def status_table(deployment: DeploymentSpec, status: DeploymentStatus) -> RenderableType:
-    """Return the state of a deployment, and its jobs."""
-    costs = "machines cost money by the hour now" if status.is_billable else "no machine costs money now"
+    """Return the state of a deployment and a table of its jobs."""
+    costs = "machines cost money now" if status.is_billable else "no machine costs money now"
     lines = [Text(deployment_line(deployment)), Text(f"{status.state}; {costs}")]
     lines += [
         Text(line) for line in (status.standing_cost, status.data_uri and f"storage: {status.data_uri}") if line
@@ -53,7 +53,7 @@ def status_table(deployment: DeploymentSpec, status: DeploymentStatus) -> Render
 
 
 def finding_table(findings: Sequence[Finding]) -> Table:
-    """Return the checks of `verger cloud guard`."""
+    """Return a table of the results of `verger cloud guard`."""
     table = Table("", "check", "found")
     for finding in findings:
         sign = Text("ok", style="green") if finding.is_ok else Text("!!", style="bold red")
@@ -62,7 +62,7 @@ def finding_table(findings: Sequence[Finding]) -> Table:
 
 
 def leftover_table(leftovers: Sequence[Leftover]) -> Table:
-    """Return the resources that still exist after `verger cloud down`."""
+    """Return a table of the resources that still exist after `verger cloud down`."""
     table = Table("left", "id")
     for leftover in leftovers:
         table.add_row(leftover.kind, Text(leftover.id))

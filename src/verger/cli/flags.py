@@ -1,4 +1,4 @@
-"""Command-line flags made from `Settings`, and the decorator for commands that run a pipeline job."""
+"""Command-line flags that are made from `Settings`, and the decorator for commands that run a pipeline job."""
 
 from __future__ import annotations
 
@@ -26,22 +26,23 @@ Command = Callable[..., None]
 def setting_flags(groups: tuple[str, ...]) -> list[inspect.Parameter]:
     """Return one flag for each field of `Settings` in `groups`, as parameters that Typer reads.
 
-    `photo_timeout_s` becomes --photo-timeout-s, a boolean field --report/--no-report, and a tuple field a flag that
-    may be repeated. The field's description and default become the help, its group the panel of `--help`.
+    `photo_timeout_s` becomes --photo-timeout-s. A boolean field becomes a flag such as --report/--no-report, a
+    tuple field a flag that users may repeat. The field's description and default become the help text, and its
+    group becomes the panel.
 
-    Every other value is text, which `Settings` validates: a flag, an environment variable and a line of verger.toml
-    give the same error. The default of every flag is None, "not given", so that those two can supply the value.
+    All other values are texts, which `Settings` validates. So an invalid value gives the same error from a flag, an
+    environment variable and verger.toml. Each flag is None by default, so that the other two can give the value.
     """
     return [_setting_flag(name, field) for name, field in Settings.model_fields.items() if _group(field) in groups]
 
 
 def take_setting_values(flags: list[inspect.Parameter], values: dict[str, Any]) -> dict[str, Any]:
-    """Remove the values of setting flags from `values`, and return them as `load_settings` takes them."""
+    """Remove the values of setting flags from `values`, and return them in the form for `load_settings`."""
     return {flag.name: _join(values.pop(flag.name)) for flag in flags}
 
 
 def set_signature(command: Command, original: Callable[..., Any], parameters: list[inspect.Parameter]) -> Command:
-    """Give `command` the name and docstring of `original`, and parameters for Typer to read."""
+    """Give `command` the name and docstring of `original`, and the parameters from which Typer makes flags."""
     command.__name__, command.__doc__ = original.__name__, original.__doc__
     keywords = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
     command.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
@@ -49,15 +50,15 @@ def set_signature(command: Command, original: Callable[..., Any], parameters: li
 
 
 def parameters_of(command: Callable[..., Any], *, without: tuple[str, ...] = ()) -> list[inspect.Parameter]:
-    """Return the parameters of a function, with evaluated annotations, excluding those named in `without`."""
+    """Return the parameters of a function with evaluated annotations, except the parameters named in `without`."""
     return [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name not in without]
 
 
 def pipeline_command(groups: tuple[str, ...], panel: str) -> Callable[[Job], Command]:
-    """Register a job as a command that has a flag for each setting in `groups`, under `panel` of `verger --help`.
+    """Register a job as a command with a flag for each setting in `groups`, in the `panel` of `verger --help`.
 
-    The job is called with its own arguments, `settings` and `progress`. The command prints the manifest that the
-    job returns, and exits with code 3 if more photos were rejected than --max-rejected allows.
+    The command calls the job with the job's own arguments, `settings` and `progress`, and prints the manifest that
+    the job returns. It exits with code 3 if more photos were rejected than --max-rejected allows.
     """
 
     def decorate(job: Job) -> Command:
@@ -84,7 +85,7 @@ def pipeline_command(groups: tuple[str, ...], panel: str) -> Callable[[Job], Com
 
 
 def with_setting_flags(groups: tuple[str, ...]) -> Callable[[Command], Command]:
-    """Add a flag for each setting in `groups` to a command, which gets their values as the dictionary `given`."""
+    """Add a flag for each setting in `groups` to a command, which gets their values in the dictionary `given`."""
 
     def decorate(command: Command) -> Command:
         flags = setting_flags(groups)
@@ -99,7 +100,7 @@ def with_setting_flags(groups: tuple[str, ...]) -> Callable[[Command], Command]:
 
 
 def with_flag_groups(command: Command) -> Command:
-    """Replace each parameter of a command that is a dataclass by one flag for each of its fields."""
+    """Replace each dataclass parameter of a command with one flag for each field of the dataclass."""
     own = parameters_of(command)
     groups: dict[str, Any] = {p.name: p.annotation for p in own if is_dataclass(p.annotation)}
 

@@ -41,14 +41,14 @@ def train(
     progress: Progress,
     on: Annotated[Literal["features", "components"], typer.Option(help="the table to train on")] = "features",
     group: Annotated[
-        str, typer.Option(help="photos that stay in one fold together: film, photo, none or regex:PATTERN")
+        str, typer.Option(help="groups of photos that stay in one fold: film, photo, none or regex:PATTERN")
     ] = "film",
     folds: Annotated[int, typer.Option(help="number of cross-validation folds")] = 5,
     regularisation: Annotated[
         str, typer.Option(help="regularisation strengths to choose from")
     ] = "0.00003,0.0003,0.003,0.03",
     accuracy: Annotated[
-        float, typer.Option(help='accuracy that the given answers should have; others become "not sure"')
+        float, typer.Option(help='minimum accuracy of answers; less certain answers become "not sure"')
     ] = 0.95,
 ) -> Manifest:
     """Train a classifier on labelled features: a cross-validated, calibrated logistic regression.
@@ -70,7 +70,7 @@ def train(
 def evaluate(
     features: Features, out: Result, settings: Settings, progress: Progress, classifier: Trained = None
 ) -> Manifest:
-    """Measure a classifier on labelled features that it was not trained on, and write a report.
+    """Measure a classifier's accuracy on labelled features that were not used for training, and write a report.
 
     \b
     verger evaluate out/ judged/                             # the bundled classifier
@@ -86,9 +86,9 @@ def evaluate(
 def predict(
     photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="photo files")],
     classifier: Trained = None,
-    top: Annotated[int, typer.Option(min=1, help="number of labels to show for each photo")] = 3,
+    top: Annotated[int, typer.Option(min=1, help="number of likely labels to show for each photo")] = 3,
     views: Annotated[
-        int | None, typer.Option(help="1: the whole photo; 5: its corners too, slower and often more accurate")
+        int | None, typer.Option(help="1: the whole photo; 5: also its corners (slower, often more accurate)")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print only one JSON object for each photo")] = False,
 ) -> None:
@@ -116,13 +116,13 @@ def predict(
 def augment(
     photos: Source,
     out: Result,
-    per_photo: Annotated[int, typer.Option(help="views of each photo, besides the whole photo")] = 12,
-    size_px: Annotated[int, typer.Option(help="width and height of a view")] = 256,
-    smallest: Annotated[float, typer.Option(help="least share of a photo that a view shows")] = 0.12,
+    per_photo: Annotated[int, typer.Option(help="views of each photo, in addition to the whole photo")] = 12,
+    size_px: Annotated[int, typer.Option(help="width and height of a view in pixels")] = 256,
+    smallest: Annotated[float, typer.Option(help="smallest share of a photo that a view may show")] = 0.12,
     seed: Annotated[int, typer.Option(help="random seed")] = 0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write cropped, mirrored and relit views of labelled photos, to train a better classifier on.
+    """Write cropped, mirrored and relit views of labelled photos; they help to train a better classifier.
 
     \b
     verger augment photos/ views/
@@ -148,12 +148,12 @@ def finetune(
     epochs: Annotated[int, typer.Option(help="epochs that train the upper layers too")] = 10,
     learning_rate: Annotated[float, typer.Option(help="highest learning rate of the upper layers")] = 1e-4,
     validation: Annotated[float, typer.Option(help="share of each label's photos held out for validation")] = 0.2,
-    unfreeze: Annotated[float, typer.Option(help="share of the layers, from the top, that is trained")] = 0.35,
+    unfreeze: Annotated[float, typer.Option(help="share of the layers to train, counted from the top")] = 0.35,
     size_px: Annotated[
-        int | None, typer.Option(help="width and height of the input \\[default: the model's]")
+        int | None, typer.Option(help="width and height of the input in pixels \\[default: the model's]")
     ] = None,
     batch_size: Annotated[int, typer.Option(help="photos in a training step")] = 32,
-    seed: Annotated[int, typer.Option(help="random seed of the split, the crops and the head")] = 0,
+    seed: Annotated[int, typer.Option(help="random seed for the split, the crops and the new head")] = 0,
     overwrite: Overwrite = False,
     as_json: Annotated[bool, typer.Option("--json", help="print only the result, as JSON")] = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Checks of `verger doctor`: what verger needs on this machine, and how to fix what is missing."""
+"""The checks of `verger doctor`: whether this machine has all that verger needs, and how to fix problems."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FAST_CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 @dataclass(frozen=True)
 class Check:
-    """The result of one check. `fix` says how to repair a failed check, or is a hint if the check is ok."""
+    """The result of one check. `fix` says how to fix the problem, or gives a hint if the check is ok."""
 
     name: str
     result: str
@@ -29,7 +29,7 @@ class Check:
 
 
 def check_machine() -> list[Check]:
-    """Check OpenVINO, processor, memory, disk, weights, and what only the Spark engine needs: Spark and Java."""
+    """Check OpenVINO, processor, memory, disk and weights, and, for the Spark engine, Spark and Java."""
     return [_openvino(), _cpu(), _memory(), _disk(), _weights(), _spark(), _java()]
 
 
@@ -68,7 +68,9 @@ def _cpu() -> Check:
     if flags and "avx2" not in flags:
         return Check("processor", result, True, "inference is several times slower without AVX2")
     bf16 = "avx512_bf16" in flags or "amx_bf16" in flags
-    return Check("processor", result, True, "" if bf16 else "no bf16 instructions: --precision bf16 is not faster")
+    return Check(
+        "processor", result, True, "" if bf16 else "without bf16 instructions, --precision bf16 is not faster"
+    )
 
 
 def _cpu_flags() -> set[str]:
@@ -98,5 +100,5 @@ def _weights() -> Check:
     file = imagenet_file()
     if file.is_file():
         return Check("ImageNet weights", str(file.parent))
-    hint = f"--model MobileNetV2 downloads them once, or put {file.name} into {file.parent}"
+    hint = f"--model MobileNetV2 downloads the weights once; or put {file.name} into {file.parent}"
     return Check("ImageNet weights", "not in Keras' cache: verger uses its own fruitnet", True, hint)

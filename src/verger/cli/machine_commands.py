@@ -22,7 +22,7 @@ def models() -> None:
 
 @app.command(rich_help_panel=MACHINE)
 def doctor() -> None:
-    """Check this machine, and show how to fix what is missing.
+    """Check this machine, and show how to fix problems.
 
     Exits with 1 if a check fails.
 
@@ -39,7 +39,7 @@ def doctor() -> None:
 
 @app.command("warm-up", rich_help_panel=MACHINE)
 def warm_up() -> None:
-    """Make later starts faster, once: convert the default network and archive Spark's classes.
+    """Prepare this machine once for faster starts: convert the default network, archive Spark's classes.
 
     \b
     verger warm-up
@@ -49,7 +49,7 @@ def warm_up() -> None:
     with show_progress(messages) as progress:
         archive = warm_up(progress)
     if archive is None:
-        console.print("the network is ready; no class archive: no Spark, or its Java cannot write one")
+        console.print("the network is ready; no class archive, as Spark is missing or its Java cannot write one")
     else:
         console.print(f"Spark's classes are archived in {archive} ({archive.stat().st_size / 1e6:.0f} MB)")
 

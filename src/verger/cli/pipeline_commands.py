@@ -1,4 +1,4 @@
-"""Commands of the pipeline: run, features, reduce, pack; and sample, which makes photos to try it on."""
+"""Commands of the pipeline: run, features, reduce and pack; and sample, which makes photos to try verger with."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def pack(src: Source, out: Result, settings: Settings, progress: Progress) -> Ma
     The files hold about 256 MB each. Metadata (GPS, camera, names, times) is removed; pixels do not change.
 
     \b
-    verger pack s3a://bucket/photos s3a://bucket/packed    # later runs send one request a file, not one a photo
+    verger pack s3a://bucket/photos s3a://bucket/packed    # later runs send one request per file, not per photo
     verger run s3a://bucket/packed s3a://bucket/out
     """
     from verger.pipeline import chain
@@ -79,10 +79,10 @@ def pack(src: Source, out: Result, settings: Settings, progress: Progress) -> Ma
 @app.command(rich_help_panel=PIPELINE)
 def sample(
     out: Result,
-    per_kind: Annotated[int, typer.Option(help="photos of each of the ten kinds of fruit")] = 40,
+    per_kind: Annotated[int, typer.Option(help="number of photos for each of the ten kinds of fruit")] = 40,
     seed: Annotated[int, typer.Option(help="random seed")] = 0,
 ) -> None:
-    """Render labelled, synthetic photos of fruit to try verger with.
+    """Render labelled, synthetic photos of fruit, with which you can try verger.
 
     \b
     verger sample photos/ && verger run photos/ out/

@@ -55,7 +55,7 @@ class ProgressBar:
 
 
 class ProgressLines(SilentProgress):
-    """Plain lines for logs: every note, and how far the run is at most once in `every_s` seconds."""
+    """Plain lines for logs: every note, and the progress of the run at most once in `every_s` seconds."""
 
     def __init__(self, console: Console, every_s: float = 30.0) -> None:
         self._console = console
@@ -64,7 +64,7 @@ class ProgressLines(SilentProgress):
         self.stage("")
 
     def stage(self, name: str, n_photos: int | None = None) -> None:
-        """Begin a stage."""
+        """Print the name of the stage that begins."""
         self._stage, self._n_photos, self._start = name, n_photos, time.monotonic()
         self._print_if_due(name)
 
@@ -73,7 +73,7 @@ class ProgressLines(SilentProgress):
         self._console.print(message, highlight=False, soft_wrap=True)
 
     def advance(self, n_done: int, n_rejected: int) -> None:
-        """Print how far the stage is, if the last line is old enough."""
+        """Print the progress of the stage, if the last line is old enough."""
         elapsed_s = max(time.monotonic() - self._start, 1e-9)
         of_all = f" of {self._n_photos:,}" if self._n_photos else ""
         rejected = f", {n_rejected:,} rejected" * bool(n_rejected)

@@ -21,8 +21,8 @@ from verger.process.progress import Progress, SilentProgress
 from verger.settings import load_settings
 from verger.storage.manifest import Manifest
 
-PHOTOS_PER_CORE = 500  # takes MobileNetV2 a few seconds
-_ROUNDS = 2  # the fastest counts: other programs may use the machine too
+PHOTOS_PER_CORE = 500  # MobileNetV2 needs a few seconds for this number
+_ROUNDS = 2  # only the fastest round counts: other programs may slow down the others
 _MIN_DIFFERENCE_S = 0.5
 _LOAD_INTERVAL_S, _BUSY_PERCENT = 0.5, 25
 _CPU_INFO = Path("/proc/cpuinfo")
@@ -45,7 +45,7 @@ def measure_speed(src: str, model: str, limit: int | None, progress: Progress) -
     """
     settings = load_settings(model=model, report=False, engine="local")
     if (busy := psutil.cpu_percent(interval=_LOAD_INTERVAL_S)) > _BUSY_PERCENT:
-        progress.note(f"this machine is busy ({busy:.0f} %): the measured speed will be too low")
+        progress.note(f"other programs use this machine ({busy:.0f} %): the measured speed will be too low")
     n_cores = available_cores()
     with tempfile.TemporaryDirectory(prefix="verger-calibrate-") as name:
         n_many = limit or PHOTOS_PER_CORE * n_cores
@@ -64,7 +64,7 @@ def measure_speed(src: str, model: str, limit: int | None, progress: Progress) -
 
 
 def photos_per_s(few: RunTime, many: RunTime, progress: Progress) -> float:
-    """Return the photos per second by the difference of two runs; too low if their times hardly differ."""
+    """Return the photos per second from the difference of two runs; if their times hardly differ, it is too low."""
     n_photos, seconds = many.n_photos - few.n_photos, many.seconds - few.seconds
     if n_photos > 0 and seconds >= _MIN_DIFFERENCE_S:
         return n_photos / seconds
@@ -99,7 +99,7 @@ def _calibration(manifest: Manifest, out: Path, speed: float, n_cores: int) -> C
 
 
 def _processor() -> str:
-    """Return the processor's name from /proc/cpuinfo, else its architecture."""
+    """Return the processor's name from /proc/cpuinfo; if it is missing, the processor's architecture."""
     if _CPU_INFO.is_file():
         for line in _CPU_INFO.read_text().splitlines():
             if line.startswith("model name"):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def summary(manifest: Manifest, out: AnyPath) -> RenderableType:
-    """Return the summary of a finished run: counts, components, times, and the paths of what was written."""
+    """Return the summary of a finished run: counts, components, times, and the paths of the written files."""
     table = Table(title=f"verger {manifest.command}", show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column()
@@ -98,7 +98,7 @@ def prediction_table(predictions: list[Prediction]) -> Table:
 
 
 def augment_summary(manifest: Manifest, out: AnyPath) -> RenderableType:
-    """Return the number of views, and the next commands."""
+    """Return the number of views, and the commands that may follow."""
     counts = manifest.counts
     views = f"{counts['views']:,} views of {counts['listed'] - counts['rejected']:,} photos"
     return Group(
@@ -109,7 +109,7 @@ def augment_summary(manifest: Manifest, out: AnyPath) -> RenderableType:
 
 
 def finetune_summary(result: FinetuneResult, photos: str) -> RenderableType:
-    """Return the accuracy of a fine-tuned network, and the next commands."""
+    """Return the accuracy of a fine-tuned network, and the commands that may follow."""
     return Group(
         Text(
             f"{result.validation_accuracy:.1%} of {result.n_validation:,} held-out photos named correctly "
@@ -135,7 +135,7 @@ def _paths(manifest: Manifest, out: AnyPath) -> list[Text]:
 
 
 def settings_table(settings: Settings, origins: dict[str, str]) -> Table:
-    """Return every setting, its value, and where the value comes from."""
+    """Return a table of every setting, its value, and the origin of the value."""
     table = Table("setting", "value", "from")
     for name in Settings.model_fields:
         value = getattr(settings, name)
@@ -146,7 +146,7 @@ def settings_table(settings: Settings, origins: dict[str, str]) -> Table:
 
 
 def models_table() -> Table:
-    """Return the networks of the catalog."""
+    """Return a table of the networks in the catalog."""
     table = Table("model", "input px", "features (avg, max)", "preprocessing")
     for name, architecture in CATALOG.items():
         size = f"{architecture.size_px} x {architecture.size_px}"
@@ -155,7 +155,7 @@ def models_table() -> Table:
 
 
 def doctor_table(checks: list[Check]) -> Table:
-    """Return the checks of `verger doctor`: ok, -- with a hint, or !! with a fix."""
+    """Return a table of the checks of `verger doctor`: ok, -- with a hint, or !! with a fix."""
     table = Table("", "what", "found", "fix or hint")
     for check in checks:
         sign = Text("ok", style="green") if check.is_ok else Text("!!", style="bold red")

@@ -1,4 +1,4 @@
-"""What `verger warm-up` prepares: the converted default network and an archive of Spark's classes."""
+"""The work of `verger warm-up`: convert the default network, and archive the classes that Spark loads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from verger.settings import load_settings
 def warm_up(progress: Progress) -> Path | None:
     """Convert the default network, run the pipeline on Spark, and archive the classes that the JVM loaded.
 
-    Return the archive's path, or None if Spark is not installed or its Java cannot write an archive.
+    Returns the archive's path, or None if Spark is not installed or its Java cannot write an archive.
     """
     if find_spec("pyspark") is None:
         progress.stage("convert network")

@@ -1,5 +1,5 @@
-"""Deployment to AWS EMR, Google Dataproc and Databricks inside the EU: plan, price, run, take down.
+"""Deployment to AWS EMR, Google Dataproc and Databricks inside the EU: plan, price, run and remove.
 
-It imports no Spark: clusters run `verger run`, which `deploy.package` installs there. The cli uses `registry`,
-`regions`, `deploy` and `pricing`; the providers `aws`, `gcp` and `databricks` are loaded only by `registry`.
+This package imports no Spark: clusters run `verger run`, which `deploy.package` installs on them. The cli uses
+`registry`, `regions`, `deploy` and `pricing`; only `registry` loads the providers `aws`, `gcp` and `databricks`.
 """

@@ -1,7 +1,7 @@
-"""The regions of each cloud that are in the European Union: photos are stored and processed only there.
+"""The regions of each cloud that are in the European Union. Photos are stored and processed only in these regions.
 
-They are listed, because prefixes mislead: eu-west-2 and europe-west2 are London, eu-central-2 and europe-west6
-Zurich. Terraform's variables and the policies in infra/ hold the same lists; a test compares them.
+The list is explicit because prefixes mislead: eu-west-2 and europe-west2 are in London, eu-central-2 and
+europe-west6 in Zurich. Terraform's variables and the policies in infra/ have the same lists; a test compares them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ EU_REGIONS: dict[str, dict[str, str]] = {
         "europe-west9": "Paris",
     },
 }
-# A Databricks workspace is in a region of the cloud that it runs on.
+# A Databricks workspace is in a region of the cloud on which it runs.
 EU_REGIONS["databricks"] = (
     EU_REGIONS["aws"]
     | EU_REGIONS["gcp"]

@@ -1,4 +1,4 @@
-"""Registry of cloud providers; each is imported on first use, because each needs its own extra."""
+"""Registry of cloud providers. A provider is imported on its first use, because each one needs its own extra."""
 
 from __future__ import annotations
 

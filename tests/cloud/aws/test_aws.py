@@ -181,7 +181,7 @@ def test_a_deployment_from_up_to_down(photos: Path, package: Path, tmp_path: Pat
 def check_result(manifest: dict[str, Any], cwd: Path) -> None:
     """Fetch what the cluster made, and compare it with what this machine made in `local`."""
     output = cloud("fetch", "results/first", "out", cwd=cwd)
-    assert "fetching" in output and "are here already" in cloud("fetch", "results/first", "out", cwd=cwd)
+    assert "fetching" in output and "were downloaded before" in cloud("fetch", "results/first", "out", cwd=cwd)
     fetched = json.loads((cwd / "out" / "manifest.json").read_text())
     assert fetched["counts"] == manifest["counts"] and manifest["counts"]["features"] == 12
     for name in ("features", "components", "rejected"):

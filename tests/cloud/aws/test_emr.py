@@ -75,9 +75,9 @@ def test_machines_that_a_job_runs_on_stay(service: Any, cluster: str, tmp_path: 
     job = Aws().submit(SPEC, JobSpec("run", "raw/", "results/first"))
     changes = ({"engine": "serverless", "image": "verger:1"}, {"notebook": True}, {"shape": SMALLER.shape})
     for change in changes:
-        with pytest.raises(CloudError, match=f"job {job} is under way on machines that this command may change"):
+        with pytest.raises(CloudError, match=f"job {job} is running on machines that this command may change"):
             Aws().check(replace(SPEC, **change))
-        with pytest.raises(CloudError, match=f"job {job} is under way"):
+        with pytest.raises(CloudError, match=f"job {job} is running"):
             Aws().up(replace(SPEC, **change), tmp_path, lambda line: None)
     assert core(service, cluster) == 8
     Aws().check(replace(SPEC, idle_minutes=60, email="me@example.org", budget_eur=50))
@@ -101,7 +101,7 @@ def test_an_up_that_did_not_get_through_says_nothing_of_the_machines_there_are(
         patch.setattr(Terraform, "_init", interrupted)
         up(SMALLER)
     job = Aws().submit(SPEC, JobSpec("run", "raw/", "results/first"))
-    with pytest.raises(CloudError, match=f"job {job} is under way"):
+    with pytest.raises(CloudError, match=f"job {job} is running"):
         up(SMALLER)
     up(SPEC)
 
@@ -109,5 +109,5 @@ def test_an_up_that_did_not_get_through_says_nothing_of_the_machines_there_are(
         patch.setattr(Terraform, "apply", interrupted)
         up(SPEC)
     for spec in (SMALLER, SPEC):
-        with pytest.raises(CloudError, match=f"job {job} is under way"):
+        with pytest.raises(CloudError, match=f"job {job} is running"):
             up(spec)

@@ -122,7 +122,7 @@ def test_an_application_is_changed_when_it_is_stopped(
     job = Aws().submit(SPEC, JOB)
     run_of(application, job).state = "RUNNING"
     for change in (Aws().check, lambda spec: Aws().up(spec, tmp_path, lambda line: None)):
-        with pytest.raises(CloudError, match=f"job {job} is under way on machines that this command may change"):
+        with pytest.raises(CloudError, match=f"job {job} is running on machines that this command may change"):
             change(longer)
     assert state() == "STARTED" and not applied
 
@@ -134,7 +134,7 @@ def test_an_application_is_changed_when_it_is_stopped(
 
 def test_without_an_application_nothing_is_started() -> None:
     stack = Stack(BUCKET, "key", "role", f"s3://{BUCKET}/logs/", f"s3://{BUCKET}/packages/", "vpc-1")
-    with pytest.raises(CloudError, match="`verger cloud up --name orchard` makes one"):
+    with pytest.raises(CloudError, match="`verger cloud up --name orchard` creates one"):
         serverless.submit(SPEC, stack, JOB)
     assert not serverless.status(SPEC, stack).is_billable
 

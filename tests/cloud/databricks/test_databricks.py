@@ -208,7 +208,7 @@ def test_a_catalog_without_volumes_is_never_taken(
     workspace.default_catalog = "hive_metastore"
     for make in (Databricks().check, lambda other: Databricks().up(other, package, lambda _: None)):
         with pytest.raises(
-            CloudError, match="catalog main: Catalog 'main' is not there; name another one: --catalog"
+            CloudError, match=r"catalog main \(Catalog 'main' is not there\): choose another --catalog"
         ):
             make(spec)
     with pytest.raises(SettingsError, match="catalog = 'hive_metastore'"):
@@ -221,7 +221,7 @@ def test_a_catalog_without_volumes_is_never_taken(
 
 def test_a_workspace_that_does_not_answer_is_named(spec: DeploymentSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("verger.cloud.databricks.workspace._RETRY_S", 1)
-    with pytest.raises(CloudError, match=r"http://127\.0\.0\.1:9 does not answer: check its address"):
+    with pytest.raises(CloudError, match=r"http://127\.0\.0\.1:9 does not answer: check the address"):
         Databricks().check(replace(spec, workspace="http://127.0.0.1:9"))
 
 

@@ -49,7 +49,7 @@ def test_what_the_command_does_not_have_is_refused_where_it_was_typed(monkeypatc
 
 
 def test_labels_in_a_file_of_this_machine_are_refused() -> None:
-    with pytest.raises(CloudError, match="a file of this machine"):
+    with pytest.raises(CloudError, match="a file on this machine"):
         flags(label="csv:labels.csv")
 
 
@@ -89,7 +89,7 @@ def test_files_are_called_by_where_they_are_now_whole_and_as_parts_of_a_network(
 def test_imagenet_weights_go_along_where_they_are_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     for model in ("MobileNetV2", "VGG16", "MobileNetV2+fruitnet"):
-        with pytest.raises(CloudError, match=r"ImageNet weights of \w+: name them with --weights"):
+        with pytest.raises(CloudError, match=r"ImageNet weights of \w+: use --weights"):
             with_weights_file(load_settings(model=model))
     imagenet_file().parent.mkdir()
     imagenet_file().touch()

@@ -182,7 +182,7 @@ def test_a_second_build_fetches_nothing_and_a_broken_wheel_is_fetched_again(
         patch.setenv("PIP_INDEX_URL", NOWHERE)
         patch.setenv("PIP_NO_INDEX", "1")
         build(package, target, said.append)
-    assert "complete already" in said[0] and json.loads((package / "package.json").read_text()) == manifest
+    assert "already complete" in said[0] and json.loads((package / "package.json").read_text()) == manifest
     wheel = next((package / "wheels").glob("typer-*.whl"))
     wheel.write_bytes(b"half of it")
     build(package, target, said.append)

@@ -64,13 +64,13 @@ def test_a_result_comes_whole_and_the_second_time_only_what_has_changed(tmp_path
     kept = (tmp_path / "out" / "features" / "a.parquet").stat()
     said.clear()
     fetch_tree(RESULT, tmp_path / "out", said.append)
-    assert said[:2] == ["3 of 4 files are here already", "fetching 1 files, 0.0 MB"]
+    assert said[:2] == ["3 of 4 files were downloaded before", "fetching 1 files, 0.0 MB"]
     assert (tmp_path / "out" / "manifest.json").read_text() == "manifest.json"
     assert (tmp_path / "out" / "features" / "a.parquet").stat().st_ino == kept.st_ino
 
     said.clear()
     fetch_tree(RESULT, tmp_path / "out", said.append)
-    assert said == ["4 of 4 files are here already"]
+    assert said == ["4 of 4 files were downloaded before"]
 
 
 def test_one_of_the_same_size_and_another_time_is_fetched_again(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_files_of_another_result_would_be_read_as_a_part_of_this_one(tmp_path: P
 
 
 def test_nothing_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(CloudError, match="nothing there"):
+    with pytest.raises(CloudError, match="is empty"):
         fetch_tree(RESULT.with_name("none"), tmp_path, lambda line: None)
     assert not list(tmp_path.iterdir())
 

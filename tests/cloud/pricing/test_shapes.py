@@ -27,5 +27,5 @@ def test_it_is_told_as_it_was_read(text: str) -> None:
     "text", ["m5.xlarge", "0xm5.xlarge", "8..2xm5.xlarge", "4x", "-1xm5.xlarge", "4 m5.xlarge"]
 )
 def test_any_other_word_is_refused_with_the_form(text: str) -> None:
-    with pytest.raises(SettingsError, match=r"shape = .* WORKERSxMACHINE, as 4xm5\.xlarge"):
+    with pytest.raises(SettingsError, match=r"shape = .* WORKERSxMACHINE \(4xm5\.xlarge\)"):
         parse_shape(text)

@@ -1,7 +1,8 @@
 """AWS: a bucket, a private network, and EMR on EC2 or EMR Serverless.
 
-`stack` makes the lasting parts with Terraform (infra/aws), `emr` and `serverless` run jobs, `bucket` checks their
-paths, `guard` checks what exists, `leftovers` finds what still costs money, `clients` makes boto3's clients.
+`stack` creates the permanent parts with Terraform (infra/aws), `emr` and `serverless` run jobs, `bucket` checks the
+jobs' paths, `guard` checks a deployment's settings, `leftovers` finds resources that still cost money, `clients`
+creates boto3's clients.
 """
 
 from __future__ import annotations
@@ -59,11 +60,11 @@ class Aws:
     """The provider of AWS; see `provider.Provider` for the methods."""
 
     def plan(self, spec: DeploymentSpec) -> list[PlannedResource]:
-        """Return what Terraform would make."""
+        """Return the resources that Terraform would create."""
         return planned_resources(spec)
 
     def check(self, spec: DeploymentSpec) -> None:
-        """Check the image of EMR Serverless, Terraform, the credentials, and that no running job is in the way."""
+        """Check Terraform, the credentials, EMR Serverless's image, and that no running job blocks the change."""
         if spec.engine == "serverless":
             serverless.check_image(spec)
         find_program()
@@ -71,11 +72,11 @@ class Aws:
         _check_jobs(spec, read_outputs(spec))
 
     def up(self, spec: DeploymentSpec, package: Path, say: Say) -> None:
-        """Apply infra/aws; a cluster that has ended is made again."""
+        """Apply infra/aws; this also creates a new cluster if the last one has ended."""
         outputs = read_outputs(spec)
         jobs, application_id = _check_jobs(spec, outputs), outputs.get("application_id")
         if application_id and not jobs:
-            # AWS changes and removes only stopped applications; the next job starts it again.
+            # AWS can change or remove an application only while it is stopped. The next job starts it again.
             serverless.stop(spec, application_id, say)
         budget_usd = spec.budget_eur / load_prices().eur_per_usd
         terraform = prepare(spec, package, budget_usd)
@@ -86,7 +87,7 @@ class Aws:
                 emr.resize(spec, cluster_id, say)
 
     def submit(self, spec: DeploymentSpec, job: JobSpec) -> str:
-        """Start a step of the cluster, or a job of the application."""
+        """Start a step on the cluster, or a job of the EMR Serverless application."""
         stack = _open_stack(spec)
         src, out = resolve_source(spec, stack.bucket, job.src), resolve_result(stack.bucket, job.out)
         uris = {file: upload_file(spec, stack.bucket, Path(file)) for file in job.files}
@@ -95,7 +96,7 @@ class Aws:
         return job_id
 
     def status(self, spec: DeploymentSpec) -> DeploymentStatus:
-        """Return EMR's state; a deployment that is incomplete is reported as such."""
+        """Return EMR's state, also for an incomplete deployment."""
         check_credentials(spec.region)
         try:
             stack = read_stack(spec)
@@ -109,7 +110,7 @@ class Aws:
         )
 
     def logs(self, spec: DeploymentSpec, job_id: str) -> Iterator[str]:
-        """Yield the lines of the job's driver that EMR has copied to the bucket."""
+        """Yield the log lines of the job's driver, as far as EMR has copied them to the bucket."""
         stack = _open_stack(spec)
         for folder in _engine(spec).log_folders(stack, job_id):
             lines = list(_read_logs(folder))
@@ -125,7 +126,7 @@ class Aws:
         fetch_tree(source, folder, say)
 
     def down(self, spec: DeploymentSpec, say: Say, *, keep_data: bool) -> list[Leftover]:
-        """Remove with Terraform what it made; then ask AWS itself what is left."""
+        """Remove the deployment with Terraform; then query AWS for resources that still exist."""
         find_program()
         check_credentials(spec.region)
         terraform = terraform_of(spec)
@@ -136,21 +137,21 @@ class Aws:
             change(spec, engine="none").apply(important_lines(say))
         elif made:
             terraform = change(spec, force_destroy=True)
-            if _BUCKET in made:  # force_destroy counts only once it has been applied
+            if _BUCKET in made:  # force_destroy has an effect only after it was applied
                 terraform.apply(important_lines(say), only=_BUCKET)
             terraform.destroy(important_lines(say))
             if spec.image is not None:
-                say(f"the image {spec.image} stays, and costs money: verger does not remove it from your registry")
+                say(f"the image {spec.image} still costs money: verger does not remove it from your registry")
         return [left for left in find_leftovers(spec) if not (keep_data and left.kind in ("bucket", "key"))]
 
     def guard(self, spec: DeploymentSpec) -> list[Finding]:
-        """Check the settings of bucket, key, machines, network and budget, as AWS reports them."""
+        """Check the settings that AWS reports for bucket, key, machines, network and budget."""
         check_credentials(spec.region)
         return guard(spec, read_stack(spec))
 
 
 def _open_stack(spec: DeploymentSpec) -> Stack:
-    """Return what exists, and have the bucket read in the deployment's region, not in the environment's."""
+    """Return the stack that exists. From now on, read its bucket in its own region, not in the environment's."""
     check_credentials(spec.region)
     stack = read_stack(spec)
     set_s3_region(f"s3a://{stack.bucket}", spec.region)
@@ -158,7 +159,7 @@ def _open_stack(spec: DeploymentSpec) -> Stack:
 
 
 def _check_jobs(spec: DeploymentSpec, outputs: Mapping[str, Any]) -> list[str]:
-    """Return the active jobs; raises CloudError if changing the machines to `spec` would end them."""
+    """Return the active jobs; raises CloudError if a change of the machines to `spec` would end these jobs."""
     jobs = list[str]()
     if cluster_id := outputs.get("cluster_id"):
         jobs += emr.active_jobs(spec, cluster_id)
@@ -166,7 +167,7 @@ def _check_jobs(spec: DeploymentSpec, outputs: Mapping[str, Any]) -> list[str]:
         jobs += serverless.active_jobs(spec, application_id)
     if jobs and has_other_machines(spec):
         raise CloudError(
-            f"job {jobs[0]} is under way on machines that this command may change: wait until it is done "
+            f"job {jobs[0]} is running on machines that this command may change: wait until the job ends "
             f"(verger cloud status --name {spec.name}), or use another --name"
         )
     return jobs
@@ -175,7 +176,7 @@ def _check_jobs(spec: DeploymentSpec, outputs: Mapping[str, Any]) -> list[str]:
 def _standing_cost(spec: DeploymentSpec) -> str:
     try:
         eur = f"{eur_a_month_until_down(spec, load_prices()):.2f} EUR"
-    except CloudError:  # no price is known for the region
+    except CloudError:  # the table has no price for the region
         eur = "a few euros"
     return f"the network's endpoint costs {eur} a month, with or without machines, until `verger cloud down`"
 
@@ -186,7 +187,7 @@ def _engine(spec: DeploymentSpec) -> Any:
 
 
 def _read_logs(folder: str) -> Iterator[str]:
-    """Yield the lines of stdout, then of stderr, each after a line with its name."""
+    """Yield the lines of stdout and then of stderr; a line with the stream's name precedes each stream."""
     for name in ("stdout", "stderr"):
         file = object_path(f"{folder}/{name}.gz")
         assert file is not None

@@ -1,4 +1,4 @@
-"""Paths in the deployment's bucket: where jobs read and write, and upload of single files."""
+"""Paths in the deployment's bucket that jobs can read and write, and the upload of single files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from verger.cloud.regions import check_region
 from verger.errors import CloudError
 from verger.storage.hashing import hash_file
 
-# The folders that the jobs' role may write to (infra/aws/roles.tf).
+# The folders to which the IAM role of jobs may write (infra/aws/roles.tf).
 _WRITABLE = ("packed", "results", "tmp")
 
 
@@ -51,7 +51,7 @@ def _rule(bucket: str) -> PathRule:
 
 
 def upload_file(spec: DeploymentSpec, bucket: str, file: Path) -> str:
-    """Upload a local file to the bucket, unless it is there already, and return its URI."""
+    """Upload a local file to the bucket if the bucket does not have it yet; return the file's URI."""
     if not file.is_file():
         raise CloudError(f"{file}: there is no such file")
     key = f"packages/files/{hash_file(file)[:16]}/{file.name}"

@@ -1,4 +1,4 @@
-"""Clients of boto3, and translation of their errors into verger's."""
+"""boto3 clients, and the translation of boto3's errors into verger's errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TIMEOUT_S = 20
 
 @functools.lru_cache(maxsize=32)
 def client(service: str, region: str) -> Any:
-    """Return the client of a service, cached for the process; boto3 repeats requests that fail."""
+    """Return the boto3 client of a service, one for the whole process; boto3 repeats failed requests."""
     try:
         import boto3
         from botocore.config import Config

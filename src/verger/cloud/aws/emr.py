@@ -1,4 +1,4 @@
-"""Jobs on EMR clusters: each is a step that runs `spark-submit` on the primary machine."""
+"""Jobs on EMR clusters: each job is a step that runs `spark-submit` on the primary machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _JOB_STATES = {
 
 
 def submit(spec: DeploymentSpec, stack: Stack, job: JobSpec) -> str:
-    """Add a step to the cluster and return its id; if it fails, later steps still run."""
+    """Add a step to the cluster and return its id; if the step fails, later steps still run."""
     emr = client("emr", spec.region)
     with translated_errors():
         state, description = _state(emr, stack)
@@ -42,7 +42,7 @@ def submit(spec: DeploymentSpec, stack: Stack, job: JobSpec) -> str:
 
 
 def status(spec: DeploymentSpec, stack: Stack) -> DeploymentStatus:
-    """Return the cluster's state and its steps, newest first."""
+    """Return the state of the cluster and its steps, the newest step first."""
     if stack.cluster_id is None:
         return DeploymentStatus(_NO_CLUSTER, is_billable=False)
     emr = client("emr", spec.region)
@@ -54,7 +54,7 @@ def status(spec: DeploymentSpec, stack: Stack) -> DeploymentStatus:
 
 
 def active_jobs(spec: DeploymentSpec, cluster_id: str) -> list[str]:
-    """Return the ids of steps that wait or run; none if the cluster has ended."""
+    """Return the ids of waiting and running steps; an empty list if the cluster has ended."""
     emr = client("emr", spec.region)
     with translated_errors():
         living = emr.get_paginator("list_clusters").paginate(ClusterStates=list(LIVING))
@@ -66,7 +66,7 @@ def active_jobs(spec: DeploymentSpec, cluster_id: str) -> list[str]:
 
 
 def resize(spec: DeploymentSpec, cluster_id: str, say: Say) -> None:
-    """Set the number of workers of a cluster, which Terraform leaves to managed scaling."""
+    """Set the number of workers of a cluster; Terraform does not change it, because managed scaling does."""
     emr = client("emr", spec.region)
     with translated_errors():
         pages = emr.get_paginator("list_instance_fleets").paginate(ClusterId=cluster_id)
@@ -79,7 +79,7 @@ def resize(spec: DeploymentSpec, cluster_id: str, say: Say) -> None:
 
 
 def log_folders(stack: Stack, job_id: str) -> Iterator[str]:
-    """Yield the folders that may hold the logs of a step: it may belong to an earlier cluster of the deployment."""
+    """Yield the folders that may have a step's log: the step may be from an earlier cluster of the deployment."""
     from verger.storage.objects import object_path
 
     logs = object_path(stack.log_uri)
@@ -92,7 +92,7 @@ def log_folders(stack: Stack, job_id: str) -> Iterator[str]:
 
 def _arguments(spec: DeploymentSpec, stack: Stack, job: JobSpec) -> list[str]:
     main = f"{stack.package_uri.rstrip('/')}/main.py"
-    # The Python workers read the bucket without Spark, and the machines' environment does not name the region.
+    # The Python workers read the bucket without Spark, but the environment of the machines does not set the region.
     conf = ["--conf", f"spark.executorEnv.AWS_REGION={spec.region}"]
     return ["spark-submit", "--deploy-mode", "client", *conf, main, job.command, job.src, job.out, *job.flags]
 

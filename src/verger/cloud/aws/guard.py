@@ -1,4 +1,4 @@
-"""Checks of a deployment that exists: each asks AWS for one setting and describes it in one line."""
+"""Checks of an existing deployment. Each check reads one setting from AWS and describes it in one line."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _Checks = list[tuple[str, Callable[["_Site"], CheckResult]]]
 
 @dataclass(frozen=True)
 class _Site:
-    """What the checks need: clients in the deployment's region, and what Terraform made there."""
+    """Input of the checks: the deployment and its stack, and clients in its region."""
 
     spec: DeploymentSpec
     stack: Stack
 
     def client(self, service: str) -> Any:
-        """Return the client of a service."""
+        """Return the client of a service in the deployment's region."""
         return client(service, self.spec.region)
 
 
 def guard(spec: DeploymentSpec, stack: Stack) -> list[Finding]:
-    """Run all checks that apply; a check that AWS refuses to answer counts as failed."""
+    """Run all checks for this kind of deployment; if AWS refuses a request, the check has failed."""
     site = _Site(spec, stack)
     checks = [*_DATA]
     if stack.cluster_id is not None:
@@ -59,7 +59,7 @@ def _findings(site: _Site, checks: _Checks) -> Iterator[Finding]:
 
 def _region(site: _Site) -> CheckResult:
     location = site.client("s3").get_bucket_location(Bucket=site.stack.bucket)["LocationConstraint"]
-    region = {None: "us-east-1", "EU": "eu-west-1"}.get(location, location)  # old buckets in Dublin answer EU
+    region = {None: "us-east-1", "EU": "eu-west-1"}.get(location, location)  # Dublin's old buckets return EU
     client_region = site.client("ec2").meta.region_name
     city = EU_REGIONS["aws"].get(region)
     is_ok = city is not None and region == site.spec.region == client_region
@@ -108,9 +108,9 @@ def _budget(site: _Site) -> CheckResult:
 
 
 def _alerts(site: _Site) -> CheckResult:
-    """Check that the address is subscribed: AWS sends it one mail, whose link must be opened."""
+    """Check that the address is subscribed: the user must open the link in AWS's mail to this address."""
     if site.spec.email is None:
-        return True, "go to no one (verger cloud up --email)"
+        return True, "go to no one (add an address: verger cloud up --email)"
     account = site.client("sts").get_caller_identity()["Account"]
     topic = f"arn:aws:sns:{site.spec.region}:{account}:verger-{site.spec.name}"
     subscriptions = site.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
@@ -158,7 +158,7 @@ def _disks(site: _Site) -> CheckResult:
 def _metadata(site: _Site) -> CheckResult:
     settings = _security(site).get("InstanceMetadataServiceConfiguration", {})
     version = settings.get("MinimumInstanceMetadataServiceVersion", 1)
-    return int(version) >= 2, f"version {version} at least"
+    return int(version) >= 2, f"at least version {version}"
 
 
 def _network(site: _Site) -> CheckResult:

@@ -16,7 +16,7 @@ from verger.cloud.deploy.provider import DeploymentSpec, Leftover
 
 PROJECT = "verger"
 
-# Services that are free, or that have a function of their own below.
+# Services that are free, or that have their own function below.
 _SKIPPED_SERVICES = ("budgets", "ec2", "elasticmapreduce", "emr-serverless", "events", "iam", "scheduler", "sns")
 _GONE = ("deleted", "deleting", "failed")
 
@@ -93,7 +93,7 @@ _SEARCHES: tuple[Callable[[DeploymentSpec], Iterator[Leftover]], ...] = (
 
 
 def _tagged(spec: DeploymentSpec) -> Iterator[Leftover]:
-    """Yield the other resources in the list of tags, except removed ones that are still listed."""
+    """Yield the other resources from AWS's list of tagged resources, except those that no longer exist."""
     tags = [{"Key": tag["Name"].removeprefix("tag:"), "Values": tag["Values"]} for tag in _filters(spec)]
     for page in _pages(spec, "resourcegroupstaggingapi", "get_resources", TagFilters=tags):
         for resource in page["ResourceTagMappingList"]:
@@ -104,7 +104,7 @@ def _tagged(spec: DeploymentSpec) -> Iterator[Leftover]:
 
 
 def _is_gone(spec: DeploymentSpec, service: str, arn: str) -> bool:
-    """Return whether a tagged bucket or key no longer costs money: a key that waits for its deletion is free."""
+    """Return whether a tagged bucket or key no longer costs money; a key that waits for its deletion is free."""
     name = arn.rpartition(":")[2]
     try:
         if service == "s3":

@@ -1,4 +1,4 @@
-"""Descriptions of what infra/aws makes; a test compares them with what Terraform makes."""
+"""Descriptions of the resources of infra/aws; a test compares them with the resources in Terraform's plan."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from verger.cloud.deploy.provider import DeploymentSpec, PlannedResource
 
 
 def planned_resources(spec: DeploymentSpec) -> list[PlannedResource]:
-    """Return the resources of a deployment; free ones, and parts of others, are described with those they serve."""
+    """Return the resources of a deployment, but no free resources and no parts of other resources."""
     name = spec.name
     alerts = spec.email or "no one (see --email)"
     resources = [
@@ -14,15 +14,15 @@ def planned_resources(spec: DeploymentSpec) -> list[PlannedResource]:
             "S3 bucket", f"{name}-...", "photos, results, package, logs: encrypted, versioned, TLS only"
         ),
         PlannedResource(
-            "KMS key", f"alias/verger-{name}", "encrypts bucket, disks and messages; renewed every year"
+            "KMS key", f"alias/verger-{name}", "encrypts bucket, disks and messages; rotated every year"
         ),
-        PlannedResource("VPC", name, "three private subnets with free access to S3, and none to the internet"),
+        PlannedResource("VPC", name, "three private subnets with free access to S3 but not to the internet"),
         PlannedResource(
             "interface endpoint",
             f"{name}-kms",
             "lets the machines use the key; costs money every hour until `down`",
         ),
-        PlannedResource("IAM roles", f"{name}-...", "of jobs and of users who submit: only this bucket and key"),
+        PlannedResource("IAM roles", f"{name}-...", "let jobs and their users access only this bucket and key"),
         PlannedResource("budget", f"verger-{name}", f"{spec.budget_eur:g} EUR a month; alerts go to {alerts}"),
     ]
     if spec.email is not None:
@@ -40,15 +40,15 @@ def _emr(spec: DeploymentSpec) -> list[PlannedResource]:
         purpose = f"up to {shape.max_workers - shape.workers} more x {shape.machine}, {kind}, while there is work"
         resources.append(PlannedResource("managed scaling", spec.name, purpose))
     if spec.email is not None:
-        purpose = f"for a cluster that runs longer than {spec.max_hours} hours"
+        purpose = f"warns if the cluster runs longer than {spec.max_hours} hours"
         resources.append(PlannedResource("CloudWatch alarm", f"verger-{spec.name}-lives-long", purpose))
     return resources
 
 
 def _serverless(spec: DeploymentSpec) -> list[PlannedResource]:
-    image = f"verger from {spec.image}" if spec.image else "verger from an image, for which `up` needs --image"
+    image = f"verger from the image {spec.image}" if spec.image else "verger from an image (`up` needs --image)"
     purpose = (
         f"at most {spec.shape.peak_workers} workers of 4 vCPU and 16 GB, {image}; costs only while jobs run; "
-        f"a job is ended after {spec.max_hours} hours"
+        f"jobs are stopped after {spec.max_hours} hours"
     )
     return [PlannedResource("EMR Serverless application", spec.name, purpose)]

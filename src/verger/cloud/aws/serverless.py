@@ -1,6 +1,6 @@
-"""Jobs on EMR Serverless: an application that exists all the time and costs money only while jobs run.
+"""Jobs on EMR Serverless: an application that always exists, but costs money only while jobs run.
 
-Its workers have verger from an image (infra/aws/serverless/Dockerfile) and do not use the bucket's packages/.
+Its workers get verger from a container image (infra/aws/serverless/Dockerfile), not from packages/ in the bucket.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from verger.cloud.deploy.terraform import infra_folder
 from verger.errors import CloudError
 
 _NO_IMAGE = """\
-engine = 'serverless' needs --image: its workers take verger from an image in your own registry. To make it:
+engine = 'serverless' needs --image: its workers get verger from an image in your own registry. To build it:
   verger cloud package build/package
   docker build -f {dockerfile} -t {image} build/package
   docker push {image}
@@ -45,7 +45,7 @@ _TIMEOUT_S, _POLL_S = 600, 5
 
 
 def check_image(spec: DeploymentSpec) -> None:
-    """Raise CloudError if no image is named: without one no worker could import verger."""
+    """Raise CloudError if the spec has no image: without an image, no worker could import verger."""
     if spec.image is None:
         image = f"ACCOUNT.dkr.ecr.{spec.region}.amazonaws.com/verger:{version('verger')}"
         dockerfile = infra_folder("aws") / "serverless" / "Dockerfile"
@@ -58,7 +58,7 @@ def submit(spec: DeploymentSpec, stack: Stack, job: JobSpec) -> str:
     The job is ended after the deployment's `max_hours`.
     """
     if stack.application_id is None:
-        raise CloudError(f"{_NO_APPLICATION}: `verger cloud up --name {spec.name}` makes one")
+        raise CloudError(f"{_NO_APPLICATION}: `verger cloud up --name {spec.name}` creates one")
     serverless = client("emr-serverless", spec.region)
     logs = {"logUri": stack.log_uri, "encryptionKeyArn": stack.kms_key_arn}
     with translated_errors():
@@ -81,7 +81,7 @@ def submit(spec: DeploymentSpec, stack: Stack, job: JobSpec) -> str:
 
 
 def status(spec: DeploymentSpec, stack: Stack) -> DeploymentStatus:
-    """Return the application's state and its jobs, newest first; it costs money while a job waits or runs."""
+    """Return the state of the application and its jobs, newest first. It costs money while a job waits or runs."""
     if stack.application_id is None:
         return DeploymentStatus(_NO_APPLICATION, is_billable=False)
     serverless = client("emr-serverless", spec.region)
@@ -93,7 +93,7 @@ def status(spec: DeploymentSpec, stack: Stack) -> DeploymentStatus:
 
 
 def active_jobs(spec: DeploymentSpec, application_id: str) -> list[str]:
-    """Return the ids of jobs that wait or run; none if the application no longer exists."""
+    """Return the ids of waiting and running jobs; an empty list if the application no longer exists."""
     serverless = client("emr-serverless", spec.region)
     with translated_errors():
         try:
@@ -135,7 +135,7 @@ def stop(spec: DeploymentSpec, application_id: str, say: Say) -> None:
 
 
 def _parameters(region: str) -> str:
-    """Return spark-submit's parameters: the image's Python, and the region for the workers' own reads of S3."""
+    """Return spark-submit's parameters: the image's Python, and the region in which the Python workers read S3."""
     settings = {
         "spark.pyspark.python": _PYTHON,
         "spark.emr-serverless.driverEnv.PYSPARK_PYTHON": _PYTHON,
@@ -157,17 +157,17 @@ def _jobs(serverless: Any, application_id: str) -> tuple[JobStatus, ...]:
 
 
 def _is_busy(serverless: Any, application_id: str) -> bool:
-    """Return whether a job still runs or is being cancelled: until then the application cannot be stopped."""
+    """Return whether a job still runs or is being cancelled: then the application cannot be stopped yet."""
     return any(run["state"] not in _ENDED for run in _runs(serverless, application_id))
 
 
 def _wait(is_over: Callable[[], bool], what: str) -> None:
-    """Wait until something has ended; boto3 has no waiter for it. Raises CloudError after 10 minutes."""
+    """Wait until `is_over` returns True; boto3 has no waiter for this. Raises CloudError after 10 minutes."""
     for _ in range(_TIMEOUT_S // _POLL_S):
         if is_over():
             return
         time.sleep(_POLL_S)
-    raise CloudError(f"{what} did not end within {_TIMEOUT_S // 60} minutes: try again, or look at AWS's console")
+    raise CloudError(f"{what} did not end within {_TIMEOUT_S // 60} minutes: try again, or check AWS's console")
 
 
 def _job(run: dict[str, Any]) -> JobStatus:

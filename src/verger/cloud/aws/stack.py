@@ -1,4 +1,4 @@
-"""The Terraform stack of a deployment on AWS: its variables are written here, and its outputs read."""
+"""The Terraform stack of a deployment on AWS: write its variables and read its outputs."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from verger.cloud.deploy.targets import installs_package
 from verger.cloud.deploy.terraform import Terraform, infra_folder, terraform_of
 from verger.errors import CloudError
 
-# Lines on these of some 70 resources are shown; `still` begins the lines on resources that take minutes.
+# Of the stack's about 70 resources, only the progress of these is shown. `still` begins lines about slow resources.
 _IMPORTANT = re.compile(
     r"^still|aws_(budgets_budget|emr_cluster|emrserverless_application|kms_key|s3_bucket|vpc|vpc_endpoint)\."
 )
 
-# In a deployment's folder: the machines that exist. Terraform's variables describe those that are requested.
+# A file in a deployment's folder: it describes the existing machines, Terraform's variables the requested ones.
 _MACHINES_FILE = "machines.json"
 
 
 @dataclass(frozen=True)
 class Stack:
-    """The outputs of Terraform; log_uri and package_uri are folders of the bucket."""
+    """The outputs of Terraform; log_uri and package_uri are folders in the bucket."""
 
     bucket: str
     kms_key_arn: str
@@ -41,11 +41,11 @@ class Stack:
 
 
 def read_stack(spec: DeploymentSpec) -> Stack:
-    """Return what exists. Raises CloudError if the deployment is incomplete."""
+    """Return the stack that exists. Raises CloudError if the deployment is incomplete."""
     outputs = read_outputs(spec)
     try:
         return Stack(**{field.name: outputs[field.name] for field in fields(Stack) if field.name in outputs})
-    except TypeError:  # Terraform writes the outputs last, and omits those that are null
+    except TypeError:  # outputs are missing: Terraform writes them last, and omits null values
         raise CloudError(
             f"the deployment {spec.name!r} is incomplete: `verger cloud up --name {spec.name}` completes it, "
             f"`verger cloud down --name {spec.name}` removes it"
@@ -71,9 +71,9 @@ def recording_machines(spec: DeploymentSpec) -> Iterator[None]:
 
 
 def has_other_machines(spec: DeploymentSpec) -> bool:
-    """Return whether the requested machines differ, or may differ, from those that exist: a change would end jobs.
+    """Return whether the requested machines differ, or may differ, from the existing ones: a change would end jobs.
 
-    A started application cannot change its idle time either; a cluster can.
+    For EMR Serverless the idle time counts too: unlike a cluster, a started application cannot change it.
     """
     try:
         before = json.loads((folder_of(spec.name) / _MACHINES_FILE).read_text())
@@ -86,14 +86,14 @@ def has_other_machines(spec: DeploymentSpec) -> bool:
 
 
 def prepare(spec: DeploymentSpec, package: Path, budget_usd: float) -> Terraform:
-    """Copy the module, and write its variables, into the deployment's folder."""
+    """Copy the Terraform module into the deployment's folder, and write its variables."""
     terraform = terraform_of(spec)
     terraform.prepare(infra_folder("aws"), _variables(spec, package, budget_usd), _override())
     return terraform
 
 
 def change(spec: DeploymentSpec, **changed: object) -> Terraform:
-    """Prepare the module again with the last variables, some of them changed."""
+    """Prepare the module again with the last variables and the changes `changed`."""
     terraform = terraform_of(spec)
     variables = terraform.variables() | changed
     if not Path(variables.get("package_dir") or "").is_dir():
@@ -103,7 +103,7 @@ def change(spec: DeploymentSpec, **changed: object) -> Terraform:
 
 
 def _variables(spec: DeploymentSpec, package: Path, budget_usd: float) -> dict[str, Any]:
-    """Return Terraform's variables. Only `down` sets force_destroy, which removes a bucket with photos in it."""
+    """Return Terraform's variables. Only `down` sets force_destroy, which lets Terraform remove a full bucket."""
     return _machines(spec) | {
         "name": spec.name,
         "region": spec.region,
@@ -132,14 +132,14 @@ def _machines(spec: DeploymentSpec) -> dict[str, Any]:
 
 
 def important_lines(say: Say) -> Say:
-    """Return `say` limited to the important resources, and to those that take minutes."""
+    """Return a function that passes to `say` only the lines about important or slow resources."""
     return lambda line: say(line) if _IMPORTANT.search(line) else None
 
 
 def _override() -> dict[str, Any] | None:
-    """Return the settings with which Terraform's provider can use the emulator that AWS_ENDPOINT_URL names, if any.
+    """Return settings that Terraform's provider needs to use an emulator, or None if AWS_ENDPOINT_URL is not set.
 
-    The provider reads the address itself, but would look for Amazon's host names and metadata.
+    The provider reads AWS_ENDPOINT_URL itself, but without these settings it would use Amazon's own hosts too.
     """
     if "AWS_ENDPOINT_URL" not in os.environ:
         return None

@@ -1,7 +1,7 @@
-"""Databricks with its own SDK: files in a Unity Catalog volume, a cluster policy, a job with clusters of its own.
+"""Databricks, with its own SDK: files in a Unity Catalog volume, a cluster policy, and a job with its own clusters.
 
-No machine runs between jobs: `up` uploads and registers, `submit` starts the machines. Credentials are found as
-Databricks' own tools find them (DATABRICKS_TOKEN, a profile in ~/.databrickscfg, a login of the CLI).
+No machine runs between jobs: `up` uploads the package and creates policy and job, `submit` starts the machines.
+Credentials are found as by Databricks' own tools (DATABRICKS_TOKEN, a profile in ~/.databrickscfg, a CLI login).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Databricks:
     """The provider of Databricks workspaces in the EU, on any cloud; see `provider.Provider` for the methods."""
 
     def plan(self, spec: DeploymentSpec) -> list[PlannedResource]:
-        """Return what `up` would make."""
+        """Return the resources that `up` would create."""
         check_region("databricks", spec.region)
         title, schema = requests.title(spec.name), requests.schema_name(spec.name)
         if spec.catalog:
@@ -71,9 +71,9 @@ class Databricks:
             workspace.check_catalog()
 
     def up(self, spec: DeploymentSpec, package: Path, say: Say) -> None:
-        """Upload the package; make or update the policy and the job."""
+        """Upload the package; create or update the policy and the job."""
         check_package(package, target_of(spec))
-        with translated_errors("make the deployment", spec):
+        with translated_errors("create the deployment", spec):
             workspace = open_workspace(spec)
             _check_workspace(workspace.client, spec)
             workspace.make_volume()
@@ -98,7 +98,7 @@ class Databricks:
             job = workspace.find_job()
             if job is None:
                 return DeploymentStatus(
-                    f"the job does not exist: verger cloud up --name {spec.name} makes it", is_billable=False
+                    f"the job does not exist: verger cloud up --name {spec.name} creates it", is_billable=False
                 )
             listed = workspace.client.jobs.list_runs(job_id=job, limit=_MAX_RUNS_SHOWN)
             runs = [run for run, _ in zip(listed, range(_MAX_RUNS_SHOWN), strict=False)]
@@ -109,7 +109,7 @@ class Databricks:
         return DeploymentStatus(state, is_busy or bool(clusters), jobs, data_uri=workspace.volume)
 
     def logs(self, spec: DeploymentSpec, job_id: str) -> Iterator[str]:
-        """Yield the lines of a run (Databricks keeps the last 5 MB), then its error."""
+        """Yield the output lines of a run, then its error. Databricks keeps only the last 5 MB of the output."""
         with translated_errors(f"read the output of run {job_id}", spec):
             jobs = open_workspace(spec).client.jobs
             for task in jobs.get_run(int(job_id)).tasks or ():
@@ -126,7 +126,7 @@ class Databricks:
 
     def down(self, spec: DeploymentSpec, say: Say, *, keep_data: bool) -> list[Leftover]:
         """Stop the runs, remove job, policy and files; return what the workspace still lists."""
-        with translated_errors("take the deployment down", spec):
+        with translated_errors("remove the deployment", spec):
             workspace = open_workspace(spec)
             workspace.remove_job(say)
             workspace.remove_policy(say)
@@ -149,7 +149,7 @@ class Databricks:
 
 
 def _check_workspace(client: WorkspaceClient, spec: DeploymentSpec) -> None:
-    """Raise CloudError unless the workspace is in the spec's region, and that region in the EU."""
+    """Raise CloudError unless the workspace is in the spec's region and this region is in the EU."""
     check_region("databricks", spec.region)
     region = client.metastores.summary().region or "unknown"
     check_region("databricks", region)

@@ -1,4 +1,4 @@
-"""Checks of a deployment that exists in a Databricks workspace."""
+"""Checks of an existing deployment in a Databricks workspace."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from verger.cloud.regions import EU_REGIONS
 if TYPE_CHECKING:
     from databricks.sdk.service.jobs import JobSettings
 
-_MISSING = "does not exist: verger cloud up --name {name} makes it"
+_MISSING = "does not exist: verger cloud up --name {name} creates it"
 
 
 def findings(
     spec: DeploymentSpec, *, region: str, policy: str | None, job: JobSettings | None, clusters: Sequence[str]
 ) -> list[Finding]:
-    """Compare what exists with the spec.
+    """Compare the deployment's resources with the spec.
 
-    policy: the JSON definition that the workspace keeps; clusters: those that run now.
+    policy: the JSON definition in the workspace; clusters: the clusters that are running now.
     """
     in_eu = Finding("region in the EU", region in EU_REGIONS["databricks"], region)
     rules: dict[str, Any] = json.loads(policy) if policy else {}
     settings = job.as_dict() if job else {}
-    running = Finding("no more clusters than one run has", len(clusters) <= 1, f"{len(clusters)} running")
+    running = Finding("at most the cluster of one run", len(clusters) <= 1, f"{len(clusters)} running")
     return [in_eu, *_check_policy(spec, rules), *_check_job(spec, settings), running]
 
 

@@ -1,6 +1,7 @@
 """Requests to a Databricks workspace, as plain data: a cluster policy and a job.
 
-infra/databricks defines the same as an asset bundle, for users of Databricks' own tool; a test compares the two.
+infra/databricks defines the same policy and job as an asset bundle, for users of Databricks' own tool. A test
+compares the two definitions.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from verger.cloud.deploy.provider import DeploymentSpec
 from verger.cloud.regions import EU_REGIONS
 
 # From Databricks' release notes: 17.3 LTS has Spark 4.0.0 and only Scala 2.13, and is supported until October 2028.
-# 16.4 LTS, the last with Spark 3.5, has pandas 1.5, which is too old for verger. `deploy.targets` has its Python.
+# 16.4 LTS, the last with Spark 3.5, has pandas 1.5, which is too old for verger. `deploy.targets` names its Python.
 RUNTIME = "17.3.x-scala2.13"
 # verger uses spark.sparkContext, which a shared cluster ("USER_ISOLATION") forbids.
 SECURITY_MODE = "SINGLE_USER"
 
-_KEY = "verger"  # key of the one task and of its cluster
-# Machines of AWS without a local disk (m5.xlarge) need a disk of EBS; sizes in GB.
+_KEY = "verger"  # key of the job's only task, and of its cluster
+# AWS machines without a local disk (m5.xlarge) need an EBS disk; sizes are in GB.
 _DISK = {"ebs_volume_type": "GENERAL_PURPOSE_SSD", "ebs_volume_count": 1, "ebs_volume_size": 100}
 _SPOT = {
     "aws_attributes": {"availability": "SPOT_WITH_FALLBACK", "first_on_demand": 1, **_DISK},
@@ -37,17 +38,17 @@ def title(name: str) -> str:
 
 
 def schema_name(name: str) -> str:
-    """Return the name of a deployment's schema; without hyphens, which SQL would require to quote."""
+    """Return the name of a deployment's schema; it has no hyphens, because SQL allows them only in quotes."""
     return f"verger_{name.replace('-', '_')}"
 
 
 def tags(name: str) -> dict[str, str]:
-    """Return the tags of every machine, which its cloud shows too."""
+    """Return the tags of every machine; the cloud that owns the machine shows them too."""
     return {"project": "verger", "deployment": name}
 
 
 def policy_definition(spec: DeploymentSpec) -> Json:
-    """Return the rules of clusters: they end when idle, have tags, and are no larger than the spec."""
+    """Return the policy's rules: clusters end when idle, have tags, and are not larger than in the spec."""
     shape = spec.shape
     rules: Json = {
         "autotermination_minutes": {"type": "fixed", "value": spec.idle_minutes, "hidden": True},
@@ -64,7 +65,7 @@ def policy_definition(spec: DeploymentSpec) -> Json:
 
 
 def job_settings(spec: DeploymentSpec, policy_id: str, volume: str) -> Json:
-    """Return the job: it runs main.py of the package on a cluster that ends with the run.
+    """Return the settings of the job, which runs the package's main.py on a cluster that ends with the run.
 
     volume: the folder of the deployment's volume, /Volumes/CATALOG/SCHEMA/files.
     """

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 VOLUME = "files"
 _LEGACY = "hive_metastore"  # the catalog from before Unity Catalog, still the default of many workspaces
-_RETRY_S = 60  # how long a workspace that does not answer is asked again; the SDK's default is five minutes
+_RETRY_S = 60  # requests are repeated for this time if the workspace does not answer; the SDK's default is 300 s
 _STOP_TIMEOUT = timedelta(minutes=10)
 _MISSING = "Databricks needs its SDK: pip install 'verger[databricks]'"
 
@@ -42,11 +42,11 @@ def translated_errors(action: str, spec: DeploymentSpec) -> Iterator[None]:
         raise CloudError(f"Databricks does not {action}: {_first_line(error)}") from None
     except TimeoutError as error:
         workspace = spec.workspace or "the workspace that DATABRICKS_HOST or a profile names"
-        raise CloudError(f"{workspace} does not answer: check its address ({_first_line(error)})") from None
+        raise CloudError(f"{workspace} does not answer: check the address ({_first_line(error)})") from None
 
 
 def open_workspace(spec: DeploymentSpec) -> Workspace:
-    """Log in as Databricks' own tools do; raises SetupError if there are no credentials."""
+    """Log in with the credentials of Databricks' own tools; raises SetupError if there are none."""
     try:
         from databricks.sdk import WorkspaceClient
         from databricks.sdk.core import Config
@@ -64,7 +64,7 @@ def open_workspace(spec: DeploymentSpec) -> Workspace:
 
 
 def _default_catalog(client: WorkspaceClient) -> str:
-    """Return the workspace's default catalog if it can hold volumes, else main."""
+    """Return the workspace's default catalog if it can hold volumes, otherwise the catalog main."""
     catalog = client.metastores.current().default_catalog_name
     return catalog if catalog and catalog != _LEGACY else "main"
 
@@ -78,7 +78,7 @@ def _catalog_errors(catalog: str) -> Iterator[None]:
         yield
     except DatabricksError as error:
         raise CloudError(
-            f"no volume can be made in the catalog {catalog}: {_first_line(error)}; name another one: --catalog"
+            f"cannot create a volume in the catalog {catalog} ({_first_line(error)}): choose another --catalog"
         ) from None
 
 
@@ -107,7 +107,7 @@ class Workspace:
     def resolve(self, path: str) -> str:
         """Return the absolute path of a source or result; a relative path is inside the deployment's volume.
 
-        Raises CloudError for object stores, whose region a workspace does not report, and for local folders.
+        Raises CloudError for local folders, and for object stores, as Databricks does not report their regions.
         """
         advice = (
             "jobs on Databricks can read and write only volumes, as Databricks does not report whether a bucket is "
@@ -124,7 +124,7 @@ class Workspace:
             self.client.catalogs.get(self.catalog)
 
     def make_volume(self) -> None:
-        """Make the schema and the volume if they do not exist."""
+        """Create the schema and the volume if they do not exist."""
         from databricks.sdk.service.catalog import VolumeType
 
         schema = requests.schema_name(self.name)
@@ -135,7 +135,7 @@ class Workspace:
                 self.client.volumes.create(self.catalog, schema, VOLUME, VolumeType.MANAGED)
 
     def upload(self, package: Path, say: Say) -> None:
-        """Copy the package into the volume, replacing an older one."""
+        """Copy the package into the volume; an older package is replaced."""
         files = sorted(file for file in package.rglob("*") if file.is_file())
         for file in files:
             target = f"{self.volume}/packages/{file.relative_to(package).as_posix()}"
@@ -144,7 +144,7 @@ class Workspace:
         say(f"uploaded {len(files)} files of the package to {self.volume}/packages")
 
     def download(self, source: str, folder: Path, say: Say) -> None:
-        """Copy a result from the volume to a local folder, its manifest last; raises as `make_room` does."""
+        """Copy a result from the volume to a local folder, its manifest last. Raises the errors of `make_room`."""
         names = sorted(self._files_below(source), key=lambda name: name == MANIFEST)
         make_room(source, folder, set(names))
         for name in names:
@@ -162,18 +162,18 @@ class Workspace:
                 yield name
 
     def find_policy(self) -> str | None:
-        """Return the id of the cluster policy, or None."""
+        """Return the id of the cluster policy, or None if it does not exist."""
         title = requests.title(self.name)
         ids = (policy.policy_id for policy in self.client.cluster_policies.list() if policy.name == title)
         return next(ids, None)
 
     def policy_definition(self) -> str | None:
-        """Return the policy's rules as JSON, or None."""
+        """Return the policy's rules as JSON, or None if the policy does not exist."""
         policy = self.find_policy()
         return self.client.cluster_policies.get(policy).definition if policy else None
 
     def make_policy(self, spec: DeploymentSpec) -> str:
-        """Make or update the policy; return its id."""
+        """Create or update the policy; return its id."""
         definition = json.dumps(requests.policy_definition(spec), indent=2)
         policies, title = self.client.cluster_policies, requests.title(self.name)
         policy = self.find_policy()
@@ -185,26 +185,26 @@ class Workspace:
         return made
 
     def find_job(self) -> int | None:
-        """Return the id of the job, or None."""
+        """Return the id of the job, or None if it does not exist."""
         return next((job.job_id for job in self.client.jobs.list(name=requests.title(self.name))), None)
 
     def job_id(self) -> int:
-        """Return the id of the job; raises CloudError if there is none."""
+        """Return the id of the job; raises CloudError if the job does not exist."""
         job = self.find_job()
         if job is None:
             raise CloudError(
-                f"the job {requests.title(self.name)} does not exist: verger cloud up --name {self.name} makes it"
+                f"the job {requests.title(self.name)} does not exist: verger cloud up --name {self.name} creates it"
             )
         return job
 
     def make_job(self, spec: DeploymentSpec, policy: str) -> None:
-        """Make or update the job."""
+        """Create or update the job."""
         from databricks.sdk.service.jobs import JobSettings
 
         settings = JobSettings.from_dict(requests.job_settings(spec, policy, self.volume))
         job = self.find_job()
         if job is None:
-            # `create` takes every field as an argument; fields that are not set are empty.
+            # `create` takes each field as an argument; empty fields are not set and must be left out.
             self.client.jobs.create(**{key: value for key, value in vars(settings).items() if value})
         else:
             self.client.jobs.reset(job, settings)
@@ -219,7 +219,7 @@ class Workspace:
         ]
 
     def remove_job(self, say: Say) -> None:
-        """Stop the job's runs, wait for their end, and remove the job and all clusters made with the policy."""
+        """Stop the job's runs and wait for their end; remove the job and all clusters of the deployment."""
         job = self.find_job()
         if job is not None:
             for run in self.client.jobs.list_runs(job_id=job, active_only=True):
@@ -237,7 +237,7 @@ class Workspace:
 
         stopping = self.client.jobs.cancel_run(run)
         try:
-            with contextlib.suppress(OperationFailed):  # a run that fails while it stops has ended too
+            with contextlib.suppress(OperationFailed):  # the run failed while it was stopping, so it has ended
                 stopping.result(timeout=_STOP_TIMEOUT)
         except TimeoutError as error:
             raise CloudError(
@@ -252,7 +252,7 @@ class Workspace:
             say(f"removed cluster policy {requests.title(self.name)}")
 
     def remove_files(self, say: Say, *, keep_data: bool) -> None:
-        """Remove the volume with all its files, and its schema."""
+        """Remove the volume with all its files, and the schema."""
         from databricks.sdk.errors import NotFound
 
         if keep_data:
@@ -272,7 +272,7 @@ class Workspace:
         left = [Leftover("cluster", cluster) for cluster in self.clusters()]
         if (job := self.find_job()) is not None:
             left.append(Leftover("job", str(job)))
-        with contextlib.suppress(NotFound):  # the catalog itself may be gone
+        with contextlib.suppress(NotFound):  # the catalog itself may have been removed
             if not keep_data and self.schema in self._schemas():
                 left.append(Leftover("schema", self.schema))
         return left

@@ -1,1 +1,1 @@
-"""Deployments on any cloud: the provider protocol, specs, the package for the nodes, Terraform and downloads."""
+"""The parts that all clouds share: the provider protocol, specs, the package for nodes, Terraform, downloads."""

@@ -1,4 +1,4 @@
-"""The flags that give a job on a cluster the same settings as the command here."""
+"""The flags that give a job on a cluster the same settings as the command on this machine."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _REMOTE_FILES = {"gcp": "gs://BUCKET/files/FILE", "databricks": "/Volumes/CATALO
 
 
 def job_flags(settings: Settings, origins: Mapping[str, str], groups: Collection[str]) -> tuple[str, ...]:
-    """Return flags for all settings that are not defaults.
+    """Return flags for all settings that do not have their default values.
 
     origins: for each setting flag, environment, verger.toml or default (`settings.origins`).
-    groups: the groups of settings that the job's command has. Raises SettingsError for a flag of another group, and
+    groups: the groups of settings of the job's command. Raises SettingsError for a flag of another group, and
     CloudError for a setting that names a local file.
     """
     flags = []
@@ -28,10 +28,10 @@ def job_flags(settings: Settings, origins: Mapping[str, str], groups: Collection
         value = getattr(settings, name)
         if _group(name) not in groups or _group(name) in (ENGINE, SPARK):  # the cluster decides how Spark starts
             if origin == "flag":
-                raise SettingsError(name, value, "no value: this command has no such setting")
+                raise SettingsError(name, value, "no value, as the job's command does not have this setting")
             continue
         if name == "label" and str(value).startswith("csv:"):
-            raise CloudError(f"label = {value!r} names a file of this machine, which the cluster cannot read")
+            raise CloudError(f"label = {value!r} names a file on this machine, which the cluster cannot read")
         flags += _flag(name.replace("_", "-"), value)
     return tuple(flags)
 
@@ -51,18 +51,18 @@ def _flag(name: str, value: object) -> list[str]:
 
 
 def uses_cloud_files(settings: Settings, provider: str) -> bool:
-    """Return whether a file of the network is in cloud storage, so that only the machines can check it."""
+    """Return whether a file of the network is in cloud storage; only the cluster's machines can check it."""
     return any(_is_in_cloud(name, provider) for name in _network_parts(settings))
 
 
 def files_to_upload(settings: Settings, provider: str) -> tuple[str, ...]:
-    """Return the local files of the network. Raises CloudError if this cloud has no upload of files."""
+    """Return the local files of the network. Raises CloudError if verger cannot upload files to this cloud."""
     files = [name for name in _network_parts(settings) if name.endswith(_FILE_ENDINGS)]
     local = tuple(name for name in files if not _is_in_cloud(name, provider))
     if local and provider in _REMOTE_FILES:
         raise CloudError(
-            f"`submit` uploads local files only on aws: copy {', '.join(local)} to the cloud yourself, and name "
-            f"the file as the machines see it: {_REMOTE_FILES[provider]}"
+            f"`submit` uploads local files only on aws: copy {', '.join(local)} to the cloud yourself, and pass "
+            f"the path that the machines use, such as {_REMOTE_FILES[provider]}"
         )
     return local
 
@@ -77,14 +77,14 @@ def _is_in_cloud(name: str, provider: str) -> bool:
 
 
 def replace_files(flags: Collection[str], uris: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the flags with local files replaced by their URIs; a network may be joined from several files."""
+    """Return the flags with local files replaced by their URIs; a network's flag may name several files."""
     return tuple(uris.get(flag) or JOIN.join(uris.get(part, part) for part in flag.split(JOIN)) for flag in flags)
 
 
 def with_weights_file(settings: Settings) -> Settings:
-    """Return the settings with MobileNetV2's ImageNet weights as a local file: machines cannot download them.
+    """Return the settings with MobileNetV2's ImageNet weights as a local file: the cluster cannot download them.
 
-    Raises CloudError if the network needs ImageNet weights that are not on this machine.
+    Raises CloudError if the network needs other ImageNet weights that are not on this machine.
     """
     networks = [name for name in settings.model.split(JOIN) if name in CATALOG and name != FRUITNET]
     if not networks or settings.weights not in (None, IMAGENET):
@@ -93,7 +93,7 @@ def with_weights_file(settings: Settings) -> Settings:
     if settings.model == NetworkSpec.model and file.is_file():
         return settings.model_copy(update={"weights": str(file)})
     raise CloudError(
-        f"the machines cannot download the ImageNet weights of {networks[0]}: name them with --weights FILE.h5 "
-        f"(Keras keeps downloaded files in {file.parent}; on gcp and databricks a file there), or use "
+        f"the machines cannot download the ImageNet weights of {networks[0]}: use --weights FILE.h5 (Keras keeps "
+        f"downloads in {file.parent}; on gcp and databricks, first copy the file to the cloud), or use "
         f"--model {FRUITNET}"
     )

@@ -1,4 +1,4 @@
-"""Which paths of photos and results a cloud's jobs accept: one rule, with the part of each cloud as data."""
+"""The rule for paths of photos and results that jobs on a cloud accept; the clouds differ only in its values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class PathRule:
 
     root: URI or folder of the deployment's own storage; relative paths are inside it.
     prefix: beginning of the absolute paths that are accepted: s3a://, gs:// or /Volumes/.
-    advice: follows the refused path in the error message, and says what to do instead.
+    advice: text of the error message after the refused path; it says what to do instead.
     """
 
     root: str
@@ -25,7 +25,7 @@ class PathRule:
     def resolve(self, path: str) -> str:
         """Return the absolute path, without a slash at its end; s3a:// becomes s3://.
 
-        Raises CloudError for a folder of this machine and for a store that the jobs cannot reach.
+        Raises CloudError for a folder on this machine and for a store that the jobs cannot reach.
         """
         absolute = str(object_path(path) or path.rstrip("/"))
         if absolute.startswith(self.prefix):

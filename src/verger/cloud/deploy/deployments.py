@@ -1,7 +1,7 @@
-"""The deployments of this machine: each has a folder in the user's state folder.
+"""The deployments that this machine has created: each has a folder in the user's state folder.
 
-`deployment.json` is its spec; the provider's files (Terraform's state) are beside it. The spec is saved before
-anything is made, so that `status` and `down` work after an interrupted `up`.
+The folder holds the spec, `deployment.json`, and the provider's files (Terraform's state). The spec is saved before
+any resource is created, so that `status` and `down` work after an interrupted `up`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from verger.storage.cache import state_dir
 
 FILE = "deployment.json"
 
-# It begins the names of buckets, roles and clusters; this is what the strictest of them accept.
+# Names of buckets, roles and clusters begin with a deployment's name. The pattern satisfies their strictest rules.
 _NAME = re.compile(r"[a-z][a-z0-9-]{1,18}[a-z0-9]")
 
 
@@ -61,8 +61,8 @@ def load_deployment(name: str | None = None) -> DeploymentSpec:
         raise CloudError(f"no deployment is called {name!r}: {describe_deployments()}") from None
     except (ValueError, TypeError, KeyError) as error:
         raise CloudError(
-            f"{file} cannot be read. Terraform's state is beside it: repair the file (that of another deployment "
-            "shows the format), then run `verger cloud down`"
+            f"{file} cannot be read, but resources may exist: repair the file (deployment.json of another "
+            "deployment shows the format), then run `verger cloud down`"
         ) from error
 
 
@@ -82,10 +82,10 @@ def delete_deployment(name: str) -> None:
 
 @contextmanager
 def deployment_lock(name: str) -> Iterator[None]:
-    """Hold the lock on a deployment; raises CloudError if another command makes or removes it."""
+    """Hold the lock of a deployment; raises CloudError if another command creates or removes this deployment."""
     home = _home()
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # Beside the deployment's folder, which `delete_deployment` removes.
+    # The lock file is beside the deployment's folder, because `delete_deployment` removes this folder.
     with os.fdopen(os.open(home / f".{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -106,6 +106,6 @@ def _only_name() -> str:
 
 
 def describe_deployments() -> str:
-    """Return a hint for messages: the names to choose from, or how to make a deployment."""
+    """Return a hint for messages: the names to choose from, or the command that creates a deployment."""
     names = deployment_names()
-    return f"--name {' or '.join(names)}" if names else "there is no deployment; `verger cloud up` makes one"
+    return f"--name {' or '.join(names)}" if names else "there is no deployment; `verger cloud up` creates one"

@@ -1,10 +1,9 @@
 """The package for a cluster's nodes: verger, its dependencies, and scripts that install them without a network.
 
-It is a folder to be uploaded: bootstrap.sh (EMR), init.sh (Dataproc, Databricks), install.sh (called by both),
+The package is a folder to upload: bootstrap.sh (EMR), init.sh (Dataproc, Databricks), install.sh (called by both),
 main.py (run by spark-submit), the notebook, requirements.txt with the hash of every wheel, wheels/, and
-package.json, which names the Python, processor and Spark of the package and the SHA-256 of each file. pyspark is
-not among the wheels: the node's Spark has it. The versions are those of requirements/node-*.lock, which the tests
-use too.
+package.json with the Python, processor and Spark of the package and the SHA-256 of each file. There is no wheel of
+pyspark, because the node's Spark has it. requirements/node-*.lock fixes the versions; the tests use the same files.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ ARCHS = ("x86_64", "aarch64")
 LOCKS = {"3.5": "node-spark35.lock", "4.0": "node-spark40.lock", "4.1": "node-spark40.lock"}
 
 _SCRIPTS = Path(__file__).with_name("node")
-# In an installed verger they are beside this file, in a checkout in requirements/.
+# Folders of the lock files: in an installed verger beside this file, in a checkout requirements/.
 _LOCK_FOLDERS = (Path(__file__).with_name("locks"), Path(__file__).parents[4] / "requirements")
 
 _NOTEBOOKS = (
@@ -39,16 +38,16 @@ _NOTEBOOKS = (
     Path(__file__).parents[4] / "notebooks" / "verger.ipynb",
 )
 
-# Minor version of the oldest C library, 2.17, that wheels are built for (manylinux2014).
+# Minor version of the oldest C library for which wheels are built: 2.17 (manylinux2014).
 _OLDEST_GLIBC_MINOR = 17
 _MB = 1e6
 
 
 @dataclass(frozen=True)
 class Target:
-    """The nodes that a package is for. Raises SettingsError for nodes that verger does not support.
+    """The kind of nodes for which a package is built. Raises SettingsError for nodes that verger does not support.
 
-    glibc: version of their C library; 2.34 in EMR's Amazon Linux 2023, 2.36 in Dataproc's Debian 12.
+    glibc: version of the nodes' C library; 2.34 in EMR's Amazon Linux 2023, 2.36 in Dataproc's Debian 12.
     """
 
     python: str = "3.11"
@@ -68,7 +67,7 @@ class Target:
 
     @property
     def platforms(self) -> list[str]:
-        """Platform tags of the wheels that run on these nodes, the newest first."""
+        """Platform tags of wheels that run on these nodes, the newest tag first."""
         newest = int(self.glibc.removeprefix("2."))
         tags = [f"manylinux_2_{minor}_{self.arch}" for minor in range(newest, _OLDEST_GLIBC_MINOR - 1, -1)]
         older = ("manylinux2014", "manylinux2010", "manylinux1") if self.arch == "x86_64" else ("manylinux2014",)
@@ -76,7 +75,7 @@ class Target:
 
 
 def build(folder: Path, target: Target, say: Say) -> None:
-    """Make or update the package; complete wheels are not downloaded again.
+    """Create or update the package; if its wheels are complete, do not download them again.
 
     Raises CloudError if a dependency has no wheel for the target, SetupError if pip is missing or cannot reach the
     package index.
@@ -86,7 +85,7 @@ def build(folder: Path, target: Target, say: Say) -> None:
     target_keys = asdict(target) | {"lock": _digest(lock.encode())}
     name, wheel = own_wheel()
     if _read_target_keys(folder) == target_keys:
-        say(f"the wheels are complete already ({target})")
+        say(f"the wheels are already complete ({target})")
         for old in (folder / WHEELS).glob("verger-*.whl"):
             old.unlink()
     else:
@@ -104,7 +103,7 @@ def build(folder: Path, target: Target, say: Say) -> None:
 
 
 def read_lock(spark: str) -> str:
-    """Return the text of the lock file for nodes with this Spark; raises SetupError if it is not installed."""
+    """Return the text of the lock file for nodes with this Spark; raises SetupError if the file is missing."""
     for folder in _LOCK_FOLDERS:
         if (folder / LOCKS[spark]).is_file():
             return (folder / LOCKS[spark]).read_text()
@@ -113,7 +112,7 @@ def read_lock(spark: str) -> str:
 
 
 def check_package(folder: Path, target: Target) -> None:
-    """Raise CloudError unless the package in `folder` is for nodes of the target's Python, Spark and processor."""
+    """Raise CloudError unless the package in `folder` is for the target's Python, Spark and processor."""
     keys = _read_target_keys(folder) or {}
     if (keys.get("python"), keys.get("arch"), LOCKS.get(str(keys.get("spark")))) != (
         target.python,
@@ -122,12 +121,12 @@ def check_package(folder: Path, target: Target) -> None:
     ):
         flags = f"--python {target.python} --spark {target.spark} --arch {target.arch}"
         raise CloudError(
-            f"{folder} holds no package for these machines ({target}): run verger cloud package {folder} {flags}"
+            f"{folder} has no package for these machines ({target}): run verger cloud package {folder} {flags}"
         )
 
 
 def _read_target_keys(folder: Path) -> dict[str, Any] | None:
-    """Return the target and lock of the package in `folder`, from its package.json; None if it is not complete."""
+    """Return target and lock from the package.json in `folder`; None if the package is incomplete."""
     try:
         keys = json.loads((folder / MANIFEST).read_text())
         wheels = {name: digest for name, digest in keys.pop("files").items() if name.startswith(WHEELS)}
@@ -140,7 +139,7 @@ def _read_target_keys(folder: Path) -> dict[str, Any] | None:
 
 def _download(folder: Path, lock: str, target: Target, say: Say) -> None:
     """Download the target's wheels with pip."""
-    (folder / MANIFEST).unlink(missing_ok=True)  # an incomplete package has none
+    (folder / MANIFEST).unlink(missing_ok=True)  # an incomplete package must not have this file
     shutil.rmtree(folder / WHEELS, ignore_errors=True)
     requirements = folder / REQUIREMENTS
     requirements.write_text(lock)
@@ -157,7 +156,7 @@ def _download(folder: Path, lock: str, target: Target, say: Say) -> None:
 def _translate(stderr: str, target: Target) -> CloudError | SetupError:
     """Translate pip's error output into an error of verger."""
     if "No module named pip" in stderr:
-        return SetupError("pip downloads the wheels, and this Python has no pip: run python -m ensurepip")
+        return SetupError("this Python has no pip to download the wheels: run python -m ensurepip")
     missing = re.search(r"No matching distribution found for (\S+)", stderr)
     if missing and "from versions: none" not in stderr:
         return CloudError(
@@ -168,7 +167,7 @@ def _translate(stderr: str, target: Target) -> CloudError | SetupError:
 
 
 def _write_manifest(folder: Path, target_keys: dict[str, Any]) -> int:
-    """Write package.json, as the last file, and return the bytes of all other files."""
+    """Write package.json, the last file of the package; return the size of all other files in bytes."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
     digests = {path.relative_to(folder).as_posix(): _digest(path.read_bytes()) for path in files}
     manifest = {"verger": version("verger")} | target_keys | {"files": digests}

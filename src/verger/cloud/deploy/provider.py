@@ -1,7 +1,8 @@
 """The protocol that every cloud implements, and the types it uses.
 
-`plan` describes what would exist, `up` makes it, `submit` runs a job, `status`, `logs` and `fetch` follow it,
-`down` removes everything and checks that nothing is left, `guard` checks a deployment that exists.
+`plan` describes the resources of a deployment, `up` creates them, `submit` starts a job. `status`, `logs`, `fetch`
+return a job's state, log and result. `down` removes everything and checks that nothing is left. `guard` checks the
+settings of an existing deployment.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Protocol
 # Reports progress: called with one line of text.
 Say = Callable[[str], None]
 
-# Dataproc accepts no cluster and no batch with fewer workers.
+# Dataproc does not accept a cluster or a batch with fewer workers.
 MIN_WORKERS = {"dataproc": 2, "batch": 2}
 
 # Engines that can add spot machines.
@@ -23,9 +24,9 @@ _SPOT_ENGINES = ("emr", "dataproc", "job")
 
 @dataclass(frozen=True)
 class Shape:
-    """The machines of a cluster: `workers` of type `machine`, and one `primary` machine that leads them.
+    """The machines of a cluster: a number of `workers` of type `machine`, and one machine of type `primary`.
 
-    max_workers: autoscaling may add workers up to this number; None keeps the number fixed.
+    max_workers: autoscaling may add workers up to this number; None: the number of workers is fixed.
     spot: added workers are spot machines, which the cloud may take back.
     """
 
@@ -37,7 +38,7 @@ class Shape:
 
     @property
     def peak_workers(self) -> int:
-        """The largest number of workers at one time."""
+        """The largest number of workers that exist at the same time."""
         return self.max_workers or self.workers
 
     def at_least(self, workers: int) -> Shape:
@@ -49,14 +50,14 @@ class Shape:
 
 @dataclass(frozen=True)
 class DeploymentSpec:
-    """A deployment as it was requested; it is saved on this machine under its name.
+    """A deployment as the user requested it; this machine stores it under its name.
 
-    name: begins the name of every resource.
-    engine: aws: emr or serverless; gcp: dataproc or batch; databricks: job.
-    shape: raised to the MIN_WORKERS of the engine.
+    name: the names of all resources begin with it.
+    engine: emr or serverless on aws, dataproc or batch on gcp, job on databricks.
+    shape: with fewer workers than the engine's MIN_WORKERS, the number is raised to this minimum.
     idle_minutes: machines end after this time without work.
-    max_hours: a job that takes longer, or its cluster, is ended; on EMR an alarm is sent instead.
-    budget_eur: for a month; alerts at 50, 90 and 100 % go to `email`.
+    max_hours: a job that takes longer is stopped, or its cluster is; on EMR an alarm is sent instead.
+    budget_eur: budget for a month; alerts at 50, 90 and 100 % go to `email`.
     """
 
     name: str
@@ -72,10 +73,10 @@ class DeploymentSpec:
     workspace: str | None = None  # Databricks: address of the workspace
     catalog: str | None = None  # Databricks: catalog of the volume; the workspace's default if None
     notebook: bool = False  # JupyterHub on the cluster, if the provider has it
-    image: str | None = None  # EMR Serverless: image of the workers, with verger in it
+    image: str | None = None  # EMR Serverless: container image of the workers; it contains verger
 
     def __post_init__(self) -> None:
-        """Raise the shape to what the engine accepts, so that this shape is also the one shown and priced."""
+        """Raise the number of workers to the engine's minimum, so that tables and estimates use the same number."""
         object.__setattr__(self, "shape", self.shape.at_least(MIN_WORKERS.get(self.engine, 1)))
 
     @property
@@ -86,7 +87,7 @@ class DeploymentSpec:
 
 @dataclass(frozen=True)
 class PlannedResource:
-    """A resource that `up` would make: the provider's name for its kind, its own name, and its purpose."""
+    """A resource that `up` would create: its kind (in the provider's terms), its name and its purpose."""
 
     kind: str
     name: str
@@ -95,9 +96,9 @@ class PlannedResource:
 
 @dataclass(frozen=True)
 class JobSpec:
-    """A command of verger (`run`, `features`, `pack` or `reduce`) with its source, result and flags.
+    """A verger command (`run`, `features`, `pack` or `reduce`) with its source, result and flags.
 
-    files: local files that the flags name; they must be uploaded for the machines.
+    files: local files that the flags name; they must be uploaded, so that the machines can read them.
     """
 
     command: str
@@ -112,7 +113,7 @@ ACTIVE_STATES = ("waiting", "running")
 
 @dataclass(frozen=True)
 class JobStatus:
-    """A job as the cloud reports it; state: waiting, running, done, failed or stopped."""
+    """A job's state as reported by the cloud: waiting, running, done, failed or stopped."""
 
     id: str
     state: str
@@ -127,7 +128,7 @@ class DeploymentStatus:
 
     is_billable: whether machines cost money now.
     data_uri: the storage of photos and results: s3://BUCKET, gs://BUCKET, /Volumes/...; empty if there is none yet.
-    standing_cost: description of what is paid while no machine runs; empty if only the stored data costs.
+    standing_cost: description of costs while no machine runs, besides the stored data; empty if there are none.
     """
 
     state: str
@@ -147,7 +148,7 @@ class Leftover:
 
 @dataclass(frozen=True)
 class Finding:
-    """Result of one check of `guard`: its name, whether it passed, and a description of what exists."""
+    """Result of one check of `guard`: its name, whether it passed, and a description of the setting."""
 
     check: str
     is_ok: bool
@@ -158,15 +159,15 @@ class Provider(Protocol):
     """A cloud. Methods raise CloudError, or SetupError if a program, an extra or credentials are missing."""
 
     def plan(self, spec: DeploymentSpec) -> list[PlannedResource]:
-        """Return what `up` would make, without any request to the cloud."""
+        """Return the resources that `up` would create, without any request to the cloud."""
         ...
 
     def check(self, spec: DeploymentSpec) -> None:
-        """Check, before anything slow begins, that `up` can work: raises SetupError or CloudError if not."""
+        """Raise SetupError or CloudError if `up` cannot succeed; this is called before anything slow begins."""
         ...
 
     def up(self, spec: DeploymentSpec, package: Path, say: Say) -> None:
-        """Make the deployment, or change it to the spec; `package`: the folder that `verger cloud package` made."""
+        """Create the deployment or change it to the spec; `package` is the folder from `verger cloud package`."""
         ...
 
     def submit(self, spec: DeploymentSpec, job: JobSpec) -> str:
@@ -174,11 +175,11 @@ class Provider(Protocol):
         ...
 
     def status(self, spec: DeploymentSpec) -> DeploymentStatus:
-        """Return the present state."""
+        """Return the current state of the deployment and its jobs."""
         ...
 
     def logs(self, spec: DeploymentSpec, job_id: str) -> Iterator[str]:
-        """Yield the lines that a job has written."""
+        """Yield the lines of a job's log."""
         ...
 
     def fetch(self, spec: DeploymentSpec, out: str, folder: Path, say: Say) -> None:
@@ -186,9 +187,9 @@ class Provider(Protocol):
         ...
 
     def down(self, spec: DeploymentSpec, say: Say, *, keep_data: bool) -> list[Leftover]:
-        """Remove everything (with keep_data all but the bucket), and return what still exists and costs money."""
+        """Remove all resources (with keep_data, keep the bucket); return those that still exist and cost money."""
         ...
 
     def guard(self, spec: DeploymentSpec) -> list[Finding]:
-        """Check region, encryption, public access, idle stop and tags of what exists."""
+        """Check the region, encryption, public access, idle stop and tags of the existing resources."""
         ...

@@ -1,4 +1,4 @@
-"""The providers, their engines, and the machines that a deployment's package must run on."""
+"""The providers and their engines, and the kind of machines that a deployment's package must run on."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from verger.cloud.deploy.package import Target
 from verger.cloud.deploy.provider import DeploymentSpec
 from verger.errors import CloudError, SettingsError
 
-# Names of ARM machines. Amazon: a g after the generation, and a1; Google: Axion and Ampere.
+# Names of ARM machines. On AWS: the letter g after the generation, and a1. On Google Cloud: Axion and Ampere.
 _ARM = re.compile(r"[a-z]+\d+g[a-z0-9-]*\.|a1\.|(c4a|n4a|t2a)-")
 
 
 @dataclass(frozen=True)
 class ProviderInfo:
-    """A provider's engines (the first is the default), and the default shape: small machines that cost cents."""
+    """A provider's engines (the first is the default), and its default shape: small machines that cost little."""
 
     engines: tuple[str, ...]
     shape: str
@@ -27,15 +27,15 @@ PROVIDERS: dict[str, ProviderInfo] = {
     "databricks": ProviderInfo(("job",), "2xm5.xlarge"),
 }
 
-# Python and Spark of an engine's machines, if not 3.11 and 3.5 as in EMR 7 and Dataproc's images.
+# Python and Spark of the machines of some engines. All others have 3.11 and 3.5, as EMR 7 and Dataproc's images.
 _PYTHON_SPARK = {"batch": ("3.12", "4.0"), "job": ("3.12", "4.0")}
 
-# C library of a provider's machines, if newer than EMR's: Google's images have Debian 12.
+# C library of a provider's machines if it is newer than EMR's; Google's images have Debian 12.
 _GLIBC = {"gcp": "2.36"}
 
 
 def installs_package(spec: DeploymentSpec) -> bool:
-    """Return whether the machines install verger's package: those of EMR Serverless have it in their image."""
+    """Return whether the machines install verger's package; machines of EMR Serverless use a container image."""
     return spec.engine != "serverless"
 
 
@@ -54,22 +54,22 @@ def provider_info(provider: str) -> ProviderInfo:
 
 
 def arch_of(machine: str) -> str:
-    """Return a machine's processor as wheels name it, derived from the machine's name: m7g.xlarge is aarch64."""
+    """Return the processor in a wheel's notation, derived from the machine's name: aarch64 for m7g.xlarge."""
     return "aarch64" if _ARM.match(machine) else "x86_64"
 
 
 def check_processor(provider: str, machine: str) -> str:
-    """Return the machine; raises CloudError for Graviton on AWS, for which no package can be made."""
+    """Return the machine; raises CloudError for AWS's Graviton machines, for which verger has no package."""
     if provider == "aws" and arch_of(machine) == "aarch64":
         raise CloudError(
-            f"{machine} is a Graviton machine: OpenVINO's wheels for ARM need a newer C library (2.35) than EMR's "
-            "Linux has (2.34); choose a machine with an x86 processor: m5.xlarge, m5.2xlarge"
+            f"{machine} is a Graviton machine, but OpenVINO's wheels for ARM need a newer C library (2.35) than "
+            "EMR's Linux has (2.34): choose a machine with an x86 processor, such as m5.xlarge or m5.2xlarge"
         )
     return machine
 
 
 def check_engine(provider: str, engine: str | None) -> str:
-    """Return the engine, by default the provider's first; raises SettingsError if the provider does not have it."""
+    """Return the engine, or the provider's first one for None; raises SettingsError for an unknown engine."""
     engines = provider_info(provider).engines
     if engine is not None and engine not in engines:
         raise SettingsError("engine", engine, engines)

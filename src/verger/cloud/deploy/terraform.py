@@ -1,7 +1,7 @@
-"""Terraform, run on a copy of infra/ in a deployment's own folder, which also keeps its state.
+"""Run Terraform on a copy of infra/ in a deployment's own folder, which also holds Terraform's state.
 
-On a machine that cannot reach Terraform's registry, VERGER_TF_PLUGINS names a folder with the providers, made by
-`terraform providers mirror`.
+If a machine cannot reach Terraform's registry, set VERGER_TF_PLUGINS to a folder with the providers; the command
+`terraform providers mirror` creates this folder.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from verger.errors import CloudError, SetupError
 from verger.process.signals import block_interrupts
 
 PLUGINS = "VERGER_TF_PLUGINS"
-# The files of a module.
+# Name patterns of a module's files.
 _MODULE_FILES = ("*.tf", "*.json", "*.tftpl")
 _VARIABLES = "terraform.tfvars.json"
 _STATE = "terraform.tfstate"
 
 _PAST_TENSE = {"create": "made", "update": "changed", "delete": "removed", "replace": "replaced", "read": "read"}
 
-# How often a resource that takes minutes is reported as in progress; Terraform itself does so every 10 s.
+# Interval between messages about a slow resource, in seconds; Terraform itself reports every 10 s.
 _PROGRESS_S = 60
 
 _MISSING = (
@@ -40,7 +40,7 @@ _MISSING = (
 
 
 def infra_folder(name: str) -> Path:
-    """Return the folder infra/NAME: inside an installed verger, or at the root of a checkout."""
+    """Return the folder infra/NAME, which is inside an installed verger, or at the root of a checkout."""
     package = Path(__file__).parents[2]
     for root in (package, package.parents[1]):
         if (folder := root / "infra" / name).is_dir():
@@ -69,13 +69,13 @@ class Terraform:
 
     @property
     def has_state(self) -> bool:
-        """Whether anything has been made from this folder."""
+        """Whether Terraform has created resources from this folder."""
         return (self.folder / _STATE).is_file()
 
     def prepare(
         self, module: Path, variables: Mapping[str, object], override: Mapping[str, object] | None = None
     ) -> None:
-        """Copy the module's files and write the variables, replacing older ones; then run `terraform init`.
+        """Copy the module's files, write the variables, and run `terraform init`; old files are replaced.
 
         override: content of an override file, which Terraform merges into the module: for example other endpoints.
         """
@@ -92,22 +92,25 @@ class Terraform:
         self._init()
 
     def plan(self) -> dict[str, Any]:
-        """Return what would change, as `terraform show -json` prints it; nothing is made."""
+        """Return the changes that `apply` would make, in the format of `terraform show -json`; change nothing."""
         self._follow(lambda line: None, "plan", "-out=next.tfplan")
         shown = self._run("show", "-json", "next.tfplan")
         return _object(shown.stdout)
 
     def apply(self, say: Callable[[str], None], only: str | None = None) -> None:
-        """Make what the module defines, with one line for each change; `only`: one address, and what it needs."""
+        """Create or change the module's resources; report each change in one line.
+
+        only: address of a resource; change only this resource and those that it needs.
+        """
         target = (f"-target={only}",) if only else ()
         self._follow(say, "apply", "-auto-approve", *target)
 
     def destroy(self, say: Callable[[str], None]) -> None:
-        """Remove everything. To keep the data, apply with engine = "none" instead."""
+        """Remove all resources. To keep the data, apply with engine = "none" instead."""
         self._follow(say, "destroy", "-auto-approve")
 
     def output(self) -> dict[str, Any]:
-        """Return the module's outputs; empty if nothing has been made."""
+        """Return the module's outputs; empty if there are no resources yet."""
         outputs = _object(self._run("output", "-json").stdout)
         return {name: output["value"] for name, output in outputs.items()}
 
@@ -116,7 +119,7 @@ class Terraform:
         return self._run("state", "list").stdout.split() if self.has_state else []
 
     def variables(self) -> dict[str, Any]:
-        """Return the variables of the last `prepare`; empty if there was none."""
+        """Return the variables of the last `prepare`; empty before the first one."""
         file = self.folder / _VARIABLES
         return _object(file.read_text()) if file.is_file() else {}
 
@@ -127,14 +130,14 @@ class Terraform:
         if done.returncode:
             raise SetupError(
                 f"terraform init failed: {done.stderr.strip()}\nIf this machine cannot reach Terraform's registry, "
-                f"set {PLUGINS} to a folder that `terraform providers mirror` has made elsewhere"
+                f"set {PLUGINS} to a folder that `terraform providers mirror` has written on another machine"
             )
 
     def _follow(self, say: Callable[[str], None], *arguments: str) -> None:
         """Run a command that prints its progress as JSON; report changes, and raise CloudError if it fails.
 
-        Terraform runs in its own session and gets Ctrl-C from us, once: it then ends its requests and writes its
-        state. A second Ctrl-C, or a closed pipe, would end it at once, without its state.
+        Terraform runs in its own session, and this method passes only the first Ctrl-C to it. Terraform then ends
+        its requests and writes its state. After a second Ctrl-C, or a closed pipe, it would not write its state.
         """
         errors: list[str] = []
         with subprocess.Popen(
@@ -153,7 +156,7 @@ class Terraform:
             except BaseException:
                 with block_interrupts():
                     process.send_signal(signal.SIGINT)
-                    with suppress(OSError):  # the terminal may be gone
+                    with suppress(OSError):  # the terminal may have been closed
                         say("Terraform is ending its requests: please wait")
                     process.communicate()
                 raise
@@ -179,7 +182,7 @@ class Terraform:
 
 
 def _environment() -> dict[str, str]:
-    # CHECKPOINT_DISABLE: Terraform does not ask its makers for newer versions.
+    # CHECKPOINT_DISABLE: Terraform does not check for newer versions.
     return {**os.environ, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
 
 
@@ -194,7 +197,7 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def _event(line: str) -> dict[str, Any]:
-    """Parse a line of progress; a line that is not JSON, such as a warning of Terraform, is an empty event."""
+    """Parse a progress line. Return an empty event for a line that is not JSON, such as a warning of Terraform."""
     return _object(line) if line.startswith("{") else {}
 
 
@@ -207,7 +210,7 @@ def _report(event: Mapping[str, Any], say: Callable[[str], None], errors: list[s
         say(f"{_PAST_TENSE.get(hook['action'], hook['action'])} {hook['resource']['addr']}")
     elif event.get("type") == "apply_progress" and event["hook"]["elapsed_seconds"] % _PROGRESS_S == 0:
         hook = event["hook"]
-        say(f"still working on {hook['resource']['addr']}, for {hook['elapsed_seconds'] // 60} min")
+        say(f"still working on {hook['resource']['addr']}, {hook['elapsed_seconds'] // 60} min so far")
 
 
 def _describe(diagnostic: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Download of a result from an object store to a local folder; files that are there already are skipped."""
+"""Download a result from an object store to a local folder; files that the folder already has are skipped."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def fetch_tree(source: ObjectPath, folder: Path, say: Say) -> None:
     """
     objects = {_relative_name(each, source): each for each in source.walk()}
     if not objects:
-        raise CloudError(f"{source}: there is nothing there; see `verger cloud status`, and the job's OUT")
+        raise CloudError(f"{source} is empty: check that it is the OUT of a job, and see `verger cloud status`")
     make_room(str(source), folder, objects.keys())
     todo = [name for name, each in objects.items() if not _is_same_file(folder / name, each)]
     size = sum(objects[name].length for name in todo)
     if len(todo) < len(objects):
-        say(f"{len(objects) - len(todo):,} of {len(objects):,} files are here already")
+        say(f"{len(objects) - len(todo):,} of {len(objects):,} files were downloaded before")
     if todo:
         say(f"fetching {len(todo):,} files, {size / 1e6:,.1f} MB")
     progress = _Progress(len(todo), say)
@@ -39,30 +39,29 @@ def fetch_tree(source: ObjectPath, folder: Path, say: Say) -> None:
                 for done in [pool.submit(_fetch, source, name, objects[name], folder / name) for name in names]:
                     done.result()
                     progress.count_one()
-        except BaseException:  # also Ctrl-C: without a shutdown, leaving the pool would fetch all that is left
+        except BaseException:  # also Ctrl-C: otherwise the end of the block would wait for all other downloads
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
 def _relative_name(info: ObjectInfo, source: ObjectPath) -> str:
-    """Return an object's path relative to `source`; raises CloudError if it would lead out of the folder."""
+    """Return an object's path relative to `source`; raises CloudError if this path would leave the folder."""
     name = info.key.removeprefix(source.key).strip("/")
     if ".." in name.split("/"):
-        raise CloudError(f"{source}: the object {info.key!r} would be written outside of the folder")
+        raise CloudError(f"{source}: the object {info.key!r} would be written outside the folder")
     return name
 
 
 def make_room(source: str, folder: Path, names: Set[str]) -> None:
     """Remove the partial files that a killed fetch has left in a folder.
 
-    Raises CloudError if `names`, the files below `source`, are not a complete result, and if the folder holds other
-    files: tables are folders, and a file of another result would be read as a part of them.
+    Raises CloudError if `names`, the files below `source`, are not a complete result. Also raises CloudError if the
+    folder has other files: tables are folders, so a file of another result would be read as a part of a table.
     """
     if MANIFEST not in names:
         raise CloudError(
-            f"{source} is not a complete result, as it has no {MANIFEST}: a job is writing it now, or failed while "
-            "it wrote it, and the next job with this OUT completes it (see `verger cloud status`); or this is not "
-            "the OUT of a job"
+            f"{source} is not a complete result, as it has no {MANIFEST}. See `verger cloud status`: if a job is "
+            "writing it, wait; if the job has failed, submit it again with this OUT; otherwise check the path"
         )
     existing = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
     parts = {name for name in existing if name.endswith(PART)}
@@ -70,8 +69,8 @@ def make_room(source: str, folder: Path, names: Set[str]) -> None:
     if others:
         more = ", ..." * (len(others) > _MAX_NAMES_SHOWN)
         raise CloudError(
-            f"{folder} holds files of another result ({', '.join(others[:_MAX_NAMES_SHOWN])}{more}): name another "
-            "folder, or remove it"
+            f"{folder} has files of another result ({', '.join(others[:_MAX_NAMES_SHOWN])}{more}): choose another "
+            "folder, or remove this one"
         )
     for name in parts:
         existing[name].unlink(missing_ok=True)
@@ -86,14 +85,14 @@ def _is_same_file(file: Path, info: ObjectInfo) -> bool:
 
 
 def _fetch(source: ObjectPath, name: str, info: ObjectInfo, file: Path) -> None:
-    """Copy an object, and give the file the object's time, by which a later fetch recognises it."""
+    """Copy an object, and set the file's time to the object's, so that a later fetch can skip the file."""
     with write_atomically(file) as part:
         part.write_bytes((source / name).read_bytes())
         os.utime(part, ns=(info.modified_us * 1000, info.modified_us * 1000))
 
 
 class _Progress:
-    """Reports the number of files ten times in all."""
+    """Reports the number of downloaded files, ten times in total."""
 
     def __init__(self, n_files: int, say: Say) -> None:
         self._n_files, self._n_done, self._say = n_files, 0, say

@@ -1,4 +1,4 @@
-"""Builds a wheel of the running verger, installed or a checkout, without build tools and network."""
+"""Build a wheel of the running verger, installed or from a checkout, without build tools and without a network."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from verger.errors import SetupError
 
-# Files that only `verger cloud` needs, on the user's machine; nodes do not.
+# Files that nodes do not need: only `verger cloud` on the user's machine uses them.
 _EXCLUDED = ("infra", "cloud/deploy/locks", "cloud/deploy/verger.ipynb")
 _WHEEL_METADATA = "Wheel-Version: 1.0\nGenerator: verger\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 
 def own_wheel() -> tuple[str, bytes]:
-    """Return the wheel's file name and content; the same code gives the same bytes.
+    """Return the wheel's file name and content; the same code always gives the same bytes.
 
     Raises SetupError if verger is not installed.
     """
     try:
         installed = distribution("verger")
     except PackageNotFoundError as error:
-        raise SetupError("verger is not installed: install it with pip, or with make setup") from error
+        raise SetupError("verger is not installed: install it with pip or with `make setup`") from error
     stem = f"verger-{installed.version}"
     files = {f"verger/{name}": data for name, data in _code().items()}
     for name in ("METADATA", "entry_points.txt"):

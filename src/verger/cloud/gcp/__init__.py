@@ -1,7 +1,8 @@
 """Google Cloud: a bucket, a private network, and Dataproc, on a cluster or serverless (engine batch).
 
-`stack` makes the lasting parts with Terraform (infra/gcp), `requests` builds Dataproc's requests, `machines` runs
-clusters and jobs, `guard` checks what exists, `names` names everything, `clients` makes Google's clients.
+`stack` creates the permanent parts with Terraform (infra/gcp), `requests` builds requests to Dataproc, `machines`
+runs clusters and jobs, `guard` checks a deployment's settings, `names` has the names of all resources, `clients`
+creates Google's clients.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ from verger.storage.objects import object_path
 if TYPE_CHECKING:
     from verger.cloud.gcp.machines import Machines
 
-_MIN_IDLE_MINUTES = 5  # of LifecycleConfig.idle_delete_ttl
+_MIN_IDLE_MINUTES = 5  # Dataproc's minimum for LifecycleConfig.idle_delete_ttl
 
 
 class Gcp:
     """The provider of Google Cloud; see `provider.Provider` for the methods."""
 
     def plan(self, spec: DeploymentSpec) -> list[PlannedResource]:
-        """Return what `up` would make."""
+        """Return the resources that `up` would create."""
         check_region("gcp", spec.region)
         names = Names.of(replace(spec, project=spec.project or "PROJECT"))
         lasting = [
@@ -60,7 +61,7 @@ class Gcp:
         return [*lasting, PlannedResource("Dataproc cluster", names.title, ends)]
 
     def check(self, spec: DeploymentSpec) -> None:
-        """Check Terraform, credentials, the limits of Dataproc, and that no cluster runs beside batches."""
+        """Check Terraform, credentials and Dataproc's limits, and for batches that no cluster exists."""
         _check_tools(spec)
         if spec.engine == "dataproc" and spec.idle_minutes < _MIN_IDLE_MINUTES:
             raise SettingsError("idle_minutes", spec.idle_minutes, f"at least {_MIN_IDLE_MINUTES} on Dataproc")
@@ -70,7 +71,7 @@ class Gcp:
                 machines.check_no_cluster()
 
     def up(self, spec: DeploymentSpec, package: Path, say: Say) -> None:
-        """Apply infra/gcp, upload the package, and start the cluster if none runs."""
+        """Apply infra/gcp, upload the package, and start the cluster if it is not running."""
         self.check(spec)
         check_package(package, target_of(spec))
         machines = _open(spec)
@@ -97,7 +98,7 @@ class Gcp:
             return replace(machines.status(spec), data_uri=f"gs://{machines.names.bucket}")
 
     def logs(self, spec: DeploymentSpec, job_id: str) -> Iterator[str]:
-        """Yield the lines of the driver, which Dataproc copies to the bucket while it runs."""
+        """Yield the log lines of the driver; Dataproc copies them to the bucket while the driver runs."""
         machines = _open(spec)
         with translated_errors():
             folder = machines.output_of(spec, job_id)
@@ -111,7 +112,7 @@ class Gcp:
         fetch_tree(source, folder, say)
 
     def down(self, spec: DeploymentSpec, say: Say, *, keep_data: bool) -> list[Leftover]:
-        """End the machines, destroy what Terraform made, then ask Google itself what is left."""
+        """End the machines and remove the rest with Terraform; then query Google for resources that still exist."""
         _check_tools(spec)
         machines = _open(spec)
         with translated_errors():
@@ -120,14 +121,14 @@ class Gcp:
             if keep_data:
                 prepare(spec, engine=DATA_ONLY).apply(say)
             else:
-                # force_destroy, which empties the bucket, counts only once it has been applied.
+                # force_destroy lets Terraform remove a full bucket, but has an effect only after it was applied.
                 prepare(spec, engine=DATA_ONLY, force_destroy=True).apply(say)
                 terraform_of(spec).destroy(say)
         with translated_errors():
             return machines.leftovers(keep_data=keep_data)
 
     def guard(self, spec: DeploymentSpec) -> list[Finding]:
-        """Check the settings of bucket and cluster, as Google reports them."""
+        """Check the settings that Google reports for bucket and cluster."""
         machines = _open(spec)
         with translated_errors():
             bucket = machines.clients.storage.lookup_bucket(machines.names.bucket)
@@ -142,7 +143,7 @@ def _check_tools(spec: DeploymentSpec) -> None:
 
 
 def _open(spec: DeploymentSpec) -> Machines:
-    """Return the deployment's machines; the import comes after the check for the extra, which it needs."""
+    """Return the deployment's machines. The import comes after `open_clients`, which checks for the extra."""
     names = Names.of(spec)
     clients = open_clients(names.project, names.region)
     from verger.cloud.gcp.machines import Machines

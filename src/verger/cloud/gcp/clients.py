@@ -1,7 +1,7 @@
-"""Google's clients, and translation of their errors into verger's.
+"""Google's clients, and the translation of their errors into verger's errors.
 
-Credentials and endpoints are found as gcloud finds them: application default credentials, and for other endpoints
-(a private one, an emulator) CLOUDSDK_API_ENDPOINT_OVERRIDES_DATAPROC and _COMPUTE, and STORAGE_EMULATOR_HOST.
+Credentials and endpoints are found as by gcloud: application default credentials; for other endpoints (a private
+one, an emulator) the variables CLOUDSDK_API_ENDPOINT_OVERRIDES_DATAPROC and _COMPUTE, and STORAGE_EMULATOR_HOST.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Clients:
 
     @property
     def batches(self) -> BatchControllerClient:
-        """Client for batches: jobs with machines of their own."""
+        """Client for batches, which are jobs with their own machines."""
         from google.cloud.dataproc_v1 import BatchControllerClient
 
         return BatchControllerClient(**self._dataproc())
@@ -76,7 +76,7 @@ class Clients:
         return content
 
     def _dataproc(self) -> dict[str, Any]:
-        # HTTP and JSON instead of gRPC: proxies let it through.
+        # HTTP and JSON instead of gRPC, because many proxies do not pass gRPC on.
         endpoint = _endpoint("dataproc") or f"{self.region}-dataproc.googleapis.com"
         return {
             "credentials": self.credentials,
@@ -126,7 +126,7 @@ def translated_errors() -> Iterator[None]:
 
 
 def _one_line(error: Exception) -> str:
-    """Return the whole message in one line: the first line of several errors says only that there are several."""
+    """Return the whole message in one line. If there are several errors, its first line does not describe any."""
     return " ".join(str(error).split())[:_MAX_MESSAGE_CHARS] or type(error).__name__
 
 

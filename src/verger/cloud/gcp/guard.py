@@ -1,4 +1,4 @@
-"""Checks of a deployment that exists on Google Cloud."""
+"""Checks of an existing deployment on Google Cloud."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ _PREVENTED = "enforced"
 
 
 def findings(spec: DeploymentSpec, names: Names, bucket: Bucket | None, cluster: Cluster | None) -> list[Finding]:
-    """Compare bucket and cluster with the spec; a missing cluster is correct, as idle clusters end."""
+    """Compare bucket and cluster with the spec. A missing cluster is correct, because idle clusters end."""
     if bucket is None:
         return [
-            Finding("bucket", False, f"{names.bucket} does not exist: verger cloud up --name {spec.name} makes it")
+            Finding(
+                "bucket", False, f"{names.bucket} does not exist: verger cloud up --name {spec.name} creates it"
+            )
         ]
     return [*_check_bucket(spec, names, bucket), *(_check_cluster(spec, names, cluster) if cluster else [])]
 
@@ -35,7 +37,9 @@ def _check_bucket(spec: DeploymentSpec, names: Names, bucket: Bucket) -> list[Fi
         Finding("region in the EU", bool(city) and region == spec.region, f"{region} ({city or 'not in the EU'})"),
         Finding("no public access", is_prevented, str(access.public_access_prevention)),
         Finding(
-            "uniform bucket-level access", is_uniform, "on" if is_uniform else "off: objects have access lists"
+            "uniform bucket-level access",
+            is_uniform,
+            "on" if is_uniform else "off: objects may have access lists",
         ),
         Finding("encryption", True, bucket.default_kms_key_name or "Google's own key"),
         Finding("versions are kept", bool(bucket.versioning_enabled), "on" if bucket.versioning_enabled else "off"),
@@ -67,7 +71,7 @@ def _check_cluster(spec: DeploymentSpec, names: Names, cluster: Cluster) -> list
 
 
 def _minutes(duration: object) -> float:
-    """Return the minutes of a timedelta; 0 for None, which the client returns for a setting without a value."""
+    """Return a timedelta in minutes, or 0 for None, which the client returns for a setting without a value."""
     seconds = duration.total_seconds() if hasattr(duration, "total_seconds") else 0.0
     return float(seconds) / 60
 

@@ -27,9 +27,9 @@ from verger.errors import CloudError
 from verger.storage.objects import object_path
 
 _START_S = 1800
-_STOP_S, _POLL_S = 300, 5  # how long a batch may take to stop, and how often its state is read
-# From Google's page of bucket locations: multi-regions within the EU; EUR4 is Finland and the Netherlands. EUR5,
-# EUR7 and EUR8 have a part in London or Zurich.
+_STOP_S, _POLL_S = 300, 5  # longest time in which a batch may stop, and interval at which its state is read
+# Multi-regions within the EU, from Google's page of bucket locations. EUR4 is Finland and the Netherlands. EUR5,
+# EUR7 and EUR8 are missing here, because a part of each is in London or Zurich.
 _EU_MULTI_REGIONS = ("EU", "EUR4")
 _MAX_JOBS_SHOWN = 25
 
@@ -65,15 +65,15 @@ class Machines:
     names: Names
 
     def start(self, spec: DeploymentSpec, say: Say) -> None:
-        """Make the cluster and wait until it runs; an existing one is kept unchanged, unless it has failed."""
+        """Create the cluster and wait until it runs. An existing cluster stays unchanged, unless it has failed."""
         existing = self.find()
         if existing is not None and existing.status.state == _CLUSTER.ERROR:
             _wait(self.clients.clusters.delete_cluster(request=self._request(cluster_name=self.names.title)))
-            say(f"removed cluster {self.names.title}, which had failed: {existing.status.detail}")
+            say(f"removed the failed cluster {self.names.title} ({existing.status.detail})")
         elif existing is not None:
-            say(f"cluster {self.names.title} is {existing.status.state.name}: it is kept unchanged")
+            say(f"cluster {self.names.title} already exists ({existing.status.state.name}) and is kept unchanged")
             return
-        say(f"starting cluster {self.names.title}: about three minutes")
+        say(f"starting cluster {self.names.title}, which takes about three minutes")
         request = self._request(cluster=requests.cluster(spec, self.names))
         starting = self.clients.clusters.create_cluster(request=request)
         try:
@@ -97,7 +97,7 @@ class Machines:
             )
 
     def find(self) -> dataproc.Cluster | None:
-        """Return the cluster, or None."""
+        """Return the cluster, or None if it does not exist."""
         try:
             return self.clients.clusters.get_cluster(request=self._request(cluster_name=self.names.title))
         except NotFound:
@@ -111,7 +111,7 @@ class Machines:
             return str(operation.metadata.batch).rpartition("/")[2]
         cluster = self.find()
         if cluster is None or cluster.status.state != _CLUSTER.RUNNING:
-            state = f"is {cluster.status.state.name}" if cluster else "does not exist: Google ends idle clusters"
+            state = f"is {cluster.status.state.name}" if cluster else "does not exist (Google removes idle ones)"
             raise CloudError(
                 f"the cluster {self.names.title} {state}; `verger cloud up --name {spec.name}` starts one with "
                 "this bucket"
@@ -120,18 +120,18 @@ class Machines:
         return self.clients.jobs.submit_job(request=request).reference.job_id
 
     def check_buckets(self, job: JobSpec) -> None:
-        """Raise CloudError if the source or result is in another bucket, and that bucket is outside the EU."""
+        """Raise CloudError if the source or result is in a bucket outside the EU."""
         for uri in (job.src, job.out):
             bucket = uri.removeprefix("gs://").partition("/")[0]
             if bucket != self.names.bucket:
                 location = str(self.clients.storage.get_bucket(bucket).location)
                 if location.upper() not in _EU_MULTI_REGIONS and location.lower() not in EU_REGIONS["gcp"]:
                     raise CloudError(
-                        f"the bucket {bucket} is in {location}, which is not, or not only, in the European Union"
+                        f"the bucket {bucket} is in {location}, which is not entirely in the European Union"
                     )
 
     def status(self, spec: DeploymentSpec) -> DeploymentStatus:
-        """Return the state and the jobs: a cluster costs money while it exists, a batch until it ends."""
+        """Return the state and the jobs. A cluster costs money while it exists, a batch until it ends."""
         if spec.engine == "batch":
             batches = tuple(map(_batch_status, self._batches()))
             is_busy = any(batch.state in ACTIVE_STATES for batch in batches)
@@ -140,7 +140,7 @@ class Machines:
         cluster = self.find()
         jobs = tuple(map(_job_status, self._jobs()))[:_MAX_JOBS_SHOWN]
         if cluster is None:
-            state = "there is no cluster: it ended as idle, or was never started"
+            state = "there is no cluster: Google removed it because it was idle, or it was never started"
             return DeploymentStatus(state, is_billable=False, jobs=jobs)
         reason = f": {cluster.status.detail}" if cluster.status.detail else ""
         state = f"cluster {self.names.title} is {cluster.status.state.name}{reason}"
@@ -158,7 +158,7 @@ class Machines:
         return uri
 
     def read_output(self, uri: str) -> Iterator[str]:
-        """Yield a driver's output, part by part: driveroutput.000000000 and so on."""
+        """Yield a driver's output from its parts: driveroutput.000000000 and so on."""
         output = object_path(uri)
         assert output is not None
         bucket = output.root.removeprefix("gs://")
@@ -166,7 +166,7 @@ class Machines:
             yield blob.download_as_bytes().decode(errors="replace")
 
     def end(self, say: Say) -> None:
-        """End the cluster with its jobs, and the running batches; only then can their network be removed."""
+        """End the cluster with its jobs, and all running batches: before this, their network cannot be removed."""
         batches = [batch for batch in self._batches() if _is_active(batch)]
         for batch in batches:
             if batch.state != _BATCH.CANCELLING:
@@ -197,7 +197,7 @@ class Machines:
         until = time.monotonic() + _STOP_S
         for batch in batches:
             name = _batch_status(batch).id
-            say(f"stopping batch {name}: its machines end within minutes")
+            say(f"stopping batch {name}, whose machines end within minutes")
             while _is_active(self.clients.batches.get_batch(request={"name": batch.name})):
                 if time.monotonic() > until:
                     say(f"batch {name} has not stopped after {_STOP_S // 60} minutes")
@@ -245,5 +245,5 @@ def _batch_status(batch: dataproc.Batch) -> JobStatus:
 
 
 def _time(moment: object) -> str:
-    """Return a time as text, to the minute; an empty text for None."""
+    """Return a time as text, without seconds; an empty text for None."""
     return f"{moment:%Y-%m-%d %H:%M}" if moment else ""

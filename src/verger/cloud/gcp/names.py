@@ -1,4 +1,4 @@
-"""Names of a deployment's resources, derived from its spec; infra/gcp builds the same names."""
+"""Names of a deployment's resources, derived from its spec; infra/gcp derives the same names."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Names:
 
     @property
     def bucket(self) -> str:
-        """Name of the bucket; it holds the project's id because bucket names are unique in the world."""
+        """Name of the bucket; it contains the project's id, because bucket names must be unique in the world."""
         return f"{self.title}-{self.project}"
 
     @property
@@ -46,12 +46,12 @@ class Names:
 
     @property
     def region_path(self) -> str:
-        """Project and region, as the paths of most resources begin."""
+        """Project and region in the form with which the paths of most resources begin."""
         return f"projects/{self.project}/regions/{self.region}"
 
     @property
     def location(self) -> str:
-        """Project and region, as the paths of batches begin."""
+        """Project and region in the form with which the paths of batches begin."""
         return f"projects/{self.project}/locations/{self.region}"
 
     @property

@@ -1,4 +1,4 @@
-"""Requests to Dataproc, in the types of Google's own client: a cluster, a job on it, a batch."""
+"""Requests to Dataproc for a cluster, a job on the cluster, or a batch, in the types of Google's own client."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ SITE = "site.tar.gz"  # the package as an archive, for batches
 
 _PYTHON = "/opt/verger/bin/python"
 _DISK_GB = 100
-_PYTHON_GB = 6  # memory of a batch's worker beside Java's heap: for Python, which does the work
+_PYTHON_GB = 6  # memory of a batch's worker in addition to Java's heap: Python does the work
 _MINUTE_S = 60
 _HOUR_S = 3600
 _INSTALL_S = 600
 
 
 def cluster(spec: DeploymentSpec, names: Names) -> dataproc.Cluster:
-    """Return the cluster: private, labelled, and ended by Google when it is idle or old."""
+    """Return a private, labelled cluster; Google removes it when it is idle or exists for too long."""
     shape = spec.shape
     config = dataproc.ClusterConfig(
         config_bucket=names.bucket,
@@ -55,7 +55,7 @@ def cluster(spec: DeploymentSpec, names: Names) -> dataproc.Cluster:
 
 
 def job(names: Names, job_spec: JobSpec) -> dataproc.Job:
-    """Return the job: it runs main.py of the package on the cluster."""
+    """Return the job, which runs the package's main.py on the cluster."""
     return dataproc.Job(
         placement=dataproc.JobPlacement(cluster_name=names.title),
         pyspark_job=dataproc.PySparkJob(main_python_file_uri=f"{names.package}/main.py", args=_arguments(job_spec)),
@@ -64,9 +64,9 @@ def job(names: Names, job_spec: JobSpec) -> dataproc.Job:
 
 
 def batch(spec: DeploymentSpec, names: Names, job_spec: JobSpec) -> dataproc.Batch:
-    """Return the batch: a job with machines of its own.
+    """Return the batch, which is a job with its own machines.
 
-    Batches have no initialization action: verger is an archive that Spark unpacks for every worker.
+    Batches have no initialization action. Instead, Spark unpacks an archive with verger for every worker.
     """
     properties = {
         "spark.executorEnv.PYTHONPATH": "./site",
@@ -134,7 +134,7 @@ def _group(n_machines: int, machine: str) -> dataproc.InstanceGroupConfig:
 
 
 def _added(shape: Shape) -> dataproc.InstanceGroupConfig:
-    """Return the group of workers that autoscaling adds; it starts with none."""
+    """Return the group of workers that autoscaling adds; at first, this group has no workers."""
     kinds = dataproc.InstanceGroupConfig.Preemptibility
     added = _group(0, shape.machine)
     added.preemptibility = kinds(kinds.SPOT if shape.spot else kinds.NON_PREEMPTIBLE)

@@ -1,7 +1,7 @@
-"""The lasting parts of a deployment on Google Cloud, made by Terraform: bucket, network, service account, budget.
+"""The permanent parts of a deployment on Google Cloud: bucket, network, service account, budget (with Terraform).
 
-Machines are started and ended with Google's own client (`machines`), so that Terraform's state stays correct when
-Google ends an idle cluster.
+The module `machines` starts and ends machines with Google's own client. So Terraform's state stays correct when
+Google removes an idle cluster.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ DATA_ONLY = "none"  # value of infra/gcp's variable `engine` that keeps only the
 
 
 def prepare(spec: DeploymentSpec, *, engine: str | None = None, force_destroy: bool = False) -> Terraform:
-    """Copy the module, and write its variables, into the deployment's folder."""
+    """Copy the Terraform module into the deployment's folder, and write its variables."""
     terraform = terraform_of(spec)
     changed = {"engine": engine or spec.engine, "force_destroy": force_destroy}
     terraform.prepare(infra_folder("gcp"), variables(spec) | changed)
@@ -24,7 +24,7 @@ def prepare(spec: DeploymentSpec, *, engine: str | None = None, force_destroy: b
 
 
 def variables(spec: DeploymentSpec) -> dict[str, Any]:
-    """Return Terraform's variables. Only `down` sets force_destroy, which removes a bucket with photos in it."""
+    """Return Terraform's variables. Only `down` sets force_destroy, which lets Terraform remove a full bucket."""
     shape = spec.shape
     return {
         "name": spec.name,

@@ -1,4 +1,4 @@
-"""Upload of the package to the deployment's bucket: file by file, and for batches also as one archive."""
+"""Upload the package to the deployment's bucket, file by file and, for batches, also as one archive."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _EVENTS = "events/.keep"  # Spark refuses an event log in a folder that does not
 
 
 def put_package(clients: Clients, names: Names, package: Path, say: Say, *, as_archive: bool) -> None:
-    """Upload the package, replacing an older one."""
+    """Upload the package; an older package is replaced."""
     bucket = clients.storage.bucket(names.bucket)
     bucket.blob(_EVENTS).upload_from_string(b"", timeout=_TIMEOUT_S)
     files = sorted(file for file in package.rglob("*") if file.is_file())
     for file in files:
         _upload(bucket, file.relative_to(package).as_posix(), file)
-    say(f"{len(files)} files of the package in {names.package}")
+    say(f"uploaded {len(files)} files of the package to {names.package}")
     if as_archive:
         with tempfile.TemporaryDirectory() as scratch:
             archive = Path(scratch) / SITE
@@ -37,7 +37,7 @@ def put_package(clients: Clients, names: Names, package: Path, say: Say, *, as_a
 
 
 def pack_site(package: Path, archive: Path) -> None:
-    """Write an archive of the unpacked wheels, which Spark can put on PYTHONPATH."""
+    """Write an archive of the unpacked wheels; Spark can put this archive on PYTHONPATH."""
     with tempfile.TemporaryDirectory(dir=archive.parent) as scratch:
         for wheel in sorted((package / "wheels").glob("*.whl")):
             with zipfile.ZipFile(wheel) as opened:

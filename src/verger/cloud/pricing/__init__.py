@@ -1,1 +1,1 @@
-"""Prices and bills: what a run costs, before it runs."""
+"""Prices, bills and estimates: what a run will cost."""

@@ -1,6 +1,6 @@
-"""Import of prices from AWS's price list: regional files of the bulk API, one per service.
+"""Import prices from AWS's price list: regional files of the bulk API, one file per service.
 
-The meaning of the attributes was taken from public code that reads these files, not from a current file of Amazon.
+The meaning of the attributes comes from public code that reads these files, not from a current file of Amazon.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from verger.cloud.pricing.prices import Price, Prices, PriceSource, Region
 from verger.cloud.regions import check_region
 from verger.errors import CloudError, SettingsError
 
-# For each service: usage type without its region prefix -> (name of our rate, AWS's units in one of ours).
+# For each service: usage type without region prefix -> (name of verger's rate, AWS's units in verger's unit).
 _USAGE: dict[str, dict[str, tuple[str, int]]] = {
     "AmazonEC2": {"EBS:VolumeUsage.gp3": ("disk-gb-month", 1)},
     "ElasticMapReduce": {
@@ -43,9 +43,9 @@ _EMR = {"softwareType": "EMR"}
 
 
 def update_prices(prices: Prices, region: str, files: Sequence[Path], today: date) -> Prices:
-    """Return the table with the files' prices for a region; raises CloudError if a file has none for it.
+    """Return the table with the files' prices for a region; raises CloudError if a file has no price for it.
 
-    The table's date becomes `today` only if the files replace all of its prices.
+    The date of the table becomes `today` only if the files replace all of the table's prices.
     """
     check_region("aws", region)
     new: dict[str, dict[str, Price]] = {"machine": {}, "emr": {}, "rate": {}}
@@ -93,7 +93,7 @@ def _prices(offer: dict[str, Any], region: str, prices: Prices) -> Iterator[tupl
 
 
 def _identify(code: str, product: dict[str, Any], region: str, prices: Prices) -> tuple[str, str, int] | None:
-    """Return a product's group, its name, and the number of AWS's units in one of ours; None if it is not used."""
+    """Return a product's group, its name, and the number of AWS's units in verger's unit; None if not used."""
     attributes = product["attributes"]
     machine = attributes.get("instanceType")
     if machine in prices.machines:
@@ -108,7 +108,7 @@ def _identify(code: str, product: dict[str, Any], region: str, prices: Prices) -
 
 
 def _on_demand_usd(offers: dict[str, Any]) -> float | None:
-    """Return the price of the first unit that is not free; later units may be cheaper."""
+    """Return the price of the first unit that is not free, although later units may be cheaper."""
     dimensions = [part for offer in offers.values() for part in offer["priceDimensions"].values()]
     tiers = sorted(dimensions, key=lambda part: float(part.get("beginRange", 0)))
     paid = (float(part["pricePerUnit"].get("USD", 0)) for part in tiers)

@@ -1,4 +1,4 @@
-"""The bill of each engine: which machines, disks and fees it charges for, one function per engine."""
+"""The bill of each engine, with one function per engine: the machines, disks and fees that cost money."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from verger.cloud.pricing.prices import Machine, Prices, Region, price_of
 HOURS_A_MONTH = 730
 MINIMUM_H = 1 / 60  # EMR, EMR Serverless and Dataproc bill by the second, with a minimum of one minute
 
-# By default EMR gives a machine 16 GB of disk per vCPU (64 GB for an xlarge, 128 for a 2xlarge:
-# docs.aws.amazon.com/emr, default EBS storage), and a root disk (infra/aws/emr.tf). Other engines: 100 GB, assumed.
+# By default EMR gives a machine 16 GB of disk per vCPU (64 GB for an xlarge, 128 GB for a 2xlarge; source:
+# docs.aws.amazon.com/emr, default EBS storage), and a root disk (infra/aws/emr.tf). Others: 100 GB, assumed.
 EMR_DISK_GB_A_VCPU, EMR_ROOT_GB, DISK_GB = 16, 40, 100
 
 # One interface endpoint, to KMS, in one zone: infra/aws/network.tf. It exists until `verger cloud down`, also
@@ -20,10 +20,10 @@ EMR_DISK_GB_A_VCPU, EMR_ROOT_GB, DISK_GB = 16, 40, 100
 ENDPOINTS = 1
 
 # Size of workers and drivers of the serverless engines (infra/aws/serverless.tf, gcp/requests.py), regardless of
-# the machine in the shape. On AWS 20 GB of disk each are free.
+# the machine in the shape. On AWS, 20 GB of disk are free for each worker and driver.
 SERVERLESS_VCPUS, SERVERLESS_GB = 4, 16
 
-# Google's data compute units of a batch's worker, and its default disk for shuffling.
+# Number of Google's data compute units (DCU) per vCPU and GB of a batch's worker, and its default shuffle disk.
 DCU_A_VCPU, DCU_A_GB, SHUFFLE_GB_A_VCPU = 0.6, 0.1, 100
 
 
@@ -46,7 +46,7 @@ class Line:
 class BilledHours:
     """Hours that are billed.
 
-    start: until the first task. run: until the result. idle: after the run, until the machines end.
+    start: hours until the first task. run: from then until the result. idle: from then until the machines end.
     spot: price of spot machines as a fraction of the price on demand.
     """
 
@@ -57,7 +57,7 @@ class BilledHours:
 
     @property
     def up(self) -> float:
-        """Hours of machines that stay until they have been idle."""
+        """Hours of machines that stay after the job until their idle time is over."""
         return max(self.start + self.run + self.idle, MINIMUM_H)
 
     @property
@@ -67,7 +67,7 @@ class BilledHours:
 
 
 def emr(spec: DeploymentSpec, billed_hours: BilledHours, prices: Prices) -> list[Line]:
-    """EMR on EC2: machines, EMR's fee for each, disks, the endpoint."""
+    """Return the bill of EMR on EC2: machines, EMR's fee for each machine, disks, the endpoint."""
     region = prices.region(spec.provider, spec.region)
     billed = _machine_hours(spec.shape, billed_hours.up, billed_hours.run)
     disk_gb_h = sum(
@@ -85,7 +85,7 @@ def emr(spec: DeploymentSpec, billed_hours: BilledHours, prices: Prices) -> list
 
 
 def serverless(spec: DeploymentSpec, billed_hours: BilledHours, prices: Prices) -> list[Line]:
-    """EMR Serverless: vCPUs and GB of driver and workers, all of one size; the machine sets the processor."""
+    """Return the bill of EMR Serverless: vCPUs and GB of driver and workers; the machine sets the processor."""
     region = prices.region(spec.provider, spec.region)
     worker_h = _worker_hours(spec.shape, billed_hours)
     arch = prices.machine(spec.shape.machine).arch
@@ -101,7 +101,7 @@ def serverless(spec: DeploymentSpec, billed_hours: BilledHours, prices: Prices) 
 
 
 def dataproc(spec: DeploymentSpec, billed_hours: BilledHours, prices: Prices) -> list[Line]:
-    """Dataproc on Compute Engine: machines, a fee per vCPU, disks."""
+    """Return the bill of Dataproc on Compute Engine: machines, a fee per vCPU, disks."""
     region = prices.region(spec.provider, spec.region)
     billed = _machine_hours(spec.shape, billed_hours.up, billed_hours.run)
     vcpu_h = sum(billed[name] * prices.machine(name).vcpus for name in billed)
@@ -113,7 +113,7 @@ def dataproc(spec: DeploymentSpec, billed_hours: BilledHours, prices: Prices) ->
 
 
 def batch(spec: DeploymentSpec, billed_hours: BilledHours, prices: Prices) -> list[Line]:
-    """Dataproc Serverless: data compute units of driver and workers, all of one size, and their disks."""
+    """Return the bill of Dataproc Serverless: data compute units of driver and workers, and their disks."""
     region = prices.region(spec.provider, spec.region)
     worker_h = _worker_hours(spec.shape, billed_hours)
     shuffled = worker_h * SERVERLESS_VCPUS * SHUFFLE_GB_A_VCPU / HOURS_A_MONTH
@@ -125,7 +125,7 @@ def batch(spec: DeploymentSpec, billed_hours: BilledHours, prices: Prices) -> li
 
 
 def databricks_job(spec: DeploymentSpec, billed_hours: BilledHours, prices: Prices) -> list[Line]:
-    """A Databricks job: machines of the underlying cloud, which end with the job, Databricks units, and disks."""
+    """Return the bill of a Databricks job: another cloud's machines during the job, Databricks units, disks."""
     _, region = prices.below(spec.provider, spec.region)
     own = prices.region(spec.provider, spec.region)
     billed = _machine_hours(spec.shape, billed_hours.working, billed_hours.run)
@@ -147,14 +147,14 @@ BILLS: dict[str, Callable[[DeploymentSpec, BilledHours, Prices], list[Line]]] = 
 
 
 def standing_lines(spec: DeploymentSpec, hours: float, prices: Prices) -> list[Line]:
-    """Return what is billed from `up` to `down` even without machines: on AWS the endpoint."""
+    """Return the lines that are billed from `up` to `down` even without machines: on AWS, the endpoint."""
     if spec.provider != "aws":
         return []
     return [_endpoint_line(hours, prices.region(spec.provider, spec.region))]
 
 
 def _machine_hours(shape: Shape, up: float, run: float) -> dict[str, float]:
-    """Return hours by type of machine: primary and workers for `up` hours, added workers for `run` hours."""
+    """Return the hours of each machine type: primary and workers have `up` hours, added workers `run` hours."""
     billed = {shape.primary: up}
     billed[shape.machine] = billed.get(shape.machine, 0.0) + shape.workers * up + _added(shape) * run
     return billed
@@ -173,12 +173,12 @@ def _machine_lines(shape: Shape, region: Region, up: float, billed_hours: Billed
 
 
 def cores_a_worker(engine: str, machine: Machine) -> int:
-    """Return the number of tasks that a worker runs at one time."""
+    """Return the number of tasks that a worker runs at the same time."""
     return SERVERLESS_VCPUS if engine in ("serverless", "batch") else machine.vcpus
 
 
 def _worker_hours(shape: Shape, billed_hours: BilledHours) -> float:
-    """Return the hours of the driver and all workers, which exist only during the job."""
+    """Return the sum of the hours of the driver and all workers; they exist only during the job."""
     return (1 + shape.peak_workers) * billed_hours.working
 
 

@@ -1,4 +1,4 @@
-"""Speed of one core in photos per second: measured once, saved as JSON, and assumed for the cores of a cloud.
+"""The speed of one core in photos per second. It is measured once, saved as JSON, and used to estimate cloud costs.
 
 `calibrations.json` beside this file holds the results of this project's benchmarks; `verger cost --calibrate SRC`
 measures the user's own photos (`verger.cli.speed_measurement`).
@@ -18,10 +18,10 @@ from verger.sources.partitions import BYTES_PER_WEIGHT
 BUNDLED = Path(__file__).with_name("calibrations.json")
 DEFAULT_MODEL = "MobileNetV2"
 
-# As in `PartitionRule`: BYTES_PER_WEIGHT are decoded in the 9 ms of one inference of MobileNetV2.
+# As in `PartitionRule`: to decode BYTES_PER_WEIGHT bytes takes 9 ms, the same time as one inference of MobileNetV2.
 _MS_PER_BYTE = 9.0 / BYTES_PER_WEIGHT
 
-# Decoding and resizing of JPEG with 12 megapixels, by --decode; measured by benchmarks/camera.py.
+# Time to decode and resize a JPEG with 12 megapixels, for each value of --decode; from benchmarks/camera.py.
 _MS_PER_MEGAPIXEL = {"exact": 8.6, "scaled": 2.5}
 
 
@@ -42,13 +42,13 @@ class Calibration(BaseModel):
     note: str = ""
 
     def photo_ms(self, mean_bytes: float) -> float:
-        """Return the milliseconds of a core for a photo of this many bytes."""
+        """Return the milliseconds that a core needs for a photo with this number of bytes."""
         measured = 1000 / self.photos_per_core_s
-        # However small a photo is, the network takes its time.
+        # The network's time does not depend on the photo's size.
         return max(measured + (mean_bytes - self.mean_bytes) * _MS_PER_BYTE, measured / 2)
 
     def photo_ms_by_pixels(self, megapixels: float, decode: str = "exact") -> float:
-        """Return the milliseconds of a core for a photo of this many megapixels, decoded exactly or scaled."""
+        """Return the milliseconds that a core needs for a photo of `megapixels`; decode: exact or scaled."""
         measured = 1000 / self.photos_per_core_s
         extra_megapixels = max(megapixels - self.mean_megapixels, 0.0)
         return measured + extra_megapixels * _MS_PER_MEGAPIXEL[decode]

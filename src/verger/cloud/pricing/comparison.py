@@ -1,4 +1,4 @@
-"""Comparison of engines and machines for the same photos, and a search for what a budget can pay."""
+"""Compare engines and machines for the same photos, and find alternatives that cost at most a given amount."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from verger.cloud.pricing.shapes import shape_text
 from verger.cloud.regions import DEFAULT_REGIONS
 from verger.errors import CloudError
 
-# Machines of each engine that are compared, in addition to the requested one.
+# Machines of each engine to compare, in addition to the requested machine.
 COMPARED_MACHINES = {
     "emr": ("m5.xlarge",),
     "serverless": ("m5.xlarge",),
@@ -32,13 +32,13 @@ def compare(spec: DeploymentSpec, prices: Prices, estimating: Estimating) -> lis
     for other in alternatives(spec, prices):
         try:
             estimates.append(estimating(other))
-        except CloudError:  # the user's own table may hold the prices of only one cloud
+        except CloudError:  # a user's table may have prices for only one cloud
             continue
     return sorted(estimates, key=lambda estimate: estimate.eur.typical)
 
 
 def alternatives(spec: DeploymentSpec, prices: Prices) -> Iterator[DeploymentSpec]:
-    """Yield deployments with the same number of vCPUs: every engine, on demand and where possible mostly spot."""
+    """Yield deployments of every engine with the same number of vCPUs, on demand and, if possible, mostly spot."""
     vcpus = spec.shape.peak_workers * cores_a_worker(spec.engine, prices.machine(spec.shape.machine))
     for provider, cloud in PROVIDERS.items():
         region = spec.region if provider == spec.provider else DEFAULT_REGIONS[provider]
@@ -52,14 +52,14 @@ def alternatives(spec: DeploymentSpec, prices: Prices) -> Iterator[DeploymentSpe
 
 
 def describe_affordable(max_eur: float, others: list[Estimate], of_count: Callable[[int], Estimate]) -> str:
-    """Describe what costs at most `max_eur`: the likely cheapest of the others, or fewer photos."""
+    """Describe an alternative that costs at most `max_eur`: the likely cheapest other engine, or fewer photos."""
     for other in others:
         if other.eur.high <= max_eur:
             spec = other.deployment
             engine = f"{spec.provider} {spec.engine} {shape_text(spec.shape)}"
             return f"{engine} would cost {other.eur.high:,.2f} EUR at most"
     count = affordable_photos(max_eur, of_count)
-    return f"{count:,} photos would fit" if count else "not even one photo fits: the machines alone cost more"
+    return f"this limit is enough for {count:,} photos" if count else "the machines alone cost more"
 
 
 def affordable_photos(max_eur: float, of_count: Callable[[int], Estimate]) -> int:
@@ -82,6 +82,6 @@ def _shapes(machine: str, workers: int, engine: str, *, spot: bool) -> Iterator[
 
 
 def _machines(spec: DeploymentSpec, provider: str, engine: str, prices: Prices) -> list[str]:
-    """Return the machines to compare that are in the table, and the requested one if it is of this cloud."""
+    """Return the machines to compare that have prices, and the requested machine if this cloud has it."""
     own = (spec.shape.machine,) if provider == spec.provider else ()
     return [name for name in dict.fromkeys((*own, *COMPARED_MACHINES[engine])) if name in prices.machines]

@@ -1,7 +1,7 @@
-"""Model of a run's duration, stage by stage, from figures measured on one machine and assumptions on a cluster.
+"""Model of a run's duration, stage by stage, from times measured on one machine and assumptions about a cluster.
 
-`MEASURED` holds the figures of this project's machine (docs/scaling.md), `ASSUMED` those that it could not measure.
-The number of tasks is that of `PartitionRule`.
+`MEASURED` has the times of this project's machine (docs/scaling.md); `ASSUMED` has values that were not measured.
+`PartitionRule` gives the number of tasks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from verger.tasks.reduction_sizes import FAN_IN, rows_per_part, rows_per_sum, tr
 
 @dataclass(frozen=True)
 class Measured:
-    """Figures of one core of this project's machine; docs/scaling.md has the command for each."""
+    """Values measured on this project's machine; docs/scaling.md has the command for each value.
+
+    The comments name what takes the time: one core of a worker, or the driver.
+    """
 
     start_s: float = 7.0  # Python, JVM, workers and network, until the first task
     fruitnet_ms: float = 2.7  # a core, per photo in the featurize stage
@@ -43,7 +46,7 @@ class Assumed:
     lists_at_a_time: int = 16
     copies_at_a_time: int = 16
     files_ahead: int = 16
-    gets_per_s_and_prefix: int = 5_500  # what Amazon documents
+    gets_per_s_and_prefix: int = 5_500  # the limit in Amazon's documentation
     n_prefixes: int = 100  # folders of photos, if the store scales by folder
     cores_per_executor: int = 8
     network_bytes_per_s: float = 300e6
@@ -87,17 +90,17 @@ class Workload:
 
     @property
     def gets(self) -> float:
-        """GET requests for photos: one each, or for packed ones a footer and a row group's columns per task."""
+        """Number of GET requests for photos: one per photo; if packed, a footer and a row group per task."""
         return 4.0 * self.n_tasks if self.is_packed else self.n_photos
 
     @property
     def all_gets(self) -> float:
-        """All GET requests: for the photos and for the tables."""
+        """Number of all GET requests: for the photos and for the tables."""
         return self.gets + self.n_tasks * (2 + 3 * 2 + 1)
 
     @property
     def all_puts(self) -> float:
-        """All PUT, COPY and LIST requests: listing, partial sums, and two tables, written and then copied."""
+        """Number of PUT, COPY and LIST requests: listing, partial sums, and two tables (written, then copied)."""
         lists = 0 if self.is_packed else self.n_photos / 1000
         return self.n_tasks * (1 + 2) + self.n_sums + 2 * self.n_projecting + lists
 
@@ -137,7 +140,7 @@ def _computing_s(workload: Workload) -> float:
 
 
 def _broadcast_s(n_cores: int) -> float:
-    """Return the seconds of a broadcast; executors pass blocks on, as in a tree."""
+    """Return the seconds of a broadcast, in which executors pass blocks on to other executors, as in a tree."""
     n_executors = math.ceil(n_cores / ASSUMED.cores_per_executor)
     return math.ceil(math.log2(n_executors + 1)) * MEASURED.network_bytes / ASSUMED.network_bytes_per_s
 
@@ -147,7 +150,7 @@ def _dispatching_s(workload: Workload, n_jobs: int) -> float:
 
 
 def _reading_s(workload: Workload) -> float:
-    """Return the seconds that the store's limit on requests allows at best."""
+    """Return the shortest time, in seconds, in which the store's request limit allows all reads."""
     return workload.gets / (ASSUMED.gets_per_s_and_prefix * ASSUMED.n_prefixes)
 
 
@@ -167,7 +170,7 @@ def _reducing_s(workload: Workload) -> float:
 
 
 def _merging_s(workload: Workload) -> float:
-    """Return the seconds to merge moments: eight per task at every level, and eight on the driver at the end."""
+    """Return the seconds to merge moments: eight per task at each level, and the last eight on the driver."""
     each_s = FAN_IN * (MEASURED.merge_ms / 1000 + MEASURED.moments_bytes / ASSUMED.network_bytes_per_s)
     total_s, n_sums = each_s, workload.n_sums
     for _ in range(tree_depth(workload.n_sums)):

@@ -1,7 +1,6 @@
-"""Estimate of a run's cost and duration, from prices, a calibration and the model of its duration.
+"""Estimate a run's cost and duration from prices, a calibration and the model of the duration.
 
-No estimate has been compared with a real bill yet. Uncertain quantities are ranges; the assumptions are listed
-below.
+No estimate has been compared with a real bill yet. Uncertain quantities are ranges, based on the assumptions below.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from verger.errors import CloudError, SettingsError
 MAX_PHOTOS = 10**10  # upper limit of the search for the number of affordable photos
 MAX_PHOTO_KB = 10**6
 
-# Time of a cloud's vCPU for a photo, as a multiple of the calibrated core's: the processor's own speed, two threads
-# on one core, a cluster (benchmarks/results.md: 0.93 of the speed), photos from a store (0.61, with the store on
-# the same cores). Assumed: no machine of a cloud was measured, and no ARM processor.
+# Time that a cloud's vCPU needs for a photo, as a multiple of the calibrated core's time. It differs because of
+# the processor, two threads on one core, the cluster (0.93 of the speed, benchmarks/results.md), and photos from a
+# store (0.61, with the store on the same cores). Assumed: no cloud machine and no ARM processor was measured.
 SLOWNESS = {"x86_64": Range(0.65, 1.15, 2.0), "aarch64": Range(0.65, 1.3, 2.8)}
 
-# Minutes from the command to the first task, which are billed: machines, software, verger's wheels. Assumed.
+# Minutes from the command to the first task, for machines, software and verger's wheels; they are billed. Assumed.
 START_MINUTES = {
     "emr": Range(6, 8, 12),
     "serverless": Range(1, 2, 4),
@@ -35,21 +34,21 @@ START_MINUTES = {
     "job": Range(4, 6, 10),
 }
 
-# Share of the work that is repeated because the cloud took spot machines back. Assumed.
+# Share of the work that is repeated because the cloud takes spot machines back. Assumed.
 REDONE = Range(0, 0.05, 0.25)
 
-# Engines whose machines stay after the job, until they have been idle for `idle_minutes`.
+# Engines whose machines stay after the job for `idle_minutes`.
 IDLING_ENGINES = ("emr", "dataproc")
 
-# Engines that end a job, or its cluster, after `max_hours`; on EMR an alarm is sent instead.
+# Engines that stop a job, or its cluster, after `max_hours`. On EMR, an alarm is sent instead.
 TIME_LIMITED_ENGINES = ("serverless", "dataproc", "batch", "job")
 
-# Only infra/aws makes a key for the bucket, and an alarm.
+# Providers whose deployments have a key for the bucket, and an alarm.
 PROVIDERS_WITH_KEY = ("aws",)
 
-# Requests to KMS per request to the bucket: its bucket key saves up to 99 %, according to Amazon.
+# Number of requests to KMS per request to the bucket: according to Amazon, a bucket key saves up to 99 % of them.
 KEY_REQUESTS_A_REQUEST = 0.01
-SHARD_BYTES = 256_000_000  # as sources/packed.py has it
+SHARD_BYTES = 256_000_000  # the same size as in sources/packed.py
 ALARMS = 1  # infra/aws/alerts.tf: a cluster that runs too long
 
 BYTES_A_MEGAPIXEL = 280_000  # in a phone's JPEG
@@ -61,7 +60,7 @@ CASES = ("low", "typical", "high")
 class PhotoSet:
     """The photos of an estimate: their number, and their mean size in bytes and megapixels.
 
-    megapixels: None if only the bytes are known. is_packed: one request per shard instead of one per photo.
+    megapixels: None if only the size in bytes is known. is_packed: a run sends one request per shard, not photo.
     decode: exact or scaled, as in `--decode`.
     """
 
@@ -75,7 +74,7 @@ class PhotoSet:
     def from_sizes(
         cls, count: int, calibration: Calibration, mean_kb: float | None = None, megapixels: float | None = None
     ) -> PhotoSet:
-        """Return photos of a known size in kB or megapixels, else of the calibration's size."""
+        """Return photos of the given size in kB or megapixels, by default of the calibration's size."""
         if mean_kb is not None:
             mean_bytes = mean_kb * 1000
         else:
@@ -87,11 +86,10 @@ class PhotoSet:
 class Estimate:
     """Duration and cost of one run.
 
-    hours: from the command to the result. eur: everything that is paid for the run. lines: the typical bill, in
-    USD.
-    eur_a_month: storage of photos and results in the bucket.
-    eur_a_month_until_down: other costs until `verger cloud down`, with or without machines.
-    eur_once: requests to upload the photos.
+    hours: from the command to the result. eur: total cost of the run. lines: the typical bill, in USD.
+    eur_a_month: monthly cost of storing photos and results in the bucket.
+    eur_a_month_until_down: other monthly costs until `verger cloud down`, with or without machines.
+    eur_once: cost of the requests that upload the photos.
     """
 
     deployment: DeploymentSpec
@@ -111,7 +109,7 @@ def estimate(
     prices: Prices,
     standing_h: float = 0.0,
 ) -> Estimate:
-    """Estimate the cost of starting the machines, one run, and `standing_h` hours in which they stay afterwards."""
+    """Estimate the cost of one run, with the machines' start and the `standing_h` hours that they stay idle."""
     _check(spec, photos)
     workload = _workload(spec, photos, calibration, prices)
     billed_hours = {case: _billed_hours(spec, workload, prices, standing_h, case) for case in CASES}
@@ -126,26 +124,26 @@ def estimate(
 
 
 def idle_hour(spec: DeploymentSpec, prices: Prices) -> tuple[Line, ...]:
-    """Return the bill of one hour in which the smallest cluster is up and nothing runs."""
+    """Return the bill of one idle hour: the machines are up without added workers, and no job runs."""
     _check(spec)
     idle = BilledHours(start=0, run=0, idle=1, spot=1)
     return tuple(line for line in BILLS[spec.engine](spec, idle, prices) if line.quantity)
 
 
 def busiest_hour(spec: DeploymentSpec, prices: Prices) -> tuple[Line, ...]:
-    """Return the highest bill of one hour: all workers run, and spot machines have their highest price."""
+    """Return the highest possible bill of one hour: all workers run, and spot machines have their highest price."""
     _check(spec)
     busy = BilledHours(start=0, run=1, idle=0, spot=_spot(spec, prices).high)
     return tuple(line for line in BILLS[spec.engine](spec, busy, prices) if line.quantity)
 
 
 def eur_a_month_until_down(spec: DeploymentSpec, prices: Prices) -> float:
-    """Return the cost of a month between `up` and `down` without machines: on AWS the endpoint."""
+    """Return the monthly cost between `up` and `down` without any machines: on AWS, the endpoint."""
     return eur_of(standing_lines(spec, HOURS_A_MONTH, prices), prices)
 
 
 def eur_of(lines: Iterable[Line], prices: Prices) -> float:
-    """Return the sum of lines of a bill, in euros."""
+    """Return the sum of a bill's lines in euros."""
     return prices.eur_per_usd * sum(line.usd for line in lines)
 
 
@@ -160,7 +158,7 @@ def usd_a_month(spec: DeploymentSpec, photos: PhotoSet, calibration: Calibration
 
 
 def _usd_once(spec: DeploymentSpec, photos: PhotoSet, prices: Prices) -> float:
-    """Return the cost of uploading the photos: one request per photo or shard; the bytes are free."""
+    """Return the cost of uploading the photos: each photo or shard is one request; the bytes are free."""
     _, region = prices.below(spec.provider, spec.region)
     n_shards = math.ceil(photos.count * photos.mean_bytes / SHARD_BYTES)
     puts = n_shards if photos.is_packed else photos.count
@@ -168,18 +166,18 @@ def _usd_once(spec: DeploymentSpec, photos: PhotoSet, prices: Prices) -> float:
 
 
 def result_bytes(calibration: Calibration) -> float:
-    """Return the bytes of a photo's features and components: four a feature, the rest from docs/scaling.md."""
+    """Return the bytes of a photo's features (four bytes per feature) and its components (from docs/scaling.md)."""
     other_columns = MEASURED.feature_bytes - 4 * 1280
     return 4 * calibration.n_features + other_columns + MEASURED.component_bytes
 
 
 def check_budget(estimated: Estimate, max_eur: float, fitting: str = "") -> None:
-    """Raise CloudError if a run may cost more than `max_eur`; `fitting` describes what would not."""
+    """Raise CloudError if a run may cost more than `max_eur`; `fitting` describes a cheaper alternative."""
     if estimated.eur.high > max_eur:
         eur = estimated.eur
         raise CloudError(
             f"{estimated.photos.count:,} photos may cost up to {eur.high:,.2f} EUR (likely {eur.typical:,.2f}), "
-            f"and {max_eur:,.2f} EUR are allowed{'; ' * bool(fitting)}{fitting}"
+            f"but the limit is {max_eur:,.2f} EUR{'; ' * bool(fitting)}{fitting}"
         )
 
 
@@ -190,7 +188,7 @@ def parse_photo_count(photos: str | float | None) -> int:
     except ValueError:
         count = 0
     if not 1 <= count <= MAX_PHOTOS:
-        raise SettingsError("photos", photos, f"a number from 1 to {MAX_PHOTOS:,}, as 22688 or 1e6")
+        raise SettingsError("photos", photos, f"a number from 1 to {MAX_PHOTOS:,}, such as 22688 or 1e6")
     return round(count)
 
 
@@ -199,7 +197,7 @@ def _check(spec: DeploymentSpec, photos: PhotoSet | None = None) -> None:
     if photos is not None and photos.count < 1:
         raise SettingsError("photos", photos.count, "at least one")
     if photos is not None and not 0 <= photos.mean_bytes <= 1000 * MAX_PHOTO_KB:
-        raise SettingsError("mean_kb", photos.mean_bytes / 1000, f"0 to {MAX_PHOTO_KB:,} kB a photo")
+        raise SettingsError("mean_kb", photos.mean_bytes / 1000, f"0 to {MAX_PHOTO_KB:,} kB per photo")
 
 
 def _workload(spec: DeploymentSpec, photos: PhotoSet, calibration: Calibration, prices: Prices) -> Workload:
@@ -215,7 +213,7 @@ def _workload(spec: DeploymentSpec, photos: PhotoSet, calibration: Calibration, 
 def _billed_hours(
     spec: DeploymentSpec, workload: Workload, prices: Prices, standing_h: float, case: str
 ) -> BilledHours:
-    """Return the hours of each phase in one of CASES."""
+    """Return the hours of each phase in the case `case`, one of CASES."""
     slowness = getattr(SLOWNESS[prices.machine(spec.shape.machine).arch], case)
     run = hours(
         Workload(
@@ -255,9 +253,9 @@ def _lines(
     store = [
         line("GET", workload.all_gets / 1000, "1,000 requests", "get-1000"),
         line("PUT, LIST", workload.all_puts / 1000, "1,000 requests", "put-1000"),
-        line("results fetched", results_gb, "GB", "out-gb"),
+        line("download of results", results_gb, "GB", "out-gb"),
     ]
     if spec.provider in PROVIDERS_WITH_KEY:
-        store.append(line("key asked", key_requests / 10_000, "10,000 requests", "key-10000"))
+        store.append(line("requests to the key", key_requests / 10_000, "10,000 requests", "key-10000"))
     machines = BILLS[spec.engine](spec, billed_hours, prices)
     return [line for line in [*machines, *store] if line.quantity]

@@ -1,6 +1,6 @@
-"""The table of prices: its date, and for every price the source and how reliable it is.
+"""The table of prices: its date, the prices, and for each price its source and reliability.
 
-`prices.toml` beside this file is the default table; `--prices FILE` uses another one of this form, TOML or JSON.
+`prices.toml` beside this file is the default table; `--prices FILE` uses another one of this form (TOML or JSON).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ T = TypeVar("T")
 BUNDLED = Path(__file__).with_name("prices.toml")
 STALE_DAYS = 180
 
-# Prices other than those of machines, and the unit of each.
+# Prices except those of machines, with the unit of each price.
 RATES = {
     "serverless-vcpu-x86_64": "vCPU and hour",
     "serverless-gb-x86_64": "GB and hour",
@@ -63,7 +63,7 @@ class _Form(BaseModel):
 
 
 class PriceSource(_Form):
-    """The page of a price, and how reliable it is (see prices.toml)."""
+    """The web page of a price, and the reliability of the price (see prices.toml)."""
 
     page: str
     sure: Literal["verified", "derived", "recalled"]
@@ -78,7 +78,7 @@ class Price(_Form):
 
 
 class Machine(_Form):
-    """A type of machine. vcpus: what Spark sees as cores; dbu: Databricks units per hour."""
+    """A type of machine. vcpus: number of cores that Spark uses; dbu: Databricks units per hour."""
 
     vcpus: int = Field(gt=0)
     gib: float = Field(gt=0)
@@ -93,7 +93,7 @@ def _check_rates(rates: dict[str, Price]) -> dict[str, Price]:
 
 
 class Region(_Form):
-    """A region's prices: machines per hour on demand, EMR's fee for each per hour, and other rates."""
+    """A region's prices: machines per hour (on demand), EMR's fee per hour for each machine, and other rates."""
 
     machine: dict[str, Price] = {}
     emr: dict[str, Price] = {}
@@ -101,7 +101,7 @@ class Region(_Form):
 
 
 class Prices(_Form):
-    """The table of prices. A look-up without a price raises CloudError, which lists what has one."""
+    """The table of prices. If a price is missing, a look-up raises a CloudError that lists names with prices."""
 
     read: date
     eur_per_usd: float = Field(gt=0)
@@ -137,7 +137,7 @@ class Prices(_Form):
         return _look_up(self.regions.get(provider, {}), name, f"region of {provider}")
 
     def below(self, provider: str, name: str) -> tuple[str, Region]:
-        """Return the cloud that owns the machines, and its prices: Databricks runs on another cloud."""
+        """Return the cloud that owns a provider's machines, and its prices: Databricks runs on another cloud."""
         if provider != "databricks":
             return provider, self.region(provider, name)
         check_region(provider, name)
@@ -177,5 +177,5 @@ def load_prices(file: Path | None = None) -> Prices:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise SettingsError(f"{path.name}: {key}", first["input"], first["msg"]) from error
-    except (ValueError, OSError) as error:  # json's and tomllib's are ValueErrors
+    except (ValueError, OSError) as error:  # the errors of json and tomllib are ValueErrors
         raise SettingsError("prices", str(path), f"a table of prices in TOML or JSON; {error}") from error

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Initialization action of Google Dataproc, and init script of Databricks.
 #
-# Dataproc: the cluster's metadata attribute verger-package is the package's URI, gs://...; verger is installed into
-# /opt/verger, with a Python of the image: conda's or Debian's.
-# Databricks: the cluster's environment variable VERGER_PACKAGE is the package's folder, /Volumes/...; verger is
-# installed into the cluster's Python, which notebooks and jobs use, and keeps the packages that Spark there needs
-# (numpy, pandas, pyarrow). The package must be for that Python: 3.12 for Databricks Runtime 17.3.
+# Dataproc: the cluster's metadata attribute verger-package is the package's URI, gs://... The script installs
+# verger into /opt/verger, with a Python of the image: conda's or Debian's.
+# Databricks: the cluster's environment variable VERGER_PACKAGE is the package's folder, /Volumes/... The script
+# installs verger into the cluster's Python, which notebooks and jobs use. It does not change the packages that the
+# cluster's Spark needs (numpy, pandas, pyarrow). The package must be for this Python: 3.12 in Runtime 17.3.
 set -euo pipefail
 umask 022
 

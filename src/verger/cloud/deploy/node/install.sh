@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# install.sh PYTHON [VENV]: install the package that holds this script, without a network.
-# With VENV it installs into a new virtual environment; without, into PYTHON itself, where packages of the platform's
-# Spark are kept. If VENV has this package already, it does nothing.
+# install.sh PYTHON [VENV]: install the package that contains this script, without a network.
+# With VENV, install into a new virtual environment; if VENV already has this package, do nothing. Without VENV,
+# install into PYTHON itself, but do not change the packages that the platform's Spark needs.
 set -euo pipefail
 
 python=$1 venv=${2:-}

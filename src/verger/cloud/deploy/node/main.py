@@ -1,7 +1,7 @@
-"""The program that spark-submit runs on a cluster: `spark-submit main.py run ...` does `verger run ...`.
+"""The program that spark-submit runs on a cluster: `spark-submit main.py run ...` works like `verger run ...`.
 
 verger uses the Spark session that spark-submit and the cluster's spark-defaults.conf configure. The exit code is
-verger's own and sets the state of the step or job: for example 3 if too many photos were rejected.
+that of `verger` (for example 3 if too many photos were rejected), and sets the state of the step or job.
 """
 
 from __future__ import annotations
