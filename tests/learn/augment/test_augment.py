@@ -107,7 +107,7 @@ def test_an_interrupt_after_the_switch_reports_the_new_result(
         main()
     message = " ".join(capsys.readouterr().err.split())
     assert ending.value.code == 130 and not (out / "from-before").exists()
-    assert "is the new result" in message and "nothing was changed" not in message
+    assert "holds the new result" in message and "nothing was changed" not in message
 
 
 def test_the_command_says_what_to_do_next(photos: Path, tmp_path: Path) -> None:
