@@ -214,7 +214,7 @@ def test_a_result_never_replaces_what_it_is_made_of(
         ("features", photos, "reduced", *network, "--label", "csv:reduced/labels.csv"),
         ("pack", "features/*", "features"),
     ):
-        with pytest.raises(ResultError, match="choose another folder for the result"):
+        with pytest.raises(ResultError, match="would replace the source"):
             manifest_here(*words, "--overwrite", cwd=folder)
     assert files(folder) == before
 

@@ -46,7 +46,7 @@ def _emr(spec: DeploymentSpec) -> list[PlannedResource]:
 
 
 def _serverless(spec: DeploymentSpec) -> list[PlannedResource]:
-    image = f"verger from the image {spec.image}" if spec.image else "verger from an image (`up` needs --image)"
+    image = f"verger from the image {spec.image}" if spec.image else "verger from an image (needs --image)"
     purpose = (
         f"at most {spec.shape.peak_workers} workers of 4 vCPU and 16 GB, {image}; costs only while jobs run; "
         f"jobs are stopped after {spec.max_hours} hours"
