@@ -23,22 +23,18 @@ from verger.cli.confirmation import (
 from verger.cli.deployment_flags import Name, with_deployment
 from verger.cli.flags import with_setting_flags
 from verger.cloud.deploy import deployments
-from verger.cloud.deploy.command_line import files_to_upload, job_flags, uses_cloud_files, with_weights_file
+from verger.cloud.deploy.command_line import (
+    JOB_SETTING_GROUPS,
+    files_to_upload,
+    job_flags,
+    uses_cloud_files,
+    with_weights_file,
+)
 from verger.cloud.deploy.provider import DeploymentSpec, JobSpec, Provider
 from verger.cloud.deploy.targets import installs_package, target_of
 from verger.cloud.registry import load_provider
 from verger.errors import CloudError
-from verger.settings import (
-    EXPORT,
-    NETWORK,
-    PHOTOS,
-    REDUCTION,
-    RESULT,
-    RESUME,
-    SETTING_GROUPS,
-    load_settings,
-    origins,
-)
+from verger.settings import NETWORK, SETTING_GROUPS, load_settings, origins
 
 commands = typer.Typer(
     help="Run verger on AWS, Google Cloud or Databricks inside the EU, with up, submit, fetch and down.",
@@ -55,9 +51,6 @@ MaxEur = Annotated[
     typer.Option(help="stop if --photos may cost more; without --photos, if --max-hours with all workers may"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print only JSON")]
-
-# The cluster sets the engine and Spark settings itself.
-JOB_SETTING_GROUPS = (PHOTOS, NETWORK, REDUCTION, EXPORT, RESULT, RESUME)
 
 
 @commands.command()
@@ -102,7 +95,7 @@ def up(
     verger cloud up --engine serverless --image ACCOUNT.dkr.ecr.eu-west-3.amazonaws.com/verger:0.1.0
     """
     provider = _provider(deployment)
-    _check_same_location(deployment)
+    deployments.check_same_location(deployment)
     show_plan(provider, deployment, RunToPrice(photos, mean_kb, max_eur, megapixels))
     confirm("create this?", is_confirmed=yes)
     provider.check(deployment)
@@ -283,23 +276,6 @@ def _command_line(
         origin_of |= {"weights": "flag"} if settings.weights else {}
     flags = job_flags(settings, origin_of, SETTING_GROUPS[command])
     return flags, files_to_upload(settings, deployment.provider)
-
-
-def _check_same_location(deployment: DeploymentSpec) -> None:
-    """Raise CloudError if a deployment with this name exists elsewhere: its record would be overwritten."""
-    if not deployments.has_deployment(deployment.name):
-        return
-    location = _location(deployments.load_deployment(deployment.name))
-    if location != _location(deployment):
-        flags = " ".join(f"--{flag} {value}" for flag, value in location.items() if value)
-        raise CloudError(
-            f"another deployment {deployment.name!r} exists ({flags}): use another --name, or remove the other "
-            f"deployment first: verger cloud down --name {deployment.name}"
-        )
-
-
-def _location(deployment: DeploymentSpec) -> dict[str, str | None]:
-    return {flag: getattr(deployment, flag) for flag in ("provider", "region", "project", "workspace", "catalog")}
 
 
 def _build_package(deployment: DeploymentSpec, folder: Path) -> Path:

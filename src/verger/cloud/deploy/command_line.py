@@ -7,8 +7,11 @@ from collections.abc import Collection, Mapping
 from verger.errors import CloudError, SettingsError
 from verger.kernel.networks.catalog import CATALOG, FRUITNET, IMAGENET, JOIN, NetworkSpec
 from verger.kernel.networks.network import imagenet_file
-from verger.settings import ENGINE, SPARK, Settings
+from verger.settings import ENGINE, EXPORT, NETWORK, PHOTOS, REDUCTION, RESULT, RESUME, SPARK, Settings
 from verger.storage.objects import object_path
+
+# The settings of a job. The cluster sets the engine and Spark settings itself.
+JOB_SETTING_GROUPS = (PHOTOS, NETWORK, REDUCTION, EXPORT, RESULT, RESUME)
 
 _FILE_ENDINGS = (".h5", ".keras", ".onnx")
 _REMOTE_FILES = {"gcp": "gs://BUCKET/files/FILE", "databricks": "/Volumes/CATALOG/SCHEMA/VOLUME/FILE"}

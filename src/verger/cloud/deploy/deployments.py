@@ -109,3 +109,20 @@ def describe_deployments() -> str:
     """Return a hint for messages: the names to choose from, or the command that creates a deployment."""
     names = deployment_names()
     return f"--name {' or '.join(names)}" if names else "there is no deployment; `verger cloud up` creates one"
+
+
+def check_same_location(deployment: DeploymentSpec) -> None:
+    """Raise CloudError if a deployment with this name exists elsewhere: its record would be overwritten."""
+    if not has_deployment(deployment.name):
+        return
+    location = _location(load_deployment(deployment.name))
+    if location != _location(deployment):
+        flags = " ".join(f"--{flag} {value}" for flag, value in location.items() if value)
+        raise CloudError(
+            f"another deployment {deployment.name!r} exists ({flags}): use another --name, or remove the other "
+            f"deployment first: verger cloud down --name {deployment.name}"
+        )
+
+
+def _location(deployment: DeploymentSpec) -> dict[str, str | None]:
+    return {flag: getattr(deployment, flag) for flag in ("provider", "region", "project", "workspace", "catalog")}
