@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -139,7 +140,9 @@ def wait_for(job: str, cwd: Path) -> str:
 
 
 def submit(*words: str, cwd: Path) -> str:
-    return cloud("submit", *words, "--yes", cwd=cwd).split("job ")[1].split(";")[0]
+    submitted = re.search(r"job (\S+); next: ", cloud("submit", *words, "--yes", cwd=cwd))
+    assert submitted
+    return submitted[1]
 
 
 def table(folder: Path) -> pa.Table:

@@ -212,7 +212,9 @@ def test_batches_do_not_hide_a_cluster_that_costs(dataproc_: Dataproc, tmp_path:
     Gcp().up(SPEC, package(tmp_path / "package", "3.11", "3.5"), said)
     batches = replace(SPEC, engine="batch")
     for begin in (Gcp().check, lambda spec: Gcp().up(spec, tmp_path / "package", said)):
-        with pytest.raises(CloudError, match=r"cluster verger-apples is RUNNING.*`verger cloud down --keep-data`"):
+        with pytest.raises(
+            CloudError, match=r"verger-apples still exists \(RUNNING\).*`verger cloud down --keep-data`"
+        ):
             begin(batches)
     assert Gcp().down(batches, said, keep_data=True) == [] and not dataproc_.clusters
     Gcp().check(batches)
