@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import verger
 from verger.errors import Reason
 from verger.report.details import list_details
 from verger.report.rejections import MAX_EXAMPLES, MEANINGS, count_rejections
 from verger.report.scree import draw_scree
 from verger.report.spectrum import Spectrum
-from verger.report.timings import read_timings
+from verger.report.timings import WHAT_STAGES_DO, read_timings
 from verger.report.wording import (
     format_bytes,
     format_count,
@@ -64,6 +66,15 @@ def test_time_that_no_stage_counts_is_other() -> None:
         ("other", "20.0%"),
     ]
     assert timings.total == "10.0 s"
+
+
+def test_every_stage_of_the_chain_is_described() -> None:
+    stages = {
+        stage
+        for file in (Path(verger.__file__).parent / "pipeline").glob("*.py")
+        for stage in re.findall(r'timed\("(\w+)"\)', file.read_text())
+    }
+    assert stages - WHAT_STAGES_DO.keys() == {"pack"}  # a packed folder has no report
 
 
 def test_stages_that_overlap_still_fill_one_bar() -> None:
