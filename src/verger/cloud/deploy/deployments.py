@@ -6,9 +6,7 @@ any resource is created, so that `status` and `down` work after an interrupted `
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ from verger.cloud.deploy.provider import DeploymentSpec, Shape
 from verger.errors import CloudError, SettingsError
 from verger.storage.atomic import write_atomically
 from verger.storage.cache import state_dir
+from verger.storage.command_lock import hold_lock
 
 FILE = "deployment.json"
 
@@ -83,14 +82,9 @@ def delete_deployment(name: str) -> None:
 @contextmanager
 def deployment_lock(name: str) -> Iterator[None]:
     """Hold the lock of a deployment; raises CloudError if another command creates or removes this deployment."""
-    home = _home()
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    busy = CloudError(f"another command is changing the deployment {name!r}: wait until it ends")
     # The lock file is beside the deployment's folder, because `delete_deployment` removes this folder.
-    with os.fdopen(os.open(home / f".{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CloudError(f"another command is changing the deployment {name!r}: wait until it ends") from None
+    with hold_lock(_home() / f".{name}.lock", busy):
         yield
 
 

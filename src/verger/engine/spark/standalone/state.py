@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -12,7 +10,9 @@ from pathlib import Path
 
 from verger.engine.spark.standalone.daemons import MASTER, Daemon
 from verger.errors import ClusterError
+from verger.storage.atomic import write_atomically
 from verger.storage.cache import state_dir
+from verger.storage.command_lock import hold_lock
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,8 @@ def read() -> Cluster | None:
 
 def write(cluster: Cluster) -> None:
     """Record the cluster."""
-    temporary = _file().with_suffix(".new")
-    temporary.write_text(json.dumps(asdict(cluster), indent=1))
-    temporary.replace(_file())
+    with write_atomically(_file()) as temporary:
+        temporary.write_text(json.dumps(asdict(cluster), indent=1))
 
 
 def remove() -> None:
@@ -81,12 +80,8 @@ def remove() -> None:
 def locked() -> Iterator[Path]:
     """Yield the cluster's folder; raises ClusterError while another command starts or stops the cluster."""
     folder = cluster_dir()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with os.fdopen(os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ClusterError("another command is starting or stopping the cluster: try again later") from None
+    busy = ClusterError("another command is starting or stopping the cluster: try again later")
+    with hold_lock(folder / "lock", busy):
         yield folder
 
 
