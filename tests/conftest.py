@@ -26,6 +26,9 @@ for _number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, lambda *_: None)
 
+# What commands print is wrapped at the width of the terminal; Rich reads it when the command line is imported.
+os.environ["COLUMNS"] = "200"
+
 SHARED = Path(__file__).parents[2] / "shared"
 WEIGHTS = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 
