@@ -52,7 +52,7 @@ def _work(paths: list[Path], model: str, barrier: Barrier) -> None:
 
 
 def _featurize(photos: list[bytes], extractor: Extractor) -> None:
-    infer_photos([prepare_photo(photo, extractor, decode_image) for photo in photos], extractor)
+    infer_photos([prepare_photo(photo, extractor.resizer, decode_image) for photo in photos], extractor)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from tests.support import poison
 from tests.support.chain import wait_until_gone
 from tests.support.photos import EXIF_TURNED, encode, paint
 from verger.errors import DecodeError, Reason, SetupError
-from verger.kernel.decode import DEFAULT_MAX_PIXELS, decode_image
+from verger.kernel.decode import decode_image
 from verger.tasks.child_decoder import ChildDecoder
 
 
@@ -24,7 +24,7 @@ def decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ChildDe
     """One whose child dies of deadly photos."""
     poison.mortal(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    with ChildDecoder(DEFAULT_MAX_PIXELS) as decoder:
+    with ChildDecoder() as decoder:
         yield decoder
 
 
@@ -44,8 +44,8 @@ def test_a_photo_that_kills_the_child_is_rejected_and_the_next_one_is_decoded(
 
 def test_a_child_decodes_at_a_reduced_scale_too() -> None:
     data = encode(paint(640, 480), "JPEG", exif=EXIF_TURNED)
-    with ChildDecoder(DEFAULT_MAX_PIXELS, min_size_px=(100, 100)) as decoder:
-        decoded = decoder.decode(data)
+    with ChildDecoder() as decoder:
+        decoded = decoder.decode(data, min_size_px=(100, 100))
     assert decoded.image.tobytes() == decode_image(data, min_size_px=(100, 100)).image.tobytes()
     assert (decoded.image.size, decoded.width, decoded.height) == ((120, 160), 480, 640)
 
@@ -53,14 +53,14 @@ def test_a_child_decodes_at_a_reduced_scale_too() -> None:
 def test_a_child_that_does_not_start_is_no_photos_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "PIL.py").write_text("raise ImportError")
     monkeypatch.syspath_prepend(tmp_path)
-    with ChildDecoder(1) as decoder, pytest.raises(SetupError, match="exit code 1"):
+    with ChildDecoder() as decoder, pytest.raises(SetupError, match="exit code 1"):
         decoder.decode(b"")
 
 
 def test_the_child_ends_with_its_worker(photos: Path) -> None:
     worker = (
         "import pathlib, sys, time; from verger.tasks.child_decoder import ChildDecoder;"
-        "decoder = ChildDecoder(10**6);"
+        "decoder = ChildDecoder();"
         "decoder.decode(pathlib.Path(sys.argv[1]).read_bytes()); print(decoder._child.process.pid, flush=True);"
         "time.sleep(600)"
     )

@@ -18,7 +18,7 @@ from typing import TypeVar
 from PIL import Image
 
 from verger.errors import DecodeError, Reason, SetupError
-from verger.kernel.decode import Decoded, decode_image
+from verger.kernel.decode import DEFAULT_MAX_PIXELS, Decoded, decode_image
 from verger.process.piped_child import PipedChild
 from verger.process.signals import end_with_parent
 
@@ -30,13 +30,10 @@ _KILLED = f"signal {signal.SIGKILL:d}"
 class ChildDecoder:
     """Decodes photos in a child process, which starts when first needed, and again after a photo has killed it.
 
-    min_size_px: see `decode_image`. photo_timeout_s: time limit for one photo. The child ends with the worker.
+    photo_timeout_s: time limit for one photo. The child ends with the worker.
     """
 
-    def __init__(
-        self, max_pixels: int, min_size_px: tuple[int, int] | None = None, photo_timeout_s: float | None = None
-    ) -> None:
-        self._decode = partial(_decode, max_pixels=max_pixels, min_size_px=min_size_px)
+    def __init__(self, photo_timeout_s: float | None = None) -> None:
         self._photo_timeout_s = photo_timeout_s
         self._child: PipedChild | None = None
 
@@ -46,9 +43,12 @@ class ChildDecoder:
     def __exit__(self, *ending: object) -> None:
         self._stop()
 
-    def decode(self, data: bytes) -> Decoded:
+    def decode(
+        self, data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS, min_size_px: tuple[int, int] | None = None
+    ) -> Decoded:
         """Return the result of `decode_image`; raises DecodeError, also if the child dies or takes too long."""
-        size_px, pixels, width, height = self.run(self._decode, data)
+        work = partial(_decode, max_pixels=max_pixels, min_size_px=min_size_px)
+        size_px, pixels, width, height = self.run(work, data)
         return Decoded(Image.frombytes("RGB", size_px, pixels), width, height)
 
     def run(self, work: Callable[[bytes], T], data: bytes) -> T:
@@ -93,17 +93,17 @@ def _start_child() -> PipedChild:
 
 @contextmanager
 def open_decoder(
-    max_pixels: int, min_size_px: tuple[int, int] | None = None, *, in_child: bool, photo_timeout_s: float | None
+    max_pixels: int, *, in_child: bool, photo_timeout_s: float | None
 ) -> Iterator[Callable[[bytes], Decoded]]:
-    """Yield `decode_image` with these options; with `in_child` it runs in a child process.
+    """Yield `decode_image` with this limit; with `in_child` it runs in a child process.
 
     photo_timeout_s: time limit for one photo in the child process.
     """
     if in_child:
-        with ChildDecoder(max_pixels, min_size_px, photo_timeout_s) as decoder:
-            yield decoder.decode
+        with ChildDecoder(photo_timeout_s) as decoder:
+            yield partial(decoder.decode, max_pixels=max_pixels)
     else:
-        yield partial(decode_image, max_pixels=max_pixels, min_size_px=min_size_px)
+        yield partial(decode_image, max_pixels=max_pixels)
 
 
 def serve(connection: Connection) -> None:

@@ -129,11 +129,11 @@ def _preparing(options: WorkerOptions, extractor: Extractor) -> Iterator[tuple[P
     """Yield a function that prepares a photo, and the `map` to apply it with: Pillow's C code releases the GIL."""
     min_size_px = needed_size_px(extractor, options.decode)
     decode = partial(decode_image, max_pixels=options.max_pixels, min_size_px=min_size_px)
+    prepare = partial(prepare_photo, resizer=extractor.resizer, decode=decode)
     if options.decodes_in_child:
-        with ChildDecoder(options.max_pixels, min_size_px, options.photo_timeout_s) as decoder:
-            yield partial(decoder.run, partial(prepare_photo, extractor=extractor.resizer, decode=decode)), map
+        with ChildDecoder(options.photo_timeout_s) as decoder:
+            yield partial(decoder.run, prepare), map
         return
-    prepare = partial(prepare_photo, extractor=extractor, decode=decode)
     if options.n_threads == 1:
         yield prepare, map
         return

@@ -34,7 +34,7 @@ MAX_PIXELS = 1_000_000
 
 
 def vectors_of(extractor: Extractor, photos: Iterable[Image.Image]) -> Vectors:
-    return extractor.infer([extractor.resize(photo) for photo in photos]).astype(np.float64)
+    return extractor.infer([extractor.resizer.resize(photo) for photo in photos]).astype(np.float64)
 
 
 def cosines(a: Vectors, b: Vectors) -> Vectors:

@@ -15,7 +15,7 @@ from tests.support.networks import save_tiny_onnx
 from tests.support.photos import EXIF_TURNED, encode, paint
 from verger.kernel.decode import DEFAULT_MAX_PIXELS, limits
 from verger.kernel.networks.catalog import NetworkSpec
-from verger.kernel.networks.inference import Extractor, Vector, Views, featurize_photo
+from verger.kernel.networks.inference import Extractor, Resizer, Vector, Views, featurize_photo
 from verger.kernel.networks.network import prepare_network
 from verger.pipeline.fingerprint import fingerprint
 from verger.tasks.featurize_batches import WorkerOptions, featurize_batches
@@ -72,10 +72,10 @@ def test_a_retry_resizes_in_the_child_too(fruitnet: Extractor, monkeypatch: pyte
     """A child that is killed for want of memory costs one photo, a worker all of a task."""
     expected = featurize_photo(LARGE, fruitnet, max_pixels=DEFAULT_MAX_PIXELS)
 
-    def resize(photo: object) -> None:
+    def resize(resizer: object, photo: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(fruitnet, "resize", resize)
+    monkeypatch.setattr(Resizer, "resize", resize)
     batch = pa.RecordBatch.from_pydict({"content": [LARGE]})
     (rows,) = featurize_batches([batch], fruitnet, WorkerOptions(DEFAULT_MAX_PIXELS, decodes_in_child=True))
     assert np.array_equal(np.array(rows["features"][0].as_py(), np.float32), expected.features)
@@ -91,14 +91,14 @@ def test_a_retry_resizes_in_the_child_too(fruitnet: Extractor, monkeypatch: pyte
 def test_a_photo_that_cannot_be_resized_costs_no_other(
     fruitnet: Extractor, monkeypatch: pytest.MonkeyPatch, error: Exception, expected: str
 ) -> None:
-    real = fruitnet.resize
+    real = Resizer.resize
 
-    def resize(photo: Image.Image) -> Views:
+    def resize(resizer: Resizer, photo: Image.Image) -> Views:
         if photo.width == 31:
             raise error
-        return real(photo)
+        return real(resizer, photo)
 
-    monkeypatch.setattr(fruitnet, "resize", resize)
+    monkeypatch.setattr(Resizer, "resize", resize)
     contents = [encode(paint(width, 20), "PNG") for width in (30, 31, 32)]
     (rows,) = featurize_batches(
         [pa.RecordBatch.from_pydict({"content": contents})], fruitnet, WorkerOptions(DEFAULT_MAX_PIXELS)
@@ -131,7 +131,7 @@ def test_photos_in_batches_have_the_bits_of_photos_alone(precision: str, views: 
     fruitnet = Extractor(network)
     assert network.batch_size == fruitnet.batch_size == 4
     one_by_one = Extractor(replace(network, batch_size=1))
-    photos = [fruitnet.resize(paint(100, 80, seed)) for seed in range(11)]
+    photos = [fruitnet.resizer.resize(paint(100, 80, seed)) for seed in range(11)]
     alone = np.concatenate([one_by_one.infer([photo]) for photo in photos])
     assert np.array_equal(fruitnet.infer(photos), alone)
     assert np.array_equal(fruitnet.infer(photos[:1]), alone[:1])

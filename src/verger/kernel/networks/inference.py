@@ -55,8 +55,8 @@ class InferenceSession(Protocol):
 class Extractor:
     """A network compiled for its device, which computes the vectors of photos; on the CPU it uses one thread.
 
-    Do not share it between threads. gpu: the number of the GPU; ignored on the CPU. Raises SetupError if the device
-    is not available.
+    Threads may share its resizer, but not the extractor itself. gpu: the number of the GPU; ignored on the CPU.
+    Raises SetupError if the device is not available.
     """
 
     def __init__(self, network: Network, gpu: int = 0) -> None:
@@ -64,7 +64,6 @@ class Extractor:
         self.n_features = network.n_features
         self.batch_size = network.batch_size
         self._sessions = [_open_session(graph, network, gpu) for graph in network.graphs]
-        self._n_views = network.views
         self.resizer = Resizer(tuple(session.size_px for session in self._sessions), network.views)
 
     @property
@@ -73,8 +72,8 @@ class Extractor:
 
         This is SCALED_FACTOR times the largest input of a graph. With five views, each view has at least that size.
         """
-        share = 1 if self._n_views == 1 else 1 - _CORNER_MARGIN
-        widths, heights = zip(*(session.size_px for session in self._sessions), strict=True)
+        share = 1 if self.resizer.n_views == 1 else 1 - _CORNER_MARGIN
+        widths, heights = zip(*self.resizer.sizes_px, strict=True)
         return math.ceil(SCALED_FACTOR * max(widths) / share), math.ceil(SCALED_FACTOR * max(heights) / share)
 
     def __call__(self, pixels: Pixels) -> Vector:
@@ -83,20 +82,16 @@ class Extractor:
 
     def featurize(self, photo: Image.Image) -> Vector:
         """Return the (n_features,) float32 vector of an RGB photo."""
-        vector: Vector = self.infer([self.resize(photo)])[0]
+        vector: Vector = self.infer([self.resizer.resize(photo)])[0]
         return vector
-
-    def resize(self, photo: Image.Image) -> Views:
-        """Return the graphs' inputs for an RGB photo (see Resizer). Only this method is thread-safe."""
-        return self.resizer.resize(photo)
 
     def infer(self, photos: Sequence[Views]) -> Vector:
         """Return the (n, n_features) float32 vectors of resized photos."""
         parts = []
         for number, session in enumerate(self._sessions):
             vectors = session(np.concatenate([views[number] for views in photos]))
-            by_photo = vectors.reshape(len(photos), self._n_views, -1)
-            parts.append(by_photo[:, 0] if self._n_views == 1 else by_photo.mean(axis=1, dtype=np.float32))
+            by_photo = vectors.reshape(len(photos), self.resizer.n_views, -1)
+            parts.append(by_photo[:, 0] if self.resizer.n_views == 1 else by_photo.mean(axis=1, dtype=np.float32))
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
@@ -158,11 +153,11 @@ def needed_size_px(extractor: Extractor, decode: DecodeMode) -> tuple[int, int] 
     return extractor.min_decode_px if decode == "scaled" else None
 
 
-def prepare_photo(data: bytes, extractor: Extractor | Resizer, decode: Decode) -> PreparedPhoto:
+def prepare_photo(data: bytes, resizer: Resizer, decode: Decode) -> PreparedPhoto:
     """Decode and resize one photo; raises DecodeError, also for a lack of memory."""
     decoded = decode(data)
     try:
-        views = extractor.resize(decoded.image)
+        views = resizer.resize(decoded.image)
     except MemoryError as error:
         raise DecodeError(Reason.POISON, "resizing it takes more memory than there is") from error
     except Exception as error:  # as in decode_image: one photo must not stop the others
@@ -183,7 +178,7 @@ def featurize_photo(
 ) -> PhotoFeatures:
     """Compute the features of one photo from its bytes; raises DecodeError."""
     decoder = partial(decode_image, max_pixels=max_pixels, min_size_px=needed_size_px(extractor, decode))
-    return infer_photos([prepare_photo(data, extractor, decoder)], extractor)[0]
+    return infer_photos([prepare_photo(data, extractor.resizer, decoder)], extractor)[0]
 
 
 _extractors: dict[tuple[str, int], Extractor] = {}
