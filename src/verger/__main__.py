@@ -1,6 +1,6 @@
 """The command `verger`, also as `python -m verger`.
 
-Imports are inside the functions, because they take a while and Ctrl-C must end them without a traceback.
+The slow imports are inside a function, so that Ctrl-C during an import ends the program without a traceback.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def main() -> None:
 
 
 def _remove_working_folder() -> None:
-    """Remove the working folder, which `python -m` adds, from sys.path: its modules must not be imported."""
+    """Remove the working folder, which `python -m` adds to sys.path: no module must be imported from it."""
     is_source_folder = Path(__file__).parents[1] == Path.cwd()
     if not is_source_folder and not sys.flags.safe_path and sys.path[:1] == [os.getcwd()]:
         del sys.path[0]

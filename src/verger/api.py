@@ -39,7 +39,7 @@ def reduce(
 ) -> Manifest:
     """Compute the principal components of the features of a result: the second half of `run`.
 
-    update: an earlier result; its PCA is updated with the features instead of fitting a new one.
+    update: an earlier result. Its PCA is updated with the features; without `update` a new PCA is fitted.
     """
     state = None if update is None else any_path(fspath(update))
     return chain.reduce(any_path(fspath(src)), any_path(fspath(out)), load_settings(**settings), progress, state)

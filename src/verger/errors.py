@@ -3,13 +3,13 @@
 VergerError                 base class; the command line prints the message without a traceback
 +-- SettingsError           a setting is invalid; names key, value and the valid values
 +-- SourceError             the photos cannot be listed, or there are none
-+-- StorageError            an object store refuses, fails or cannot be reached; names the credentials used
++-- StorageError            an object store fails, refuses or does not answer; names the credentials used
 +-- ResultError             the output folder exists, is locked or is not a verger result
-+-- WeightsError            weights missing, unreachable or of another architecture
-+-- ReductionError          PCA cannot be fitted with these settings; says which to use instead
++-- WeightsError            the weights are missing, cannot be downloaded or do not fit the model
++-- ReductionError          PCA cannot be fitted with these settings; says which settings to use instead
 +-- ClassifierError         a classifier cannot be trained, read or used on these features
 +-- ClusterError            the cluster of `verger cluster` cannot start or does not respond
-+-- CloudError              a cloud refuses a request, or verger does not allow it; says what to do
++-- CloudError              a cloud refuses a request, or verger does (region, budget); says what to do
 +-- SetupError              something is not installed (Java, an extra); says which command installs it
 +-- JobError                a task failed for an unknown reason; shows its error
 +-- SpaceError              a disk is full; says how much is free on each disk that verger uses
@@ -43,7 +43,7 @@ class SourceError(VergerError):
 
 
 class StorageError(VergerError):
-    """An object store refuses, fails or cannot be reached.
+    """An object store refuses a request, fails or cannot be reached.
 
     is_refusal: the credentials lack permission. is_unsupported: the store does not have this operation.
     """
@@ -75,7 +75,7 @@ class ClusterError(VergerError):
 
 
 class CloudError(VergerError):
-    """A cloud refuses a request, or verger does not allow it: outside the EU or over the budget."""
+    """A cloud refuses a request, or verger refuses it because of its region or the budget."""
 
 
 class SetupError(VergerError):
@@ -96,17 +96,17 @@ class Reason(StrEnum):
     EMPTY = "empty"  # zero bytes
     UNREADABLE = "unreadable"  # the file cannot be read
     NOT_AN_IMAGE = "not-an-image"  # no decoder recognises the first bytes
-    TOO_LARGE = "too-large"  # too many bytes; nothing was read
-    TOO_MANY_PIXELS = "too-many-pixels"  # too many pixels; nothing was decoded
-    TRUNCATED = "truncated"  # the file ends before the image data
-    CORRUPT = "corrupt"  # the decoder fails
+    TOO_LARGE = "too-large"  # the file has too many bytes; it is not read
+    TOO_MANY_PIXELS = "too-many-pixels"  # the photo has too many pixels; it is not decoded
+    TRUNCATED = "truncated"  # the file ends before the end of the image data
+    CORRUPT = "corrupt"  # the decoder fails for another reason
     UNSUPPORTED = "unsupported"  # a pixel format without a defined conversion to 8 bits
     POISON = "poison"  # decoding crashes the process or exhausts memory
     TIMEOUT = "timeout"  # decoding takes longer than the limit
 
 
 class DecodeError(VergerError):
-    """One photo cannot be decoded; `detail` is the decoder's message."""
+    """One photo cannot be decoded; `detail` is the cause as text."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")

@@ -1,7 +1,7 @@
 """The settings of a run.
 
-The first of these sources that has a value is used: a flag (--model VGG16), an environment variable
-(VERGER_MODEL=VGG16), a key of verger.toml in the working directory (model = "VGG16"), the default.
+A setting gets its value from the first of these sources that has one: a flag (--model VGG16), an environment
+variable (VERGER_MODEL=VGG16), a key of verger.toml in the working directory (model = "VGG16"), the default.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ PHOTO_GLOBS = ("*.jpg", "*.jpeg", "*.png", "*.webp", "*.bmp", "*.gif", "*.tif", 
 
 
 def _split(value: object) -> object:
-    """Split a comma-separated text into a tuple; flags and environment variables are such texts."""
+    """Split the comma-separated text of a flag or an environment variable into a tuple."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
 
 
 def _split_pairs(value: object) -> object:
-    """Split comma-separated key=value pairs, whose values may contain commas."""
+    """Split comma-separated key=value pairs. The values may contain commas."""
     if isinstance(value, str):
         return tuple(re.split(r",\s*(?=[\w.-]+=)", value.strip())) if value.strip() else ()
     return value
@@ -229,7 +229,7 @@ class Settings(BaseSettings):
 
     @property
     def variance_kept(self) -> float | None:
-        """The share of variance to keep, None if a number of components is set."""
+        """The share of variance to keep; None if the setting `components` is used instead."""
         return None if self.components is not None else (self.variance or 0.9)
 
     @property
@@ -276,7 +276,7 @@ def origins(**flags: Any) -> dict[str, str]:
 
 
 def _count_groups(pattern: str) -> int:
-    """Return the number of groups of a regular expression, -1 if it is not valid."""
+    """Return the number of groups of a regular expression; -1 if it is not valid."""
     try:
         return re.compile(pattern).groups
     except re.error:

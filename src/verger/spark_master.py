@@ -24,16 +24,16 @@ def check_master(master: str) -> str:
 
 
 def is_standalone(master: str) -> bool:
-    """Return whether `master` is that of a Spark standalone cluster."""
+    """Return whether `master` is the URL of a Spark standalone cluster."""
     return master.startswith(_STANDALONE)
 
 
 def is_connect(master: str) -> bool:
-    """Return whether `master` is a Spark Connect server, which needs no JVM on this machine."""
+    """Return whether `master` is the URL of a Spark Connect server, which needs no JVM on this machine."""
     return master.startswith(_CONNECT)
 
 
 def standalone_nodes(master: str) -> list[tuple[str, int]]:
-    """Return host and port of each master in a spark:// URL; with standby masters there are several."""
+    """Return host and port of each master in a spark:// URL; a URL with standby masters has several."""
     nodes = [node.rpartition(":") for node in master.removeprefix(_STANDALONE).split(",")]
     return [(host.strip("[]"), int(port)) for host, _, port in nodes]

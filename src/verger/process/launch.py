@@ -1,4 +1,4 @@
-"""Command and environment of a Python child process that imports the parent's modules, not the working folder's."""
+"""Start a Python child process that imports the same modules as its parent, but none from the working folder."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ def module_command(module: str, *arguments: str) -> list[str]:
 
 
 def module_environment() -> dict[str, str]:
-    """Return this process's environment, with PYTHONPATH set to its module search path."""
+    """Return the environment of this process, with PYTHONPATH set to the module search path of this process."""
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

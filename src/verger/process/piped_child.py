@@ -14,9 +14,10 @@ from verger.process.launch import module_command, module_environment
 class PipedChild:
     """A running child process (`process`), and this process's end of the pipe to it (`connection`).
 
-    The arguments of the module are the file descriptor of its end of the pipe, this process's pid, and `arguments`.
+    The module's command-line arguments are the file descriptor of the child's end of the pipe, the pid of this
+    process, and `arguments`.
 
-    output: file for the child's stdout and stderr; None uses those of this process.
+    output: file for the child's stdout and stderr; None: the stdout and stderr of this process.
     has_own_session: if true, Ctrl-C in the terminal does not reach the child.
     """
 
@@ -45,7 +46,7 @@ class PipedChild:
                 raise
 
     def wait(self) -> str:
-        """Close the pipe and wait for the child's end; return its signal or exit code as text."""
+        """Close the pipe and wait until the child ends; return its signal or exit code as text."""
         self.connection.close()
         code = self.process.wait()
         return f"signal {-code}" if code < 0 else f"exit code {code}"

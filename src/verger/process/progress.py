@@ -1,4 +1,4 @@
-"""Progress reporting: the protocol of a display, and one that shows nothing."""
+"""Progress reporting: the protocol of a display, and a display that shows nothing."""
 
 from __future__ import annotations
 

@@ -49,9 +49,9 @@ def record_interrupts() -> Iterator[Interrupts]:
 
 
 def end_with_parent(parent: int) -> None:
-    """Let Linux kill this process when its parent ends; do nothing on other systems.
+    """Request that Linux kill this process when its parent ends; do nothing on other systems.
 
-    parent: the parent's pid, which the parent must pass: os.getppid() differs if the parent has ended meanwhile.
+    parent: the parent's pid, passed by the parent itself: os.getppid() is another pid if the parent has ended.
     """
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is None:
@@ -62,7 +62,7 @@ def end_with_parent(parent: int) -> None:
 
 
 def ignore_interrupts() -> None:
-    """Ignore Ctrl-C and a closed terminal: the parent ends this process."""
+    """Ignore Ctrl-C and a closed terminal: the parent handles them, and ends this process."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 
@@ -81,7 +81,7 @@ def _replaced_handlers(replacement: Callable[[Any], Any]) -> Iterator[None]:
         yield
         return
     current = {number: signal.getsignal(number) for number in _NUMBERS}
-    earlier = {number: handler for number, handler in current.items() if handler is not None}  # None: from C code
+    earlier = {number: handler for number, handler in current.items() if handler is not None}  # None: set by C code
     for number, handler in earlier.items():
         signal.signal(number, replacement(handler))
     try:

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 def featurize(images: DataFrame, network: Network, options: WorkerOptions) -> DataFrame:
-    """Return `images` without the content column, but with those of schemas.OUTCOME: features, or a reason.
+    """Return `images` without the content column, and with the columns of schemas.OUTCOME: features, or a reason.
 
-    Spark computes the result later. The network is sent once (`compat.share`). Each worker process compiles it
-    once, or once per GPU.
-    On a GPU a task decodes in as many threads as it has cores (spark.task.cpus).
+    Spark computes them only when the DataFrame is used. Each worker receives the network once (`compat.share`), and
+    compiles it once per process, or once per GPU. On a GPU a task decodes in as many threads as it has cores
+    (spark.task.cpus).
     """
     shared = share(images.sparkSession, network.for_workers())
     key, is_on_gpu = network.key, network.device == CUDA

@@ -26,14 +26,15 @@ class ImageFeaturizer(
 ):
     """Transformer from photos to feature vectors: array<float>, null if the photo could not be decoded.
 
-    Reads the bytes in `inputCol` ("content"), in the form of Spark's `binaryFile`, and drops that column. If the
-    DataFrame has no such column, the workers read the files in `pathCol` ("path"). Adds sha256, width and height in
-    pixels (upright), `outputCol` ("features"), reason and detail (null for photos with features).
+    Reads the bytes of photos from the column `inputCol` ("content", as in Spark's `binaryFile`), and drops this
+    column. If the DataFrame has no such column, the workers read the files whose paths are in `pathCol` ("path").
+    Adds the columns sha256, width and height in pixels (of the upright photo), `outputCol` ("features"), reason and
+    detail (null for photos with features).
 
     model, weights, pooling, precision, preprocessing, views: see `verger models` and NetworkSpec.
     maxPixels: larger photos are rejected before they are decoded.
-    decode: exact; or scaled, which decodes large JPEGs at a reduced scale, three times as fast; the cosine to the
-    exact features is above 0.999.
+    decode: exact; or scaled: large JPEGs are decoded at a reduced scale, three times as fast, and the cosine of
+    their features to the exact features is above 0.999.
     device: cpu (OpenVINO), cuda or onnx (ONNX Runtime), see docs/gpu.md. batchSize: photos per call of the device.
     """
 

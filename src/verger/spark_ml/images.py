@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 def read_images(spark: SparkSession, src: str, selection: Selection | None = None) -> DataFrame:
     """Return the photos of `src` as (path, modificationTime, length, label), in partitions of similar work.
 
-    `ImageFeaturizer` reads the contents by path; `with_content` adds them in the form of Spark's `binaryFile`.
-    Photos of a Hadoop file system already include their content. Reading them needs different session settings.
-    These are set in a copy of the session, or in `spark` itself with Spark Connect, which cannot copy a session.
+    `ImageFeaturizer` reads the contents by path; `with_content` adds them as a column, as in Spark's `binaryFile`.
+    Photos of a Hadoop file system already include their content. To read them, other session settings are needed,
+    which are set in a copy of the session; with Spark Connect, which cannot copy a session, in `spark` itself.
     Raises SourceError if there are no photos.
     """
     selection = selection or Selection()
@@ -63,7 +63,7 @@ def read_listing(spark: SparkSession, listing: Listing) -> DataFrame:
 
 
 def send_listing(spark: SparkSession, listing: Listing) -> DataFrame:
-    """Return a listing as a DataFrame that contains the listing's files, for workers that cannot read them."""
+    """Return a listing as a DataFrame. The driver sends the listing's files to workers that cannot read them."""
     files = [(number, file.read_bytes()) for number, file in enumerate(parquet_files(listing.folder))]
     partitions = spark.createDataFrame(files, "number int, file binary").repartitionByRange(len(files), "number")
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PART = "number int, part binary"
 
-# Matrix products of a few rows are slow, so batches are concatenated up to this size (in float64).
+# Matrix products of a few rows are slow, so batches are concatenated to blocks of about this size (in float64).
 _BLOCK_BYTES = 32 << 20
 
 
@@ -38,7 +38,7 @@ def moments_of_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordB
 def product_of_batches(
     batches: Iterable[pa.RecordBatch], mean: Array, scale: Array, basis: Array
 ) -> Iterator[pa.RecordBatch]:
-    """Yield one row: the partition number, and what the partition adds to sketch.Product."""
+    """Yield one row (partition number, the partition's contribution to `sketch.Product`)."""
     total = np.zeros(basis.shape)
     for block in _blocks(batches):
         total += product_part(block, mean, scale, basis)

@@ -45,7 +45,7 @@ Partial = Callable[[Batches], Iterator["pa.RecordBatch"]]
 
 
 def vectors_of(table: DataFrame, column: str) -> DataFrame:
-    """Return a DataFrame with only the array or vector column `column`, as arrays."""
+    """Return a DataFrame with only one column, `vector`: the arrays or Spark ML vectors of `column`, as arrays."""
     return table.select(_as_array(table, column).alias("vector"))
 
 
@@ -89,7 +89,7 @@ def _fit_wide(vectors: DataFrame, moments: Moments, criterion: Criterion, *, sta
 
 
 def _collect_tree(vectors: DataFrame, of_batches: Partial, merge: Callable[[list[bytes]], bytes]) -> list[bytes]:
-    """Return at most FAN_IN partial results in a fixed order; the cluster has merged the others into them."""
+    """Compute partial results, merge them on the cluster to at most FAN_IN, and return these in a fixed order."""
     n_parts = n_slots(vectors.sparkSession)
     parts = vectors.coalesce(n_parts).mapInArrow(of_batches, PART)
 
@@ -103,7 +103,7 @@ def _collect_tree(vectors: DataFrame, of_batches: Partial, merge: Callable[[list
 
 
 def project(vectors: DataFrame, projection: Projection, source: str, target: str) -> DataFrame:
-    """Return `vectors` with a column `target`, which holds the components of `source`; nulls stay null."""
+    """Return `vectors` with a new column `target`: the components of the column `source`. Nulls stay null."""
     shared = share(vectors.sparkSession, projection)
 
     def run(batches: Iterator[pd.Series]) -> Iterator[pd.Series]:
@@ -168,7 +168,11 @@ class PCA(Estimator["PCAModel"], _PCAParams, DefaultParamsReadable["PCA"], Defau
 
 
 class PCAModel(Model, _PCAParams, MLReadable["PCAModel"], MLWritable):
-    """A fitted PCA: `projection`, with numpy arrays; and `moments_`, to which those of new vectors can be added."""
+    """A fitted PCA.
+
+    projection: mean, scale and directions as numpy arrays.
+    moments_: the moments of the fitted vectors, which can be merged with the moments of new vectors.
+    """
 
     def __init__(self, projection: Projection, moments: Moments | None = None) -> None:
         super().__init__()
@@ -177,7 +181,7 @@ class PCAModel(Model, _PCAParams, MLReadable["PCAModel"], MLWritable):
 
     @property
     def explained_variance_ratio_(self) -> Array:
-        """The share of variance of each component, for all components, not only for the k that are kept."""
+        """The share of variance of each component, including the components that are not kept."""
         return self.projection.explained_variance_ratio
 
     def _transform(self, dataset: DataFrame) -> DataFrame:

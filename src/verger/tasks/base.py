@@ -3,8 +3,9 @@
 A task is a plain function `task(shared, item, attempt) -> summary`, which an engine runs in worker processes. To
 write a new one, see `project.py` as a short example:
 
-1. Define two frozen dataclasses: the shared state, equal for all items (`ProjectJob`: options, models, folders),
-   and the item (`ProjectItem`: what this call reads and writes). Both are pickled; large data stays in files.
+1. Define two frozen dataclasses: the shared state, which is equal for all items (`ProjectJob`: options, models,
+   folders), and the item (`ProjectItem`: what one call reads and writes). Both are pickled; large data stays in
+   files.
 2. Write the function at the top level of a module in this package, so that a worker can import it by name. It
    must not import pyspark or pandas.
 3. Write results with `part_files`: a file gets its name only when it is complete, so a killed attempt leaves no
@@ -39,10 +40,10 @@ def ignore_counts(n_done: int, n_rejected: int) -> None:
 class Attempt:
     """One attempt at a task.
 
-    number: 0 for the first attempt. Above 0, an earlier attempt raised an error, or its worker died.
+    number: 0 for the first attempt; above 0 if an earlier attempt raised an error or its worker died.
     gpu: index of the GPU to use, if the network runs on a GPU.
     n_threads: number of threads that may decode photos.
-    report: callback for the numbers of photos done and rejected since its last call.
+    report: called with the numbers of photos done and rejected since the previous call.
     """
 
     number: int = 0

@@ -30,7 +30,7 @@ _KILLED = f"signal {signal.SIGKILL:d}"
 class ChildDecoder:
     """Decodes photos in a child process, which starts when first needed, and again after a photo has killed it.
 
-    photo_timeout_s: time limit for one photo. The child ends with the worker.
+    photo_timeout_s: time limit for one photo. The child ends when the worker ends.
     """
 
     def __init__(self, photo_timeout_s: float | None = None) -> None:
@@ -52,7 +52,7 @@ class ChildDecoder:
         return Decoded(Image.frombytes("RGB", size_px, pixels), width, height)
 
     def run(self, work: Callable[[bytes], T], data: bytes) -> T:
-        """Return work(data), computed in the child; raises the errors of `decode`. `work` is pickled."""
+        """Return work(data), computed in the child; raises the same errors as `decode`. `work` is pickled."""
         self._child = self._child or _start_child()
         connection = self._child.connection
         try:
@@ -95,9 +95,9 @@ def _start_child() -> PipedChild:
 def open_decoder(
     max_pixels: int, *, in_child: bool, photo_timeout_s: float | None
 ) -> Iterator[Callable[[bytes], Decoded]]:
-    """Yield `decode_image` with this limit; with `in_child` it runs in a child process.
+    """Yield `decode_image` with the limit `max_pixels`.
 
-    photo_timeout_s: time limit for one photo in the child process.
+    in_child: run it in a child process, with the time limit `photo_timeout_s` for one photo.
     """
     if in_child:
         with ChildDecoder(photo_timeout_s) as decoder:
@@ -107,7 +107,7 @@ def open_decoder(
 
 
 def serve(connection: Connection) -> None:
-    """Report that the imports are done, then answer each (work, photo) with work(photo) or a DecodeError."""
+    """Send "ready" after the imports. Then answer each pair (work, photo) with work(photo), or its DecodeError."""
     connection.send("ready")
     while True:
         work, data = connection.recv()

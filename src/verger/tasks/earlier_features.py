@@ -1,6 +1,6 @@
 """Features of earlier runs, read from their tables to be reused.
 
-A row id is `table << 32 | row`: the number of a Parquet file, and the number of the row in it.
+A row id is `table << 32 | row`: the number of a Parquet file, and the number of a row in this file.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class KeyIndex:
 class EarlierFeatures:
     """The tables of features of earlier runs.
 
-    by_content: the row ids by the first 64 bits of the photos' sha256.
+    by_content: index of the row ids; the keys are the first 64 bits of the photos' sha256.
     """
 
     tables: tuple[str, ...]
@@ -88,7 +88,7 @@ class EarlierFeatures:
         return _features(*found) if _text(*found, "sha256") == sha256 else None
 
     def _read(self, row_id: int) -> tuple[pa.RecordBatch, int]:
-        """Return the row group of a row, and the row's number in it."""
+        """Return the row group that contains a row, and the row's number in this row group."""
         table, row = self.tables[row_id >> ROW_BITS], row_id & ((1 << ROW_BITS) - 1)
         ends = _ends(table)
         group = bisect_right(ends, row)

@@ -1,4 +1,4 @@
-"""The export task: rows of a table to a CSV or JSON lines file."""
+"""The export task: write rows of a table to a CSV or JSON lines file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ExportJob:
 
 @dataclass(frozen=True)
 class ExportItem:
-    """An item: a file to write, and its rows."""
+    """An item: a file to write, and the rows to write to it."""
 
     target: str
     spans: Spans

@@ -32,10 +32,10 @@ class FeaturizeJob:
     """Shared state of the featurize tasks of a run.
 
     features, rejected: folders of the tables.
-    run: id of the run, which is in the names of its part files.
+    run: id of the run, which is a part of the names of the files.
     photo_timeout_s: time limit for one photo, reading included.
     decode: "scaled" decodes large JPEGs at a reduced scale.
-    earlier: features of earlier runs, which are reused.
+    earlier: features of earlier runs, to be reused.
     """
 
     network: Network
@@ -52,8 +52,8 @@ class FeaturizeJob:
 class FeaturizeSummary:
     """Summary of a task.
 
-    n_features, n_rejected: rows written.
-    n_computed: features that were computed, not reused. n_pixels: total pixels of the photos of these features.
+    n_features, n_rejected: number of rows written to each of the two tables.
+    n_computed: number of photos whose features were computed, not reused. n_pixels: the pixels of all these photos.
     file: name of the part of `features`; None if the part has no rows.
     """
 
@@ -93,7 +93,7 @@ def featurize_rows(
         times = WorkerTimes()
         for rows, outcomes in compute_outcomes(batches, extractor, options, job.earlier, restart, times):
             _write(rows, outcomes, extractor, features, rejected)
-            restart()  # photos with reused features do not restart the time limit
+            restart()  # because `compute_outcomes` does not call it for photos with reused features
             computed = [outcome for outcome in outcomes if type(outcome) is PhotoFeatures]
             n_computed += len(computed)
             n_pixels += sum(photo.width * photo.height for photo in computed)
@@ -125,7 +125,7 @@ def _write(
 
 
 def _columns_where(rows: pa.RecordBatch, names: tuple[str, ...], mask: Any) -> dict[str, pa.Array]:
-    """Return the rows where `mask` is true, as columns. Does not use `pyarrow.array`, because it imports pandas."""
+    """Return the rows where `mask` is true, as columns. Without `pyarrow.array`, because it would import pandas."""
     columns: dict[str, pa.Array] = {}
     for name in names:
         values = list(itertools.compress(rows[name].to_pylist(), mask))

@@ -31,7 +31,7 @@ from verger.storage.schemas import OUTCOME
 from verger.tasks.child_decoder import ChildDecoder
 from verger.tasks.earlier_features import EARLIER, EarlierFeatures, ReusedFeatures
 
-# Limits on an output batch, in rows and in bytes; wide vectors reach the second one first.
+# Limits on an output batch, in rows and in bytes. A batch of wide vectors reaches the limit in bytes first.
 _MAX_ROWS_OUT = 64
 _MAX_BYTES_OUT = 4 << 20
 
@@ -41,9 +41,10 @@ PATH = "path"
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """How a worker reads and decodes photos: from `content_column`, or without this column, by `path_column`.
+    """How a worker reads and decodes photos.
 
-    n_threads: threads that decode the photos of a batch.
+    content_column: the bytes of photos. If a table has no such column, the files in `path_column` are read.
+    n_threads: number of threads that decode the photos of a batch.
     decodes_in_child: decode and resize photos one by one in a child process, so that a bad photo cannot kill the
     worker. photo_timeout_s: the child's time limit for one photo.
     decode: "scaled" decodes large JPEGs at a reduced scale.
@@ -76,7 +77,7 @@ PrepareAll = Callable[[list[Content]], Iterable[PreparedPhoto | Outcome]]
 def featurize_batches(
     batches: Iterable[pa.RecordBatch], extractor: Extractor, options: WorkerOptions
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the batches without the content, with the columns of schemas.OUTCOME added."""
+    """Yield the batches without the content column, and with the columns of schemas.OUTCOME."""
     for rows, outcomes in compute_outcomes(batches, extractor, options):
         yield _append(rows, outcomes, extractor.n_features, options)
 
@@ -91,8 +92,8 @@ def compute_outcomes(
 ) -> Iterator[tuple[pa.RecordBatch, list[Outcome]]]:
     """Yield batches of rows with the outcome of each row, in the order of the rows.
 
-    earlier: features of earlier runs, which are reused. on_photo: called before each photo that is read.
-    times: the object to which the times are added.
+    earlier: features of earlier runs, to be reused. on_photo: called before each photo that is read.
+    times: the object to which the seconds of this work are added.
     """
     times = times or WorkerTimes()
     n_rows_out = max(1, min(_MAX_ROWS_OUT, _MAX_BYTES_OUT // (4 * extractor.n_features)))
@@ -126,7 +127,10 @@ def _reused_by_row(
 
 @contextmanager
 def _preparing(options: WorkerOptions, extractor: Extractor) -> Iterator[tuple[Prepare, Map]]:
-    """Yield a function that prepares a photo, and the `map` to apply it with: Pillow's C code releases the GIL."""
+    """Yield a function that prepares a photo, and a function like `map` that applies it to many photos.
+
+    Threads prepare several photos at the same time, because Pillow's C code releases the GIL.
+    """
     min_size_px = needed_size_px(extractor, options.decode)
     decode = partial(decode_image, max_pixels=options.max_pixels, min_size_px=min_size_px)
     prepare = partial(prepare_photo, resizer=extractor.resizer, decode=decode)
@@ -189,7 +193,7 @@ def _contents(
 
 
 def _content_of(value: pa.BinaryScalar, max_pixels: int) -> Content:
-    """Return the bytes in a cell of a table, or a DecodeError; bytes of a file that is too large are not copied."""
+    """Return the bytes in a cell of a table, or a DecodeError. The bytes of a too large file are not copied."""
     if not value.is_valid:
         return DecodeError(Reason.EMPTY, "the content is null")
     try:

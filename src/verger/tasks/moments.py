@@ -1,6 +1,6 @@
 """Tasks that fit a PCA: some compute partial sums over spans of vectors, others merge these sums in a tree.
 
-A partial sum of 1,280 features has 13 MB, so it is written to a file and not sent through the driver.
+A partial sum for vectors of 1,280 features has 13 MB, so it is written to a file, and not sent through the driver.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from verger.tasks.vector_columns import Matrix, matrix_of
 
 @dataclass(frozen=True)
 class PartialSum:
-    """An item: ranges of rows to add up, and the file for their sum."""
+    """An item: ranges of rows to sum, and the file for this sum."""
 
     spans: Spans
     target: str
@@ -29,7 +29,7 @@ class PartialSum:
 
 @dataclass(frozen=True)
 class Merge:
-    """An item: files of partial sums, in order, and the file for their sum."""
+    """An item: files with partial sums, in order, and the file for the sum of these."""
 
     files: tuple[str, ...]
     target: str
@@ -45,7 +45,10 @@ class MomentsJob:
 
 @dataclass(frozen=True)
 class ProductJob:
-    """Shared state of a pass of the randomized PCA (`kernel.sketch`): mean and scale (d,), basis (d, l)."""
+    """Shared state of a pass of the randomized PCA (`kernel.sketch`).
+
+    Shapes: mean and scale (d,), basis (d, l).
+    """
 
     column: str
     block_rows: int
@@ -71,7 +74,7 @@ def merge_moments(shared: None, item: Merge, attempt: Attempt) -> bool:
 
 
 def product_partition(job: ProductJob, item: PartialSum, attempt: Attempt) -> bool:
-    """Compute what the vectors in the spans add to `sketch.Product`, and write it to a file: (d, l) float64."""
+    """Write the contribution of the vectors in the spans to `sketch.Product`, (d, l) float64."""
     total = np.zeros(job.basis.shape)
     for block in _blocks(item.spans, job.column, job.block_rows):
         total += product_part(block, job.mean, job.scale, job.basis)

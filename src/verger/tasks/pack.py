@@ -22,7 +22,7 @@ from verger.tasks.child_decoder import open_decoder
 from verger.tasks.part_files import part_file
 from verger.tasks.time_limit import photo_time_limit
 
-# The number of bytes kept of a file that is not a photo: those that `rejected` shows to explain the rejection.
+# Of a file that cannot be decoded, only this number of bytes is packed: `rejected` shows them as the explanation.
 _HEAD_BYTES = 16
 
 # Values of the column `metadata`: what was done with a photo's metadata.
@@ -35,8 +35,8 @@ _ROWS_PER_BATCH = 512
 class PackJob:
     """Shared state of the pack tasks of a run.
 
-    folder: the folder of the shards. group_bytes: size of their row groups.
-    max_side_px: photos with a longer side are written as smaller copies; None: all photos keep their size.
+    folder: the folder of the shards. group_bytes: size of the shards' row groups.
+    max_side_px: maximum of the longer side; larger photos become smaller copies. None: all photos keep their size.
     photo_timeout_s: time limit for one photo, reading included.
     """
 
@@ -49,9 +49,9 @@ class PackJob:
 
 
 def pack_partition(job: PackJob, partition: Partition, attempt: Attempt) -> dict[str, int]:
-    """Write the shard of a partition of a listing; return the number of photos by value of `metadata`.
+    """Write the shard of a partition of a listing; return the number of photos for each value of `metadata`.
 
-    The content of a photo that cannot be read is null. The shard is not compressed, because photos are compressed.
+    The content of a photo that cannot be read is null. The shard is not compressed: photos already are.
     """
     rows = read_parquet(any_path(partition.file))
     kind = schemas.IMAGES if job.keeps_metadata else schemas.PACKED
@@ -135,7 +135,7 @@ def _shrink(content: bytes, job: PackJob, decode: Decode) -> bytes:
 
 
 def _strip(content: bytes, max_pixels: int) -> tuple[bytes, str]:
-    """Return the photo without metadata (of other files only the first bytes), and the value for `metadata`."""
+    """Return the photo without metadata, or the first bytes of any other file; and the value for `metadata`."""
     try:
         kept = strip_metadata(content, max_pixels=max_pixels)
     except (DecodeError, MemoryError):

@@ -1,4 +1,4 @@
-"""The parity task: compute features again by OpenVINO in float32, and compare them with the written features."""
+"""The parity task: compute features again with OpenVINO in float32, and compare them with the written features."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from verger.tasks.spans import Spans, read_spans
 class ParityJob:
     """Shared state: the network whose features are checked, and how photos are decoded.
 
-    listing: files of the run's listing, with the location of packed photos in their shards.
+    listing: files of the run's listing, which contain the location of each packed photo in its shard.
     """
 
     network: Network

@@ -14,7 +14,7 @@ from verger.storage.atomic import write_atomically
 from verger.storage.objects import ObjectPath
 from verger.storage.uri import AnyPath
 
-# Rows per row group, which a reader holds in memory: 5 MB with 1,280 features.
+# Rows per row group. A reader holds one row group in memory: 5 MB with 1,280 features.
 ROWS_PER_GROUP = 1024
 
 
@@ -63,8 +63,8 @@ class PartWriter:
             return
         if self._writer is None:
             file = self._files.enter_context(part_file(self._target))
-            # Numbers get no dictionary, because they hardly repeat. Only the path column has statistics: the first
-            # path is used to sort the parts.
+            # Columns of numbers get no dictionary, because numbers hardly repeat. Only the path column has
+            # statistics: they contain the first path, by which the parts are sorted.
             self._writer = pq.ParquetWriter(
                 file,
                 self._schema,

@@ -1,4 +1,4 @@
-"""How many rows go into a block, a partial sum and a part of the components, and the depth of the merge tree.
+"""The number of rows in a block, in a partial sum and in a part of the components; the depth of the merge tree.
 
 The sizes depend only on the number of rows and their width, so that all engines give the same bits
 (docs/adr/0017-same-bits.md). `verger cost` uses them for its estimates.
@@ -14,7 +14,7 @@ FAN_IN = 8
 # Rows per matrix product of the projection; fixed, so that the same rows give the same bits.
 PROJECTED_ROWS = 1024
 
-# About the size of a block in float64; a block is summed by one matrix product.
+# Approximate size of a block in float64. One matrix product sums one block.
 _BLOCK_BYTES = 32 << 20
 _MAX_BLOCK_ROWS = 65_536
 _MAX_PARTIAL_SUMS = 4096
@@ -28,7 +28,7 @@ def rows_per_block(n_features: int) -> int:
 
 
 def rows_per_sum(n_rows: int, n_features: int) -> int:
-    """Return the number of rows per partial sum: a multiple of a block, such that there are at most 4,096 sums."""
+    """Return the number of rows per partial sum: whole blocks, such that there are at most 4,096 partial sums."""
     rows = rows_per_block(n_features)
     return rows * max(1, math.ceil(n_rows / rows / _MAX_PARTIAL_SUMS))
 
@@ -39,7 +39,7 @@ def rows_per_part(n_rows: int) -> int:
 
 
 def tree_depth(n_parts: int) -> int:
-    """Return the number of merge rounds for `n_parts` results; each divides their number by FAN_IN."""
+    """Return the number of merge rounds for `n_parts` results; a round divides the number of results by FAN_IN."""
     depth = 0
     while n_parts > FAN_IN:
         n_parts, depth = math.ceil(n_parts / FAN_IN), depth + 1

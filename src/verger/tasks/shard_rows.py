@@ -13,14 +13,14 @@ from verger.storage.arrow import binaries, booleans
 from verger.storage.uri import any_path
 from verger.tasks.earlier_features import EARLIER
 
-# Photos in memory at the same time, in addition to their row group.
+# Number of photos in memory at the same time, in addition to the row group that is being read.
 _ROWS_PER_BATCH = 16
 
 
 def add_shard_content(rows: pa.Table) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a listing of packed photos with the column `content`, a few at a time.
+    """Yield the rows of a listing of packed photos, with the additional column `content`, a few rows at a time.
 
-    Rows with a row id in the column EARLIER get null: their features are reused.
+    The content is null in rows with a row id in the column EARLIER, because their features are reused.
     """
     start = 0
     for shard, group in itertools.groupby(rows[schemas.SHARD].to_pylist()):
@@ -31,7 +31,10 @@ def add_shard_content(rows: pa.Table) -> Iterator[pa.RecordBatch]:
 
 
 def read_shard_photos(listing: Sequence[str], paths: set[str]) -> dict[str, bytes]:
-    """Return the bytes of those photos of `paths` that are in shards; the files of a listing say where they are."""
+    """Return path -> bytes for the photos of `paths` that are in shards.
+
+    listing: files of a listing, which contain the location of each photo in its shard.
+    """
     found: dict[str, bytes] = {}
     for file in listing:
         with any_path(file).open("rb") as opened, pq.ParquetFile(opened) as table:
@@ -50,7 +53,7 @@ def _without_content(rows: pa.Table) -> Iterator[pa.RecordBatch]:
 
 
 def _with_content(rows: pa.Table, shard: str) -> Iterator[pa.RecordBatch]:
-    """Yield rows of one shard with their content, in the order of the shard."""
+    """Yield the rows of one shard with the content of their photos, in the order of the shard."""
     numbers = rows[schemas.ROW].to_pylist()
     row_ids = rows[EARLIER].to_pylist() if EARLIER in rows.schema.names else [None] * len(numbers)
     needed = {number for number, row_id in zip(numbers, row_ids, strict=True) if row_id is None}

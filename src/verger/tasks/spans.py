@@ -1,7 +1,7 @@
 """Spans: ranges of rows in a table's Parquet files, grouped by a fixed number of rows.
 
-PCA is computed group by group. The groups depend only on the number of rows, not on the engine, its number of
-cores or the sizes of the files, so that the same rows give the same bits everywhere.
+PCA is computed group by group. The groups depend only on the number of rows, and not on the engine, the number of
+cores or the sizes of the files. So the same rows give the same bits everywhere.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Spans = tuple[Span, ...]
 
 
 def split_into_spans(files: Sequence[tuple[str, int]], n_rows_per_group: int) -> list[Spans]:
-    """Return groups of spans with `n_rows_per_group` rows, the last with the rest.
+    """Return groups of spans; each group has `n_rows_per_group` rows, only the last group may have fewer.
 
     files: (file, number of rows) pairs, in the order of the rows.
     """
@@ -54,7 +54,7 @@ def split_into_spans(files: Sequence[tuple[str, int]], n_rows_per_group: int) ->
 
 
 def read_spans(spans: Spans, columns: Sequence[str], n_rows_per_batch: int) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of spans in batches of `n_rows_per_batch`, the last with the rest."""
+    """Yield the rows of spans in batches of `n_rows_per_batch` rows; only the last batch may have fewer."""
     held: list[pa.RecordBatch] = []
     n_held = 0
     for batch in _batches(spans, columns, n_rows_per_batch):

@@ -36,7 +36,10 @@ _MIN_DECODE_PX = (2 * SIZE_PX, 2 * SIZE_PX)
 
 @dataclass(frozen=True)
 class ThumbnailJob:
-    """Shared state: the bytes that may be read for `n_photos` in total; each task gets an equal share per photo."""
+    """Shared state of the thumbnail tasks of a report.
+
+    budget_bytes: limit on the bytes read for all `n_photos` photos. A task's share is proportional to its photos.
+    """
 
     n_photos: int
     budget_bytes: int = BUDGET_BYTES
@@ -45,8 +48,8 @@ class ThumbnailJob:
 def thumbnails_of(job: ThumbnailJob, paths: Sequence[str], attempt: Attempt) -> list[str | None]:
     """Return one WebP data URI per path; None if the photo is missing, is not an image or exceeds the budget.
 
-    Photos are read in the given order until the task's share of the budget is used; the first is always read.
-    A task that has failed twice makes no thumbnails.
+    Photos are read in the given order if they fit into the rest of the task's share of the budget; the first photo
+    that can be read is read in any case. A task that has failed twice makes no thumbnails.
     """
     if attempt.number > 1:
         return [None] * len(paths)
@@ -58,7 +61,7 @@ def thumbnails_of(job: ThumbnailJob, paths: Sequence[str], attempt: Attempt) -> 
 
 
 def _affordable(sizes: Iterable[int | None], budget_bytes: int) -> list[bool]:
-    """Return which photos of these sizes are read; a size is None if the photo cannot be read."""
+    """Return for each size whether this photo is read; a size is None if the photo cannot be read."""
     chosen: list[bool] = []
     for n_bytes in sizes:
         chosen.append(n_bytes is not None and (n_bytes <= budget_bytes or not any(chosen)))

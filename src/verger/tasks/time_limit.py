@@ -8,14 +8,14 @@ from contextlib import AbstractContextManager, contextmanager
 
 from verger.tasks.base import Attempt
 
-# Time for the decoding child to start, on a busy machine.
+# Time that the child process for decoding may need to start, on a busy machine.
 _DECODER_START_S = 60.0
 
 
 def photo_time_limit(photo_timeout_s: float, attempt: Attempt) -> AbstractContextManager[Callable[[], None]]:
     """Return `time_limit` for a task that calls the yielded function before each photo.
 
-    A second or later attempt decodes in a child process, which has its own limit, so the limit here is longer.
+    A second or later attempt decodes in a child process with its own limit. So this limit is longer.
     """
     return time_limit(2 * photo_timeout_s + _DECODER_START_S if attempt.number else photo_timeout_s)
 

@@ -14,7 +14,7 @@ Matrix = npt.NDArray[np.floating]
 
 
 def matrix_of(vectors: pa.ListArray) -> Matrix:
-    """Return a list column without nulls as an (n, d) matrix; raises ReductionError if the widths differ."""
+    """Return a list column without nulls as an (n, d) matrix; raises ReductionError for lists of unequal length."""
     widths = vectors.value_lengths().unique().to_pylist()
     if len(widths) != 1:
         raise ReductionError(f"feature vectors of unequal widths: {sorted(widths)}")
