@@ -8,7 +8,7 @@ engine must:
   the items. Items are never regrouped, so that all engines give the same bits;
 - send `shared` to each worker once, not with every item;
 - make up to MAX_ATTEMPTS attempts if a worker dies or a task raises an error for which `is_lasting` is false, and
-  count them in `Attempt.number`. Two attempts may write at the same time: this is safe with part files;
+  count these attempts in `Attempt.number`. Two attempts may write at the same time: part files make this safe;
 - raise the last error in the driver: errors of verger unchanged, others as JobError.
 
 `tests/engine/test_equal.py` compares the results of the engines.

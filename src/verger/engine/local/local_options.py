@@ -25,7 +25,7 @@ class LocalOptions:
 
 
 def available_cores() -> int:
-    """Return the number of cores that this process may use: its CPU affinity, or its container's quota if lower."""
+    """Return the number of cores that this process may use: the lower of CPU affinity and container quota."""
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with suppress(OSError, ValueError):
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()

@@ -55,7 +55,7 @@ class MapCall:
         return [self._results[index] for index in range(len(self._items))]
 
     def _count(self, workers: Sequence[WorkerProcess]) -> tuple[int, int]:
-        """Return how many photos are done, and how many are rejected, including those of running items."""
+        """Return the numbers of photos done and rejected, including the photos of running items."""
         n_done = self._n_done + sum(worker.n_done for worker in workers)
         return n_done, self._n_rejected + sum(worker.n_rejected for worker in workers)
 
@@ -69,7 +69,7 @@ class MapCall:
                 worker.send(self._task, self._shared_file, self._items[item.index], item)
 
     def _receive(self, worker: WorkerProcess) -> None:
-        """Read one message: (n_done, n_rejected, None), or (n_done, n_rejected, (result, error)) at the end."""
+        """Read one message: (n_done, n_rejected, None), or (n_done, n_rejected, (result, error)) as the last."""
         try:
             n_done, n_rejected, ending = worker.child.connection.recv()
         except (EOFError, OSError):
@@ -91,7 +91,7 @@ class MapCall:
             raise error
 
     def _replace(self, worker: WorkerProcess) -> None:
-        """Restart a worker that has died, and queue its item for another attempt."""
+        """Restart a worker that has died, and queue the item it had for another attempt."""
         item = worker.finish_item()
         worker.child.process.kill()
         ending = worker.child.wait()

@@ -1,6 +1,6 @@
 """The local engine: a pool of worker processes on this machine, without a JVM.
 
-Each worker is a Python process (`verger.engine.local.worker`) that a pipe connects to the driver.
+Each worker is a Python process (`verger.engine.local.worker`); a pipe connects it to the driver.
 docs/adr/0015-local-engine.md explains why verger does not use the process pool of a library.
 """
 
@@ -29,14 +29,14 @@ _STORE_PREFIXES = ("AWS_", "AZURE_", "GOOGLE_", "STORAGE_")
 
 
 def _store_variables() -> dict[str, str]:
-    """Return the environment variables that select object stores."""
+    """Return the environment variables that configure access to object stores."""
     return {name: value for name, value in os.environ.items() if name.startswith(_STORE_PREFIXES)}
 
 
 class LocalEngine:
     """Runs tasks in processes on this machine.
 
-    log: file for the output of the workers. scratch: folder for their temporary files.
+    log: file for the output of the workers. scratch: folder for the workers' temporary files.
     """
 
     name = "local"
@@ -55,7 +55,7 @@ class LocalEngine:
 
     def _start_workers(self, n_useful: int) -> None:
         if self._workers and self._variables != _store_variables():
-            self.close()  # the running workers would use other stores
+            self.close()  # the running workers still have the earlier variables
         self._variables = _store_variables()
         for index in range(len(self._workers), min(self.n_slots, n_useful)):
             self._workers.append(WorkerProcess(index, self._options, self._log, self._scratch))
@@ -83,11 +83,11 @@ class LocalEngine:
             try:
                 return call.run(self._workers, self._interrupts, on_progress)
             except BaseException:
-                self.close()  # the next map cannot use workers that still run a task of this one
+                self.close()  # workers that still run a task of this map cannot be used for the next map
                 raise
 
     def release(self) -> None:
-        """End the workers after the last call of `map`, unless `keep_workers` keeps them."""
+        """End the workers after the last call of `map`; inside `keep_workers` they keep running."""
         if self not in _kept:
             self.close()
 

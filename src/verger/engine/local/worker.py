@@ -21,7 +21,7 @@ from verger.errors import JobError, VergerError
 from verger.process.signals import end_with_parent, ignore_interrupts
 from verger.tasks.base import Attempt
 
-# Shortest time between two progress messages: with a fast network, more messages would slow down the worker.
+# Shortest time between two progress messages. With a fast neural network, more messages would slow down the worker.
 _REPORT_EVERY_S = 0.1
 
 
@@ -42,7 +42,7 @@ class _Reporter:
 
 
 class _Shared:
-    """Reads the shared state of the running map from its file only once."""
+    """Reads the file with the shared state only once for each map."""
 
     def __init__(self) -> None:
         self._file = ""
@@ -50,14 +50,14 @@ class _Shared:
 
     def read(self, file: str) -> Any:
         if file != self._file:
-            self._value = None  # free the old state first: the old and the new one may each hold a large network
+            self._value = None  # free the old state before the new one is read: each may hold a large network
             self._value = pickle.loads(Path(file).read_bytes())  # noqa: S301  # written by the driver
             self._file = file
         return self._value
 
 
 def serve(connection: Connection) -> None:
-    """Run the tasks that the driver sends; raises EOFError when it closes the pipe."""
+    """Run the tasks that the driver sends; raises EOFError when the driver closes the pipe."""
     shared = _Shared()
     while True:
         task, file, item, attempt, gpu, n_threads = connection.recv()
@@ -74,7 +74,7 @@ def serve(connection: Connection) -> None:
 def _to_picklable(error: BaseException) -> Exception:
     """Return an error that the driver can raise: VergerError and OSError unchanged, others as JobError.
 
-    If a library has wrapped an error in its own, use the original error.
+    If a library has wrapped the original error in an error of the library, use the original error.
     """
     while error.__cause__ is not None and not isinstance(error, VergerError):
         error = error.__cause__

@@ -23,7 +23,7 @@ class QueuedItem:
 
 
 class WorkerProcess:
-    """A worker process (`child`), the item that it runs, and the counts of photos it has reported for this item.
+    """A worker process (`child`), the item that it runs, and the numbers of photos it has reported for this item.
 
     log: file for the worker's output. scratch: the worker's folder for temporary files.
     """
@@ -38,11 +38,11 @@ class WorkerProcess:
         self.start()
 
     def start(self) -> None:
-        """Start the process, also again after it has ended."""
+        """Start the process; start it again if it has ended."""
         self.child = PipedChild(
             "verger.engine.local.worker",
             *self._options.preload,
-            # The driver removes the temporary files: a worker that is killed cannot.
+            # The driver removes this folder: a worker that is killed cannot remove its temporary files.
             environment=_ONE_THREAD | {"TMPDIR": str(self._scratch)},
             output=self._log,
             has_own_session=True,  # the driver handles Ctrl-C and ends the workers
@@ -57,7 +57,7 @@ class WorkerProcess:
             )
 
     def finish_item(self) -> QueuedItem:
-        """Return the item that has ended; the worker is then free for another item."""
+        """Return the item that has ended, and make the worker free for another item."""
         assert self.item is not None
         item, self.item, self.n_done, self.n_rejected = self.item, None, 0, 0
         return item

@@ -1,7 +1,7 @@
 """Spark settings for a cluster, in addition to those for every Spark (`spark_options`).
 
-verger needs the number of cores to partition the photos, but Spark does not know it before executors start. So it
-takes the first of these values that is set:
+verger needs the number of cores to partition the photos, but Spark knows this number only after executors start. So
+verger uses the first of these values that is set:
 
 1. `spark.default.parallelism` in the caller's settings
 2. `spark.cores.max`
@@ -25,7 +25,7 @@ from verger.engine.spark.standalone.state import running_cluster
 from verger.errors import SetupError
 from verger.spark_master import is_standalone, standalone_nodes
 
-# This number is rather too high than too low: an extra task costs milliseconds, but a core without tasks is idle.
+# A number that is too high does little harm: an extra task costs milliseconds, but a core without tasks is idle.
 ASSUMED_CORES = 32
 
 # Platforms use a large maximum number of executors to say "no limit" (Dataproc: 10,000).
@@ -44,7 +44,7 @@ def cluster_settings(master: str, given: Mapping[str, str], fast_start: list[str
     given: the caller's settings. fast_start: Java options that make a JVM on this machine start fast.
     """
     settings = {"spark.default.parallelism": str(cluster_cores(master, given))}
-    # Behind network address translation (NAT), only the user knows the driver's address.
+    # The user's address of the driver is kept: behind network address translation (NAT) no one else knows it.
     has_driver_host = "spark.driver.host" in given or "SPARK_LOCAL_IP" in os.environ
     if is_standalone(master):
         address = driver_address(master)
@@ -61,7 +61,10 @@ def cluster_settings(master: str, given: Mapping[str, str], fast_start: list[str
 
 
 def _managed_settings(master: str, given: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings for executors in containers (YARN, Kubernetes); raises SetupError if one is missing."""
+    """Return the settings for executors in containers (YARN, Kubernetes).
+
+    Raises SetupError if YARN's configuration or the container image is not set.
+    """
     if master == "yarn" and not os.environ.keys() & {"HADOOP_CONF_DIR", "YARN_CONF_DIR"}:
         raise SetupError("master = 'yarn' needs YARN's configuration: set HADOOP_CONF_DIR to its folder")
     if os.environ.keys() & {"SPARK_HOME", "SPARK_CONF_DIR"}:  # the defaults of this Spark installation apply
@@ -76,7 +79,7 @@ def _managed_settings(master: str, given: Mapping[str, str]) -> dict[str, str]:
 
 
 def cluster_cores(master: str, given: Mapping[str, str]) -> int:
-    """Return the number of cores to partition the photos for, by the rule in the module's docstring."""
+    """Return the number of cores for which photos are partitioned, by the rule in the module's docstring."""
     for key in ("spark.default.parallelism", "spark.cores.max"):
         with suppress(KeyError, ValueError):
             return max(1, int(given[key]))
@@ -88,7 +91,7 @@ def cluster_cores(master: str, given: Mapping[str, str]) -> int:
 
 
 def _executors_key(given: Mapping[str, str]) -> str:
-    """Return the key of the setting with the maximum number of executors."""
+    """Return the key of the setting that limits the number of executors."""
     max_executors = "spark.dynamicAllocation.maxExecutors"
     is_dynamic = given.get("spark.dynamicAllocation.enabled", "").lower() == "true"
     is_limited = given.get(max_executors, "").isdecimal() and int(given[max_executors]) < _UNLIMITED
@@ -96,7 +99,7 @@ def _executors_key(given: Mapping[str, str]) -> str:
 
 
 def driver_address(master: str) -> str:
-    """Return this machine's address on its connection to a spark:// master, for executors to reach the driver.
+    """Return the address at which executors reach the driver: that of this machine's connection to the master.
 
     Raises SetupError if no master answers. Spark itself would use the address of this machine's host name, which
     may belong to another network, and would wait a minute for a master that does not answer.

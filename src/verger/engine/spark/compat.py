@@ -37,7 +37,7 @@ def n_slots(spark: SparkSession) -> int:
         return spark.sparkContext.defaultParallelism
     from pyspark.sql.functions import spark_partition_id
 
-    # Connect has no API for this number, but a range has the same number of partitions.
+    # Spark Connect has no API for this number, but a range has the same number of partitions.
     return spark.range(_MANY_ROWS).select(spark_partition_id()).distinct().count()
 
 
@@ -58,7 +58,7 @@ def share(spark: SparkSession, value: T) -> Broadcast[T] | Artifact[T]:
 
 
 class Artifact(Generic[T]):
-    """A value in a file that Spark Connect sends to every worker; it is used instead of a Broadcast."""
+    """A value that Spark Connect sends to every worker as a file; used instead of a Broadcast."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -1,4 +1,4 @@
-"""Sessions on a Spark Connect server. They need no JVM on this machine; the server allows only some settings."""
+"""Sessions on a Spark Connect server: they need no JVM on this machine, and can change only some settings."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class SparkEngine:
         return results
 
     def _map_on_connect(self, spark: SparkSession, task: Task[S, T, R], items: Sequence[T], shared: S) -> list[R]:
-        """Map with a DataFrame of item numbers, because Connect has no RDDs; it reports no progress."""
+        """Do the same as `map`, but with a DataFrame of item numbers and without progress: Connect has no RDDs."""
         shared_value = self._share(spark, (list(items), shared))
         uses_gpus = self._uses_gpus
 
@@ -114,9 +114,9 @@ class SparkEngine:
         shared: S,
         on_progress: CountsCallback = ignore_counts,
     ) -> list[R]:
-        """Return the results of a task for every partition of a DataFrame, for photos that only Spark can read.
+        """Return the results of a task for every partition of a DataFrame, here of photos that only Spark can read.
 
-        The item of the task is (partition number, batches of rows).
+        The task receives (partition number, batches of rows) as its item.
         """
         spark = frame.sparkSession
         counts = None if is_connect(spark) else _Counts(spark)
@@ -140,7 +140,7 @@ class SparkEngine:
         )
 
     def _share(self, spark: SparkSession, value: S) -> Broadcast[S] | Artifact[S]:
-        """Send a value to the workers as a job: errors such as a full disk are then translated like those of a job.
+        """Send a value to the workers. It is sent in a job, so that errors such as a full disk are translated.
 
         pyspark also prints a traceback of such an error; this method suppresses the traceback.
         """
@@ -185,14 +185,14 @@ def _collected(frame: DataFrame) -> list[Any]:
 
 
 def _attempt(context: TaskContext, report: CountsCallback, *, uses_gpus: bool) -> Attempt:
-    """Return the attempt that Spark runs. On GPUs, it has as many threads as Spark gives the task cores."""
+    """Return the attempt that Spark runs. On a GPU, the attempt has one thread per core of the task."""
     if not uses_gpus:
         return Attempt(context.attemptNumber(), report=report)
     return Attempt(context.attemptNumber(), gpu_of(context), context.cpus(), report)
 
 
 class _Counts:
-    """Counts photos that are done and rejected, from the report at each task's end. Repeated tasks count twice."""
+    """Numbers of photos done and rejected. Spark updates them when a task ends; a repeated task counts twice."""
 
     def __init__(self, spark: SparkSession) -> None:
         self.done: Accumulator[int] = spark.sparkContext.accumulator(0)
@@ -210,5 +210,5 @@ class _Counts:
         return report
 
     def read(self) -> tuple[int, int]:
-        """Return how many photos are done, and how many are rejected. Only the driver can call this."""
+        """Return the numbers of photos done and rejected. Only the driver can call this method."""
         return self.done.value, self.rejected.value

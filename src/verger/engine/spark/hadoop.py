@@ -1,6 +1,6 @@
 """Photos on a file system that only Spark can read (hdfs://, viewfs:/). Spark reads them as `binaryFile`.
 
-Spark makes the partitions itself; its settings follow the rule for other sources, `PartitionRule`.
+Spark itself makes the partitions; its settings are chosen by the same `PartitionRule` as for other sources.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def find_hadoop(src: str) -> HadoopFolder | None:
 
 
 def hadoop_images(spark: SparkSession, folder: HadoopFolder, selection: Selection) -> tuple[DataFrame, int]:
-    """Return the selected and labelled photos as schemas.IMAGES, and their number.
+    """Return the selected and labelled photos as a DataFrame (columns: schemas.IMAGES), and the number of photos.
 
-    Spark skips empty files, and names that begin with a dot or an underscore. Raises SourceError if there are no
-    photos.
+    Spark skips empty files, and files whose names begin with a dot or an underscore. Raises SourceError if no photo
+    is found.
     """
     from pyspark.sql.functions import col, count, element_at, lit, split
     from pyspark.sql.functions import max as greatest
@@ -65,7 +65,7 @@ def _limit_arrow_batches(spark: SparkSession, max_bytes: int) -> None:
 
 
 def select_photos(table: DataFrame, selection: Selection) -> DataFrame:
-    """Return the selected photos with the labels of the selection; `table` has the folder names as labels."""
+    """Return the selected photos, with labels by the rule of the selection. In `table`, labels are folder names."""
     from pyspark.sql.functions import col, udf, xxhash64
 
     if selection.sample is not None:
@@ -80,7 +80,7 @@ def select_photos(table: DataFrame, selection: Selection) -> DataFrame:
 
 
 def _set_partition_rule(spark: SparkSession, rule: PartitionRule) -> None:
-    """Make Spark partition by the rule: the rule's fixed weight of a photo is Spark's cost of opening a file."""
+    """Make Spark partition by the rule. The rule's fixed weight per photo becomes Spark's cost to open a file."""
     settings = {
         "openCostInBytes": rule.photo_weight * rule.bytes_per_weight,
         "maxPartitionBytes": rule.max_weight * rule.bytes_per_weight,

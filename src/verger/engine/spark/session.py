@@ -1,4 +1,4 @@
-"""The Spark session of a run. It starts in the background, its jobs stop on Ctrl-C, and it always ends."""
+"""The Spark session of a run: it starts in the background, cancels its jobs on Ctrl-C, and ends after every run."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ JVM_GONE = "Spark's JVM has ended; the system may have killed it for lack of mem
 
 
 class ManagedSession:
-    """A SparkSession that starts in the background. This takes seconds, in which the driver does other work.
+    """A SparkSession that starts in the background: the start takes seconds, in which the driver does other work.
 
-    If Spark already runs in this process, as in a notebook, the session uses its SparkContext and never stops it.
+    If Spark already runs in this process, as in a notebook, the session uses that SparkContext and never stops it.
     """
 
     def __init__(self, options: SessionOptions, interrupts: Interrupts) -> None:
-        # This import comes first: the imports of the driver's other modules would delay the start of the JVM.
+        # Imported here, before the driver's other modules, because their imports would delay the start of the JVM.
         from pyspark import SparkContext
 
         running = SparkContext._active_spark_context
         self.options = replace(options, master=str(running.master)) if running else options
-        if running or options.is_connect:  # the JVM writes its own log
+        if running or options.is_connect:  # this session does not choose where the JVM logs
             self.options = replace(self.options, log=None)
         self._interrupts = interrupts
         self._borrowed: SparkContext | None = running
@@ -87,7 +87,7 @@ class ManagedSession:
         return self._await(self._starting, lambda: None)
 
     def run(self, job: Callable[[], T], tick: Callable[[], None] = lambda: None) -> T:
-        """Return job(), and call `tick` a few times a second while the job runs; Ctrl-C cancels its tasks.
+        """Return job(), and call `tick` a few times a second while the job runs; Ctrl-C cancels the job's tasks.
 
         Raises a worker's VergerError unchanged, OSError for a full disk, and JobError for other errors.
         """
@@ -134,7 +134,7 @@ class ManagedSession:
         self._ending = self._pool.submit(self._end)
 
     def close(self) -> None:
-        """Stop Spark and the JVM in any state. If Spark ran before this session, only cancel the session's jobs."""
+        """Stop Spark and the JVM in any state; but only cancel this session's jobs if Spark ran before it."""
         if self._starting.cancel():
             return
         try:
@@ -150,7 +150,7 @@ class ManagedSession:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _abandon(self) -> None:
-        """End a JVM that is still starting, so that the user does not wait for it after an error."""
+        """End a JVM that is still starting, so that the user does not wait for the JVM after an error."""
         silence_py4j()
         deadline = time.monotonic() + _CANCEL_S
         while not self._starting.done():
@@ -197,11 +197,11 @@ def managed_session(options: SessionOptions) -> Iterator[ManagedSession]:
 def open_session(
     master: str = "local[*]", *, driver_memory: str = "2g", conf: tuple[str, ...] = ()
 ) -> SparkSession:
-    """Return a SparkSession set up for photos, for notebooks and scripts.
+    """Return a SparkSession with settings for photos, for notebooks and scripts.
 
-    If Spark already runs in this process, return a new session of this Spark, with only SQL settings changed. On a
+    If Spark already runs in this process, return a new session of this Spark, and change only SQL settings. On a
     Spark Connect server (sc://HOST:PORT), change only the settings that the server allows. Raises SettingsError if
-    the master is not valid, and SetupError if it does not answer.
+    the value of `master` is not valid, and SetupError if the master does not answer.
     """
     from pyspark import SparkContext
 

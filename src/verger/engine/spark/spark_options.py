@@ -12,10 +12,11 @@ from verger.engine.spark.java import class_archive
 from verger.spark_master import is_connect
 from verger.storage.objects import s3_endpoint, s3_region
 
-# Up to this number of cores, one thread collects garbage: the JVM has little of it, and the workers need the cores.
+# Up to this number of cores, the JVM's garbage collector has one thread: there is little garbage, and the Python
+# workers need the cores.
 MAX_SERIAL_GC_CORES = 4
 
-# Number of attempts at a task, the same as on a cluster. The default of a local Spark is one attempt.
+# Number of attempts at a task on a local master, the same as on a cluster. Spark's local default is one attempt.
 _LOCAL_ATTEMPTS = 4
 
 _SCRATCH = "/tmp"  # noqa: S108  # Spark's default
@@ -30,8 +31,8 @@ class SessionOptions:
 
     conf: KEY=VALUE settings of the caller, which override those of verger.
     log: file for the output of the JVM; None: stderr.
-    is_one_run: the JVM runs only one command, so its settings make it start fast.
-    computes_in_jvm: Spark ML runs in the JVM, so the JVM uses its optimizing compiler.
+    is_one_run: the JVM runs only one command, so it gets options for a fast start.
+    computes_in_jvm: Spark ML computes in the JVM, so the JVM's optimizing compiler stays on.
     preload: modules that the workers import while Spark starts.
     uses_gpus: tasks run on GPUs, which verger requests from the cluster.
     archive_classes_to: file for an archive of the classes that this session loads (`java.class_archive`).
@@ -54,7 +55,7 @@ class SessionOptions:
 
     @property
     def spark_master(self) -> str:
-        """The master URL for Spark; a local master gets the number of attempts at a task if the caller set none."""
+        """The master URL for Spark; to a local master without a number of attempts, this number is added."""
         local = re.fullmatch(r"local(?:\[([^,]+)\])?", self.master)
         return f"local[{local.group(1) or 1},{_LOCAL_ATTEMPTS}]" if local else self.master
 
@@ -85,7 +86,7 @@ class SessionOptions:
 
     @property
     def n_cores(self) -> int:
-        """Number of tasks that run at the same time; on a cluster, this is assumed (see `cluster_options`)."""
+        """Number of tasks that run at the same time; on a cluster, an assumption (see `cluster_options`)."""
         return self.n_local_cores or cluster_cores(self.master, given_settings(self))
 
 
@@ -95,19 +96,19 @@ def given_settings(options: SessionOptions) -> dict[str, str]:
 
 
 def sql_settings(options: SessionOptions) -> dict[str, str]:
-    """Return the settings that a session can set even if Spark already runs; the caller's settings come last."""
+    """Return the settings that can be changed while Spark runs; the caller's settings override verger's."""
     settings = {
         "spark.sql.session.timeZone": "UTC",
         # Arrow counts rows, not bytes: 10,000 photos or wide vectors would fill a worker.
         "spark.sql.execution.arrow.maxRecordsPerBatch": "512",
-        # SQL uses the workers that an RDD has started early only if both have the same settings.
+        # SQL uses workers that were started early, by an RDD, only if SQL and the RDD have the same settings.
         "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "false",
     }
     return settings | given_settings(options)
 
 
 def spark_settings(options: SessionOptions) -> dict[str, str]:
-    """Return all settings for the start of Spark; the caller's settings override the others. Raises SetupError."""
+    """Return all settings for the start of Spark; the caller's settings override verger's. Raises SetupError."""
     settings = {
         "spark.driver.memory": options.driver_memory,
         "spark.driver.extraJavaOptions": " ".join(_java_options(options)),
@@ -132,7 +133,7 @@ def spark_settings(options: SessionOptions) -> dict[str, str]:
 
 
 def _store_environment() -> dict[str, str]:
-    """Return the settings that give executors the same object stores as this machine, but no credentials."""
+    """Return the settings with which executors use the same object stores as this machine; without credentials."""
     uses_s3 = s3_endpoint() or os.environ.keys() & {"AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"}
     names = {
         "AWS_ENDPOINT_URL": s3_endpoint(),
@@ -145,7 +146,7 @@ def _store_environment() -> dict[str, str]:
 
 
 def _gpu_settings() -> dict[str, str]:
-    """Return the settings for one GPU per executor and one task per GPU, so one inference session per GPU."""
+    """Return the settings for one GPU per executor and one task per GPU: each GPU has one inference session."""
     return {
         "spark.executor.resource.gpu.amount": "1",
         "spark.executor.resource.gpu.vendor": "nvidia.com",
@@ -162,7 +163,7 @@ def _java_options(options: SessionOptions) -> list[str]:
 def _fast_start(options: SessionOptions) -> list[str]:
     """Return Java options for a JVM that starts fast and leaves the cores to the workers.
 
-    Spark ML needs the JVM's second compiler: without it, its vectorised BLAS is 100 times slower.
+    Spark ML (`computes_in_jvm`) keeps the optimizing compiler: without it, vectorised BLAS is 100 times slower.
     """
     if not options.is_one_run:
         return []

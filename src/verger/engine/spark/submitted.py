@@ -1,8 +1,8 @@
 """Sessions in a driver that spark-submit starts, and the settings that verger adds to those of spark-submit.
 
-The master, and the number and size of the executors, stay as spark-submit sets them. verger adds settings for what
-Spark cannot know: each Python worker needs one thread and memory in addition to the heap, and verger partitions the
-photos for a number of cores before executors start.
+verger does not change the master, nor the number and size of the executors. It adds settings for what Spark cannot
+know: each Python worker needs one thread, and memory in addition to the heap; and verger must know the number of
+cores before executors start, to partition the photos.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _UNITS_MB = {"k": 1 / 1024, "m": 1.0, "g": 1024.0, "t": 1024.0**2}
 
 @contextmanager
 def submitted() -> Iterator[SparkSession]:
-    """Yield the session of a spark-submit. Stop it when the block ends, so that the cluster ends the application.
+    """Yield the session of a spark-submit, and stop it when the block ends: then the cluster ends the application.
 
-    If a session already runs, as on Databricks, yield it unchanged and do not stop it: the platform does this.
+    If a session already runs, as on Databricks, yield it unchanged; the platform stops it.
     """
     from pyspark import SparkConf, SparkContext
     from pyspark.sql import SparkSession
@@ -50,7 +50,7 @@ def submitted() -> Iterator[SparkSession]:
 
 
 def set_driver_environment(given: Mapping[str, str]) -> None:
-    """Set variables of object stores, such as AWS_REGION, in the driver too if `spark.executorEnv` sets them."""
+    """Set in the driver the variables of object stores, such as AWS_REGION, that `spark.executorEnv` sets."""
     for key, value in given.items():
         name = key.removeprefix(_EXECUTOR_VARIABLE)
         if name != key and name.startswith(("AWS_", "AZURE_")):
@@ -58,7 +58,7 @@ def set_driver_environment(given: Mapping[str, str]) -> None:
 
 
 def submitted_settings(given: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings to add to `given`; they override only the settings that divide a container's memory."""
+    """Return the settings to add to `given`. Only the settings that divide a container's memory are overridden."""
     master = given.get("spark.master", "local")
     settings = {
         "spark.executorEnv.OMP_NUM_THREADS": "1",
@@ -74,7 +74,7 @@ def submitted_settings(given: Mapping[str, str]) -> dict[str, str]:
 def _split_memory(given: Mapping[str, str]) -> dict[str, str]:
     """Return settings that move memory of an executor's container from the heap to the Python workers.
 
-    The size of the container stays the same, so a node still has room for the same number of containers.
+    The size of the container does not change, so that the same number of containers fits on a node.
     """
     if "spark.executor.memoryOverhead" in given:
         return {}

@@ -41,8 +41,7 @@ MessageCallback = Callable[[str], None]
 class ClusterOptions:
     """Size of a cluster, and the address of its master. Raises SettingsError for values that are not valid.
 
-    cores, memory: what each worker offers to executors.
-    port: port of the master; 0 means any free port.
+    cores, memory: those of each worker, for executors. port: port of the master; 0 means any free port.
     """
 
     workers: int = 2
@@ -64,7 +63,10 @@ class ClusterOptions:
 
 @dataclass(frozen=True)
 class ClusterStatus:
-    """The state of a running cluster that its master reports; `workers` and `apps` are from Spark's /json/ page."""
+    """The state of a running cluster, as its master reports it on Spark's /json/ page.
+
+    page: address of the master's web page. workers, apps: the objects of the /json/ page.
+    """
 
     master: str
     page: str
@@ -79,8 +81,8 @@ class ClusterStatus:
 def up(options: ClusterOptions, on_message: MessageCallback = lambda message: None) -> Cluster:
     """Start a master and its workers, and wait until the workers are connected.
 
-    on_message: called with a message about each step. Raises ClusterError if a cluster already runs, or if the
-    new one does not start; then all of its processes are stopped.
+    on_message: called with a message about each step. Raises ClusterError if a cluster already runs, or if the new
+    cluster does not start; in the second case all processes of the new cluster are stopped.
     """
     with state.locked() as folder:
         earlier = state.read()
@@ -104,7 +106,7 @@ def down() -> tuple[str, list[Daemon]] | None:
 
 
 def status() -> ClusterStatus | None:
-    """Return the state of the cluster, or None if none runs; raises ClusterError if its master does not answer."""
+    """Return the state of the cluster; None if no cluster runs. Raises ClusterError if the master is silent."""
     cluster = state.read()
     if cluster is None or not any(process.is_alive for process in cluster.processes):
         return None
@@ -125,7 +127,7 @@ def status() -> ClusterStatus | None:
 
 
 def query_master(page: str) -> dict[str, Any] | None:
-    """Return the state that the master reports on its web page `page`, or None if it does not answer."""
+    """Return the state that the master reports on its web page `page`; None if the master does not answer."""
     # No proxy: the proxy in the environment is for other machines.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -141,7 +143,7 @@ def _start(cluster: Cluster, host: str, folder: Path, on_message: MessageCallbac
 
     def join(cluster: Cluster, role: str, name: str, command: list[str]) -> Cluster:
         joined = cluster.joined_by(start_daemon(role, command, environment, folder / f"{name}.log"))
-        state.write(joined)  # write before the next step, which may fail: `down` must stop this process too
+        state.write(joined)  # before the next step, which may fail: `down` must stop this process in any case
         return joined
 
     on_message("starting the master")
@@ -187,7 +189,7 @@ def _stop() -> tuple[str, list[Daemon]] | None:
 
 
 def _clear(folder: Path) -> None:
-    """Remove the files of the last cluster, which `down` keeps for their logs."""
+    """Remove the files of the last cluster. `down` does not remove them, because the user may need the logs."""
     state.remove()
     shutil.rmtree(folder / "work", ignore_errors=True)
     for log in folder.glob("*.log"):
@@ -195,7 +197,7 @@ def _clear(folder: Path) -> None:
 
 
 def _free_ports(host: str, port: int) -> tuple[int, int]:
-    """Return `port` (if it is 0, a free port) and a second free port; raises SettingsError."""
+    """Return `port` (or a free port if `port` is 0), and a second free port; raises SettingsError."""
     if host in ("0.0.0.0", "::"):  # noqa: S104
         raise SettingsError("host", host, "one address of this machine, for the workers to connect to")
     with socket.socket() as first, socket.socket() as second:

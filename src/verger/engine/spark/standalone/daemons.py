@@ -24,13 +24,13 @@ _TERM_S = 20.0
 _KILL_S = 5.0
 _POLL_S = 0.05
 
-# Start times from psutil shift slightly when the system clock is set.
+# The start time that psutil reports for a process changes slightly when the system clock is set.
 _START_TOLERANCE_S = 2.0
 
 
 @dataclass(frozen=True)
 class Daemon:
-    """A process that was started. Its creation time shows whether the pid now belongs to another process."""
+    """A process that was started. `created_s` shows whether the pid now belongs to another process."""
 
     role: str
     pid: int
@@ -134,7 +134,7 @@ def daemon_environment(host: str) -> dict[str, str]:
 
 
 def spark_home() -> str:
-    """Return the folder of the Spark that pyspark starts."""
+    """Return the folder of the Spark installation that pyspark starts."""
     from pyspark.find_spark_home import _find_spark_home
 
     return str(Path(_find_spark_home()).absolute())  # type: ignore[no-untyped-call]
@@ -145,7 +145,7 @@ def _spark_class() -> str:
 
 
 def _java_options() -> list[str]:
-    """Return Java options for little memory and a fast start, without the REST server; a used port is an error."""
+    """Return Java options: little memory, a fast start, no REST server, and an error if a port is already used."""
     options = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
     options += ["-Dspark.master.rest.enabled=false", "-Dspark.port.maxRetries=0"]
     archive = class_archive()

@@ -17,7 +17,7 @@ from verger.storage.command_lock import hold_lock
 
 @dataclass(frozen=True)
 class Cluster:
-    """A started cluster. `master` is its spark:// URL, `page` its web page; `cores` and `memory` are per worker."""
+    """A started cluster. master: its spark:// URL. page: its web page. cores, memory: those of each worker."""
 
     master: str
     page: str
@@ -33,7 +33,7 @@ class Cluster:
 
     @property
     def is_running(self) -> bool:
-        """Whether the master runs; without it, the workers are useless."""
+        """Whether the master runs; workers without a master cannot be used."""
         return any(daemon.role == MASTER and daemon.is_alive for daemon in self.processes)
 
     def joined_by(self, daemon: Daemon) -> Cluster:
@@ -47,7 +47,7 @@ def cluster_dir() -> Path:
 
 
 def running_cluster(master: str) -> Cluster | None:
-    """Return the cluster of `verger cluster up` if it is running and its URL is `master`, otherwise None."""
+    """Return the cluster of `verger cluster up` if it runs and `master` is its URL, otherwise None."""
     cluster = read()
     return cluster if cluster and cluster.master == master and cluster.is_running else None
 
