@@ -1,6 +1,7 @@
 """Moments of feature vectors (count, mean, co-moments), from which PCA is computed.
 
-They are computed in one pass and can be merged. All numbers are float64.
+The moments are computed in one pass over the vectors, and moments of several sets can be merged. All numbers are
+float64.
 
 Merging follows Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm
 for Computing Sample Variances" (1979), extended from variances to co-moments.
@@ -18,13 +19,16 @@ from verger.errors import ReductionError
 
 Array = npt.NDArray[np.float64]
 
-# For wider vectors the (d, d) matrix would have more than 0.5 GB (8,192^2 float64).
+# For wider vectors the (d, d) matrix of `m2` would have more than 0.5 GB (8,192 x 8,192 float64).
 MAX_EXACT_FEATURES = 8192
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Moments of n vectors: mean (d,), m2 (d, d) = sum of (x - mean)(x - mean)^T; only its diagonal if is_wide."""
+    """Moments of n vectors.
+
+    mean: (d,). m2: (d, d), the sum of (x - mean)(x - mean)^T; if `is_wide` only the diagonal of this matrix, (d,).
+    """
 
     n: int
     mean: Array
@@ -57,7 +61,7 @@ class Moments:
         return cls(len(x), mean, m2)
 
     def merge(self, other: Moments) -> Moments:
-        """Return the moments of both sets of vectors; raises ReductionError if their lengths differ."""
+        """Return the moments of both sets of vectors together; raises ReductionError if the widths differ."""
         if self.n_features != other.n_features:
             raise ReductionError(
                 f"feature vectors of {self.n_features} and of {other.n_features} columns cannot be reduced "
@@ -86,7 +90,7 @@ class Moments:
 
 
 def merge_all(parts: list[Moments]) -> Moments:
-    """Merge moments pairwise in the given order, so that equal parts give bit-equal results."""
+    """Merge moments pairwise in the given order: the same parts always give the same bits."""
     while len(parts) > 1:
         pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
         parts = [pair[0].merge(pair[1]) if len(pair) == 2 else pair[0] for pair in pairs]

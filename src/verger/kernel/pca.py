@@ -1,8 +1,8 @@
 """PCA from moments, with numpy only.
 
-Differences from Spark ML's PCA: vectors are centred before they are projected, the number of components can be
-given as a share of variance, the whole spectrum is kept, and each component has a fixed sign (its largest loading
-is positive, as with scikit-learn's `svd_flip`).
+Differences from Spark ML's PCA: vectors are centred before they are projected; the number of components can be
+given as a share of variance; the variances of all components are kept; and the sign of each component is fixed (its
+largest loading is positive, as with scikit-learn's `svd_flip`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MAX_SERIAL_FEATURES = 2048
 
 @dataclass(frozen=True)
 class Criterion:
-    """How many components to keep: `k`, or the smallest number that explains the share `variance` of the total."""
+    """How many components to keep: `k`, or the smallest number that explains `variance`, a share of the total."""
 
     k: int | None = None
     variance: float | None = None
@@ -47,11 +47,11 @@ class Projection:
 
     mean, scale: (d,).
     directions: (k, d), orthonormal rows.
-    explained_variance: the eigenvalues, largest first. An exact fit has all min(n - 1, d) of them, a randomized fit
-    those of the sketch.
-    total_variance: the sum of all eigenvalues, including those not computed.
-    residual: for a randomized fit, the largest |C v - lambda v| of the kept components divided by the largest
-    lambda; 0 for an exact fit.
+    explained_variance: eigenvalues, largest first. An exact fit has all min(n - 1, d) eigenvalues, a randomized fit
+    only those of the sketch.
+    total_variance: the sum of all eigenvalues, including those that were not computed.
+    residual: error of a randomized fit: the largest |C v - lambda v| of the kept components, divided by the largest
+    lambda. 0 for an exact fit.
     """
 
     n: int
@@ -69,12 +69,12 @@ class Projection:
 
     @property
     def explained_variance_ratio(self) -> Array:
-        """Each component's share of the total variance, for all components of `explained_variance`."""
+        """Each component's share of the total variance, including components that are not kept."""
         return self.explained_variance / self.total_variance
 
     @property
     def variance_kept(self) -> float:
-        """The kept components' share of the total variance."""
+        """The share of the total variance that the kept components explain together."""
         return float(self.explained_variance_ratio[: self.k].sum())
 
     @property
@@ -107,10 +107,10 @@ class Projection:
 
 
 def fit_exact(moments: Moments, criterion: Criterion, *, standardize: bool = False) -> Projection:
-    """Fit a PCA to the vectors with these moments; raises ReductionError if that is impossible (see `check_fit`).
+    """Fit a PCA to the vectors that have these moments; raises ReductionError if `check_fit` does.
 
-    standardize: divide each feature by its standard deviation. This needs no second pass over the vectors:
-    correlation = D^-1/2 C D^-1/2.
+    standardize: divide each feature by its standard deviation. This needs no second pass over the vectors, because
+    the correlation matrix is D^-1/2 C D^-1/2 (C: covariance matrix, D: its diagonal).
     """
     check_fit(moments, criterion)
     scale = feature_scales(moments, standardize=standardize)
@@ -146,7 +146,10 @@ def max_components(moments: Moments) -> int:
 
 
 def feature_scales(moments: Moments, *, standardize: bool) -> Array:
-    """Return the divisor of each feature: 1, or with `standardize` its sample standard deviation (1 if zero)."""
+    """Return the number by which to divide each feature: 1, or with `standardize` its sample standard deviation.
+
+    For a feature whose standard deviation is 0, the number is 1.
+    """
     if not standardize:
         return np.ones(moments.n_features)
     deviations = np.sqrt(moments.variances)
@@ -154,7 +157,7 @@ def feature_scales(moments: Moments, *, standardize: bool) -> Array:
 
 
 def choose_k(ratio: Array, criterion: Criterion) -> int:
-    """Return the number of components to keep, given each component's share of the variance."""
+    """Return the number of components to keep. ratio: each component's share of the variance."""
     if criterion.k is not None:
         return criterion.k
     assert criterion.variance is not None
@@ -163,7 +166,7 @@ def choose_k(ratio: Array, criterion: Criterion) -> int:
 
 
 def fix_signs(directions: Array) -> Array:
-    """Flip the sign of rows so that the entry of largest magnitude in each row is positive."""
+    """Return the rows with signs such that in each row the entry of largest magnitude is positive."""
     largest = np.argmax(np.abs(directions), axis=1)
     signs = np.sign(directions[np.arange(len(directions)), largest])
     return np.ascontiguousarray(directions * signs[:, None])

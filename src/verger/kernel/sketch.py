@@ -1,9 +1,9 @@
 """Randomized PCA of wide vectors (flattened VGG16: 25,088 columns), without computing their covariance matrix.
 
 Subspace iteration with a random start (Halko, Martinsson and Tropp, "Finding Structure with Randomness", 2011,
-arXiv:0909.4061, algorithms 4.4 and 5.3): the covariance C is only multiplied by (d, l) matrices, each in one pass
-over the vectors. The total variance is exact, since it comes from the moments. The error |C v - lambda v| of the
-components is computed too.
+arXiv:0909.4061, algorithms 4.4 and 5.3). It needs only products of the covariance C with (d, l) matrices; each
+product is one pass over the vectors. The total variance is exact, because it comes from the moments. The error
+|C v - lambda v| of the components is computed too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from verger.kernel.pca import Criterion, Projection, check_fit, choose_k, featur
 
 OVERSAMPLING = 16
 N_ITERATIONS = 4
-# The number of components that are computed when a share of variance is requested.
+# The number of components to compute if a share of variance is requested, not a number of components.
 MAX_COMPONENTS = 512
 
 # (mean, scale, basis (d, l)) -> sum over vectors of z (z^T basis), z = (x - mean) / scale; (d, l)
@@ -27,14 +27,14 @@ Product = Callable[[Array, Array, Array], Array]
 
 
 def product_part(vectors: npt.NDArray[np.floating], mean: Array, scale: Array, basis: Array) -> Array:
-    """Return what one batch adds to `Product`: vectors (n, d), basis (d, l)."""
+    """Return the contribution of one batch to `Product`, (d, l). vectors: (n, d). basis: (d, l)."""
     z = (vectors - mean) / scale
     part: Array = z.T @ (z @ basis)
     return part
 
 
 def add_products(parts: list[bytes]) -> bytes:
-    """Add the contributions to a `Product` in the given order; all are float64 arrays as bytes."""
+    """Return the sum of contributions to a `Product`, added in the given order; all are float64 arrays as bytes."""
     total: Array = np.sum([np.frombuffer(part) for part in parts], axis=0)
     return total.tobytes()
 
@@ -42,7 +42,7 @@ def add_products(parts: list[bytes]) -> bytes:
 def fit_randomized(
     moments: Moments, criterion: Criterion, product: Product, *, standardize: bool = False, seed: int = 0
 ) -> Projection:
-    """Fit a PCA to the vectors with these moments, using `product` instead of their covariance matrix.
+    """Fit a PCA to the vectors that have these moments, with `product` instead of the covariance matrix.
 
     Raises ReductionError if `criterion` requires more components than the sketch computes.
     """

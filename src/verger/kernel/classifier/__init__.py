@@ -1,1 +1,1 @@
-"""The trained classifier, in numpy: probabilities, calibration, metrics, taxonomy of labels."""
+"""The trained classifier, with numpy only: probabilities, calibration, metrics, taxonomy of labels."""

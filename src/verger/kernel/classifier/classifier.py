@@ -1,4 +1,4 @@
-"""The trained classifier that `verger train` writes: load it, save it, compute probabilities. Numpy only."""
+"""The classifier that `verger train` writes: load it, save it, compute probabilities. With numpy only."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ Floats = npt.NDArray[np.float32]
 class Classifier:
     """Multinomial logistic regression on feature vectors, calibrated by a temperature (Guo et al. 2017).
 
-    coef, intercept: (n_classes, n_features) and (n_classes,) float32. They include the scaling and the PCA of the
-    training, so the input is the network's features.
+    coef, intercept: (n_classes, n_features) and (n_classes,) float32. The scaling and the PCA of the training are
+    included in these numbers, so the input is the network's features.
     threshold: an answer with a lower probability is "not sure".
     network: the settings of the network that computes the features, with the keys that a manifest uses.
     about: what the classifier was trained on.
@@ -89,7 +89,7 @@ def load_classifier(path: AnyPath | None = None) -> Classifier:
 
 
 def _with_graph_path(file: AnyPath, network: dict[str, Any]) -> dict[str, Any]:
-    """Return a network's settings; the path of a graph in the classifier's folder becomes absolute."""
+    """Return a network's settings; if `model` is a file in the classifier's folder, its path becomes absolute."""
     if not isinstance(file, Path):
         return network
     graph = file.resolve().parent / str(network.get("model"))
@@ -102,8 +102,8 @@ def check_n_features(classifier: Classifier, n_features: int) -> None:
     if n_features != expected:
         network = classifier.network.get("model", "?")
         raise ClassifierError(
-            f"the classifier takes {expected} features of {network}; these vectors have {n_features}: "
-            "featurize the photos with the network the classifier was trained on"
+            f"the classifier takes {expected} features of {network}, but these vectors have {n_features}: "
+            "featurize the photos with the network on which the classifier was trained"
         )
 
 

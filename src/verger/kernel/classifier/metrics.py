@@ -95,9 +95,8 @@ def calibration_error(confidence: Floats, is_right: npt.NDArray[np.bool_]) -> fl
 def calibration_error_by_chance(confidence: Floats) -> float:
     """Return the calibration error that a perfectly calibrated classifier would have by chance.
 
-    This classifier gives the same number of answers. The error is above 0 because a bin holds few answers. The
-    number of right answers in a bin is taken as normally distributed, with the variance that follows from the
-    confidence.
+    It is computed for the same answers. It is above 0 because a bin holds few answers. The number of right answers
+    in a bin is assumed to be normally distributed, with the variance that follows from the confidence.
     """
     bins = _bins(confidence)
     variances = np.bincount(bins, weights=confidence * (1 - confidence))

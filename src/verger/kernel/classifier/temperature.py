@@ -13,7 +13,7 @@ _TEMPERATURES = np.geomspace(0.05, 20, 400)  # steps of 1.5 %
 
 
 def calibrate(logits: Floats, truth: Labels, accuracy: float) -> tuple[float, float]:
-    """Fit both on (n, n_classes) held-out logits: return the temperature, and the threshold for `accuracy`."""
+    """Return the temperature, and the threshold that gives `accuracy`, fitted on (n, n_classes) held-out logits."""
     temperature = fit_temperature(logits, truth)
     return temperature, choose_threshold(softmax(logits / np.float32(temperature)), truth, accuracy)
 
@@ -36,8 +36,8 @@ def log_loss(probabilities: Floats, truth: Labels) -> float:
 def choose_threshold(probabilities: Floats, truth: Labels, accuracy: float) -> float:
     """Return the lowest threshold such that the answers above it have at least this accuracy.
 
-    The threshold is 0 if all answers together have this accuracy. If no threshold reaches this accuracy, it is the
-    highest probability plus one float32 step: then no answer is above the threshold.
+    The threshold is 0 if all answers together have this accuracy. If no threshold reaches this accuracy, the result
+    is the highest probability plus one float32 step, so that no answer is above the threshold.
     """
     confidence = probabilities.max(axis=1)
     order = np.argsort(-confidence, kind="stable")

@@ -1,4 +1,4 @@
-"""Catalog of networks: `fruitnet`, and all image models of keras.applications. NetworkSpec is the choice of one.
+"""Catalog of networks: `fruitnet`, and all image models of keras.applications. A NetworkSpec chooses one of them.
 
 To add a network, add a line to `CATALOG`. Sizes and preprocessing are those of the Keras documentation
 (https://keras.io/api/applications); docs/model-card.md describes fruitnet.
@@ -24,7 +24,7 @@ PREPROCESSINGS: tuple[str, ...] = get_args(Preprocessing)
 class Architecture:
     """A catalog entry: side of the square input, preprocessing of pixels, length of the average-pooled vector.
 
-    is_bundled: whether the converted graph ships with verger; other networks are built by keras.applications.
+    is_bundled: whether verger's package contains the converted graph; other networks are built by Keras.
     """
 
     size_px: int
@@ -95,13 +95,13 @@ VIEWS = (1, 5)
 class NetworkSpec:
     """The choice of a network: model, weights, pooling, precision, preprocessing, views.
 
-    model: a name in `CATALOG`, or the path of a .keras or .onnx file. Several joined by "+" each use their default
-    weights, and their features are concatenated.
-    weights: "imagenet", "random:SEED", or a path (.h5, .weights.h5, .keras, .onnx); None uses the model's default
+    model: a name in `CATALOG`, or the path of a .keras or .onnx file; or several of these joined by "+": each uses
+    its default weights, and their features are concatenated.
+    weights: "imagenet", "random:SEED", or a path (.h5, .weights.h5, .keras, .onnx); None: the model's default
     (bundled for fruitnet, imagenet for others).
-    preprocessing: None uses the catalog's; a model given as a file then gets no preprocessing.
-    views: 1 uses the whole photo; 5 also uses one crop at each corner, of four fifths of the width and height, and
-    averages the vectors.
+    preprocessing: None: the preprocessing in the catalog, or no preprocessing if the model is a file.
+    views: 1: the whole photo. 5: the mean of the vectors of the whole photo and of one crop at each corner (four
+    fifths of the width and height).
     """
 
     model: str = "MobileNetV2"
@@ -156,12 +156,12 @@ class NetworkSpec:
 
     @property
     def parts(self) -> tuple[NetworkSpec, ...]:
-        """The specs of the joined networks; a tuple with this spec alone if it is a single network."""
+        """The specs of the joined networks; for a single network, a tuple with only this spec."""
         return tuple(replace(self, model=name) for name in self.model.split(JOIN)) if self.is_joined else (self,)
 
     @property
     def is_bundled(self) -> bool:
-        """Whether the network ships with verger."""
+        """Whether verger's package contains the network."""
         return self.user_graph is None and self.model in CATALOG and CATALOG[self.model].is_bundled
 
     @property

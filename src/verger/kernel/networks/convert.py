@@ -3,8 +3,8 @@
     KERAS_BACKEND=openvino python -m verger.kernel.networks.convert SPEC_JSON FOLDER
 
 Keras' OpenVINO backend exports the graph, without TensorFlow. Models are built channels-first if the architecture
-allows it. The channels-last graph of MobileNetV2 has 153 transposes and unfused batch norms, and computes 60 photos
-per second and core instead of 214.
+allows it: MobileNetV2 then computes 214 photos per second and core. The channels-last graph computes only 60,
+because it has 153 transposes and unfused batch norms.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from verger.storage.hashing import hash_file
 _DEFAULT_SIZE_PX = 224  # for users' models with a variable input size
 _DOWNLOAD_TIMEOUT_S = 60.0
 
-# (x - mean) / scale per channel; before this, the channels are reversed if is_bgr.
+# Per channel (x - mean) / scale; with "caffe", the channels are first reversed to BGR.
 MEANS = {"tf": [127.5] * 3, "caffe": [103.939, 116.779, 123.68], "torch": [123.675, 116.28, 103.53]}
 SCALES = {"tf": [127.5] * 3, "caffe": [1.0] * 3, "torch": [58.395, 57.12, 57.375]}
 
@@ -106,7 +106,7 @@ def _layout(graph: Any) -> str:
 
 
 def _pooled(graph: Any, spec: NetworkSpec) -> Any:
-    """Append pooling or flattening if the graph outputs feature maps; return a graph of vectors unchanged."""
+    """Append pooling or flattening if the graph's output is feature maps; if it is vectors, change nothing."""
     import openvino as ov
     from openvino import opset13 as ops
 
@@ -132,7 +132,7 @@ def _pool_maps(ops: Any, source: Any, pooling: str, *, is_first: bool) -> Any:
 
 
 def add_preprocessing(graph: Any, preprocessing: str) -> Any:
-    """Prepend preprocessing to the graph: its input becomes (1, height, width, 3) uint8 RGB."""
+    """Add preprocessing at the graph's input, which becomes (1, height, width, 3) uint8 RGB."""
     import openvino as ov
     from openvino.preprocess import ColorFormat, PrePostProcessor
 

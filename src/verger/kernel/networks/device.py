@@ -15,7 +15,8 @@ Device = Literal["cpu", "cuda", "onnx"]
 DEVICES: tuple[str, ...] = get_args(Device)
 CPU, CUDA, ONNX = DEVICES
 
-# Photos in one call of ONNX Runtime: few, because they must fit into a CPU's cache; many, to use all of a GPU.
+# Photos in one call of ONNX Runtime. A CPU gets few, because they must fit into its cache; a GPU gets many, because
+# it computes them in parallel.
 _BATCH_SIZES = {CUDA: 64, ONNX: 4}
 
 GPU_RESOURCE = "gpu"
@@ -24,8 +25,8 @@ GPU_RESOURCE = "gpu"
 def prepare_network_on(spec: NetworkSpec, device: str, batch_size: int | None = None) -> Network:
     """Prepare the network of `spec` for a device: if the device uses ONNX Runtime, translate the network to ONNX.
 
-    batch_size: photos in one call; None uses the device's default. Raises WeightsError, SettingsError; SetupError
-    for a missing extra.
+    batch_size: photos in one call; None: the device's default. Raises WeightsError, SettingsError, and SetupError
+    if a package of an extra is missing.
     """
     if device not in DEVICES:
         raise SettingsError("device", device, DEVICES)
@@ -69,10 +70,10 @@ class SparkTask(Protocol):
 
 
 def gpu_of(task: SparkTask) -> int:
-    """Return the number of the GPU for a Spark task; raises SetupError if Spark's address is not a number.
+    """Return the number of the GPU for a Spark task.
 
-    This is the GPU that Spark assigned to the task. A local master assigns no GPUs; then partition numbers are
-    distributed over the GPUs in turn.
+    This is the GPU that Spark assigned to the task. A local master assigns no GPUs: then the tasks get the GPUs in
+    turn, by partition number. Raises SetupError if Spark's address of the GPU is not a number.
     """
     assigned = task.resources().get(GPU_RESOURCE)
     if assigned is None:

@@ -32,15 +32,15 @@ Decode = Callable[[bytes], Decoded]
 # "scaled" decodes large JPEGs at a reduced scale, see Extractor.min_decode_px.
 DecodeMode = Literal["exact", "scaled"]
 
-# The smallest size of a photo decoded at a reduced scale, as a multiple of the network's input size. With it the
-# cosine of MobileNetV2's vectors to the exact ones is at least 0.9994 on real photos of 12 megapixels.
+# The smallest size of a photo decoded at a reduced scale, as a multiple of the network's input size. With 3, the
+# cosine of MobileNetV2's vectors to the exact vectors is at least 0.9994 on real photos of 12 megapixels.
 SCALED_FACTOR = 3
 
 # The filter that resizes a photo to the network's input. The features depend on it: if it changes, `fingerprint`
 # (pipeline/fingerprint.py) must change too, otherwise --resume reuses features that were made with another filter.
 _RESAMPLING = Image.Resampling.BICUBIC
 
-# The corner views leave out this share of the width and height.
+# Each view of a corner leaves out this share of the width and of the height.
 _CORNER_MARGIN = 0.2
 
 
@@ -53,10 +53,10 @@ class InferenceSession(Protocol):
 
 
 class Extractor:
-    """A network compiled for its device, which computes the vectors of photos; on the CPU it uses one thread.
+    """A network compiled for its device. It computes the vectors of photos; on the CPU with one thread.
 
-    Threads may share its resizer, but not the extractor itself. gpu: the number of the GPU; ignored on the CPU.
-    Raises SetupError if the device is not available.
+    Several threads may use the same `resizer`, but not the same extractor. gpu: the number of the GPU; ignored on
+    the CPU. Raises SetupError if the device is not available.
     """
 
     def __init__(self, network: Network, gpu: int = 0) -> None:
@@ -70,7 +70,8 @@ class Extractor:
     def min_decode_px(self) -> tuple[int, int]:
         """The smallest width and height of a photo decoded at a reduced scale.
 
-        This is SCALED_FACTOR times the largest input of a graph. With five views, each view has at least that size.
+        For one view, this is SCALED_FACTOR times the largest input of a graph. For five views it is larger, so
+        that each corner view has that size.
         """
         share = 1 if self.resizer.n_views == 1 else 1 - _CORNER_MARGIN
         widths, heights = zip(*self.resizer.sizes_px, strict=True)
@@ -97,7 +98,7 @@ class Extractor:
 
 @dataclass(frozen=True)
 class Resizer:
-    """Resizes photos to the inputs of a network's graphs. Unlike an Extractor, it can be pickled."""
+    """Resizes photos to the input sizes of a network's graphs. Unlike an Extractor, a Resizer can be pickled."""
 
     sizes_px: tuple[tuple[int, int], ...]
     n_views: int
@@ -118,7 +119,7 @@ def _open_session(graph: Graph, network: Network, gpu: int) -> InferenceSession:
 
 
 def _view_boxes(size_px: tuple[int, int], n_views: int) -> list[Box]:
-    """Return the box (left, top, right, lower) of each view: the whole photo; with five views also the corners."""
+    """Return a box (left, top, right, lower) for each view: the whole photo, with five views also the corners."""
     width, height = size_px
     whole: Box = (0, 0, width, height)
     if n_views == 1:
@@ -166,7 +167,7 @@ def prepare_photo(data: bytes, resizer: Resizer, decode: Decode) -> PreparedPhot
 
 
 def infer_photos(photos: Sequence[PreparedPhoto], extractor: Extractor) -> list[PhotoFeatures]:
-    """Compute the features of prepared photos in one call; results are in the same order."""
+    """Return the features of prepared photos, in the same order, computed in one call."""
     if not photos:
         return []
     vectors = extractor.infer([photo.views for photo in photos])
@@ -185,10 +186,10 @@ _extractors: dict[tuple[str, int], Extractor] = {}
 
 
 def cached_extractor(key: str, load: Callable[[], Network], gpu: int = 0) -> Extractor:
-    """Return this process's extractor for a network and a GPU; the first call compiles it, later ones reuse it.
+    """Return this process's extractor for a network and a GPU; the first call compiles it, later calls reuse it.
 
-    load: returns the network with this key. Only the extractors of the latest key are kept, because a worker
-    process may serve many runs.
+    load: function that returns the network with the key `key`. Only the extractors of the last key are kept: a
+    worker process may work for many runs.
     """
     if (key, gpu) not in _extractors:
         for stale in [cached for cached in _extractors if cached[0] != key]:

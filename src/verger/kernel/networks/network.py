@@ -1,7 +1,7 @@
-"""Networks ready for inference, and the cache of converted ones.
+"""Networks ready for inference, and the cache of converted networks.
 
-A Keras model is converted once, in a child process (`verger.kernel.networks.convert`), because Keras reads its
-backend from the environment at its first import, and the caller may have imported it with another backend.
+A Keras model is converted once, in a child process (`verger.kernel.networks.convert`): Keras reads its backend from
+the environment when it is first imported, and the caller may already have imported Keras with another backend.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from verger.storage.hashing import hash_file
 
 logger = logging.getLogger(__name__)
 
-# Increase it when the conversion changes what a graph computes, so that older cache entries are not used.
+# Increase this number when the conversion changes what a graph computes: then older cache entries are not used.
 _GRAPH_VERSION = 2
 
-# Photos in one call of a bundled network. Batches help because its input is small: fruitnet takes 0.8 ms a photo in
-# batches and 1.15 ms singly, with the same bits. MobileNetV2, whose input is five times as large, gains nothing.
+# Photos in one call of a bundled network. Batches help because its input is small: fruitnet takes 0.8 ms per photo
+# with batches and 1.15 ms without, for the same bits. MobileNetV2 (an input five times as large) gains nothing.
 _SMALL_INPUT_BATCH = 4
 
 
@@ -49,10 +49,10 @@ class Graph:
 
 @dataclass(frozen=True)
 class Network:
-    """A network ready for inference: a photo's feature vector is the concatenated output of its graphs.
+    """A network ready for inference: a photo's feature vector is the concatenated output of the graphs.
 
     views: the output is the mean over this number of views of the photo, see NetworkSpec.
-    device, batch_size: where the vectors are computed (see device.py), and the number of photos in one call.
+    device: where the vectors are computed, see device.py. batch_size: number of photos in one call.
     """
 
     key: str
@@ -72,7 +72,7 @@ class Network:
 
     @property
     def n_bytes(self) -> int:
-        """The size of the graphs and weights, all of which are sent to the workers."""
+        """The size of all graphs with their weights; this is sent to the workers."""
         return sum(len(part) for graph in self.graphs for part in (graph.xml, graph.weights, graph.onnx))
 
     @property
@@ -98,7 +98,7 @@ def imagenet_file() -> Path:
 
 
 def prepare_network(spec: NetworkSpec) -> Network:
-    """Load the network of `spec`: bundled, from the cache, or converted now and added to the cache.
+    """Load the network of `spec`: a bundled one, one from the cache, or one that is converted now and cached.
 
     Raises WeightsError if the weights are missing, cannot be downloaded, or do not fit the model.
     """

@@ -1,8 +1,8 @@
 """Translation of a network's OpenVINO graph to ONNX, for ONNX Runtime (docs/adr/0007-onnx-for-gpus.md).
 
-The graph includes preprocessing and pooling. Each operation becomes its ONNX counterpart, and the batch size, which
-is 1 in the OpenVINO graph, becomes variable. Before the ONNX model is cached, its vectors are compared with
-OpenVINO's.
+The graph includes preprocessing and pooling. Each operation is replaced by the equal operation of ONNX. The batch
+size is 1 in the OpenVINO graph and variable in the ONNX model. Before the ONNX model is cached, its vectors are
+compared with those of OpenVINO.
 """
 
 from __future__ import annotations
@@ -20,15 +20,18 @@ from verger.kernel.networks.openvino_session import OpenVinoSession
 from verger.storage.atomic import write_atomically
 from verger.storage.cache import cache_dir
 
-# Increase it when the translation changes, so that older cache entries are not used.
+# Increase this number when the translation changes: then older cache entries are not used.
 _TRANSLATION_VERSION = 1
-_OPSET, _IR_VERSION = 20, 9  # the first opset with Gelu; needs ONNX Runtime 1.17
+_OPSET, _IR_VERSION = 20, 9  # opset 20 is the first with Gelu; needs ONNX Runtime 1.17
 _LOWEST_COSINE = 0.9999
 _N_CHECKED = 5
 
 
 def add_onnx(graph: Graph) -> Graph:
-    """Return the graph with its ONNX model, from the cache or translated now; raises SetupError, WeightsError."""
+    """Return the graph with its ONNX model added, from the cache or translated now.
+
+    Raises SetupError, WeightsError.
+    """
     cached = cache_dir() / "onnx" / f"{_content_key(graph)}.onnx"
     if cached.is_file():
         return replace(graph, onnx=cached.read_bytes())
@@ -48,14 +51,14 @@ def translate(graph: Graph) -> bytes:
     source = ov.Core().read_model(model=graph.xml, weights=graph.weights)
     folding = Manager()
     folding.register_pass(ConstantFolding())
-    folding.run_passes(source)  # axes that a user's model computes become constants
+    folding.run_passes(source)  # if a user's model computes axes, they become constants
     width, height = graph.size_px
     translation = Translation()
     for node in source.get_ordered_ops():
         translation.translate(node)
     pixels = onnx.helper.make_tensor_value_info(PIXELS, onnx.TensorProto.UINT8, ["batch", height, width, 3])
     vectors = onnx.helper.make_tensor_value_info(FEATURES, onnx.TensorProto.FLOAT, ["batch", graph.n_features])
-    used = {name for node in translation.nodes for name in node.input}  # unused constants have become attributes
+    used = {name for node in translation.nodes for name in node.input}  # other constants became attributes
     constants = [constant for constant in translation.constants if constant.name in used]
     onnx_graph = onnx.helper.make_graph(translation.nodes, "verger", [pixels], [vectors], initializer=constants)
     opset = [onnx.helper.make_opsetid("", _OPSET)]
@@ -67,8 +70,8 @@ def translate(graph: Graph) -> bytes:
 def _check_parity(graph: Graph) -> None:
     """Compare the ONNX model with OpenVINO on a few pictures; raises WeightsError if the vectors differ.
 
-    The median cosine is checked: a wrong translation changes the vectors of all pictures, while rounding with
-    random weights may change the vector of a single picture.
+    The median of the cosines is checked: a wrong translation changes the vectors of all pictures, but with random
+    weights, rounding alone may change the vector of one picture.
     """
     width, height = graph.size_px
     coarse = np.random.default_rng(0).integers(0, 256, (_N_CHECKED, 8, 8, 3), np.uint8)

@@ -1,4 +1,4 @@
-"""Translation of single operations from OpenVINO to ONNX: a table of equal ones, and one function per other one."""
+"""Translation of single operations from OpenVINO to ONNX: a table of equal operations, functions for the others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PIXELS, FEATURES = "pixels", "features"
 
 
 class Translation:
-    """The ONNX nodes and constants so far; a value is named after the OpenVINO node that computes it."""
+    """The ONNX nodes and constants so far. Each value has the name of the OpenVINO node that computes it."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
@@ -22,7 +22,7 @@ class Translation:
         self._depends_on_pixels: set[str] = set()
 
     def translate(self, node: Any) -> None:
-        """Add the counterpart of an OpenVINO node; raises WeightsError if there is none."""
+        """Add the ONNX node for an OpenVINO node; raises WeightsError if ONNX has no equal operation."""
         kind, name = node.get_type_name(), node.get_name()
         sources = [port.get_source_output() for port in node.inputs()]
         if any(source.get_index() > 0 for source in sources):
@@ -44,7 +44,7 @@ class Translation:
             raise _unsupported(node)
 
     def add(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        """Add an ONNX node; return its output's name."""
+        """Add an ONNX node; return the name of its output."""
         self.nodes.append(import_onnx().helper.make_node(kind, inputs, [output], **attributes))
         return output
 
@@ -112,7 +112,7 @@ def _integers(node: Any, index: int) -> list[int]:
 
 
 def _windows(node: Any) -> dict[str, Any]:
-    """Return strides, dilations and pads of a convolution or a pooling; OpenVINO has resolved "same" to numbers."""
+    """Return strides, dilations and pads of a convolution or pooling; for "same" OpenVINO has computed the pads."""
     attributes = node.get_attributes()
     pads = [*attributes["pads_begin"], *attributes["pads_end"]]
     return {"strides": list(attributes["strides"]), "dilations": list(attributes["dilations"]), "pads": pads}
@@ -194,7 +194,7 @@ def _pad(translation: Translation, node: Any, inputs: list[str], name: str) -> N
 
 
 def _reshape(translation: Translation, node: Any, inputs: list[str], name: str) -> None:
-    """Translate a reshape. A target of 1 for the batch axis becomes 0, which in ONNX keeps the axis as it is."""
+    """Translate a reshape. If it sets the batch axis to 1, ONNX gets 0, which means: keep the size of this axis."""
     if node.input_value(1).get_node().get_type_name() != "Constant":
         translation.add("Reshape", inputs, name, allowzero=int(not node.get_attributes()["special_zero"]))
         return

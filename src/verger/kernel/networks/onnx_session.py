@@ -16,15 +16,15 @@ _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 _EXTRAS = {"cuda": "gpu", "onnx": "onnx"}
 
-# TF32 is off, because it rounds float32 to a mantissa of ten bits. The search for algorithms is heuristic, because
-# an exhaustive one would be repeated for each batch size, and the last batch of a task often has a size of its own.
+# TF32 is off, because it rounds float32 to a mantissa of ten bits. The search for algorithms is heuristic: an
+# exhaustive search would be repeated for each batch size, and the last batch of a task often has another size.
 _CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 
 _NVIDIA_SMI_TIMEOUT_S = 30
 
 
 class OnnxSession:
-    """A graph compiled by ONNX Runtime for one device; not to be shared between threads.
+    """A graph compiled by ONNX Runtime for one device; only one thread may use it.
 
     device: "cuda" or "onnx". gpu: the number of the GPU. Raises SetupError if this GPU is not available.
     """
@@ -88,7 +88,7 @@ def _no_gpu(gpu: int, cause: str) -> SetupError:
 
 
 def visible_gpus() -> list[str]:
-    """Return the numbers of this machine's GPUs from nvidia-smi; an empty list if it is not installed."""
+    """Return the numbers of this machine's GPUs, as nvidia-smi lists them; an empty list without nvidia-smi."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return []

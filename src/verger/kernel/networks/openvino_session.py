@@ -11,7 +11,7 @@ from verger.kernel.networks.network import Graph
 
 
 class OpenVinoSession:
-    """A graph compiled by OpenVINO for one thread; not to be shared between threads.
+    """A graph compiled by OpenVINO to run on one thread; only one thread may use it.
 
     Each call of OpenVINO computes `batch_size` photos; a call with fewer photos takes the same time.
     """
@@ -40,7 +40,7 @@ class OpenVinoSession:
         return np.concatenate([self._infer(pixels[start : start + size]) for start in range(0, len(pixels), size)])
 
     def _infer(self, photos: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        self._pixels[: len(photos)] = photos  # the rest of the batch, from an earlier call, is computed too
+        self._pixels[: len(photos)] = photos  # the rest of the batch holds photos of an earlier call
         self._request.infer()
         vectors: npt.NDArray[np.float32] = self._request.get_output_tensor(0).data[: len(photos)].copy()
         return vectors

@@ -20,7 +20,7 @@ from verger.storage.hashing import hash_file
 
 @dataclass(frozen=True)
 class WeightsSource:
-    """Origin of weights, and the SHA-256 of their file (or of the arrays if there is no file)."""
+    """Origin of weights, and the SHA-256 of the file with the weights (or of the arrays if there is no file)."""
 
     weights_from: str
     weights_sha256: str
@@ -85,7 +85,7 @@ def _with_imagenet(spec: NetworkSpec) -> tuple[Any, WeightsSource]:
     try:
         model = _build(spec, keras.backend.image_data_format(), weights="imagenet")
     except (URLError, OSError, ValueError) as error:
-        # Keras also raises a plain Exception for a failed download, see below.
+        # If a download fails, Keras may also raise a plain Exception, see below.
         raise WeightsError(_no_imagenet(spec.model, error)) from error
     except Exception as error:
         if "URL fetch failure" not in str(error):
@@ -95,7 +95,7 @@ def _with_imagenet(spec: NetworkSpec) -> tuple[Any, WeightsSource]:
 
 
 def _record_files(used: list[str]) -> None:
-    """Patch Keras to download safely, and to add the path of each weights file to `used`, also of cached files."""
+    """Patch Keras so that it downloads safely, and adds the path of each weights file that it uses to `used`."""
     from keras.src.utils import file_utils
 
     get_file = file_utils.get_file
@@ -110,10 +110,10 @@ def _record_files(used: list[str]) -> None:
 
 
 def _download(origin: str, target: str, *more: Any) -> None:
-    """Download a file as urlretrieve does, to a temporary name until it is complete.
+    """Download a file as urlretrieve does; the file has a temporary name until it is complete.
 
-    Keras itself downloads to the final name and removes the file only after an exception. After a killed process it
-    would use the partial file as the weights.
+    Keras itself downloads to the final name, and removes the file only after an exception. If the process is killed
+    during a download, Keras would later use the partial file as weights.
     """
     with write_atomically(Path(target)) as temporary:
         urlretrieve(origin, temporary, *more)  # noqa: S310  # the addresses come from Keras
@@ -121,18 +121,18 @@ def _download(origin: str, target: str, *more: Any) -> None:
 
 def _no_imagenet(model: str, error: Exception) -> str:
     return (
-        f"no ImageNet weights for {model}: not in Keras' cache ({keras_home() / 'models'}) and the download failed "
-        f"({error}). Connect to the internet once, or put the file there (or set KERAS_HOME to a folder whose "
-        "models/ holds it), or use --weights PATH, or --weights random:0 for a test run"
+        f"no ImageNet weights for {model}: they are not in Keras' cache ({keras_home() / 'models'}), and the "
+        f"download failed ({error}). Connect to the internet once, or put the file into this cache (KERAS_HOME is "
+        "the folder that contains models/), or use --weights PATH, or --weights random:0 for a test run"
     )
 
 
 def seed_weights(model: Any, seed: int) -> None:
     """Set random weights from `seed`, the same on every backend and for every data format.
 
-    Kernels are He-normal (He et al. 2015, arXiv:1502.01852), with a larger gain for SiLU: it halves small signals,
-    and the output of a deep network must still depend on the photo. Other weights are Keras' initial values plus
-    noise, so that tests detect a missing batch norm.
+    Kernels are He-normal (He et al. 2015, arXiv:1502.01852). With SiLU activations the gain is larger, because SiLU
+    halves small signals, and the output of a deep network must still depend on the photo. Other weights are Keras'
+    initial values plus noise, so that tests detect a missing batch norm.
     """
     rng = np.random.default_rng(seed)
     activations = {getattr(getattr(layer, "activation", None), "__name__", "") for layer in model.layers}
