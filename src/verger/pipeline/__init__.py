@@ -1,1 +1,1 @@
-"""The chain of a run, stage by stage: READ `chain` FIRST."""
+"""The stages of a run, in order: READ `chain` FIRST."""

@@ -42,7 +42,7 @@ def features(src: str, out: AnyPath, settings: Settings, progress: Progress) -> 
 
 
 def reduce(src: AnyPath, out: AnyPath, settings: Settings, progress: Progress, state: AnyPath | None) -> Manifest:
-    """Features -> components: the second half of `run`; `state` is an earlier PCA that the features update."""
+    """Features -> components: the second half of `run`. state: an earlier PCA to update with these features."""
     with open_run("reduce", str(src), out, settings, progress, earlier=state) as context:
         from verger.pipeline import export, finalize, reduce
 

@@ -62,13 +62,13 @@ def open_run(
 
     earlier: another result that the run reads.
     class_archive: the file to which Spark's JVM writes the classes that it loads (see `java.class_archive`).
-    Raises ResultError if `out` is an input of the run, or contains one.
+    Raises ResultError if `out` is an input of the run, or contains an input.
     """
     started = time.monotonic()
     has_network = command in ("run", "features")
     inputs = [src, *(_input_files(settings) if has_network else ()), *([] if earlier is None else [str(earlier)])]
     check_not_read(out, inputs)
-    if not has_network:  # these two apply to `run` and `features` only, but environment variables may set them
+    if not has_network:  # environment variables may set resume and prune, which only `run` and `features` use
         settings = settings.model_copy(update={"resume": False, "prune": False})
     spec = network_spec(settings)
     if settings.model == AUTO and settings.weights is None and has_network:
@@ -85,7 +85,7 @@ def open_run(
             ):
                 yield RunContext(settings, spec, out, stage, engine, manifest, progress, started)
         except BaseException:
-            if has_parts(stage):  # checked here because no task is running any more
+            if has_parts(stage):  # checked here, where no task runs any more
                 progress.note(CAN_RESUME)
             raise
 

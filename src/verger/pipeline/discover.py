@@ -47,7 +47,7 @@ def _list_loose_photos(context: RunContext, src: str, rule: PartitionRule | None
 
 
 def _record_listing(context: RunContext, write: Callable[[AnyPath], Listing]) -> Listing:
-    """Call `write` with the folder of the listing; record its time and the number of photos in the manifest."""
+    """Call `write` with the folder of the listing; record the time and the number of photos in the manifest."""
     context.progress.stage("list photos")
     with context.manifest.timed("list"):
         listing = write(context.stage / LISTING)
@@ -56,12 +56,12 @@ def _record_listing(context: RunContext, write: Callable[[AnyPath], Listing]) ->
 
 
 def photo_selection(settings: Settings) -> Selection:
-    """Return the rules of the settings: which photos are selected, and how they are labelled."""
+    """Return the rules in the settings by which photos are selected and labelled."""
     return Selection(settings.glob, settings.label, settings.limit, settings.sample)
 
 
 def read_hadoop_photos(context: RunContext, photos: HadoopFolder) -> tuple[DataFrame, int]:
-    """Return the photos of a Hadoop file system as a DataFrame with their content, and their number."""
+    """Return a DataFrame with the photos of a Hadoop file system and their content; and the number of photos."""
     session = cast("SparkEngine", context.engine).session
     spark = session.spark()
     return session.run(lambda: hadoop_images(spark, photos, photo_selection(context.settings)))

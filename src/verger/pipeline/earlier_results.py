@@ -1,8 +1,8 @@
-"""Find the features that earlier runs have computed: those of the result at OUT, and of unfinished runs.
+"""Find the features that earlier runs have computed: features in the result at OUT, and of unfinished runs.
 
-A photo is identified by its path, modification time and length. If these differ, the workers read the photo and
-compare the sha256 of its content. The identifiers are held as 64-bit hashes in numpy arrays: about 70 bytes per
-photo with features on the driver, and 16 in each worker.
+A photo is identified by its path, modification time and length. If one of these differs, the workers read the photo
+and compare the sha256 of its content. The identifiers are 64-bit hashes in numpy arrays: per photo with features
+about 70 bytes in the driver, and 16 bytes in each worker.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LISTING_COLUMNS = ["path", "modificationTime", "length", "label"]
 class PhotoKeys:
     """Hashes of listed photos, one array element per photo.
 
-    path: hash of the path. file: hash of path, modification time and length. row: hash of these and the label.
+    path: hash of the path. file: hash of path, modification time and length. row: hash of these and of the label.
     """
 
     path: Keys
@@ -70,9 +70,10 @@ class PhotoKeys:
 class EarlierResults:
     """Features of earlier runs, found by the keys of photos.
 
-    features: the tables from which the workers read. by_file, by_row: the row ids of features by the keys of
-    PhotoKeys.
-    n_rows: number of rows of each table. The first `n_current_tables` tables are those of the result at OUT.
+    features: the tables from which the workers read.
+    by_file, by_row: indexes of the row ids of features; the keys are PhotoKeys.file and PhotoKeys.row.
+    n_rows: number of rows of each table. n_current_tables: the first tables, up to this number, are in the result
+    at OUT.
     listing: the folder with the listing of the result at OUT.
     """
 
@@ -110,9 +111,9 @@ class _IndexBuilder:
 
 
 def find_earlier_results(out: AnyPath, unfinished_runs: Sequence[AnyPath], key: str, mark: str) -> EarlierResults:
-    """Return the features with the fingerprint `key`: those of the result at `out`, and of unfinished runs.
+    """Return the features with the fingerprint `key`, in the result at `out` and of unfinished runs.
 
-    mark: the first characters of the fingerprint; unfinished runs have them in the names of their parts.
+    mark: the first characters of the fingerprint; the names of the parts of unfinished runs contain them.
     """
     current = parquet_files(out / FEATURES) if _has_fingerprint(out, key) else []
     sources = [(out, current)]
@@ -145,7 +146,7 @@ def _has_fingerprint(out: AnyPath, key: str) -> bool:
 def read_rows(
     tables: Sequence[AnyPath], columns: list[str], *, n_before: int = 0
 ) -> Iterator[tuple[RowIds, pa.RecordBatch]]:
-    """Yield the rows of tables in batches with their row ids; the tables are numbered from `n_before`."""
+    """Yield (row ids, rows) for each batch of the tables; the tables are numbered from `n_before`."""
     for number, table in enumerate(tables, n_before):
         row = 0
         with table.open("rb") as opened, pq.ParquetFile(opened) as file:

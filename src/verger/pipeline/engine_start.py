@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from verger.engine.spark.engine import SparkEngine
     from verger.engine.spark.spark_options import SessionOptions
 
-# Commands whose workers compute features; they import `_featurize_modules` while the driver lists the photos.
+# Commands whose workers compute features. Workers import `_featurize_modules` while the driver lists the photos.
 _FEATURIZING = ("run", "features")
 _OPENVINO_MODULES = ("verger.tasks.featurize", "openvino")
 _ONNX_MODULES = ("verger.tasks.featurize", "onnxruntime")
@@ -71,7 +71,7 @@ def _spark_options(settings: Settings, command: str, class_archive: Path | None 
 
 
 def _local_options(settings: Settings, command: str) -> LocalOptions:
-    """Return the options of the local engine: one worker per core, or per GPU with --device cuda."""
+    """Return the options of the local engine: one worker per core, or with --device cuda one worker per GPU."""
     preload = _featurize_modules(settings) if command in _FEATURIZING else _OTHER_MODULES
     n_cores = available_cores()
     if settings.device != CUDA:

@@ -13,7 +13,7 @@ _ROWS_A_FILE = 65_536  # rows per CSV or JSON file, unless --single-file is set
 
 
 def export_table(context: RunContext, table: AnyPath) -> None:
-    """Write the staged table of features or components in the formats of `--export`, beside its Parquet."""
+    """Write a table of features or components in the formats of `--export` too, beside its Parquet files."""
     if not context.settings.export:
         return
     context.progress.stage("export")

@@ -28,7 +28,7 @@ def finish(context: RunContext) -> Manifest:
     manifest.timings_s["total"] = round(time.monotonic() - context.started, 3)
     if "listed" in manifest.counts:
         stage = "pack" if manifest.command == "pack" else "featurize"
-        # The time of a stage that reuses all features can be rounded to 0.0 s.
+        # If all features are reused, the time of the stage may be rounded to 0.0 s.
         manifest.photos_per_s = round(manifest.counts["listed"] / max(manifest.timings_s[stage], 0.001), 1)
     manifest.write(context.stage)
     if has_report:
@@ -40,7 +40,7 @@ def finish(context: RunContext) -> Manifest:
 
 
 def _report_thumbnails(context: RunContext, paths: Sequence[str]) -> list[str | None]:
-    """Make the thumbnails of the report, then release the engine; a failure leaves the report without them."""
+    """Make the thumbnails of the report, then release the engine. If they fail, the report has no thumbnails."""
     try:
         return make_thumbnails(context.engine, paths)
     except JobError as error:

@@ -1,4 +1,4 @@
-"""The fingerprint of features: what must be equal for `--resume` to reuse them."""
+"""The fingerprint of features: `--resume` reuses features only if their fingerprint is the same."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from verger.kernel.networks.network import Network
 from verger.storage.manifest import Manifest, find_manifest
 from verger.storage.uri import AnyPath
 
-# The settings outside the network's own on which features depend, and the packages that convert the network.
+# Settings (in addition to those of the network) on which features depend, and the packages that convert networks.
 _SETTINGS = ("max_megapixels", "decode", "device")
 _VERSIONS = ("keras", "openvino")
 
@@ -22,14 +22,14 @@ def fingerprint(network: Network, max_pixels: int, decode: str = "exact") -> str
 
 
 def fingerprint_of_result(manifest: Manifest) -> str | None:
-    """Return the fingerprint in the manifest of a result; None if it has none."""
+    """Return the fingerprint in the manifest of a result; None if the manifest has none."""
     return manifest.text("network", "fingerprint")
 
 
 def check_reusable(out: AnyPath, manifest: Manifest) -> None:
     """Raise ResultError if the features of the result at `out` have another fingerprint than `manifest`.
 
-    The run would drop these features. For photos that no longer exist they cannot be computed again.
+    The run would drop these features, and features of photos that no longer exist cannot be computed again.
     """
     earlier = find_manifest(out)
     n_features = earlier.counts.get("features", 0) if earlier is not None else 0
@@ -42,7 +42,7 @@ def check_reusable(out: AnyPath, manifest: Manifest) -> None:
 
 
 def _differences(earlier: Manifest, current: Manifest) -> str:
-    """Return the settings in which two manifests differ; if none differs, the weights or else the versions."""
+    """Return the settings that differ between two manifests; if none differs, the weights, then the versions."""
     for values_of in (_settings_of, _weights_of, _versions_of):
         before, after = values_of(earlier), values_of(current)
         names = [name for name, value in after.items() if name not in before or before[name] != value]
@@ -57,7 +57,7 @@ def _settings_of(manifest: Manifest) -> dict[str, Any]:
 
 
 def _weights_of(manifest: Manifest) -> dict[str, Any]:
-    """Return the hash of the weights, because the content of a file may have changed under the same name."""
+    """Return the hash of the weights: a file of weights may have the same name but other content."""
     network = manifest.section("network")
     return {name: network[name] for name in ("weights_sha256",) if name in network}
 

@@ -26,7 +26,7 @@ def network_spec(settings: Settings) -> NetworkSpec:
 
 
 def network_files(settings: Settings) -> list[str]:
-    """Return the networks and weights of the settings that are files."""
+    """Return the files of networks and weights that the settings name."""
     names = {settings.model, *settings.model.split(JOIN), settings.weights or ""}
     return [name for name in sorted(names) if name.endswith((*USER_GRAPH_SUFFIXES, ".h5"))]
 
@@ -42,7 +42,7 @@ def _default_model(settings: Settings) -> str:
     """Return the model for `--model auto`.
 
     If --weights is the file of a whole model, this file is the model. MobileNetV2 is chosen if its weights are on
-    this machine, or if the settings include one that fruitnet does not support. Otherwise fruitnet is chosen.
+    this machine, or if fruitnet does not support one of the given settings. Otherwise fruitnet is chosen.
     """
     if settings.weights and settings.weights.endswith(USER_GRAPH_SUFFIXES):
         return settings.weights

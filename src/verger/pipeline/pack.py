@@ -11,7 +11,7 @@ from verger.tasks.pack import PackJob, pack_partition
 
 
 def pack_photos(context: RunContext, listing: Listing) -> None:
-    """Write the photos' bytes to shards; the photos' metadata is removed unless the settings keep it."""
+    """Write the bytes of photos to shards; metadata is removed, unless the setting keep_metadata is true."""
     counts, settings = context.manifest.counts, context.settings
     counts |= {"bytes": listing.n_bytes, "max_bytes": listing.max_bytes, "shards": listing.n_partitions}
     job = PackJob(

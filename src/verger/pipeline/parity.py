@@ -1,4 +1,4 @@
-"""The parity check on the driver: compute a few features again, and compare. The worker side is `tasks.parity`."""
+"""The parity check on the driver: compute a few features again, and compare them. Worker side: `tasks.parity`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _N_PHOTOS = 16
 
 
 def check_parity(context: RunContext, network: Network) -> None:
-    """Compute features of a few photos again by OpenVINO in float32; record the cosines to the written features."""
+    """Compute the features of a few photos again with OpenVINO in float32; record the cosines to those written."""
     context.progress.stage("check")
     with context.manifest.timed("check"):
         listing = tuple(map(str, parquet_files(context.stage / LISTING)[:_N_PHOTOS]))

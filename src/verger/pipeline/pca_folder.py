@@ -58,6 +58,6 @@ def _parquet(projection: Projection, moments: Moments | None) -> bytes:
     arrays = [binaries([projection.to_bytes()]), binaries([moments.to_bytes() if moments else None])]
     table = pa.Table.from_arrays(arrays, ["projection", "moments"])
     with io.BytesIO() as file:
-        # The two values are large and hardly compressible.
+        # The two values are large, and compression would hardly make them smaller.
         pq.write_table(table, file, compression="none", use_dictionary=False, write_statistics=False)
         return file.getvalue()

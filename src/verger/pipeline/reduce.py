@@ -39,22 +39,22 @@ SPECTRUM = "spectrum.csv"
 
 @dataclass(frozen=True)
 class PcaUpdate:
-    """The state of an earlier PCA, and the files of features to add to it (None: all files of the run)."""
+    """An update of an earlier PCA. state: file of its moments. additions: files of features to add; None: all."""
 
     state: AnyPath
     additions: list[AnyPath] | None = None
 
 
 def find_update(context: RunContext, additions: list[AnyPath] | None) -> PcaUpdate | None:
-    """Return how to update the PCA of the result at OUT with `additions`; None if a new PCA must be fitted."""
+    """Return the update of the PCA of the result at OUT with `additions`; None if a new PCA must be fitted."""
     state = context.out / MODEL / STATE
     return PcaUpdate(state, additions) if additions is not None and state.is_file() else None
 
 
 def reduce_features(context: RunContext, features: AnyPath, update: PcaUpdate | None = None) -> AnyPath:
-    """Fit PCA on a features folder, write `components` and `model`; return the folder of the components.
+    """Fit PCA on a folder of features, and write `components` and `model`; return the folder of the components.
 
-    update: an earlier PCA and the features to add; then the fit reads only these features.
+    update: an earlier PCA and the features to add to it; then only these features are read to fit the PCA.
     """
     settings = context.settings
     context.progress.stage("reduce")
@@ -92,7 +92,8 @@ def _merged(earlier: Moments | None, moments: Moments | None) -> Moments:
         return only
     if moments.is_wide or earlier.is_wide:
         raise ReductionError(
-            f"PCA of vectors over {MAX_EXACT_FEATURES} columns cannot be updated: fit a new one without --update"
+            f"a PCA of vectors with more than {MAX_EXACT_FEATURES} columns cannot be updated: fit a new one "
+            "without --update"
         )
     return earlier.merge(moments)
 
@@ -106,7 +107,7 @@ def _fit(sums: _VectorSums, moments: Moments, criterion: Criterion, *, standardi
 class _VectorSums:
     """Sums over the vectors of a table, computed by tasks and merged in a tree.
 
-    The tree depends only on the number of rows and their width, so every engine gives the same bits.
+    The tree depends only on the number of rows and the width of the vectors, so every engine gives the same bits.
     """
 
     def __init__(self, engine: Engine, scratch: AnyPath, parts: Sequence[TablePart]) -> None:
@@ -131,7 +132,7 @@ class _VectorSums:
         return np.frombuffer(total).reshape(basis.shape)
 
     def _sum(self, task: Task[Any, PartialSum, bool], job: object, merge: Task[None, Merge, bool]) -> list[bytes]:
-        """Return at most FAN_IN partial sums, in order."""
+        """Compute partial sums, merge them to at most FAN_IN, and return these in order."""
         self._n_passes += 1
         rows_each = rows_per_sum(self._n_rows, self._width)
         groups = split_into_spans([(part.file, part.n_rows) for part in self._parts], rows_each)
@@ -170,7 +171,7 @@ def _project(context: RunContext, parts: Sequence[TablePart], projection: Projec
 
 
 def _read_state(path: AnyPath) -> Moments:
-    """Read the state of a PCA from its file, or from the result or model folder that contains it."""
+    """Read the state of a PCA from the path of its file, of the folder `model`, or of the whole result."""
     for file in (path, path / STATE, path / MODEL / STATE):
         if file.is_file():
             return Moments.from_bytes(file.read_bytes())

@@ -1,8 +1,8 @@
 """The plan of a run with `--resume`: which features it keeps, copies and computes.
 
-A table of an earlier run is kept as a whole file if all its photos are listed and unchanged. For the other photos,
-the workers copy the features that earlier runs have computed, and compute the rest. Rejected photos are tried
-again.
+A table of an earlier run is kept as a whole file if all its photos are listed and unchanged. For all other photos,
+the workers copy the features if an earlier run has computed them, and compute the features otherwise. Photos that
+an earlier run rejected are decoded again.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from verger.tasks.earlier_features import EARLIER, NO_ROW, ROW_BITS, EarlierFeat
 
 _ROWS_PER_GONE_PARTITION = 16_384
 
-# A table with fewer rows than this share of a mean partition is not kept. Its rows are joined with those of other
-# tables, so that small tables do not accumulate.
+# A table is not kept if it has fewer rows than this share of a mean partition. Its rows are joined with the rows of
+# other tables, so that small tables do not accumulate.
 _MIN_KEPT_SHARE = 1 / 4
 
 Bools = npt.NDArray[np.bool_]
@@ -36,11 +36,10 @@ class ResumePlan:
     """What a run with `--resume` has to do.
 
     todo: the photos whose features are not in a kept table. features: tables of earlier runs, for the workers.
-    kept: tables of earlier runs that are kept whole; the first `n_kept_current` come from the result at OUT.
+    kept: tables of earlier runs that are kept whole; the first `n_kept_current` of them are in the result at OUT.
     counts: numbers of photos: "listed", and "gone" (in the result at OUT, but no longer in the source).
-    n_unchanged_partitions: this number of leading partitions of `todo` hold only unchanged photos of the result at
-    OUT.
-    keeps_all_current: whether the kept tables and these partitions hold all photos of the result at OUT.
+    n_unchanged_partitions: the first partitions of `todo`, up to this number, hold only unchanged photos of the
+    result at OUT. keeps_all_current: whether the kept tables and these partitions hold all photos of this result.
     """
 
     todo: Photos
@@ -59,7 +58,7 @@ class ResumePlan:
 
 @dataclass(frozen=True)
 class _Matches:
-    """The photos of a partition: the keys of their paths, and the row ids of their features in the two indexes."""
+    """The photos of a partition: keys of the paths, and row ids of the features found in each of two indexes."""
 
     paths: Keys
     by_file: RowIds
@@ -79,7 +78,7 @@ class _Matches:
 
 @dataclass(frozen=True)
 class _Comparison:
-    """A listing, the matches of each of its partitions, and the decision which tables of earlier runs are kept."""
+    """A listing, the matches of each partition, and for each table of earlier runs whether it is kept."""
 
     listing: Listing
     matches: list[_Matches]
@@ -108,12 +107,12 @@ class _Comparison:
     def write_todo(self, folder: AnyPath, n_slots: int) -> tuple[Listing, int]:
         """Write a listing of the photos that are not in a kept table.
 
-        Return the listing, and the number of its leading partitions that hold only photos of the result at OUT.
+        Return the listing, and the number of partitions at its start that hold only photos of the result at OUT.
         """
         remove_tree(folder)
         folder.mkdir(parents=True)
         todo = replace(self.listing, folder=folder, n_photos=0, n_partitions=0)
-        if not self.n_kept_current:  # use the listed partitions: the result must not depend on what is reused
+        if not self.n_kept_current:  # keep the listed partitions: the result must not depend on reuse
             return _append(todo, self._todo_rows()), 0
         n_photos = self.listing.n_photos - int(self.earlier.n_rows[self.is_kept].sum())
         n_bytes = self.listing.n_bytes * n_photos // self.listing.n_photos  # an estimate
@@ -124,7 +123,7 @@ class _Comparison:
     def _todo_rows(self, *, is_current: bool | None = None) -> Iterator[pa.Table]:
         """Yield the photos to process, partition by partition.
 
-        is_current: True for unchanged photos of the result at OUT only, False for the others only, None for all.
+        is_current: True: only photos that are unchanged in the result at OUT. False: only the others. None: all.
         """
         for rows, match in zip(_partitions(self.listing), self.matches, strict=True):
             is_todo = match.is_todo(self.is_kept)
@@ -139,8 +138,8 @@ def plan_resume(
 ) -> ResumePlan:
     """Compare a listing with earlier results, and write a listing of the photos to process to `folder`.
 
-    Its column EARLIER holds the row ids of features to copy. Photos that are no longer in the source stay
-    in the result: they are added to `listing` and to the new listing. With `prune` they are not.
+    The column EARLIER of the new listing holds the row ids of features to copy. Photos that are no longer in the
+    source are added to both listings, so that they stay in the result; with `prune` they are not added.
     """
     matches = [_Matches.of(rows, earlier) for rows in _partitions(listing)]
     listed_paths = np.concatenate([match.paths for match in matches])
@@ -178,7 +177,7 @@ def _append(listing: Listing, partitions: Iterable[pa.Table]) -> Listing:
 
 
 def _regroup(tables: Iterable[pa.Table], n_rows_each: int) -> Iterator[pa.Table]:
-    """Yield the rows of the tables regrouped into tables of `n_rows_each`; the last has the rest."""
+    """Yield the rows of the tables in new tables of `n_rows_each` rows; only the last table may have fewer."""
     held, n_held = list[pa.Table](), 0
     for rows in tables:
         held.append(rows)
@@ -192,7 +191,7 @@ def _regroup(tables: Iterable[pa.Table], n_rows_each: int) -> Iterator[pa.Table]
 
 
 def _join(tables: list[pa.Table]) -> pa.Table:
-    """Join rows of listings. The columns that only packed photos have become null for photos that are gone."""
+    """Join rows of listings. Photos that are gone get null in columns that only listings of packed photos have."""
     return pa.concat_tables(tables, promote_options="default")
 
 
