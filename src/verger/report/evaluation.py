@@ -13,7 +13,7 @@ MAX_CONFUSION_LABELS = 150  # the confusion matrix shows the labels with the mos
 
 
 def write_evaluation_report(result: AnyPath, *, title: str) -> AnyPath:
-    """Write `result/report.html` from its evaluation.json and manifest.json, and return its path."""
+    """Write report.html from evaluation.json and manifest.json in the folder `result`; return its path."""
     evaluation = json.loads((result / FILE_NAME).read_text())
     manifest = json.loads((result / "manifest.json").read_text())
     confusion = confusion_matrix(evaluation)
@@ -30,7 +30,7 @@ def write_evaluation_report(result: AnyPath, *, title: str) -> AnyPath:
 
 
 def confusion_matrix(evaluation: dict[str, Any]) -> dict[str, Any]:
-    """Return labels and rows of the matrix; a row has the share of each predicted label for one true label."""
+    """Return the labels and the rows of the matrix: a row has, for one true label, the share of each prediction."""
     totals = {row["label"]: row["n_photos"] for row in evaluation["per_class"]}
     wrong = dict.fromkeys(totals, 0)
     for true, predicted, n in evaluation["confusions"]:

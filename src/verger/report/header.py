@@ -26,7 +26,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class PhotoCounts:
-    """Numbers of rows in the tables; `n_rejected` is None if the run read no photos (`verger reduce`)."""
+    """Numbers of photos in the result; `n_rejected` is None if the run read no photos (`verger reduce`)."""
 
     n_photos: int
     n_rejected: int | None
@@ -36,7 +36,7 @@ class PhotoCounts:
 
 @dataclass(frozen=True)
 class Header:
-    """The texts at the top of the page; `facts` are (name, value) pairs, `is_random` adds a warning banner."""
+    """The texts at the top of the page. facts: (name, value) pairs. is_random: whether to show a warning."""
 
     title: str
     line: str

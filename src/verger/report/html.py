@@ -1,7 +1,7 @@
 """Write report.html: a single file that works offline and makes no requests.
 
-Labels and paths are untrusted text: Jinja escapes them in HTML, `_as_json` escapes them in the data, the scripts
-set them as text only, and a Content-Security-Policy forbids all scripts but those of this package and plotly.
+Labels and paths are untrusted text: Jinja escapes them in HTML, `_as_json` escapes them in the data, and scripts
+insert them only as text. A Content-Security-Policy allows only the scripts of this package and of plotly.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FILE_NAME = "report.html"
 
 
 def render_page(name: str, data: object, *, with_plots: bool, **shown: object) -> str:
-    """Render `name`.html.j2 as a page that includes page.css, `name`.js, and the `data` that the script draws."""
+    """Render `name`.html.j2 as a page that contains page.css, `name`.js, and `data`, which the script draws."""
     scripts = {"report_js": _inline(_read(f"{name}.js"))}
     if with_plots:
         scripts["plotly_js"] = _inline(_read_plotly())
@@ -47,7 +47,7 @@ def render_page(name: str, data: object, *, with_plots: bool, **shown: object) -
 
 def write_page(html: str, result: AnyPath) -> AnyPath:
     """Write `result/report.html` in one step and return its path; raises ResultError."""
-    # A path may contain bytes that are not UTF-8; they become question marks.
+    # Bytes in a path that are not UTF-8 become question marks.
     page = html.encode("utf-8", errors="replace")
     path = result / FILE_NAME
     try:
@@ -66,7 +66,7 @@ def _read(name: str) -> str:
 
 
 def _read_plotly() -> str:
-    """Return the plotly.js of the package plotly, without importing the package, because its import is slow."""
+    """Return plotly.js from the package plotly. The package is not imported, because that is slow."""
     package = find_spec("plotly")
     assert package is not None
     assert package.origin is not None
@@ -74,7 +74,7 @@ def _read_plotly() -> str:
 
 
 def _inline(script: str) -> Markup:
-    """Escape a script of this package so that its string literals cannot end the script element."""
+    """Escape a script so that the string literals in it cannot end the script element."""
     return Markup(script.replace("</script", "<\\/script").replace("<!--", "<\\!--"))
 
 

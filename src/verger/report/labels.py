@@ -27,7 +27,7 @@ class LabelCount:
 
 @dataclass(frozen=True)
 class LabelCounts:
-    """The labels to draw as `bars`, and those of the scrollable list (`listed`; empty if the bars show all)."""
+    """Labels and their counts. bars: drawn as bars. listed: shown in a list; empty if the bars show all labels."""
 
     n_photos: int
     n_labels: int

@@ -40,7 +40,7 @@ def write_report(
 ) -> AnyPath:
     """Write `result/report.html` and return its path; the map shows at most `max_points` photos.
 
-    title: by default the name of the folder. Set it for a staging folder, whose name is not that of the result.
+    title: by default the name of the folder. Give a title for a staging folder, because its name is another one.
     Raises ResultError if `result` is not a finished verger result.
     """
     html = render(read_page(result, make_thumbnails, title=title, max_points=max_points))
@@ -50,7 +50,7 @@ def write_report(
 def read_page(
     result: AnyPath, make_thumbnails: MakeThumbnails, *, title: str | None = None, max_points: int = MAX_POINTS
 ) -> RunReport:
-    """Read the finished `result` into the sections of its page."""
+    """Return the sections of the report's page, read from the finished `result`."""
     manifest = read_manifest(result)
     if not any((result / name).is_dir() for name in _TABLES):
         raise ResultError(f"{result} is not a finished verger result: it has none of {', '.join(_TABLES)}")

@@ -1,4 +1,4 @@
-"""Draws the page's map of photos: a scatter plot of their first principal components in the report."""
+"""The map of photos in the report: a scatter plot of the photos' first principal components."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from verger.storage.uri import AnyPath
 MAX_POINTS = 5000
 MAX_AXES = 4
 
-# A function from the paths of photos to a list with the data URI of each thumbnail, or None.
+# A function that gets the paths of photos, and returns for each photo the data URI of its thumbnail, or None.
 MakeThumbnails = Callable[[Sequence[str]], list[str | None]]
 
 
 @dataclass(frozen=True)
 class MapSample:
-    """Photos selected for the map; `axes` are the first of their `k` components, (n, up to MAX_AXES) float32."""
+    """Photos selected for the map. axes: their first components, at most MAX_AXES of `k`: (n, n_axes) float32."""
 
     n_photos: int
     k: int
@@ -85,7 +85,7 @@ def sample_points(table: Table, limit: int) -> MapSample | None:
         n_photos += batch.num_rows
         k = max(k, pc.max(pc.list_value_length(batch["components"])).as_py() or 0)
         found = _with_order(batch)
-        if kept is not None and kept.num_rows == limit:  # a filter that removes nearly all rows before the sort
+        if kept is not None and kept.num_rows == limit:  # remove nearly all rows before they are sorted, for speed
             found = found.filter(pc.less_equal(found["order"], kept["order"][-1]))
         both = found if kept is None else pa.concat_tables([kept, found])
         kept = both.sort_by([("order", "ascending"), ("path", "ascending")]).slice(0, limit)
@@ -123,7 +123,7 @@ def _four_digits(value: np.float32) -> float | None:
 
 
 def _shorten(paths: list[str]) -> list[str]:
-    """Remove the folder that all paths share, because it is not informative and may be private."""
-    # In sorted order, the first and the last path have the shortest common prefix.
+    """Remove the folder that all paths have in common: it does not help the reader, and may be private."""
+    # The common prefix of all paths is that of the first and the last path in sorted order.
     shared = os.path.commonprefix([min(paths), max(paths)])
     return [path[shared.rfind("/") + 1 :] for path in paths]

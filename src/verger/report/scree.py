@@ -18,7 +18,7 @@ _LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
 
 @dataclass(frozen=True)
 class Scree:
-    """The plot (`curve`, JSON on the page) and the table (`levels`, pairs of share and components needed)."""
+    """The plot (`curve`, JSON in the page) and the table (`levels`: pairs of a share and the components needed)."""
 
     n_components: int
     k: int | None
@@ -29,7 +29,7 @@ class Scree:
 
 
 def draw_scree(spectrum: Spectrum, manifest: Manifest) -> Scree:
-    """Return the curve and the k of the manifest; a long curve is drawn with fewer points."""
+    """Return the explained variance as plot and table, with the k of the manifest; a long curve is thinned out."""
     n = len(spectrum.components)
     k = _chosen_k(spectrum, manifest)
     criterion = manifest.text("reduction", "criterion")

@@ -1,4 +1,4 @@
-"""Read the explained variance of all components, which the scree plot and the axes of the map show."""
+"""Read the explained variance of all components. The scree plot and the axes of the map show it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Component numbers from 1; the share (0 to 1) of variance of each component, and the cumulative share."""
+    """Numbers of the components (from 1), their shares of the variance (0 to 1), and the cumulative shares."""
 
     components: Floats
     ratios: Floats

@@ -24,7 +24,7 @@ _OTHER = "other"
 
 @dataclass(frozen=True)
 class StageTime:
-    """A stage: formatted time and share, width of its bar in percent, and CSS class of its colour."""
+    """A stage of the run: formatted time and share; width in percent and colour (CSS class) of its bar."""
 
     name: str
     what: str
@@ -36,7 +36,7 @@ class StageTime:
 
 @dataclass(frozen=True)
 class Timings:
-    """Stages in the order they ran; `rate` is the formatted number of photos per second, None if unknown."""
+    """The stages in the order in which they ran. rate: the formatted photos per second; None if unknown."""
 
     total: str
     rate: str | None

@@ -19,8 +19,8 @@ Mask = Callable[["Skin", np.random.Generator], Floats]
 class Skin:
     """A grid of points on a body of revolution; the rows go from bottom to top.
 
-    points: (rows, columns, 3). turn: (1, columns), the azimuth, 0 to 1. along: (rows, 1), the length of the path
-    over the skin from the bottom. radius: (rows, 1), the distance from the axis.
+    points: (rows, columns, 3). turn: (1, columns), the azimuth, from 0 to 1 for a full turn. along: (rows, 1), the
+    length of the path over the skin from the bottom. radius: (rows, 1), the distance from the axis.
     """
 
     points: Floats
@@ -31,7 +31,7 @@ class Skin:
 
 @dataclass(frozen=True)
 class Layer:
-    """A colour painted where `mask` is 1; `relief` raises (or lowers) the skin there."""
+    """A colour that is painted where `mask` is 1. There, `relief` raises the skin, or lowers it if negative."""
 
     mask: Mask
     colour: str
@@ -41,7 +41,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Stem:
-    """A bent stalk on the axis; starts at height `base` above the top of the body."""
+    """A bent stalk on the axis of the body. It starts at height `base` above the top of the body."""
 
     length: float
     radius: float
@@ -54,8 +54,8 @@ class Stem:
 class Leaves:
     """A star of leaves around the axis, at height base + lift * r - droop * r ** 2 above the top of the body.
 
-    waist: the radius between the leaves, as a share of the radius at their tips. sharpness: higher means thinner
-    leaves.
+    waist: the radius between two leaves, as a share of the radius at the tips. sharpness: a higher value gives
+    thinner leaves.
     """
 
     count: int
@@ -72,9 +72,9 @@ class Leaves:
 class Fruit:
     """A kind of fruit: the profile (control points from bottom to top), skin, stem and leaves.
 
-    ribs: number and depth of the ribs. depth: the scale from front to back. pitch_deg: for each individual, the
-    angle by which the top is tilted towards the camera. roll_deg: the angle by which the fruit is tilted to its
-    side.
+    ribs: number and depth of the ribs. depth: the scale from front to back. pitch_deg: the angle by which the top
+    is tilted towards the camera, one value for each individual fruit. roll_deg: the angle by which the fruit is
+    tilted to the side.
     """
 
     radii: tuple[float, ...]
@@ -91,12 +91,12 @@ class Fruit:
 
 
 def band(start: float, end: float) -> Mask:
-    """Return a mask that rises from 0 to 1 between two fractions of the path from bottom to top."""
+    """Return a mask that rises from 0 to 1 between `start` and `end`, two fractions of the path from the bottom."""
     return lambda skin, rng: smooth((skin.along / skin.along[-1] - start) / (end - start)) * np.ones_like(skin.turn)
 
 
 def patches(scale: float, level: float, softness: float = 0.5, stretch: float = 1.0) -> Mask:
-    """Return random patches of about `scale` body sizes; a higher level gives fewer, stretch < 1 makes streaks."""
+    """Return random patches; a higher scale makes them smaller, a higher level fewer; stretch < 1 makes streaks."""
     return lambda skin, rng: smooth((noise(skin.points * (1, stretch, 1), scale, rng) - level) / softness + 0.5)
 
 
@@ -111,7 +111,7 @@ def stripes(count: int, level: float) -> Mask:
 
 
 def spots(spacing: float, radius: float, jitter: float = 0.3, stretch: float = 1.0) -> Mask:
-    """Return spots on a staggered grid, moved by up to `jitter` of a cell; stretch > 1 makes them long."""
+    """Return spots on a staggered grid. Each is moved by up to `jitter` cells; stretch > 1 makes the spots long."""
 
     def paint(skin: Skin, rng: np.random.Generator) -> Floats:
         row = np.floor(skin.along / spacing).astype(int)
@@ -128,7 +128,7 @@ def spots(spacing: float, radius: float, jitter: float = 0.3, stretch: float = 1
 
 
 def noise(points: Floats, scale: float, rng: np.random.Generator) -> Floats:
-    """Return a smooth random field of about N(0, 1): a sum of plane waves in random directions."""
+    """Return random values of about N(0, 1), smooth in space: sums of plane waves in random directions."""
     waves = rng.normal(0, 2 * scale, (3, 16)).astype(np.float32)
     phases = rng.uniform(0, 2 * np.pi, 16).astype(np.float32)
     field = np.cos(points.astype(np.float32) @ waves + phases).sum(axis=-1)

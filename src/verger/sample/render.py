@@ -1,7 +1,8 @@
 """Rendering of fruit photos in the style of Fruits-360: one fruit on white, rotated under a fixed light.
 
-A body is a profile revolved around y, then bent, ribbed or flattened. Its skin is painted once, so seeds and pores
-rotate with it. For each frame a depth buffer selects the nearest point of each pixel, and these points are lit.
+A body is a profile that is revolved around y, then bent, ribbed or flattened. The skin is painted once, so seeds
+and pores rotate with the body. For each frame a depth buffer selects the nearest point in each pixel, and light is
+computed for these points.
 Lengths are in body sizes (the longest side is 1), colours in linear light, 0 to 1.
 """
 
@@ -21,7 +22,7 @@ from verger.sample.kinds import KINDS, Floats, Fruit, Leaves, Skin, Stem
 MAX_SIZE_PX = 512  # memory grows with the square of the size: 1.5 GB at 512, 0.14 GB at 100
 SUPERSAMPLING = 2
 OVERSAMPLING = 1.2  # skin points per subpixel in each direction; with fewer, holes appear
-FILL = 0.95  # the fruit's share of the frame's side; the corners stay white
+FILL = 0.95  # length of the fruit as a share of the frame's side; the corners stay white
 NOISE = 0.006  # standard deviation of the sensor noise
 
 
@@ -44,7 +45,7 @@ class SampleOptions:
 
 @dataclass(frozen=True)
 class PointCloud:
-    """A fruit as a cloud of n points (3, n), with unit normals (n, 3), albedo (n, 3) and shine (n,)."""
+    """A fruit as n points in space (3, n), with unit normals (n, 3), albedo (n, 3) and shine (n,)."""
 
     points: npt.NDArray[np.float32]
     normals: npt.NDArray[np.float32]
@@ -53,7 +54,7 @@ class PointCloud:
 
 
 def render_kind(kind: str, options: SampleOptions) -> Iterator[Image.Image]:
-    """Yield the photos of one kind: a full rotation of each individual, one individual after the other."""
+    """Yield the photos of one kind: a full rotation of one individual fruit after the other."""
     if kind not in KINDS:
         raise SettingsError("kind", kind, KINDS)
     fruit = KINDS[kind]
@@ -69,7 +70,7 @@ def render_kind(kind: str, options: SampleOptions) -> Iterator[Image.Image]:
 
 
 def grow(fruit: Fruit, size_px: int, rng: np.random.Generator) -> PointCloud:
-    """Return one individual of a kind as a point cloud, dense enough for photos of `size_px`."""
+    """Return one individual fruit of a kind as a point cloud, dense enough for photos of `size_px` pixels."""
     density = size_px * SUPERSAMPLING * OVERSAMPLING
     profile = np.column_stack([fruit.radii, fruit.heights]) * (rng.uniform(0.94, 1.06), 1)
     skin = _revolve(profile / max(np.ptp(profile[:, 1]), 2 * profile[:, 0].max()), density, *fruit.ribs)
@@ -93,17 +94,18 @@ def grow(fruit: Fruit, size_px: int, rng: np.random.Generator) -> PointCloud:
 
 
 def shoot(cloud: PointCloud, pose: Floats, size_px: int, rng: np.random.Generator) -> Image.Image:
-    """Render a point cloud, rotated by `pose`, centred and filling the frame."""
+    """Render a point cloud: rotated by `pose`, centred, and as large as the frame."""
     side = size_px * SUPERSAMPLING
     points = pose.astype(np.float32) @ cloud.points
     low, high = points.min(axis=1, keepdims=True), points.max(axis=1, keepdims=True)
     centred = (points - (low + high) / 2) * (FILL * side / (high - low)[:2].max())
     column, row = (side / 2 + centred[0]).astype(np.int64), (side / 2 - centred[1]).astype(np.int64)
     depth = ((centred[2] - centred[2].min()) * 2**16).astype(np.int64)
-    # A key holds the depth in the high bits, the index in the low bits: a pixel's largest key is its nearest point.
+    # A key has the depth in its high bits and the index of a point in its low bits. In a pixel, the point with the
+    # largest key is the nearest.
     nearest = np.full(side * side, -1, np.int64)
     np.maximum.at(nearest, row * side + column, depth << 32 | np.arange(depth.size))
-    for step in (1, side):  # closes pinholes between the points
+    for step in (1, side):  # fills small holes between the points
         inner, before, after = nearest[step:-step], nearest[: -2 * step], nearest[2 * step :]
         nearest[step:-step] = np.maximum(inner, np.minimum(before, after))
     is_seen = nearest >= 0
@@ -116,7 +118,7 @@ def shoot(cloud: PointCloud, pose: Floats, size_px: int, rng: np.random.Generato
 
 
 def _light(normals: Floats, albedo: Floats, shine: Floats) -> Floats:
-    """Shade by Lambert and Blinn-Phong, with a lamp at the upper left and a dim sky; (n, 3) linear light."""
+    """Return (n, 3) linear light, shaded by Lambert and Blinn-Phong: a lamp at the upper left, and a dim sky."""
     normals = normals * np.where(normals[:, 2:] < 0, -1, 1)  # leaves are lit on both sides
     lamp = np.array([-0.45, 0.6, 0.66])
     half = lamp + np.array([0, 0, 1])  # the direction halfway between lamp and camera
@@ -159,7 +161,7 @@ def _extra(extra: Stem | Leaves, density: float) -> tuple[Floats, Floats]:
     r = extra.length * out * (extra.waist + (1 - extra.waist) * blade)
     height = extra.base + extra.lift * r - extra.droop * r**2
     points = np.stack([r * np.cos(turn), height, r * np.sin(turn)], axis=-1)
-    # Darker at the midrib and near the axis, which is in shadow.
+    # Leaves are darker at the midrib, and near the axis, where there is shadow.
     shade = (0.3 + 0.7 * out) * (0.8 + 0.3 * np.abs(np.sin(extra.count * turn / 2)))
     return points, _rgb(extra.colour) * shade[..., None]
 

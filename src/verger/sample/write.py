@@ -26,7 +26,7 @@ _DEFAULTS = SampleOptions()
 def render_sample(out: Path, options: SampleOptions = _DEFAULTS) -> int:
     """Write out/<kind>/<n>_<size_px>.jpg and ABOUT.txt; return the number of photos.
 
-    The files of an earlier sample in `out` are replaced; raises ResultError if `out` has any other content.
+    The files of an earlier sample in `out` are replaced; raises ResultError if `out` has other content.
     """
     try:
         _clear(out)
