@@ -1,6 +1,6 @@
 """The regions of each cloud that are in the European Union. Photos are stored and processed only in these regions.
 
-The list is explicit because prefixes mislead: eu-west-2 and europe-west2 are in London, eu-central-2 and
+The lists are explicit because prefixes are misleading: eu-west-2 and europe-west2 are in London, eu-central-2 and
 europe-west6 in Zurich. Terraform's variables and the policies in infra/ have the same lists; a test compares them.
 """
 
@@ -14,7 +14,7 @@ EU_REGIONS: dict[str, dict[str, str]] = {
         "eu-central-1": "Frankfurt",
         "eu-north-1": "Stockholm",
         "eu-south-1": "Milan",
-        "eu-south-2": "Aragon",
+        "eu-south-2": "Zaragoza, Spain",
         "eu-west-1": "Dublin",
         "eu-west-3": "Paris",
     },

@@ -1,4 +1,4 @@
-"""Registry of cloud providers. A provider is imported on its first use, because each one needs its own extra."""
+"""Registry of cloud providers. Each provider needs its own extra, so it is imported only when it is first used."""
 
 from __future__ import annotations
 

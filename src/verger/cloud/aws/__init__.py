@@ -64,7 +64,7 @@ class Aws:
         return planned_resources(spec)
 
     def check(self, spec: DeploymentSpec) -> None:
-        """Check Terraform, the credentials, EMR Serverless's image, and that no running job blocks the change."""
+        """Check Terraform, the credentials, EMR Serverless's image, and that the change would end no job."""
         if spec.engine == "serverless":
             serverless.check_image(spec)
         find_program()
@@ -151,7 +151,10 @@ class Aws:
 
 
 def _open_stack(spec: DeploymentSpec) -> Stack:
-    """Return the stack that exists. From now on, read its bucket in its own region, not in the environment's."""
+    """Return the stack that exists. From now on verger reads the bucket in the deployment's region.
+
+    The region in the environment (AWS_REGION) may be another one.
+    """
     check_credentials(spec.region)
     stack = read_stack(spec)
     set_s3_region(f"s3a://{stack.bucket}", spec.region)
@@ -159,7 +162,7 @@ def _open_stack(spec: DeploymentSpec) -> Stack:
 
 
 def _check_jobs(spec: DeploymentSpec, outputs: Mapping[str, Any]) -> list[str]:
-    """Return the active jobs; raises CloudError if a change of the machines to `spec` would end these jobs."""
+    """Return the active jobs. Raises CloudError if there are any and a change of the machines would end them."""
     jobs = list[str]()
     if cluster_id := outputs.get("cluster_id"):
         jobs += emr.active_jobs(spec, cluster_id)

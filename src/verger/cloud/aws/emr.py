@@ -25,7 +25,7 @@ _JOB_STATES = {
 
 
 def submit(spec: DeploymentSpec, stack: Stack, job: JobSpec) -> str:
-    """Add a step to the cluster and return its id; if the step fails, later steps still run."""
+    """Add a step to the cluster and return the step's id; if the step fails, later steps still run."""
     emr = client("emr", spec.region)
     with translated_errors():
         state, description = _state(emr, stack)
@@ -66,7 +66,7 @@ def active_jobs(spec: DeploymentSpec, cluster_id: str) -> list[str]:
 
 
 def resize(spec: DeploymentSpec, cluster_id: str, say: Say) -> None:
-    """Set the number of workers of a cluster; Terraform does not change it, because managed scaling does."""
+    """Set the number of workers of a cluster. Terraform ignores this number, because managed scaling changes it."""
     emr = client("emr", spec.region)
     with translated_errors():
         pages = emr.get_paginator("list_instance_fleets").paginate(ClusterId=cluster_id)
@@ -79,7 +79,7 @@ def resize(spec: DeploymentSpec, cluster_id: str, say: Say) -> None:
 
 
 def log_folders(stack: Stack, job_id: str) -> Iterator[str]:
-    """Yield the folders that may have a step's log: the step may be from an earlier cluster of the deployment."""
+    """Yield the folders that may have a step's log; an earlier cluster of the deployment may have run the step."""
     from verger.storage.objects import object_path
 
     logs = object_path(stack.log_uri)

@@ -17,7 +17,7 @@ from verger.cloud.regions import EU_REGIONS
 # The EMR releases that verger's package supports: Spark 3.5 and 4.0.
 _RELEASES = ("emr-7.", "emr-spark-8.")
 
-# Whether the setting is correct, and a description of it.
+# Whether the setting is correct, and a description of the setting.
 CheckResult = tuple[bool, str]
 _Checks = list[tuple[str, Callable[["_Site"], CheckResult]]]
 
@@ -35,7 +35,7 @@ class _Site:
 
 
 def guard(spec: DeploymentSpec, stack: Stack) -> list[Finding]:
-    """Run all checks for this kind of deployment; if AWS refuses a request, the check has failed."""
+    """Run all checks for this kind of deployment. If AWS refuses a check's request, this check counts as failed."""
     site = _Site(spec, stack)
     checks = [*_DATA]
     if stack.cluster_id is not None:
@@ -108,7 +108,7 @@ def _budget(site: _Site) -> CheckResult:
 
 
 def _alerts(site: _Site) -> CheckResult:
-    """Check that the address is subscribed: the user must open the link in AWS's mail to this address."""
+    """Check that the address is subscribed: AWS sends it a link, which the user must have opened."""
     if site.spec.email is None:
         return True, "go to no one (add an address: verger cloud up --email)"
     account = site.client("sts").get_caller_identity()["Account"]

@@ -1,8 +1,8 @@
-"""Search for resources that still exist, and cost money, after `down`; AWS is queried, not Terraform's state.
+"""Search for resources that still exist after `down` and cost money. AWS is queried, not Terraform's state.
 
-Every resource of a deployment has two tags, and EMR passes them on to its machines and disks. Resources that cost
-by the hour are requested from each service, because the list of tags is updated only minutes later. All other kinds
-are read from the list of tags. Free resources (roles, networks, security groups, topics) do not count.
+Every resource of a deployment has two tags, and EMR gives the same tags to its machines and disks. AWS has a list
+of all tagged resources, but updates it only after minutes. Therefore resources that cost by the hour are requested
+from each service, all other kinds are read from the list. Free resources (such as roles and networks) do not count.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from verger.cloud.deploy.provider import DeploymentSpec, Leftover
 
 PROJECT = "verger"
 
-# Services that are free, or that have their own function below.
+# Services whose resources are free, or are found by a function below.
 _SKIPPED_SERVICES = ("budgets", "ec2", "elasticmapreduce", "emr-serverless", "events", "iam", "scheduler", "sns")
 _GONE = ("deleted", "deleting", "failed")
 
@@ -93,7 +93,7 @@ _SEARCHES: tuple[Callable[[DeploymentSpec], Iterator[Leftover]], ...] = (
 
 
 def _tagged(spec: DeploymentSpec) -> Iterator[Leftover]:
-    """Yield the other resources from AWS's list of tagged resources, except those that no longer exist."""
+    """Yield the resources of other services from AWS's list of tagged resources, if they still cost money."""
     tags = [{"Key": tag["Name"].removeprefix("tag:"), "Values": tag["Values"]} for tag in _filters(spec)]
     for page in _pages(spec, "resourcegroupstaggingapi", "get_resources", TagFilters=tags):
         for resource in page["ResourceTagMappingList"]:
@@ -104,7 +104,7 @@ def _tagged(spec: DeploymentSpec) -> Iterator[Leftover]:
 
 
 def _is_gone(spec: DeploymentSpec, service: str, arn: str) -> bool:
-    """Return whether a tagged bucket or key no longer costs money; a key that waits for its deletion is free."""
+    """Return whether a tagged bucket or key no longer exists, or the key waits for its deletion, which is free."""
     name = arn.rpartition(":")[2]
     try:
         if service == "s3":

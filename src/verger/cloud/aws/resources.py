@@ -6,7 +6,7 @@ from verger.cloud.deploy.provider import DeploymentSpec, PlannedResource
 
 
 def planned_resources(spec: DeploymentSpec) -> list[PlannedResource]:
-    """Return the resources of a deployment, but no free resources and no parts of other resources."""
+    """Return the resources of a deployment, except small free ones and parts of other resources."""
     name = spec.name
     alerts = spec.email or "no one (see --email)"
     resources = [

@@ -1,6 +1,6 @@
-"""Jobs on EMR Serverless: an application that always exists, but costs money only while jobs run.
+"""Jobs on EMR Serverless. Its application exists from `up` to `down`, but costs money only while jobs run.
 
-Its workers get verger from a container image (infra/aws/serverless/Dockerfile), not from packages/ in the bucket.
+The workers get verger from a container image (infra/aws/serverless/Dockerfile), not from packages/ in the bucket.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from verger.cloud.deploy.terraform import infra_folder
 from verger.errors import CloudError
 
 _NO_IMAGE = """\
-engine = 'serverless' needs --image: its workers get verger from an image in your own registry. To build it:
+engine = 'serverless' needs --image: its workers get verger from an image in your own registry. To build this image:
   verger cloud package build/package
   docker build -f {dockerfile} -t {image} build/package
   docker push {image}
@@ -53,9 +53,9 @@ def check_image(spec: DeploymentSpec) -> None:
 
 
 def submit(spec: DeploymentSpec, stack: Stack, job: JobSpec) -> str:
-    """Start a job, and with it the application; return its id.
+    """Start a job and return the job's id; this also starts the application.
 
-    The job is ended after the deployment's `max_hours`.
+    AWS stops the job after the deployment's `max_hours`.
     """
     if stack.application_id is None:
         raise CloudError(f"{_NO_APPLICATION}: `verger cloud up --name {spec.name}` creates one")
@@ -81,7 +81,7 @@ def submit(spec: DeploymentSpec, stack: Stack, job: JobSpec) -> str:
 
 
 def status(spec: DeploymentSpec, stack: Stack) -> DeploymentStatus:
-    """Return the state of the application and its jobs, newest first. It costs money while a job waits or runs."""
+    """Return the state of the application and its jobs, newest first. Only waiting and running jobs cost money."""
     if stack.application_id is None:
         return DeploymentStatus(_NO_APPLICATION, is_billable=False)
     serverless = client("emr-serverless", spec.region)
@@ -135,7 +135,7 @@ def stop(spec: DeploymentSpec, application_id: str, say: Say) -> None:
 
 
 def _parameters(region: str) -> str:
-    """Return spark-submit's parameters: the image's Python, and the region in which the Python workers read S3."""
+    """Return spark-submit's parameters: the Python of the image, and the bucket's region for the Python workers."""
     settings = {
         "spark.pyspark.python": _PYTHON,
         "spark.emr-serverless.driverEnv.PYSPARK_PYTHON": _PYTHON,
@@ -157,7 +157,7 @@ def _jobs(serverless: Any, application_id: str) -> tuple[JobStatus, ...]:
 
 
 def _is_busy(serverless: Any, application_id: str) -> bool:
-    """Return whether a job still runs or is being cancelled: then the application cannot be stopped yet."""
+    """Return whether any job has not ended yet; until all have ended, the application cannot be stopped."""
     return any(run["state"] not in _ENDED for run in _runs(serverless, application_id))
 
 

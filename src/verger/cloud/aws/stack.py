@@ -17,12 +17,12 @@ from verger.cloud.deploy.targets import installs_package
 from verger.cloud.deploy.terraform import Terraform, infra_folder, terraform_of
 from verger.errors import CloudError
 
-# Of the stack's about 70 resources, only the progress of these is shown. `still` begins lines about slow resources.
+# The stack has about 70 resources; progress is shown only for these, and for slow ones (lines with `still`).
 _IMPORTANT = re.compile(
     r"^still|aws_(budgets_budget|emr_cluster|emrserverless_application|kms_key|s3_bucket|vpc|vpc_endpoint)\."
 )
 
-# A file in a deployment's folder: it describes the existing machines, Terraform's variables the requested ones.
+# File in a deployment's folder that describes the existing machines; Terraform's variables are the requested ones.
 _MACHINES_FILE = "machines.json"
 
 
@@ -60,9 +60,9 @@ def read_outputs(spec: DeploymentSpec) -> dict[str, Any]:
 
 @contextmanager
 def recording_machines(spec: DeploymentSpec) -> Iterator[None]:
-    """Record the machines when the block has created them.
+    """Context manager: record the machines after the `with` block has created them.
 
-    If the block fails, nothing is recorded, because it is unknown which machines exist.
+    If the block fails, nothing is recorded, because it is not known which machines exist.
     """
     file = folder_of(spec.name) / _MACHINES_FILE
     file.unlink(missing_ok=True)
@@ -71,9 +71,9 @@ def recording_machines(spec: DeploymentSpec) -> Iterator[None]:
 
 
 def has_other_machines(spec: DeploymentSpec) -> bool:
-    """Return whether the requested machines differ, or may differ, from the existing ones: a change would end jobs.
+    """Return whether the requested machines may differ from the existing ones. Changing machines ends their jobs.
 
-    For EMR Serverless the idle time counts too: unlike a cluster, a started application cannot change it.
+    For EMR Serverless the idle time counts too, because it cannot change while the application is started.
     """
     try:
         before = json.loads((folder_of(spec.name) / _MACHINES_FILE).read_text())
@@ -93,7 +93,7 @@ def prepare(spec: DeploymentSpec, package: Path, budget_usd: float) -> Terraform
 
 
 def change(spec: DeploymentSpec, **changed: object) -> Terraform:
-    """Prepare the module again with the last variables and the changes `changed`."""
+    """Prepare the module again with the last variables; `changed` replaces some of them."""
     terraform = terraform_of(spec)
     variables = terraform.variables() | changed
     if not Path(variables.get("package_dir") or "").is_dir():
@@ -103,7 +103,7 @@ def change(spec: DeploymentSpec, **changed: object) -> Terraform:
 
 
 def _variables(spec: DeploymentSpec, package: Path, budget_usd: float) -> dict[str, Any]:
-    """Return Terraform's variables. Only `down` sets force_destroy, which lets Terraform remove a full bucket."""
+    """Return Terraform's variables. Only `down` sets force_destroy, so that Terraform can remove a full bucket."""
     return _machines(spec) | {
         "name": spec.name,
         "region": spec.region,
@@ -132,14 +132,14 @@ def _machines(spec: DeploymentSpec) -> dict[str, Any]:
 
 
 def important_lines(say: Say) -> Say:
-    """Return a function that passes to `say` only the lines about important or slow resources."""
+    """Return a function that calls `say` for lines about important or slow resources, and ignores all others."""
     return lambda line: say(line) if _IMPORTANT.search(line) else None
 
 
 def _override() -> dict[str, Any] | None:
-    """Return settings that Terraform's provider needs to use an emulator, or None if AWS_ENDPOINT_URL is not set.
+    """Return settings with which Terraform's provider uses only an emulator; None without AWS_ENDPOINT_URL.
 
-    The provider reads AWS_ENDPOINT_URL itself, but without these settings it would use Amazon's own hosts too.
+    The provider reads AWS_ENDPOINT_URL itself, but without these settings it would also use Amazon's own hosts.
     """
     if "AWS_ENDPOINT_URL" not in os.environ:
         return None

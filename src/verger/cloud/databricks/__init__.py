@@ -1,7 +1,7 @@
 """Databricks, with its own SDK: files in a Unity Catalog volume, a cluster policy, and a job with its own clusters.
 
-No machine runs between jobs: `up` uploads the package and creates policy and job, `submit` starts the machines.
-Credentials are found as by Databricks' own tools (DATABRICKS_TOKEN, a profile in ~/.databrickscfg, a CLI login).
+`up` uploads the package and creates policy and job; `submit` starts machines, which end with the run. Credentials
+are those of Databricks' own tools: DATABRICKS_TOKEN, ~/.databrickscfg, or a login with the CLI.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Databricks:
         return DeploymentStatus(state, is_busy or bool(clusters), jobs, data_uri=workspace.volume)
 
     def logs(self, spec: DeploymentSpec, job_id: str) -> Iterator[str]:
-        """Yield the output lines of a run, then its error. Databricks keeps only the last 5 MB of the output."""
+        """Yield the output lines of a run, then the run's error. Databricks keeps only the last 5 MB of output."""
         with translated_errors(f"read the output of run {job_id}", spec):
             jobs = open_workspace(spec).client.jobs
             for task in jobs.get_run(int(job_id)).tasks or ():

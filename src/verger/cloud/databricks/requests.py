@@ -1,7 +1,6 @@
 """Requests to a Databricks workspace, as plain data: a cluster policy and a job.
 
-infra/databricks defines the same policy and job as an asset bundle, for users of Databricks' own tool. A test
-compares the two definitions.
+infra/databricks defines the same policy and job as an asset bundle for Databricks' CLI. A test compares the two.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from verger.cloud.deploy.provider import DeploymentSpec
 from verger.cloud.regions import EU_REGIONS
 
 # From Databricks' release notes: 17.3 LTS has Spark 4.0.0 and only Scala 2.13, and is supported until October 2028.
-# 16.4 LTS, the last with Spark 3.5, has pandas 1.5, which is too old for verger. `deploy.targets` names its Python.
+# 16.4 LTS, the last with Spark 3.5, has pandas 1.5, too old for verger. `deploy.targets` names the Python of 17.3.
 RUNTIME = "17.3.x-scala2.13"
 # verger uses spark.sparkContext, which a shared cluster ("USER_ISOLATION") forbids.
 SECURITY_MODE = "SINGLE_USER"
@@ -38,12 +37,12 @@ def title(name: str) -> str:
 
 
 def schema_name(name: str) -> str:
-    """Return the name of a deployment's schema; it has no hyphens, because SQL allows them only in quotes."""
+    """Return the name of a deployment's schema, without hyphens, because SQL allows hyphens only in quotes."""
     return f"verger_{name.replace('-', '_')}"
 
 
 def tags(name: str) -> dict[str, str]:
-    """Return the tags of every machine; the cloud that owns the machine shows them too."""
+    """Return the tags of every machine; the cloud that owns the machine also shows these tags."""
     return {"project": "verger", "deployment": name}
 
 

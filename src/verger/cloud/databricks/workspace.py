@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 VOLUME = "files"
 _LEGACY = "hive_metastore"  # the catalog from before Unity Catalog, still the default of many workspaces
-_RETRY_S = 60  # requests are repeated for this time if the workspace does not answer; the SDK's default is 300 s
+_RETRY_S = 60  # time for which a request is repeated if the workspace does not answer; the SDK's default is 300 s
 _STOP_TIMEOUT = timedelta(minutes=10)
 _MISSING = "Databricks needs its SDK: pip install 'verger[databricks]'"
 
@@ -71,7 +71,7 @@ def _default_catalog(client: WorkspaceClient) -> str:
 
 @contextlib.contextmanager
 def _catalog_errors(catalog: str) -> Iterator[None]:
-    """Translate the SDK's exceptions into a CloudError that asks for another catalog."""
+    """Translate the SDK's exceptions into a CloudError that advises another catalog."""
     from databricks.sdk.errors.base import DatabricksError
 
     try:
@@ -107,12 +107,12 @@ class Workspace:
     def resolve(self, path: str) -> str:
         """Return the absolute path of a source or result; a relative path is inside the deployment's volume.
 
-        Raises CloudError for local folders, and for object stores, as Databricks does not report their regions.
+        Raises CloudError for local folders, and for object stores, whose regions Databricks does not report.
         """
         advice = (
-            "jobs on Databricks can read and write only volumes, as Databricks does not report whether a bucket is "
-            "in the European Union. Name a folder of the deployment's volume (raw/), or /Volumes/...; to upload "
-            f"photos: databricks fs cp -r FOLDER dbfs:{self.volume}/raw"
+            "jobs on Databricks can read and write only volumes, because Databricks does not report whether a "
+            "bucket is in the European Union. Name a folder of the deployment's volume (raw/), or /Volumes/...; to "
+            f"upload photos: databricks fs cp -r FOLDER dbfs:{self.volume}/raw"
         )
         return PathRule(self.volume, "/Volumes/", advice).resolve(path)
 
@@ -266,7 +266,7 @@ class Workspace:
             say(f"removed schema {self.schema}")
 
     def leftovers(self, *, keep_data: bool) -> list[Leftover]:
-        """Return the deployment's resources that the workspace still lists."""
+        """Return those resources of the deployment that the workspace still lists."""
         from databricks.sdk.errors import NotFound
 
         left = [Leftover("cluster", cluster) for cluster in self.clusters()]

@@ -1,1 +1,1 @@
-"""The parts that all clouds share: the provider protocol, specs, the package for nodes, Terraform, downloads."""
+"""Code that all clouds share: the provider protocol, specs, the package for nodes, Terraform, downloads."""

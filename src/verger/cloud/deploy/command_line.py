@@ -1,4 +1,4 @@
-"""The flags that give a job on a cluster the same settings as the command on this machine."""
+"""The flags of a job on a cluster, which give the job the same settings as the command on this machine has."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ _REMOTE_FILES = {"gcp": "gs://BUCKET/files/FILE", "databricks": "/Volumes/CATALO
 def job_flags(settings: Settings, origins: Mapping[str, str], groups: Collection[str]) -> tuple[str, ...]:
     """Return flags for all settings that do not have their default values.
 
-    origins: for each setting flag, environment, verger.toml or default (`settings.origins`).
-    groups: the groups of settings of the job's command. Raises SettingsError for a flag of another group, and
+    origins: for each setting, the origin of its value: flag, environment, verger.toml, default
+    (`settings.origins`).
+    groups: the groups of settings that the job's command has. Raises SettingsError for a flag of another group, and
     CloudError for a setting that names a local file.
     """
     flags = []
@@ -54,7 +55,7 @@ def _flag(name: str, value: object) -> list[str]:
 
 
 def uses_cloud_files(settings: Settings, provider: str) -> bool:
-    """Return whether a file of the network is in cloud storage; only the cluster's machines can check it."""
+    """Return whether a file of the network is in cloud storage; only the cluster can check such a file."""
     return any(_is_in_cloud(name, provider) for name in _network_parts(settings))
 
 
@@ -65,7 +66,7 @@ def files_to_upload(settings: Settings, provider: str) -> tuple[str, ...]:
     if local and provider in _REMOTE_FILES:
         raise CloudError(
             f"`submit` uploads local files only on aws: copy {', '.join(local)} to the cloud yourself, and pass "
-            f"the path that the machines use, such as {_REMOTE_FILES[provider]}"
+            f"the path in the cloud, such as {_REMOTE_FILES[provider]}"
         )
     return local
 
@@ -80,14 +81,14 @@ def _is_in_cloud(name: str, provider: str) -> bool:
 
 
 def replace_files(flags: Collection[str], uris: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the flags with local files replaced by their URIs; a network's flag may name several files."""
+    """Return the flags with each local file replaced by its URI; a joined network's flag names several files."""
     return tuple(uris.get(flag) or JOIN.join(uris.get(part, part) for part in flag.split(JOIN)) for flag in flags)
 
 
 def with_weights_file(settings: Settings) -> Settings:
-    """Return the settings with MobileNetV2's ImageNet weights as a local file: the cluster cannot download them.
+    """Return the settings; if they need MobileNetV2's ImageNet weights, these are set to the file on this machine.
 
-    Raises CloudError if the network needs other ImageNet weights that are not on this machine.
+    The cluster cannot download weights. Raises CloudError if the file is missing, and for other ImageNet weights.
     """
     networks = [name for name in settings.model.split(JOIN) if name in CATALOG and name != FRUITNET]
     if not networks or settings.weights not in (None, IMAGENET):

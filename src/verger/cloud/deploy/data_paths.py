@@ -1,4 +1,4 @@
-"""The rule for paths of photos and results that jobs on a cloud accept; the clouds differ only in its values."""
+"""The paths of photos and results that jobs on a cloud accept: one rule, with different values for each cloud."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from verger.storage.uri import scheme_of
 class PathRule:
     """The paths that the jobs of one deployment can read and write.
 
-    root: URI or folder of the deployment's own storage; relative paths are inside it.
-    prefix: beginning of the absolute paths that are accepted: s3a://, gs:// or /Volumes/.
-    advice: text of the error message after the refused path; it says what to do instead.
+    root: URI or folder of the deployment's own storage. Relative paths are inside this folder.
+    prefix: the beginning of accepted absolute paths: s3a://, gs:// or /Volumes/.
+    advice: the part of the error message after the refused path; it says what to do instead.
     """
 
     root: str

@@ -1,4 +1,4 @@
-"""The deployments that this machine has created: each has a folder in the user's state folder.
+"""The deployments that this machine has created; each of them has a folder in the user's state folder.
 
 The folder holds the spec, `deployment.json`, and the provider's files (Terraform's state). The spec is saved before
 any resource is created, so that `status` and `down` work after an interrupted `up`.
@@ -106,7 +106,10 @@ def describe_deployments() -> str:
 
 
 def check_same_location(deployment: DeploymentSpec) -> None:
-    """Raise CloudError if a deployment with this name exists elsewhere: its record would be overwritten."""
+    """Raise CloudError if a deployment with this name exists elsewhere, because its record would be overwritten.
+
+    Elsewhere: on another provider, or in another region, project, workspace or catalog.
+    """
     if not has_deployment(deployment.name):
         return
     location = _location(load_deployment(deployment.name))

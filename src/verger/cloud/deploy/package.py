@@ -1,9 +1,10 @@
 """The package for a cluster's nodes: verger, its dependencies, and scripts that install them without a network.
 
-The package is a folder to upload: bootstrap.sh (EMR), init.sh (Dataproc, Databricks), install.sh (called by both),
-main.py (run by spark-submit), the notebook, requirements.txt with the hash of every wheel, wheels/, and
-package.json with the Python, processor and Spark of the package and the SHA-256 of each file. There is no wheel of
-pyspark, because the node's Spark has it. requirements/node-*.lock fixes the versions; the tests use the same files.
+The package is a folder to upload. It contains bootstrap.sh (EMR), init.sh (Dataproc, Databricks), install.sh
+(called by both), main.py (run by spark-submit), the notebook, wheels/, requirements.txt with the hash of every
+wheel, and package.json with the SHA-256 of each file and the Python, processor and Spark for which the package is
+built. There is no wheel of pyspark, because the node's Spark contains pyspark. The lock files
+requirements/node-*.lock fix the versions; the tests use the same files.
 """
 
 from __future__ import annotations
@@ -45,9 +46,9 @@ _MB = 1e6
 
 @dataclass(frozen=True)
 class Target:
-    """The kind of nodes for which a package is built. Raises SettingsError for nodes that verger does not support.
+    """The kind of nodes for which a package is built. Raises SettingsError if verger does not support such nodes.
 
-    glibc: version of the nodes' C library; 2.34 in EMR's Amazon Linux 2023, 2.36 in Dataproc's Debian 12.
+    glibc: version of the nodes' C library; EMR's Amazon Linux 2023 has 2.34, Dataproc's Debian 12 has 2.36.
     """
 
     python: str = "3.11"
@@ -75,7 +76,7 @@ class Target:
 
 
 def build(folder: Path, target: Target, say: Say) -> None:
-    """Create or update the package; if its wheels are complete, do not download them again.
+    """Create or update the package. If all wheels are present, they are not downloaded again.
 
     Raises CloudError if a dependency has no wheel for the target, SetupError if pip is missing or cannot reach the
     package index.

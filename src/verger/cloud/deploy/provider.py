@@ -1,8 +1,8 @@
 """The protocol that every cloud implements, and the types it uses.
 
-`plan` describes the resources of a deployment, `up` creates them, `submit` starts a job. `status`, `logs`, `fetch`
-return a job's state, log and result. `down` removes everything and checks that nothing is left. `guard` checks the
-settings of an existing deployment.
+`plan` describes the resources of a deployment, `up` creates them, `submit` starts a job. `status` and `logs` return
+the state and the log of a job, `fetch` downloads its result. `down` removes everything and checks that nothing is
+left. `guard` checks the settings of an existing deployment.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _SPOT_ENGINES = ("emr", "dataproc", "job")
 class Shape:
     """The machines of a cluster: a number of `workers` of type `machine`, and one machine of type `primary`.
 
-    max_workers: autoscaling may add workers up to this number; None: the number of workers is fixed.
-    spot: added workers are spot machines, which the cloud may take back.
+    max_workers: autoscaling may add workers up to this total; None: the number of workers is fixed.
+    spot: whether added workers are spot machines, which the cloud may take back.
     """
 
     workers: int
@@ -50,13 +50,13 @@ class Shape:
 
 @dataclass(frozen=True)
 class DeploymentSpec:
-    """A deployment as the user requested it; this machine stores it under its name.
+    """A deployment as the user requested it.
 
-    name: the names of all resources begin with it.
+    name: the names of all resources contain this name.
     engine: emr or serverless on aws, dataproc or batch on gcp, job on databricks.
-    shape: with fewer workers than the engine's MIN_WORKERS, the number is raised to this minimum.
+    shape: if it has fewer workers than the engine's MIN_WORKERS, the number of workers is raised to this minimum.
     idle_minutes: machines end after this time without work.
-    max_hours: a job that takes longer is stopped, or its cluster is; on EMR an alarm is sent instead.
+    max_hours: after this time the job is stopped, or its cluster is removed; on EMR an alarm is sent instead.
     budget_eur: budget for a month; alerts at 50, 90 and 100 % go to `email`.
     """
 
@@ -127,8 +127,8 @@ class DeploymentStatus:
     """State of a deployment: the cloud's description of the machines, and the jobs, newest first.
 
     is_billable: whether machines cost money now.
-    data_uri: the storage of photos and results: s3://BUCKET, gs://BUCKET, /Volumes/...; empty if there is none yet.
-    standing_cost: description of costs while no machine runs, besides the stored data; empty if there are none.
+    data_uri: where photos and results are stored: s3://BUCKET, gs://BUCKET, /Volumes/...; empty if not created yet.
+    standing_cost: text about the costs while no machine runs, except for stored data; empty if there are none.
     """
 
     state: str
@@ -163,7 +163,7 @@ class Provider(Protocol):
         ...
 
     def check(self, spec: DeploymentSpec) -> None:
-        """Raise SetupError or CloudError if `up` cannot succeed; this is called before anything slow begins."""
+        """Raise SetupError or CloudError if `up` cannot succeed. This is called before any slow step of `up`."""
         ...
 
     def up(self, spec: DeploymentSpec, package: Path, say: Say) -> None:
@@ -187,7 +187,7 @@ class Provider(Protocol):
         ...
 
     def down(self, spec: DeploymentSpec, say: Say, *, keep_data: bool) -> list[Leftover]:
-        """Remove all resources (with keep_data, keep the bucket); return those that still exist and cost money."""
+        """Remove all resources, except the bucket if keep_data; return those that still exist and cost money."""
         ...
 
     def guard(self, spec: DeploymentSpec) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""The providers and their engines, and the kind of machines that a deployment's package must run on."""
+"""The providers and their engines, and the kind of machines on which a deployment's package must run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from verger.cloud.deploy.package import Target
 from verger.cloud.deploy.provider import DeploymentSpec
 from verger.errors import CloudError, SettingsError
 
-# Names of ARM machines. On AWS: the letter g after the generation, and a1. On Google Cloud: Axion and Ampere.
+# Names of ARM machines. On AWS: a g after the generation's number, and a1. On Google Cloud: Axion and Ampere.
 _ARM = re.compile(r"[a-z]+\d+g[a-z0-9-]*\.|a1\.|(c4a|n4a|t2a)-")
 
 
@@ -27,7 +27,7 @@ PROVIDERS: dict[str, ProviderInfo] = {
     "databricks": ProviderInfo(("job",), "2xm5.xlarge"),
 }
 
-# Python and Spark of the machines of some engines. All others have 3.11 and 3.5, as EMR 7 and Dataproc's images.
+# Python and Spark of the machines of some engines. All other engines have Python 3.11 and Spark 3.5.
 _PYTHON_SPARK = {"batch": ("3.12", "4.0"), "job": ("3.12", "4.0")}
 
 # C library of a provider's machines if it is newer than EMR's; Google's images have Debian 12.
@@ -54,7 +54,7 @@ def provider_info(provider: str) -> ProviderInfo:
 
 
 def arch_of(machine: str) -> str:
-    """Return the processor in a wheel's notation, derived from the machine's name: aarch64 for m7g.xlarge."""
+    """Return the processor type as wheels name it, derived from the machine's name: aarch64 for m7g.xlarge."""
     return "aarch64" if _ARM.match(machine) else "x86_64"
 
 

@@ -1,7 +1,7 @@
-"""Run Terraform on a copy of infra/ in a deployment's own folder, which also holds Terraform's state.
+"""Run Terraform on a copy of a module of infra/. The copy and Terraform's state are in the deployment's own folder.
 
 If a machine cannot reach Terraform's registry, set VERGER_TF_PLUGINS to a folder with the providers; the command
-`terraform providers mirror` creates this folder.
+`terraform providers mirror` creates such a folder.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _MISSING = (
 
 
 def infra_folder(name: str) -> Path:
-    """Return the folder infra/NAME, which is inside an installed verger, or at the root of a checkout."""
+    """Return the folder infra/NAME: in an installed verger it is in the package, in a checkout at the root."""
     package = Path(__file__).parents[2]
     for root in (package, package.parents[1]):
         if (folder := root / "infra" / name).is_dir():
@@ -92,7 +92,7 @@ class Terraform:
         self._init()
 
     def plan(self) -> dict[str, Any]:
-        """Return the changes that `apply` would make, in the format of `terraform show -json`; change nothing."""
+        """Return the changes that `apply` would make, in the format of `terraform show -json`; make no changes."""
         self._follow(lambda line: None, "plan", "-out=next.tfplan")
         shown = self._run("show", "-json", "next.tfplan")
         return _object(shown.stdout)
@@ -100,7 +100,7 @@ class Terraform:
     def apply(self, say: Callable[[str], None], only: str | None = None) -> None:
         """Create or change the module's resources; report each change in one line.
 
-        only: address of a resource; change only this resource and those that it needs.
+        only: address of a resource; change only this resource and the resources on which it depends.
         """
         target = (f"-target={only}",) if only else ()
         self._follow(say, "apply", "-auto-approve", *target)
@@ -134,10 +134,10 @@ class Terraform:
             )
 
     def _follow(self, say: Callable[[str], None], *arguments: str) -> None:
-        """Run a command that prints its progress as JSON; report changes, and raise CloudError if it fails.
+        """Run a command that prints its progress as JSON, and report changes. Raises CloudError if it fails.
 
         Terraform runs in its own session, and this method passes only the first Ctrl-C to it. Terraform then ends
-        its requests and writes its state. After a second Ctrl-C, or a closed pipe, it would not write its state.
+        its requests and writes its state. A second Ctrl-C, or a closed pipe, would prevent this.
         """
         errors: list[str] = []
         with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Download a result from an object store to a local folder; files that the folder already has are skipped."""
+"""Download a result from an object store to a local folder, except for files that the folder already has."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ _MAX_NAMES_SHOWN = 3
 
 
 def fetch_tree(source: ObjectPath, folder: Path, say: Say) -> None:
-    """Copy every object below `source` into `folder`, the manifest last; skip files of the same size and time.
+    """Copy every object below `source` into `folder`, the manifest last.
 
-    Raises CloudError if there are no objects, and the errors of `make_room`.
+    A file that has the same size and time in the folder is skipped. Raises CloudError if there are no objects, and
+    the errors of `make_room`.
     """
     objects = {_relative_name(each, source): each for each in source.walk()}
     if not objects:
@@ -56,7 +57,7 @@ def make_room(source: str, folder: Path, names: Set[str]) -> None:
     """Remove the partial files that a killed fetch has left in a folder.
 
     Raises CloudError if `names`, the files below `source`, are not a complete result. Also raises CloudError if the
-    folder has other files: tables are folders, so a file of another result would be read as a part of a table.
+    folder has files that are not in `names`: tables are folders, so such a file would be read as a part of a table.
     """
     if MANIFEST not in names:
         raise CloudError(

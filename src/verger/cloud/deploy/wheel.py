@@ -1,4 +1,4 @@
-"""Build a wheel of the running verger, installed or from a checkout, without build tools and without a network."""
+"""Build a wheel of the verger that is running (installed or in a checkout), without build tools and a network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Google Cloud: a bucket, a private network, and Dataproc, on a cluster or serverless (engine batch).
+"""Google Cloud: a bucket, a private network, and Dataproc, with a cluster or without one (engine batch).
 
 `stack` creates the permanent parts with Terraform (infra/gcp), `requests` builds requests to Dataproc, `machines`
 runs clusters and jobs, `guard` checks a deployment's settings, `names` has the names of all resources, `clients`
@@ -61,7 +61,7 @@ class Gcp:
         return [*lasting, PlannedResource("Dataproc cluster", names.title, ends)]
 
     def check(self, spec: DeploymentSpec) -> None:
-        """Check Terraform, credentials and Dataproc's limits, and for batches that no cluster exists."""
+        """Check Terraform, credentials and Dataproc's limits; for batches also check that no cluster exists."""
         _check_tools(spec)
         if spec.engine == "dataproc" and spec.idle_minutes < _MIN_IDLE_MINUTES:
             raise SettingsError("idle_minutes", spec.idle_minutes, f"at least {_MIN_IDLE_MINUTES} on Dataproc")
@@ -98,7 +98,7 @@ class Gcp:
             return replace(machines.status(spec), data_uri=f"gs://{machines.names.bucket}")
 
     def logs(self, spec: DeploymentSpec, job_id: str) -> Iterator[str]:
-        """Yield the log lines of the driver; Dataproc copies them to the bucket while the driver runs."""
+        """Yield the log lines of the driver, which Dataproc copies to the bucket while the driver runs."""
         machines = _open(spec)
         with translated_errors():
             folder = machines.output_of(spec, job_id)
@@ -143,7 +143,7 @@ def _check_tools(spec: DeploymentSpec) -> None:
 
 
 def _open(spec: DeploymentSpec) -> Machines:
-    """Return the deployment's machines. The import comes after `open_clients`, which checks for the extra."""
+    """Return the deployment's machines. `open_clients` checks for the extra, so it is called before the import."""
     names = Names.of(spec)
     clients = open_clients(names.project, names.region)
     from verger.cloud.gcp.machines import Machines

@@ -1,7 +1,7 @@
 """Google's clients, and the translation of their errors into verger's errors.
 
-Credentials and endpoints are found as by gcloud: application default credentials; for other endpoints (a private
-one, an emulator) the variables CLOUDSDK_API_ENDPOINT_OVERRIDES_DATAPROC and _COMPUTE, and STORAGE_EMULATOR_HOST.
+Credentials are the application default credentials. Other endpoints (a private one, an emulator) are set as for
+gcloud, by the variables CLOUDSDK_API_ENDPOINT_OVERRIDES_DATAPROC and _COMPUTE, and STORAGE_EMULATOR_HOST.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Clients:
         return Client(project=self.project, credentials=self.credentials)
 
     def compute(self, path: str, **query: str) -> dict[str, Any]:
-        """Return the answer of Compute Engine to one GET request, without its client library."""
+        """Return the answer of Compute Engine to one GET request. Its client library is not used."""
         from google.auth.transport.requests import AuthorizedSession
 
         endpoint = _endpoint("compute") or "https://compute.googleapis.com"
@@ -126,7 +126,7 @@ def translated_errors() -> Iterator[None]:
 
 
 def _one_line(error: Exception) -> str:
-    """Return the whole message in one line. If there are several errors, its first line does not describe any."""
+    """Return the whole message in one line, because a message about several errors names none in its first line."""
     return " ".join(str(error).split())[:_MAX_MESSAGE_CHARS] or type(error).__name__
 
 

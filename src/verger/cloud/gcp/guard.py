@@ -16,7 +16,7 @@ _PREVENTED = "enforced"
 
 
 def findings(spec: DeploymentSpec, names: Names, bucket: Bucket | None, cluster: Cluster | None) -> list[Finding]:
-    """Compare bucket and cluster with the spec. A missing cluster is correct, because idle clusters end."""
+    """Compare bucket and cluster with the spec. A missing cluster is no error, because idle clusters end."""
     if bucket is None:
         return [
             Finding(

@@ -27,9 +27,9 @@ from verger.errors import CloudError
 from verger.storage.objects import object_path
 
 _START_S = 1800
-_STOP_S, _POLL_S = 300, 5  # longest time in which a batch may stop, and interval at which its state is read
+_STOP_S, _POLL_S = 300, 5  # longest wait until a batch has stopped, and interval at which its state is read
 # Multi-regions within the EU, from Google's page of bucket locations. EUR4 is Finland and the Netherlands. EUR5,
-# EUR7 and EUR8 are missing here, because a part of each is in London or Zurich.
+# EUR7 and EUR8 are not allowed, because a part of each is in London or Zurich.
 _EU_MULTI_REGIONS = ("EU", "EUR4")
 _MAX_JOBS_SHOWN = 25
 
@@ -65,7 +65,7 @@ class Machines:
     names: Names
 
     def start(self, spec: DeploymentSpec, say: Say) -> None:
-        """Create the cluster and wait until it runs. An existing cluster stays unchanged, unless it has failed."""
+        """Create the cluster and wait until it runs. An existing cluster is kept, but a failed one is replaced."""
         existing = self.find()
         if existing is not None and existing.status.state == _CLUSTER.ERROR:
             _wait(self.clients.clusters.delete_cluster(request=self._request(cluster_name=self.names.title)))
@@ -131,7 +131,7 @@ class Machines:
                     )
 
     def status(self, spec: DeploymentSpec) -> DeploymentStatus:
-        """Return the state and the jobs. A cluster costs money while it exists, a batch until it ends."""
+        """Return the state and the jobs. A cluster costs money as long as it exists, a batch until it ends."""
         if spec.engine == "batch":
             batches = tuple(map(_batch_status, self._batches()))
             is_busy = any(batch.state in ACTIVE_STATES for batch in batches)
@@ -166,7 +166,7 @@ class Machines:
             yield blob.download_as_bytes().decode(errors="replace")
 
     def end(self, say: Say) -> None:
-        """End the cluster with its jobs, and all running batches: before this, their network cannot be removed."""
+        """End all running batches, and the cluster with its jobs; their network can be removed only after this."""
         batches = [batch for batch in self._batches() if _is_active(batch)]
         for batch in batches:
             if batch.state != _BATCH.CANCELLING:
@@ -178,7 +178,7 @@ class Machines:
             say(f"removed cluster {self.names.title}")
 
     def leftovers(self, *, keep_data: bool) -> list[Leftover]:
-        """Return the deployment's resources that Google still lists and bills, down to machines and disks."""
+        """Return the deployment's resources that Google still lists and bills, also single machines and disks."""
         clusters = self.clients.clusters.list_clusters(request=self._request(filter=self._filter()))
         left = [Leftover("cluster", cluster.cluster_name) for cluster in clusters]
         left += [Leftover("batch", batch.name) for batch in self._batches() if _is_active(batch)]
@@ -193,7 +193,7 @@ class Machines:
         return left
 
     def _await_end(self, batches: Sequence[dataproc.Batch], say: Say) -> None:
-        """Wait at most _STOP_S for the batches to end; `leftovers` reports those that still run."""
+        """Wait until the batches have ended, at most _STOP_S; `leftovers` reports batches that still run then."""
         until = time.monotonic() + _STOP_S
         for batch in batches:
             name = _batch_status(batch).id

@@ -31,7 +31,7 @@ class Names:
 
     @property
     def bucket(self) -> str:
-        """Name of the bucket; it contains the project's id, because bucket names must be unique in the world."""
+        """Name of the bucket. It contains the project's id, because a bucket's name must be unique worldwide."""
         return f"{self.title}-{self.project}"
 
     @property
@@ -46,12 +46,12 @@ class Names:
 
     @property
     def region_path(self) -> str:
-        """Project and region in the form with which the paths of most resources begin."""
+        """Project and region as the beginning of the paths of most resources."""
         return f"projects/{self.project}/regions/{self.region}"
 
     @property
     def location(self) -> str:
-        """Project and region in the form with which the paths of batches begin."""
+        """Project and region as the beginning of the paths of batches."""
         return f"projects/{self.project}/locations/{self.region}"
 
     @property

@@ -19,14 +19,14 @@ SITE = "site.tar.gz"  # the package as an archive, for batches
 
 _PYTHON = "/opt/verger/bin/python"
 _DISK_GB = 100
-_PYTHON_GB = 6  # memory of a batch's worker in addition to Java's heap: Python does the work
+_PYTHON_GB = 6  # memory of a batch's worker outside Java's heap, for Python, which does the work
 _MINUTE_S = 60
 _HOUR_S = 3600
 _INSTALL_S = 600
 
 
 def cluster(spec: DeploymentSpec, names: Names) -> dataproc.Cluster:
-    """Return a private, labelled cluster; Google removes it when it is idle or exists for too long."""
+    """Return a private cluster with labels, which Google removes when it is idle or has existed for too long."""
     shape = spec.shape
     config = dataproc.ClusterConfig(
         config_bucket=names.bucket,
@@ -66,7 +66,7 @@ def job(names: Names, job_spec: JobSpec) -> dataproc.Job:
 def batch(spec: DeploymentSpec, names: Names, job_spec: JobSpec) -> dataproc.Batch:
     """Return the batch, which is a job with its own machines.
 
-    Batches have no initialization action. Instead, Spark unpacks an archive with verger for every worker.
+    Batches have no initialization action to install verger: Spark unpacks an archive of it for every worker.
     """
     properties = {
         "spark.executorEnv.PYTHONPATH": "./site",
@@ -134,7 +134,7 @@ def _group(n_machines: int, machine: str) -> dataproc.InstanceGroupConfig:
 
 
 def _added(shape: Shape) -> dataproc.InstanceGroupConfig:
-    """Return the group of workers that autoscaling adds; at first, this group has no workers."""
+    """Return the group of the workers that autoscaling adds; at the start this group is empty."""
     kinds = dataproc.InstanceGroupConfig.Preemptibility
     added = _group(0, shape.machine)
     added.preemptibility = kinds(kinds.SPOT if shape.spot else kinds.NON_PREEMPTIBLE)

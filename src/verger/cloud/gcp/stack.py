@@ -1,7 +1,7 @@
 """The permanent parts of a deployment on Google Cloud: bucket, network, service account, budget (with Terraform).
 
-The module `machines` starts and ends machines with Google's own client. So Terraform's state stays correct when
-Google removes an idle cluster.
+The module `machines` starts and ends machines with Google's own client. Terraform does not record them, so its
+state stays correct when Google removes an idle cluster.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def prepare(spec: DeploymentSpec, *, engine: str | None = None, force_destroy: b
 
 
 def variables(spec: DeploymentSpec) -> dict[str, Any]:
-    """Return Terraform's variables. Only `down` sets force_destroy, which lets Terraform remove a full bucket."""
+    """Return Terraform's variables. Only `down` sets force_destroy, so that Terraform can remove a full bucket."""
     shape = spec.shape
     return {
         "name": spec.name,

@@ -1,4 +1,4 @@
-"""Upload the package to the deployment's bucket, file by file and, for batches, also as one archive."""
+"""Upload the package to the deployment's bucket: every file, and for batches also one archive of all wheels."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def put_package(clients: Clients, names: Names, package: Path, say: Say, *, as_a
 
 
 def pack_site(package: Path, archive: Path) -> None:
-    """Write an archive of the unpacked wheels; Spark can put this archive on PYTHONPATH."""
+    """Write an archive of the unpacked wheels, which Spark can put on PYTHONPATH."""
     with tempfile.TemporaryDirectory(dir=archive.parent) as scratch:
         for wheel in sorted((package / "wheels").glob("*.whl")):
             with zipfile.ZipFile(wheel) as opened:

@@ -1,1 +1,1 @@
-"""Prices, bills and estimates: what a run will cost."""
+"""Prices, bills and estimates of what a run will cost."""

@@ -1,6 +1,6 @@
-"""Import prices from AWS's price list: regional files of the bulk API, one file per service.
+"""Import prices from AWS's price list: the files of one region from the bulk API, one file per service.
 
-The meaning of the attributes comes from public code that reads these files, not from a current file of Amazon.
+The meaning of the attributes is known only from public code that reads such files; no current file was checked.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from verger.cloud.pricing.prices import Price, Prices, PriceSource, Region
 from verger.cloud.regions import check_region
 from verger.errors import CloudError, SettingsError
 
-# For each service: usage type without region prefix -> (name of verger's rate, AWS's units in verger's unit).
+# For each service: usage type without region prefix -> (name of verger's rate, number of AWS's units in its unit).
 _USAGE: dict[str, dict[str, tuple[str, int]]] = {
     "AmazonEC2": {"EBS:VolumeUsage.gp3": ("disk-gb-month", 1)},
     "ElasticMapReduce": {
@@ -43,9 +43,10 @@ _EMR = {"softwareType": "EMR"}
 
 
 def update_prices(prices: Prices, region: str, files: Sequence[Path], today: date) -> Prices:
-    """Return the table with the files' prices for a region; raises CloudError if a file has no price for it.
+    """Return the table with the prices of the files for a region.
 
-    The date of the table becomes `today` only if the files replace all of the table's prices.
+    If the files replace all prices of the table, its date becomes `today`; otherwise the date stays the same.
+    Raises CloudError if a file has no price for the region.
     """
     check_region("aws", region)
     new: dict[str, dict[str, Price]] = {"machine": {}, "emr": {}, "rate": {}}
@@ -80,7 +81,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _prices(offer: dict[str, Any], region: str, prices: Prices) -> Iterator[tuple[str, str, float]]:
-    """Yield (machine, emr or rate; name; US dollars) for the machines in the table and the rates in RATES."""
+    """Yield (group, name, US dollars) for the table's machines (group machine or emr) and RATES (group rate)."""
     for sku, product in offer["products"].items():
         attributes = product["attributes"]
         if attributes.get("regionCode") != region:
@@ -93,7 +94,7 @@ def _prices(offer: dict[str, Any], region: str, prices: Prices) -> Iterator[tupl
 
 
 def _identify(code: str, product: dict[str, Any], region: str, prices: Prices) -> tuple[str, str, int] | None:
-    """Return a product's group, its name, and the number of AWS's units in verger's unit; None if not used."""
+    """Return a product's group, name, and number of AWS's units in verger's unit; None for an unused product."""
     attributes = product["attributes"]
     machine = attributes.get("instanceType")
     if machine in prices.machines:
@@ -108,7 +109,7 @@ def _identify(code: str, product: dict[str, Any], region: str, prices: Prices) -
 
 
 def _on_demand_usd(offers: dict[str, Any]) -> float | None:
-    """Return the price of the first unit that is not free, although later units may be cheaper."""
+    """Return the price of the first unit that is not free; later units may be cheaper."""
     dimensions = [part for offer in offers.values() for part in offer["priceDimensions"].values()]
     tiers = sorted(dimensions, key=lambda part: float(part.get("beginRange", 0)))
     paid = (float(part["pricePerUnit"].get("USD", 0)) for part in tiers)

@@ -1,4 +1,4 @@
-"""The bill of each engine, with one function per engine: the machines, disks and fees that cost money."""
+"""The bill of each engine: the machines, disks and fees that cost money. One function per engine."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ MINIMUM_H = 1 / 60  # EMR, EMR Serverless and Dataproc bill by the second, with 
 # docs.aws.amazon.com/emr, default EBS storage), and a root disk (infra/aws/emr.tf). Others: 100 GB, assumed.
 EMR_DISK_GB_A_VCPU, EMR_ROOT_GB, DISK_GB = 16, 40, 100
 
-# One interface endpoint, to KMS, in one zone: infra/aws/network.tf. It exists until `verger cloud down`, also
-# without machines. The endpoint to S3 is free.
+# One interface endpoint, to KMS, in one zone (infra/aws/network.tf). It exists until `verger cloud down`, even
+# while no machine runs. The endpoint to S3 is free.
 ENDPOINTS = 1
 
 # Size of workers and drivers of the serverless engines (infra/aws/serverless.tf, gcp/requests.py), regardless of
@@ -46,8 +46,8 @@ class Line:
 class BilledHours:
     """Hours that are billed.
 
-    start: hours until the first task. run: from then until the result. idle: from then until the machines end.
-    spot: price of spot machines as a fraction of the price on demand.
+    start: hours until the first task. run: hours from the first task to the result. idle: hours from the result
+    until the machines end. spot: price of spot machines as a fraction of the price on demand.
     """
 
     start: float
@@ -57,7 +57,7 @@ class BilledHours:
 
     @property
     def up(self) -> float:
-        """Hours of machines that stay after the job until their idle time is over."""
+        """Hours of machines that end after their idle time, not with the job."""
         return max(self.start + self.run + self.idle, MINIMUM_H)
 
     @property
@@ -85,7 +85,7 @@ def emr(spec: DeploymentSpec, billed_hours: BilledHours, prices: Prices) -> list
 
 
 def serverless(spec: DeploymentSpec, billed_hours: BilledHours, prices: Prices) -> list[Line]:
-    """Return the bill of EMR Serverless: vCPUs and GB of driver and workers; the machine sets the processor."""
+    """Return the bill of EMR Serverless: vCPUs and GB of driver and workers, priced by the processor."""
     region = prices.region(spec.provider, spec.region)
     worker_h = _worker_hours(spec.shape, billed_hours)
     arch = prices.machine(spec.shape.machine).arch
@@ -125,7 +125,7 @@ def batch(spec: DeploymentSpec, billed_hours: BilledHours, prices: Prices) -> li
 
 
 def databricks_job(spec: DeploymentSpec, billed_hours: BilledHours, prices: Prices) -> list[Line]:
-    """Return the bill of a Databricks job: another cloud's machines during the job, Databricks units, disks."""
+    """Return the bill of a Databricks job: another cloud's machines and disks during the job, and DBU."""
     _, region = prices.below(spec.provider, spec.region)
     own = prices.region(spec.provider, spec.region)
     billed = _machine_hours(spec.shape, billed_hours.working, billed_hours.run)
@@ -154,7 +154,10 @@ def standing_lines(spec: DeploymentSpec, hours: float, prices: Prices) -> list[L
 
 
 def _machine_hours(shape: Shape, up: float, run: float) -> dict[str, float]:
-    """Return the hours of each machine type: primary and workers have `up` hours, added workers `run` hours."""
+    """Return the sum of the hours of each machine type.
+
+    The primary machine and the permanent workers have `up` hours each, added workers `run` hours.
+    """
     billed = {shape.primary: up}
     billed[shape.machine] = billed.get(shape.machine, 0.0) + shape.workers * up + _added(shape) * run
     return billed

@@ -18,10 +18,10 @@ from verger.sources.partitions import BYTES_PER_WEIGHT
 BUNDLED = Path(__file__).with_name("calibrations.json")
 DEFAULT_MODEL = "MobileNetV2"
 
-# As in `PartitionRule`: to decode BYTES_PER_WEIGHT bytes takes 9 ms, the same time as one inference of MobileNetV2.
+# As in `PartitionRule`: decoding BYTES_PER_WEIGHT bytes takes 9 ms, as long as one inference of MobileNetV2.
 _MS_PER_BYTE = 9.0 / BYTES_PER_WEIGHT
 
-# Time to decode and resize a JPEG with 12 megapixels, for each value of --decode; from benchmarks/camera.py.
+# Time per megapixel to decode and resize a JPEG of 12 megapixels, by value of --decode (benchmarks/camera.py).
 _MS_PER_MEGAPIXEL = {"exact": 8.6, "scaled": 2.5}
 
 

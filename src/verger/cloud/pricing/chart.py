@@ -1,6 +1,6 @@
-"""Chart of an engine comparison as an SVG: for each engine, a bar from the lowest to the highest cost.
+"""Chart that compares engines, as an SVG: for each engine, a bar from the lowest to the highest cost.
 
-A Jinja template writes the SVG, because plotly, which draws the report's charts, needs Chrome to write an SVG file.
+A Jinja template writes the SVG. plotly draws the report's charts, but it needs Chrome to write an SVG file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _WIDTH, _ROW, _LEFT, _RIGHT, _TOP = 760, 26, 270, 40, 56
 
 
 def svg_chart(estimates: list[Estimate]) -> str:
-    """Return an SVG with one bar for each estimate, in their order; all estimates must be for the same photos."""
+    """Return an SVG with one bar per estimate, in the given order; all estimates must be for the same photos."""
     photos = estimates[0].photos
     highest_eur = max(estimate.eur.high for estimate in estimates)
 

@@ -14,7 +14,7 @@ from verger.cloud.pricing.shapes import shape_text
 from verger.cloud.regions import DEFAULT_REGIONS
 from verger.errors import CloudError
 
-# Machines of each engine to compare, in addition to the requested machine.
+# For each engine: the machines that are compared in addition to the requested machine.
 COMPARED_MACHINES = {
     "emr": ("m5.xlarge",),
     "serverless": ("m5.xlarge",),
@@ -38,7 +38,10 @@ def compare(spec: DeploymentSpec, prices: Prices, estimating: Estimating) -> lis
 
 
 def alternatives(spec: DeploymentSpec, prices: Prices) -> Iterator[DeploymentSpec]:
-    """Yield deployments of every engine with the same number of vCPUs, on demand and, if possible, mostly spot."""
+    """Yield deployments of every engine that have about as many vCPUs as `spec`.
+
+    For each machine: one deployment on demand and, if the engine allows it, one that is mostly spot.
+    """
     vcpus = spec.shape.peak_workers * cores_a_worker(spec.engine, prices.machine(spec.shape.machine))
     for provider, cloud in PROVIDERS.items():
         region = spec.region if provider == spec.provider else DEFAULT_REGIONS[provider]
@@ -52,7 +55,7 @@ def alternatives(spec: DeploymentSpec, prices: Prices) -> Iterator[DeploymentSpe
 
 
 def describe_affordable(max_eur: float, others: list[Estimate], of_count: Callable[[int], Estimate]) -> str:
-    """Describe an alternative that costs at most `max_eur`: the likely cheapest other engine, or fewer photos."""
+    """Describe an alternative that costs at most `max_eur`: the first such engine of `others`, or fewer photos."""
     for other in others:
         if other.eur.high <= max_eur:
             spec = other.deployment
@@ -82,6 +85,9 @@ def _shapes(machine: str, workers: int, engine: str, *, spot: bool) -> Iterator[
 
 
 def _machines(spec: DeploymentSpec, provider: str, engine: str, prices: Prices) -> list[str]:
-    """Return the machines to compare that have prices, and the requested machine if this cloud has it."""
+    """Return the engine's machines to compare, on the requested cloud with the requested machine first.
+
+    Machines that are not in the table of prices are left out.
+    """
     own = (spec.shape.machine,) if provider == spec.provider else ()
     return [name for name in dict.fromkeys((*own, *COMPARED_MACHINES[engine])) if name in prices.machines]

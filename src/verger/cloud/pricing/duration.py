@@ -17,7 +17,7 @@ from verger.tasks.reduction_sizes import FAN_IN, rows_per_part, rows_per_sum, tr
 class Measured:
     """Values measured on this project's machine; docs/scaling.md has the command for each value.
 
-    The comments name what takes the time: one core of a worker, or the driver.
+    The comments say where the time is spent: on one core of a worker, or in the driver.
     """
 
     start_s: float = 7.0  # Python, JVM, workers and network, until the first task
@@ -28,7 +28,7 @@ class Measured:
     open_ms: float = 0.25  # the driver, per file of a table on disk
     moments_us: float = 165.0  # a core, per vector of 1,280, with Spark and reading
     project_us: float = 500.0  # a core, per vector, with writing
-    merge_ms: float = 27.0  # one of eight moments: read, add, and its share of writing the sum
+    merge_ms: float = 27.0  # a core, per set of moments: read it, add it, and an eighth of writing the sum
     fit_s: float = 1.0
     map_us: float = 4.6  # the driver, per photo: the report's map and labels
     feature_bytes: int = 5_200
@@ -90,7 +90,7 @@ class Workload:
 
     @property
     def gets(self) -> float:
-        """Number of GET requests for photos: one per photo; if packed, a footer and a row group per task."""
+        """Number of GET requests for photos: one per photo, or four per task if the photos are packed."""
         return 4.0 * self.n_tasks if self.is_packed else self.n_photos
 
     @property
@@ -100,7 +100,7 @@ class Workload:
 
     @property
     def all_puts(self) -> float:
-        """Number of PUT, COPY and LIST requests: listing, partial sums, and two tables (written, then copied)."""
+        """Number of PUT, COPY and LIST requests: for listing, sums, and two tables (written, then copied)."""
         lists = 0 if self.is_packed else self.n_photos / 1000
         return self.n_tasks * (1 + 2) + self.n_sums + 2 * self.n_projecting + lists
 
@@ -140,7 +140,7 @@ def _computing_s(workload: Workload) -> float:
 
 
 def _broadcast_s(n_cores: int) -> float:
-    """Return the seconds of a broadcast, in which executors pass blocks on to other executors, as in a tree."""
+    """Return the seconds of a broadcast; each executor passes the data on, so the number of copies doubles."""
     n_executors = math.ceil(n_cores / ASSUMED.cores_per_executor)
     return math.ceil(math.log2(n_executors + 1)) * MEASURED.network_bytes / ASSUMED.network_bytes_per_s
 
@@ -150,14 +150,14 @@ def _dispatching_s(workload: Workload, n_jobs: int) -> float:
 
 
 def _reading_s(workload: Workload) -> float:
-    """Return the shortest time, in seconds, in which the store's request limit allows all reads."""
+    """Return the seconds that the store needs for all reads at its limit of requests per second."""
     return workload.gets / (ASSUMED.gets_per_s_and_prefix * ASSUMED.n_prefixes)
 
 
 def _opening_s(workload: Workload) -> float:
-    """Return the seconds that the driver needs to read, from each file of a table, the footer and one column.
+    """Return the seconds in which the driver reads the footer and one column of each file of a table.
 
-    It reads several files at the same time.
+    The driver opens several files at the same time.
     """
     return workload.n_tasks * max(MEASURED.open_ms, 2 * ASSUMED.request_ms / ASSUMED.files_ahead) / 1000
 
@@ -170,7 +170,7 @@ def _reducing_s(workload: Workload) -> float:
 
 
 def _merging_s(workload: Workload) -> float:
-    """Return the seconds to merge moments: eight per task at each level, and the last eight on the driver."""
+    """Return the seconds to merge moments. At each level a task merges eight; the driver merges the last eight."""
     each_s = FAN_IN * (MEASURED.merge_ms / 1000 + MEASURED.moments_bytes / ASSUMED.network_bytes_per_s)
     total_s, n_sums = each_s, workload.n_sums
     for _ in range(tree_depth(workload.n_sums)):

@@ -20,12 +20,12 @@ from verger.errors import CloudError, SettingsError
 MAX_PHOTOS = 10**10  # upper limit of the search for the number of affordable photos
 MAX_PHOTO_KB = 10**6
 
-# Time that a cloud's vCPU needs for a photo, as a multiple of the calibrated core's time. It differs because of
-# the processor, two threads on one core, the cluster (0.93 of the speed, benchmarks/results.md), and photos from a
-# store (0.61, with the store on the same cores). Assumed: no cloud machine and no ARM processor was measured.
+# Time that a cloud's vCPU needs for a photo, as a multiple of the calibrated core's time. Causes of the difference:
+# another processor; two vCPUs share one core; a cluster has 0.93 of the speed, a run from a store 0.61 (benchmarks/
+# results.md, with the store on the same cores). Assumed: no cloud machine and no ARM processor was measured.
 SLOWNESS = {"x86_64": Range(0.65, 1.15, 2.0), "aarch64": Range(0.65, 1.3, 2.8)}
 
-# Minutes from the command to the first task, for machines, software and verger's wheels; they are billed. Assumed.
+# Minutes from the command to the first task: machines start and install software. They are billed. Assumed.
 START_MINUTES = {
     "emr": Range(6, 8, 12),
     "serverless": Range(1, 2, 4),
@@ -46,7 +46,7 @@ TIME_LIMITED_ENGINES = ("serverless", "dataproc", "batch", "job")
 # Providers whose deployments have a key for the bucket, and an alarm.
 PROVIDERS_WITH_KEY = ("aws",)
 
-# Number of requests to KMS per request to the bucket: according to Amazon, a bucket key saves up to 99 % of them.
+# KMS requests per request to the bucket: Amazon says that a bucket key saves up to 99 % of the KMS requests.
 KEY_REQUESTS_A_REQUEST = 0.01
 SHARD_BYTES = 256_000_000  # the same size as in sources/packed.py
 ALARMS = 1  # infra/aws/alerts.tf: a cluster that runs too long
@@ -60,8 +60,8 @@ CASES = ("low", "typical", "high")
 class PhotoSet:
     """The photos of an estimate: their number, and their mean size in bytes and megapixels.
 
-    megapixels: None if only the size in bytes is known. is_packed: a run sends one request per shard, not photo.
-    decode: exact or scaled, as in `--decode`.
+    megapixels: None if only the size in bytes is known. is_packed: whether the photos are in shards, which take
+    fewer requests. decode: exact or scaled, as in `--decode`.
     """
 
     count: int
@@ -74,7 +74,7 @@ class PhotoSet:
     def from_sizes(
         cls, count: int, calibration: Calibration, mean_kb: float | None = None, megapixels: float | None = None
     ) -> PhotoSet:
-        """Return photos of the given size in kB or megapixels, by default of the calibration's size."""
+        """Return photos of the given size in kB or megapixels; the default is the calibration's mean size."""
         if mean_kb is not None:
             mean_bytes = mean_kb * 1000
         else:
@@ -86,7 +86,7 @@ class PhotoSet:
 class Estimate:
     """Duration and cost of one run.
 
-    hours: from the command to the result. eur: total cost of the run. lines: the typical bill, in USD.
+    hours: from the command to the result. eur: total cost of the run. lines: the bill of the likely case, in USD.
     eur_a_month: monthly cost of storing photos and results in the bucket.
     eur_a_month_until_down: other monthly costs until `verger cloud down`, with or without machines.
     eur_once: cost of the requests that upload the photos.
@@ -109,7 +109,10 @@ def estimate(
     prices: Prices,
     standing_h: float = 0.0,
 ) -> Estimate:
-    """Estimate the cost of one run, with the machines' start and the `standing_h` hours that they stay idle."""
+    """Estimate the cost of one run.
+
+    The cost includes the start of the machines, their idle time after the job, and `standing_h` more idle hours.
+    """
     _check(spec, photos)
     workload = _workload(spec, photos, calibration, prices)
     billed_hours = {case: _billed_hours(spec, workload, prices, standing_h, case) for case in CASES}
@@ -124,7 +127,7 @@ def estimate(
 
 
 def idle_hour(spec: DeploymentSpec, prices: Prices) -> tuple[Line, ...]:
-    """Return the bill of one idle hour: the machines are up without added workers, and no job runs."""
+    """Return the bill of one idle hour: no job runs, and there are no added workers."""
     _check(spec)
     idle = BilledHours(start=0, run=0, idle=1, spot=1)
     return tuple(line for line in BILLS[spec.engine](spec, idle, prices) if line.quantity)
@@ -138,7 +141,7 @@ def busiest_hour(spec: DeploymentSpec, prices: Prices) -> tuple[Line, ...]:
 
 
 def eur_a_month_until_down(spec: DeploymentSpec, prices: Prices) -> float:
-    """Return the monthly cost between `up` and `down` without any machines: on AWS, the endpoint."""
+    """Return the monthly cost between `up` and `down` while no machine runs: on AWS, the endpoint."""
     return eur_of(standing_lines(spec, HOURS_A_MONTH, prices), prices)
 
 
@@ -148,7 +151,7 @@ def eur_of(lines: Iterable[Line], prices: Prices) -> float:
 
 
 def usd_a_month(spec: DeploymentSpec, photos: PhotoSet, calibration: Calibration, prices: Prices) -> float:
-    """Return the monthly cost of storing photos and results, with key and alarm if the provider has them."""
+    """Return the monthly cost of storing photos and results, and of key and alarm if the provider has them."""
     _, region = prices.below(spec.provider, spec.region)
     stored_gb = photos.count * (photos.mean_bytes + result_bytes(calibration)) / 1e9
     usd = stored_gb * price_of(region.rate, "store-gb-month", "rate")
@@ -166,7 +169,7 @@ def _usd_once(spec: DeploymentSpec, photos: PhotoSet, prices: Prices) -> float:
 
 
 def result_bytes(calibration: Calibration) -> float:
-    """Return the bytes of a photo's features (four bytes per feature) and its components (from docs/scaling.md)."""
+    """Return the bytes of one photo in a result: a row of features (four bytes each) and a row of components."""
     other_columns = MEASURED.feature_bytes - 4 * 1280
     return 4 * calibration.n_features + other_columns + MEASURED.component_bytes
 
@@ -213,7 +216,7 @@ def _workload(spec: DeploymentSpec, photos: PhotoSet, calibration: Calibration, 
 def _billed_hours(
     spec: DeploymentSpec, workload: Workload, prices: Prices, standing_h: float, case: str
 ) -> BilledHours:
-    """Return the hours of each phase in the case `case`, one of CASES."""
+    """Return the hours of each phase; case: one of CASES."""
     slowness = getattr(SLOWNESS[prices.machine(spec.shape.machine).arch], case)
     run = hours(
         Workload(

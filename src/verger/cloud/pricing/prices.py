@@ -1,6 +1,7 @@
-"""The table of prices: its date, the prices, and for each price its source and reliability.
+"""The table of prices: the prices, their date, and the source and reliability of each price.
 
-`prices.toml` beside this file is the default table; `--prices FILE` uses another one of this form (TOML or JSON).
+`prices.toml` beside this file is the default table; `--prices FILE` names another one, in the same form (TOML or
+JSON).
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class _Form(BaseModel):
 
 
 class PriceSource(_Form):
-    """The web page of a price, and the reliability of the price (see prices.toml)."""
+    """The web page that shows a price, and how reliable the price is (see prices.toml)."""
 
     page: str
     sure: Literal["verified", "derived", "recalled"]
@@ -137,7 +138,10 @@ class Prices(_Form):
         return _look_up(self.regions.get(provider, {}), name, f"region of {provider}")
 
     def below(self, provider: str, name: str) -> tuple[str, Region]:
-        """Return the cloud that owns a provider's machines, and its prices: Databricks runs on another cloud."""
+        """Return the cloud that owns a provider's machines, and that cloud's prices in a region.
+
+        For Databricks this is AWS or Google Cloud; for the others it is the provider itself.
+        """
         if provider != "databricks":
             return provider, self.region(provider, name)
         check_region(provider, name)

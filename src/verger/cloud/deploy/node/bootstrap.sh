@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Bootstrap action of Amazon EMR: bootstrap.sh URI
 # Installs verger and its dependencies into /opt/verger, from the package at s3://... (or in a folder). The script
-# needs no network except S3. EMR 7.1 and later, and emr-spark-8.0.0, have Python 3.11. If Python 3.11 is missing, it
-# is installed from Amazon Linux's repository: this is in the region's S3, so the same gateway endpoint reaches it.
+# needs no network except S3. EMR 7.1 and later, and emr-spark-8.0.0, have Python 3.11. If the package's Python is
+# missing, it is installed from Amazon Linux's repository, which is in the region's S3 and needs no other network.
 set -euo pipefail
 umask 022
 

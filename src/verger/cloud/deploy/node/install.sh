@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # install.sh PYTHON [VENV]: install the package that contains this script, without a network.
-# With VENV, install into a new virtual environment; if VENV already has this package, do nothing. Without VENV,
-# install into PYTHON itself, but do not change the packages that the platform's Spark needs.
+# With VENV, install into a new virtual environment at this path; if VENV already has this package, do nothing.
+# Without VENV, install into PYTHON itself, but do not change the packages that the platform's Spark needs.
 set -euo pipefail
 
 python=$1 venv=${2:-}

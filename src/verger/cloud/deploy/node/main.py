@@ -1,7 +1,7 @@
 """The program that spark-submit runs on a cluster: `spark-submit main.py run ...` works like `verger run ...`.
 
 verger uses the Spark session that spark-submit and the cluster's spark-defaults.conf configure. The exit code is
-that of `verger` (for example 3 if too many photos were rejected), and sets the state of the step or job.
+that of `verger` (for example 3 if too many photos were rejected); it determines the state of the step or job.
 """
 
 from __future__ import annotations
