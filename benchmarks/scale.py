@@ -186,8 +186,8 @@ def _table(many: Watched, few: list[Watched]) -> str:
     engine = many.manifest["settings"]["engine"]
     lines = [
         f"Engine: {engine}. Measured {time.strftime('%Y-%m-%d')} on {len(os.sched_getaffinity(0))} cores of "
-        f"{cpu_name()}; the few photos were run {N_ROUNDS} x before the many and {N_ROUNDS} x after: means, with "
-        "the range in brackets.",
+        f"{cpu_name()}. The {few[0].n_photos:,} photos were processed {N_ROUNDS} x before and {N_ROUNDS} x after "
+        f"the {many.n_photos:,}: their column shows means, with the range in brackets.",
         "",
         f"| | {few[0].n_photos:,} photos | {many.n_photos:,} photos | ratio |",
         "|---|---|---|---|",
@@ -204,7 +204,8 @@ def _table(many: Watched, few: list[Watched]) -> str:
     for what, (values, value) in rows.items():
         own = f"{mean(values):.3g} ({min(values):.3g} to {max(values):.3g})"
         lines.append(f"| {what} | {own} | {value:.4g} | {value / mean(values):.2f} |")
-    lines += ["", "| memory, MB (PSS) | peak, few | peak, many | growth per 100,000 photos |", "|---|---|---|---|"]
+    peaks_of = f"peak, {few[0].n_photos:,} photos | peak, {many.n_photos:,} photos"
+    lines += ["", f"| memory, MB (PSS) | {peaks_of} | growth per 100,000 photos |", "|---|---|---|---|"]
     for kind in KINDS:
         peaks = max(max(run.memory_mb[kind]) for run in few), max(many.memory_mb[kind])
         lines.append(f"| {kind} | {peaks[0]:.0f} | {peaks[1]:.0f} | {many.growth_mb(kind):+.1f} |")
