@@ -175,7 +175,7 @@ def test_half_a_result_is_not_fetched_and_a_broken_fetch_leaves_no_cut_file(
     spec: DeploymentSpec, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace.files[f"{OUT}/features/part-0.parquet"] = b"PAR1 and more"
-    with pytest.raises(CloudError, match=r"not a complete result, as it has no manifest\.json"):
+    with pytest.raises(CloudError, match=r"not a complete result: it has no manifest\.json"):
         Databricks().fetch(spec, OUT, tmp_path / "here", lambda _: None)
     assert not (tmp_path / "here").exists()
 

@@ -113,9 +113,7 @@ def test_an_interruption_leaves_what_was_not_begun(tmp_path: Path) -> None:
 
 def test_without_a_manifest_it_is_half_a_result_and_the_bucket_may_hold_the_only_whole_one(tmp_path: Path) -> None:
     (RESULT / "manifest.json").unlink()
-    with pytest.raises(
-        CloudError, match=r"out is not a complete result, as it has no manifest\.json.*cloud status"
-    ):
+    with pytest.raises(CloudError, match=r"out is not a complete result: it has no manifest\.json.*cloud status"):
         fetch_tree(RESULT, tmp_path, lambda line: None)
     assert not list(tmp_path.iterdir())
 

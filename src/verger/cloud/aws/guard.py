@@ -108,7 +108,7 @@ def _budget(site: _Site) -> CheckResult:
 
 
 def _alerts(site: _Site) -> CheckResult:
-    """Check that the address is subscribed: AWS sends it a link, which the user must have opened."""
+    """Check that the address gets alarms: the user must have opened the link that AWS sent to this address."""
     if site.spec.email is None:
         return True, "go to no one (add an address: verger cloud up --email)"
     account = site.client("sts").get_caller_identity()["Account"]

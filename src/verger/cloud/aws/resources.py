@@ -48,7 +48,7 @@ def _emr(spec: DeploymentSpec) -> list[PlannedResource]:
 def _serverless(spec: DeploymentSpec) -> list[PlannedResource]:
     image = f"verger from the image {spec.image}" if spec.image else "verger from an image (needs --image)"
     purpose = (
-        f"at most {spec.shape.peak_workers} workers of 4 vCPU and 16 GB, {image}; costs only while jobs run; "
+        f"at most {spec.shape.peak_workers} workers of 4 vCPU and 16 GB, {image}; costs money only while jobs run; "
         f"jobs are stopped after {spec.max_hours} hours"
     )
     return [PlannedResource("EMR Serverless application", spec.name, purpose)]

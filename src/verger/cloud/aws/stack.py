@@ -22,7 +22,7 @@ _IMPORTANT = re.compile(
     r"^still|aws_(budgets_budget|emr_cluster|emrserverless_application|kms_key|s3_bucket|vpc|vpc_endpoint)\."
 )
 
-# File in a deployment's folder that describes the existing machines; Terraform's variables are the requested ones.
+# File in a deployment's folder with the existing machines; Terraform's variables describe the requested machines.
 _MACHINES_FILE = "machines.json"
 
 

@@ -32,7 +32,7 @@ def job_flags(settings: Settings, origins: Mapping[str, str], groups: Collection
         value = getattr(settings, name)
         if _group(name) not in groups or _group(name) in (ENGINE, SPARK):  # the cluster decides how Spark starts
             if origin == "flag":
-                raise SettingsError(name, value, "no value, as the job's command does not have this setting")
+                raise SettingsError(name, value, "no value, because the job's command does not have this setting")
             continue
         if name == "label" and str(value).startswith("csv:"):
             raise CloudError(f"label = {value!r} names a file on this machine, which the cluster cannot read")

@@ -22,7 +22,8 @@ from verger.storage.command_lock import hold_lock
 
 FILE = "deployment.json"
 
-# Names of buckets, roles and clusters begin with a deployment's name. The pattern satisfies their strictest rules.
+# Names of buckets, roles and clusters contain a deployment's name. The pattern satisfies the strictest rule for
+# them.
 _NAME = re.compile(r"[a-z][a-z0-9-]{1,18}[a-z0-9]")
 
 

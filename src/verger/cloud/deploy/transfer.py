@@ -61,7 +61,7 @@ def make_room(source: str, folder: Path, names: Set[str]) -> None:
     """
     if MANIFEST not in names:
         raise CloudError(
-            f"{source} is not a complete result, as it has no {MANIFEST}. See `verger cloud status`: if a job is "
+            f"{source} is not a complete result: it has no {MANIFEST}. See `verger cloud status`: if a job is "
             "writing it, wait; if the job has failed, submit it again with this OUT; otherwise check the path"
         )
     existing = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}

@@ -147,14 +147,14 @@ class Machines:
         return DeploymentStatus(state, is_billable=True, jobs=jobs)
 
     def output_of(self, spec: DeploymentSpec, job_id: str) -> str:
-        """Return the URI prefix of a driver's output; raises CloudError if there is none yet."""
+        """Return the URI prefix of a driver's output; raises CloudError if there is no output yet."""
         if spec.engine == "batch":
             batch = self.clients.batches.get_batch(request={"name": f"{self.names.location}/batches/{job_id}"})
             uri = batch.runtime_info.output_uri
         else:
             uri = self.clients.jobs.get_job(request=self._request(job_id=job_id)).driver_output_resource_uri
         if not uri:
-            raise CloudError(f"job {job_id} has written nothing yet; `verger cloud status` shows its state")
+            raise CloudError(f"job {job_id} has written nothing yet; `verger cloud status` shows the job's state")
         return uri
 
     def read_output(self, uri: str) -> Iterator[str]:

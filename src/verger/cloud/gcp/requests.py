@@ -11,7 +11,8 @@ from verger.cloud.deploy.provider import DeploymentSpec, JobSpec, Shape
 from verger.cloud.gcp.names import Names
 from verger.cloud.pricing.bill import SERVERLESS_GB, SERVERLESS_VCPUS
 
-# From Dataproc's page of image versions: 2.3 has Spark 3.5 and Python 3.11, and is supported until June 2027.
+# From Dataproc's pages of image versions: 2.3 has Spark 3.5.3 and is supported until June 2027. Assumed: Python
+# 3.11.
 IMAGE = "2.3-debian12"
 # From the page of serverless runtimes: 3.0 has Spark 4.0, Python 3.12 and Java 21.
 RUNTIME = "3.0"

@@ -12,7 +12,7 @@ HOURS_A_MONTH = 730
 MINIMUM_H = 1 / 60  # EMR, EMR Serverless and Dataproc bill by the second, with a minimum of one minute
 
 # By default EMR gives a machine 16 GB of disk per vCPU (64 GB for an xlarge, 128 GB for a 2xlarge; source:
-# docs.aws.amazon.com/emr, default EBS storage), and a root disk (infra/aws/emr.tf). Others: 100 GB, assumed.
+# docs.aws.amazon.com/emr, default EBS storage), and a root disk (infra/aws/emr.tf). Other clouds: 100 GB, assumed.
 EMR_DISK_GB_A_VCPU, EMR_ROOT_GB, DISK_GB = 16, 40, 100
 
 # One interface endpoint, to KMS, in one zone (infra/aws/network.tf). It exists until `verger cloud down`, even
@@ -125,7 +125,7 @@ def batch(spec: DeploymentSpec, billed_hours: BilledHours, prices: Prices) -> li
 
 
 def databricks_job(spec: DeploymentSpec, billed_hours: BilledHours, prices: Prices) -> list[Line]:
-    """Return the bill of a Databricks job: another cloud's machines and disks during the job, and DBU."""
+    """Return the bill of a Databricks job: Databricks units, and another cloud's machines and disks."""
     _, region = prices.below(spec.provider, spec.region)
     own = prices.region(spec.provider, spec.region)
     billed = _machine_hours(spec.shape, billed_hours.working, billed_hours.run)

@@ -25,7 +25,7 @@ MAX_PHOTO_KB = 10**6
 # results.md, with the store on the same cores). Assumed: no cloud machine and no ARM processor was measured.
 SLOWNESS = {"x86_64": Range(0.65, 1.15, 2.0), "aarch64": Range(0.65, 1.3, 2.8)}
 
-# Minutes from the command to the first task: machines start and install software. They are billed. Assumed.
+# Minutes from the command to the first task: machines start and install software. This time is billed. Assumed.
 START_MINUTES = {
     "emr": Range(6, 8, 12),
     "serverless": Range(1, 2, 4),
