@@ -257,7 +257,7 @@ def test_where_too_few_photos_can_be_read_for_pca_the_rest_is_kept(
         shutil.copy(photos / "kiwi" / name, tmp_path / "few")
     done = verger("run", "few", "out", *network, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "no components: PCA needs two photos" in done.stdout
+    assert "no components: PCA needs at least two photos" in done.stdout
     assert paths(tmp_path / "out" / "features") == [f"file:{tmp_path}/few/1.png"]
     assert paths(tmp_path / "out" / "rejected") == [f"file:{tmp_path}/few/half.png"]
     assert not (tmp_path / "out" / "components").exists()

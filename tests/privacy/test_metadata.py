@@ -368,7 +368,7 @@ def test_metadata_are_kept_on_request(photos: Path, tmp_path: Path) -> None:
 
 def test_packing_says_what_it_has_set_aside(photos: Path, tmp_path: Path) -> None:
     output = verger("pack", photos, "packed", cwd=tmp_path).stdout
-    assert "removed 11" in output and "from the format of 1 files" in output and "--keep-metadata" in output
+    assert "removed 11" in output and "the metadata of 1 files" in output and "--keep-metadata" in output
 
 
 def test_neither_views_nor_thumbnails_hold_metadata(photos: Path, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Removal of metadata that describes people from photos."""
+"""Removal of metadata from photos, such as place, time and camera."""

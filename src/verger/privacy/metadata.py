@@ -1,9 +1,9 @@
 """Removal of metadata from photos: time, place, person and camera.
 
 JPEG, PNG, WebP and GIF files are split into their segments or chunks. Only needed kinds, such as colour profiles,
-are kept: a list of kinds to remove would miss the new ones that cameras and apps invent. The compressed pixels do
-not change. The orientation is written into a new EXIF block. All bytes behind the picture are removed, because
-phones store a second picture or a film with sound there. TIFF and BMP files are re-encoded as PNG without loss.
+are kept: a list of kinds to remove would miss new kinds that cameras and apps invent. The compressed pixels do not
+change. The orientation is written into a new EXIF block. All bytes behind the picture are removed, because phones
+store a second picture or a film with sound there. TIFF and BMP files are encoded again as PNG, without loss.
 
 Sources: ITU T.81 and the JFIF, Adobe and MPF conventions; PNG third edition; RFC 9649 (WebP); GIF89a.
 """
@@ -25,7 +25,7 @@ from verger.kernel.decode.formats import READERS
 _MARKER = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")
 _SOI, _EOI, _SOS, _COM = 0xD8, 0xD9, 0xDA, 0xFE
 _APPLICATION = range(0xE0, 0xF0)
-_JFIF, _JFIF_BYTES = b"JFIF\0", 12  # without its thumbnail
+_JFIF, _JFIF_BYTES = b"JFIF\0", 12  # length without the thumbnail
 # Kept, because other programs use the colour profile, and Adobe's segment defines how CMYK is stored.
 _JPEG_KEPT = {0xE0: _JFIF, 0xE2: b"ICC_PROFILE\0", 0xEE: b"Adobe"}
 
@@ -41,15 +41,15 @@ _GIF_EXTENSION, _GIF_IMAGE, _GIF_END, _GIF_APPLICATION = 0x21, 0x2C, 0x3B, 0xFF
 _GIF_KEPT = {0x01, 0xF9}  # text to draw, and the display options of the next frame
 _GIF_APPLICATIONS = (b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012")
 
-# zlib's default level would take three times as long and save a tenth of the bytes.
+# zlib's default level would take three times as long, and make the file only a tenth smaller.
 _PNG_LEVEL = 1
 
 
 def strip_metadata(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
-    """Return a copy of the photo without metadata; it decodes to the same pixels.
+    """Return a copy of the photo without metadata and with the same pixels; `data` itself if it has no metadata.
 
-    Return `data` itself if it has no metadata. TIFF and BMP always become PNG. Raises DecodeError if the file has
-    an unsupported format, is too damaged to be split into its parts, or has too many pixels.
+    TIFF and BMP always become PNG. Raises DecodeError if the file has an unsupported format, is too damaged to be
+    split into its parts, or has too many pixels.
     """
     kind = photo_format(data)
     if kind is None:
@@ -69,12 +69,12 @@ def strip_metadata(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> byte
 
 
 def _to_png(data: bytes, kind: str, max_pixels: int) -> bytes:
-    """Return the decoded picture (upright RGB) as a PNG, with its colour profile if that is an RGB profile."""
+    """Return the decoded picture (upright RGB) as a PNG; its colour profile is kept if it is a profile for RGB."""
     picture = decode_image(data, max_pixels=max_pixels).image
     profile = READERS[kind](io.BytesIO(data)).info.get("icc_profile")
-    # A larger profile is left out, because Pillow does not read a PNG that has one.
+    # A larger profile is left out, because Pillow cannot read a PNG with such a profile.
     has_profile = isinstance(profile, bytes) and profile[16:20] == b"RGB " and len(profile) < MAX_TEXT_CHUNK
-    picture.info = {}  # otherwise Pillow would write metadata from it
+    picture.info = {}  # Pillow would write metadata from this dictionary
     file = io.BytesIO()
     picture.save(file, "PNG", compress_level=_PNG_LEVEL, icc_profile=profile if has_profile else None)
     return file.getvalue()
@@ -108,7 +108,7 @@ def _split_jpeg(data: bytes) -> Iterator[bytes]:
 
 def _kept_segment(kind: int, segment: bytes, *, is_in_scan: bool) -> bytes:
     """Return the part to keep of an application segment or a comment."""
-    if is_in_scan:  # zeros of the same length, because a decoder that lost its position uses the length
+    if is_in_scan:  # zeros of the same length, because a decoder in a damaged scan uses the length
         return segment[:4] + bytes(max(0, len(segment) - 4))
     if not segment.startswith(_JPEG_KEPT.get(kind, b"none"), 4):
         return b""
@@ -146,8 +146,8 @@ def _is_kept(chunk: bytes) -> bool:
 def _as_one_pixel(data: bytes) -> bytes:
     """Return a PNG with the same metadata and a picture of one pixel, which is faster to decode.
 
-    The order of the chunks stays, because Pillow treats metadata behind the pixels differently: it is less strict,
-    and ignores metadata behind a second frame. An animation is returned unchanged.
+    The order of the chunks does not change, because Pillow reads metadata behind the pixels in another way: it is
+    less strict, and ignores metadata behind a second frame. An animation is returned unchanged.
     """
     parts = [data[:8], _build_chunk(b"IHDR", b"\0\0\0\1\0\0\0\1\x08\0\0\0\0")]
     has_pixels = False
@@ -164,7 +164,7 @@ def _as_one_pixel(data: bytes) -> bytes:
 
 
 def _join_png(_: bytes, parts: list[bytes], exif: bytes) -> bytes:
-    # EXIF goes behind the header, which must be the first chunk.
+    # EXIF is written behind the header, because the header must be the first chunk.
     return b"".join([*parts[:2], _build_chunk(b"eXIf", exif) if exif else b"", *parts[2:]])
 
 
@@ -230,7 +230,7 @@ def _join_gif(_: bytes, parts: list[bytes], __: bytes) -> bytes:
     return b"".join(parts)
 
 
-# Split yields the parts of a file to keep. Join builds a file from these parts and the EXIF block, if not empty.
+# Split yields the parts of a file to keep. Join builds a file from these parts and the EXIF block (may be empty).
 _Split = Callable[[bytes], Iterator[bytes]]
 _Join = Callable[[bytes, list[bytes], bytes], bytes]
 _FORMATS: dict[str, tuple[_Split, _Join]] = {

@@ -1,6 +1,6 @@
 """Build Arrow columns from Python values, and NumPy arrays from Arrow columns.
 
-`pyarrow.array` and `to_numpy` do the same, but their first call imports pandas if it is installed. The import takes
+`pyarrow.array` and `to_numpy` do the same, but their first call imports pandas if pandas is installed, which takes
 a second or more in each worker.
 """
 
@@ -69,7 +69,7 @@ _NUMPY_TYPES: dict[pa.DataType, type[np.number[Any]]] = {
 
 
 def numbers_of(values: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
-    """Return a column of numbers as a NumPy array; without nulls, the data are not copied."""
+    """Return a column of numbers as a NumPy array. A column without nulls is not copied."""
     if isinstance(values, pa.ChunkedArray):
         return np.concatenate([numbers_of(chunk) for chunk in values.chunks] or [np.zeros(0)])
     kind = _NUMPY_TYPES.get(values.type)

@@ -1,4 +1,4 @@
-"""Write a file or a folder under a temporary name, then rename it: a reader never sees half of it."""
+"""Write a file or a folder under a temporary name, then rename it: a reader never sees an incomplete one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# End of temporary names. They begin with a dot, so that readers of tables skip files that a killed process left.
+# End of temporary names. They begin with a dot, so that readers of tables skip a file that a killed process left.
 PART = ".verger-part"
 
 
@@ -29,7 +29,7 @@ def write_atomically(file: Path) -> Iterator[Path]:
 def fill_atomically(folder: Path) -> Iterator[Path]:
     """Yield an empty temporary folder; rename it to `folder` if the block ends without an error.
 
-    Keeps a `folder` that another process has completed in the meantime. Raises OSError.
+    If another process has completed `folder` in the meantime, that folder is kept. Raises OSError.
     """
     temporary = _temporary_path(folder)
     temporary.mkdir(parents=True)

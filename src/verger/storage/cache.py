@@ -1,4 +1,4 @@
-"""Folders in the user's home that all runs share (cache, state, Keras' downloads), and the removal of old logs."""
+"""Folders in the user's home that all runs use (cache, state, Keras' downloads), and the removal of old logs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def cache_dir() -> Path:
 
 
 def state_dir() -> Path:
-    """Return the folder that records running clusters and deployments: VERGER_STATE or the user's state folder."""
+    """Return the folder for records of clusters and deployments: VERGER_STATE, or the user's state folder."""
     if path := os.environ.get("VERGER_STATE"):
         return Path(path).absolute()
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "verger"

@@ -1,4 +1,4 @@
-"""A lock file that one command of this machine holds while it changes something that outlives it."""
+"""A lock file, which only one command at a time can hold while it changes a cluster or a deployment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from verger.errors import VergerError
 
 @contextmanager
 def hold_lock(file: Path, if_held: VergerError) -> Iterator[None]:
-    """Hold the lock of `file`, which is created if it is missing; raises `if_held` if another process holds it."""
+    """Hold the lock of `file` during the block; raises `if_held` if another process holds it.
+
+    The file and its folder are created if they are missing.
+    """
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as lock:
         try:

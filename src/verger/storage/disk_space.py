@@ -22,7 +22,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 def explain_full_disk(folders: Iterable[Path]) -> Iterator[None]:
     """Translate the OSError of a full disk into a SpaceError with the free space of each disk.
 
-    folders: the folders that the run writes to; the temporary folder and the cache are added.
+    folders: the folders to which the run writes, in addition to the temporary folder and the cache.
     """
     try:
         yield
@@ -37,7 +37,7 @@ def explain_full_disk(folders: Iterable[Path]) -> Iterator[None]:
 
 
 def _free_space(folders: Iterable[Path]) -> list[str]:
-    """Return the free space of each disk; a disk gets the name of the first folder on it."""
+    """Return the free space of each disk. A disk is named by the first of the folders on it."""
     first: dict[int, Path] = {}
     for folder in folders:
         if folder.exists():

@@ -1,4 +1,4 @@
-"""Hashes of files and of paths; they are the same in every process and on every machine."""
+"""Hashes of files and paths. The same input has the same hash in every process and on every machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def hash_file(path: Path) -> str:
 
 
 def hash_text(text: str) -> bytes:
-    """Return the 8-byte BLAKE2b hash of a text; it may be a path with bytes that are not valid UTF-8."""
+    """Return the 8-byte BLAKE2b hash of a text. The text may be a path with bytes that are not valid UTF-8."""
     return hashlib.blake2b(os.fsencode(text), digest_size=8).digest()
 
 

@@ -1,6 +1,6 @@
-"""manifest.json of a result: what ran, on which photos, with which settings, and what came out.
+"""manifest.json of a result: which command ran, on which photos, with which settings, and what it computed.
 
-A run writes it last, so a folder that has a manifest is complete.
+A run writes its manifest last, so a result that has a manifest is complete.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MANIFEST = "manifest.json"
 # Version of the schema below. A file without a version has version 1.
 _VERSION = 1
 
-# PCA needs two vectors, as one has no variance. A run that reads fewer photos writes no components.
+# PCA needs two vectors, because one vector has no variance. A run that can read fewer photos writes no components.
 MIN_TO_REDUCE = 2
 
 _PACKAGES = ("keras", "openvino", "numpy", "pillow", "pyarrow")
@@ -74,7 +74,7 @@ class Manifest(BaseModel):
 
     @property
     def warnings(self) -> list[str]:
-        """Return what users must know before they use the result."""
+        """Warnings that users must read before they use the result."""
         warnings = []
         weights = self.text("network", "weights_from") or ""
         if weights.startswith("random:"):
@@ -83,12 +83,14 @@ class Manifest(BaseModel):
             )
         if n_set_aside := self.counts.get("metadata", {}).get("set-aside"):
             warnings.append(
-                f"verger cannot remove metadata from the format of {n_set_aside} files. Only their first bytes are "
-                "packed (`set-aside` in column `metadata` of images/); --keep-metadata packs them whole"
+                f"verger could not remove the metadata of {n_set_aside} files, so only their first bytes are "
+                "packed (`set-aside` in column `metadata` of images/): --keep-metadata packs whole files"
             )
         n_features = self.counts.get("features", 0)
         if self.command == "run" and n_features < MIN_TO_REDUCE:
-            warnings.append(f"no components: PCA needs two photos that can be read, and there are {n_features}")
+            warnings.append(
+                f"no components: PCA needs at least two photos that can be read, but there are {n_features}"
+            )
         return warnings
 
     @property
@@ -97,17 +99,17 @@ class Manifest(BaseModel):
         return self.model_dump(exclude_unset=True)
 
     def section(self, *keys: str) -> Mapping[str, Any]:
-        """Return the object under nested keys; empty if there is none."""
+        """Return the JSON object at a path of keys; empty if there is none."""
         value = self._value(keys)
         return value if isinstance(value, dict) else {}
 
     def text(self, *keys: str) -> str | None:
-        """Return the string under nested keys; None if it is missing or empty."""
+        """Return the string at a path of keys; None if it is missing or empty."""
         value = self._value(keys)
         return value if isinstance(value, str) and value else None
 
     def number(self, *keys: str) -> float | None:
-        """Return the finite number under nested keys; None if there is none."""
+        """Return the finite number at a path of keys; None if there is none."""
         value = self._value(keys)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         return float(value) if is_number and math.isfinite(value) else None
@@ -161,5 +163,5 @@ def find_manifest(result: AnyPath) -> Manifest | None:
 
 
 def software_versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that the numbers of a result depend on."""
+    """Return the versions of Python, and of the packages on which the numbers in a result depend."""
     return {"python": platform.python_version()} | {name: metadata.version(name) for name in _PACKAGES}

@@ -1,4 +1,4 @@
-"""Schemas of the tables as pyarrow schemas; Spark's DDL is derived from them."""
+"""Schemas of the tables, as pyarrow schemas. Spark's DDL is derived from these schemas."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LISTING = pa.schema(
         ("label", pa.string()),
     ]
 )
-# Additional columns in a listing of packed photos: the Parquet file with the photo's bytes, and its row there.
+# Additional columns in a listing of packed photos: the Parquet file with a photo's bytes, and the row in this file.
 SHARD, ROW = "shard", "row"
 PACKED_LISTING = pa.schema([*LISTING, (SHARD, pa.string()), (ROW, pa.int64())])
 

@@ -17,7 +17,7 @@ _AT_A_TIME = 16
 
 @dataclass(frozen=True, order=True)
 class TablePart:
-    """A part file, the path of its first photo from the footer (empty if it is missing), and its number of rows."""
+    """A part file, and its number of rows. first_path: path of the first photo; empty if the footer lacks it."""
 
     first_path: str
     file: str
@@ -28,8 +28,8 @@ class TablePart:
 def list_parts(files: Iterable[AnyPath], column: str) -> list[TablePart]:
     """Return the files that have rows, sorted by the paths of their first photos.
 
-    They are not sorted by name: names depend on the run that wrote the files, but PCA must not, to the last bit.
-    Raises SourceError if a file lacks path, label or the array column `column`.
+    The files are not sorted by name: their names depend on the run that wrote them, but the bits of PCA must not.
+    Raises SourceError if a file lacks the columns path, label or `column`, or if `column` contains no arrays.
     """
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         parts = list(pool.map(lambda file: _part(file, column), files))
@@ -57,7 +57,7 @@ def _first_path(footer: pq.FileMetaData) -> str:
 
 
 def vector_width(part: TablePart, column: str) -> int:
-    """Return the length of the vectors, taken from the first row; 0 if the vector in this row is null."""
+    """Return the length of the vector in the first row; 0 if this vector is null."""
     with part.path.open("rb") as opened, pq.ParquetFile(opened) as file:
         batch = next(file.iter_batches(1, columns=[column]))
     return len(batch.column(0)[0].as_py() or ())

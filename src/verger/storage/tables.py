@@ -19,13 +19,13 @@ from verger.storage.uri import AnyPath, parquet_files
 
 _ROWS_PER_BATCH = 16_384
 _BUFFER_BYTES = 1 << 20
-# A table has one file per task, up to 20,000 files, and an object store takes a while to open each file.
+# Files that are opened ahead: a table has up to 20,000 files, and an object store takes a while to open each one.
 _N_FILES_AHEAD = 16
 
 
 @dataclass(frozen=True)
 class Table:
-    """The files of a Parquet folder (at least one), and the columns of the table."""
+    """The files of a Parquet table (at least one), and its columns."""
 
     files: tuple[AnyPath, ...]
     columns: tuple[str, ...]

@@ -52,10 +52,10 @@ def stage_result(out: AnyPath, *, overwrite: bool, resume: bool = False) -> Abst
 def stage_result(out: AnyPath, *, overwrite: bool, resume: bool = False) -> AbstractContextManager[AnyPath]:
     """Yield an empty staging folder; it becomes `out` when the block ends without an error.
 
-    overwrite: replace any result.
-    resume: replace a result of `verger run` or `verger features`, and keep the staging folders of failed runs.
-    Raises ResultError if `out` has a result that may not be replaced, or other files (they are never replaced); if
-    another run writes to `out`; or if an interrupt or a store error stops the switch (`out` may then be changed).
+    overwrite: whether any result may be replaced.
+    resume: whether a result of `verger run` or `verger features` may be replaced; keeps the folders of failed runs.
+    Raises ResultError if `out` has a result that may not be replaced, or any other files; if another run writes to
+    `out`; or if an interrupt or an error of the store stops the switch (then `out` may be changed).
     """
     if isinstance(out, ObjectPath):
         return object_folder.stage_result(out, overwrite=overwrite, resume=resume)
@@ -63,7 +63,7 @@ def stage_result(out: AnyPath, *, overwrite: bool, resume: bool = False) -> Abst
 
 
 def unfinished_runs(stage: AnyPath) -> list[AnyPath]:
-    """Return the folders of failed runs that have finished parts, the oldest first; `stage` is the current run."""
+    """Return the folders of failed runs that have finished parts, the oldest first. stage: folder of this run."""
     runs = (folder for folder in stage.parent.iterdir() if folder.name.startswith(RUN) and folder != stage)
     return sorted((run for run in runs if has_parts(run)), key=str)
 

@@ -36,7 +36,7 @@ def has_parts(run: AnyPath) -> bool:
 
 
 def clear(staging: AnyPath, *, keep_runs: bool) -> None:
-    """Empty a staging folder. Keep its lock and, if `keep_runs`, the folders of runs that have finished parts."""
+    """Empty a staging folder, except its lock and, if `keep_runs`, the folders of runs that have finished parts."""
     entries: list[AnyPath] = list(staging.iterdir())
     for entry in entries:
         if entry.name == LOCK or (keep_runs and entry.name.startswith(RUN) and has_parts(entry)):
@@ -50,12 +50,12 @@ def clear(staging: AnyPath, *, keep_runs: bool) -> None:
 
 
 def interrupted_after_switch(out: AnyPath) -> ResultError:
-    """Return the error for an interrupt after the switch, when the new result has replaced the old one."""
+    """Return the error for an interrupt after the switch: the new result has already replaced the old one."""
     return ResultError(f"interrupted, but {out} is complete: it holds the new result")
 
 
 def check_not_read(out: AnyPath, sources: Iterable[str]) -> None:
-    """Raise ResultError if `out` is or contains a source (path, URI, glob): the result would replace the source."""
+    """Raise ResultError if `out` is or contains a source (path, URI, glob), which the result would replace."""
     for source in sources:
         if not is_hadoop(source) and is_within(glob_base(any_path(source)), out):
             raise ResultError(f"the result in {out} would replace the source {source}: choose another folder")

@@ -1,4 +1,4 @@
-"""Commit a result on a file system with one rename; to replace a result, the rename exchanges the two folders."""
+"""Commit a result on a file system with one rename; if OUT exists, the rename exchanges the new and old folders."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from verger.storage.disk_space import explain_full_disk
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
-# Errors of file systems that cannot lock files. There, the folder's lock keeps out only other runs on this host.
+# Errors of file systems that cannot lock files. There only the folder is locked, against other runs on this host.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
-# Number of files to flush at a time: a disk needs little more time for many files than for one.
+# Number of files to flush at the same time: this takes a disk little longer than one file.
 _FLUSHED_AT_A_TIME = 16
 
 
@@ -65,7 +65,7 @@ def _locked(staging: Path) -> Iterator[None]:
     finally:
         (staging / LOCK).unlink(missing_ok=True)
         os.close(file)
-        with suppress(OSError):  # the folder is not empty: it has a failed run, or another host uses it already
+        with suppress(OSError):  # not empty: the folder has a failed run, or another host already uses it
             staging.rmdir()
         os.close(folder)
 
@@ -73,7 +73,7 @@ def _locked(staging: Path) -> Iterator[None]:
 def _lock(staging: Path) -> tuple[int, int]:
     """Return handles of the folder and of the lock file in it, both locked.
 
-    On NFS, all hosts respect the lock of a file that is open for writing, but only one host the lock of a folder.
+    On NFS, the lock of a file that is open for writing holds for all hosts, but the lock of a folder only for one.
     """
     while True:
         staging.mkdir(exist_ok=True)
@@ -111,7 +111,7 @@ def _is_at(path: Path, stat: os.stat_result) -> bool:
 
 
 def _flush_tree(folder: Path) -> None:
-    """Wait until a folder and its content are on the disk; otherwise a power cut may leave empty files."""
+    """Wait until a folder and its content are on the disk: without this, a power cut may leave empty files."""
     paths = (os.path.join(parent, name) for parent, _, names in os.walk(folder) for name in (*names, ""))
     with ThreadPoolExecutor(_FLUSHED_AT_A_TIME) as pool:
         list(pool.map(_flush, paths))
@@ -141,7 +141,7 @@ def _switch(result: Path, out: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Swap two folders in one step (renameat2, Linux); return False where the system cannot."""
+    """Exchange two folders in one step (renameat2 of Linux); return False if the system cannot do this."""
     renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
     if renameat2 is None:
         return False

@@ -1,8 +1,8 @@
 """Commit a result in an object store, which cannot rename: copy the new result, and its manifest last.
 
-A reader that reads the manifest first sees a complete result or none. The staging folder has the object `lock` (see
+A reader that starts with the manifest sees a complete result or none. The staging folder has the object `lock` (see
 `object_lock`) and the folders of runs. While a complete result is copied, the staging folder also has the object
-`switching` with the name of its run. If the copy was interrupted, the next run starts by repeating it.
+`switching`, which contains the name of the copied run. If the copy is interrupted, the next run first repeats it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def stage_result(out: ObjectPath, *, overwrite: bool, resume: bool) -> Iterator[
             lock.check()
         except BaseException:
             with suppress(StorageError, ResultError):  # the first error is the one to report
-                lock.check()  # never clear files that another run writes
+                lock.check()  # if another run has the lock now, do not remove the files that it writes
                 clear(staging, keep_runs=True)
             raise
         _switch(result, out)

@@ -1,6 +1,6 @@
 """A lock in an object store: an object that names the run that owns the lock. The owner renews it while it runs.
 
-All writes are conditional: a run creates the object only if it does not exist, and replaces it only if it is still
+All writes are conditional: a run creates the object only if it does not exist, and replaces it only if it still has
 the version that the run has read. If two runs try to take the lock at the same time, only one of them gets it.
 """
 
@@ -26,7 +26,7 @@ from verger.storage.objects import ObjectPath, Version
 # A run renews its lock at this interval. If a lock is not renewed for _DEAD_AFTER_S, its owner counts as dead.
 _RENEWED_EVERY_S = 60.0
 _DEAD_AFTER_S = 300.0
-# If a store cannot replace under a condition: the wait for other runs that take the same lock at this moment.
+# If a store cannot replace under a condition: the time to wait for other runs that take the lock at the same time.
 _SETTLED_AFTER_S = 2.0
 
 # host, pid, processes (see _process_space), at (time of the last renewal), token (random, of this run only).
@@ -54,7 +54,7 @@ class Lock:
             return self._path.create(self._owner())
         owner, version = current
         if owner.get("token") == self._token:
-            return version  # this run has created it: the first answer was lost, so the request was repeated
+            return version  # this run has created the lock: the answer was lost, and the request was repeated
         self.held_by = owner
         return self._replace(owner, version) if _is_dead(owner) else None
 
@@ -68,10 +68,10 @@ class Lock:
             return self._replace_unconditionally(owner)
 
     def _replace_unconditionally(self, owner: Owner) -> Version | None:
-        """Do the same as `_replace` in a store that can create, but not replace, under a condition.
+        """Do the same as `_replace`, in a store without conditional replacement: delete the lock, then create one.
 
-        If several runs delete a dead lock, the last run to create its own lock gets it. So each run checks again
-        after a while.
+        If several runs do this with the lock of a dead run, the run that creates its lock last holds it. So each
+        run waits, then checks that the lock is its own.
         """
         current = self._read()
         if current is None or current[0] != owner:
@@ -128,7 +128,7 @@ class Lock:
 
 @contextmanager
 def locked(path: ObjectPath) -> Iterator[Lock]:
-    """Hold a lock; raises ResultError where another run holds it."""
+    """Hold a lock during the block; raises ResultError if another run holds it."""
     lock = Lock(path)
     if not lock.take():
         other = f"another run{_describe_owner(lock.held_by)}"
@@ -171,7 +171,7 @@ def _process_space() -> str:
 
 
 def _is_dead(owner: Owner) -> bool:
-    """Return whether the owner of a lock has ended. In containers, its pid often belongs to a new process."""
+    """Return whether the owner of a lock has ended. In containers, a new process often has the same pid."""
     at = owner.get("at", time.time())
     if owner.get("processes") == _process_space():
         with suppress(psutil.Error):  # a system may hide the processes of other users

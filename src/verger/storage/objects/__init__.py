@@ -1,7 +1,7 @@
 """Object stores as folders and files, with the library obstore. URIs begin with s3a://, gs://, abfss:// or az://.
 
-`path` has ObjectPath, `pages` lists objects, `parallel_listing` lists very many objects with parallel requests,
-`deletion` deletes folders, `stores` sends the requests, `s3` and `gcs` read the settings of the stores.
+`path` has ObjectPath. `pages` lists objects; `parallel_listing` lists very many objects with parallel requests.
+`deletion` deletes folders. `stores` sends the requests. `s3` and `gcs` read the settings of these stores.
 """
 
 from verger.storage.objects.parallel_listing import ObjectInfo

@@ -1,4 +1,4 @@
-"""Delete all objects of a folder, including the marks that other tools write for empty folders."""
+"""Delete all objects of a folder, including the objects with which other tools mark folders."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _S3_KEYS_PER_REQUEST = 1000
 
 
 def delete_object(root: str, key: str) -> None:
-    """Delete an object; raises FileNotFoundError if it does not exist (S3 does not report this)."""
+    """Delete an object; raises FileNotFoundError if it does not exist (but S3 does not report this)."""
     import obstore
 
     send_delete_request(root, key, lambda store: obstore.delete(store, key))
@@ -33,7 +33,7 @@ def delete_tree(root: str, folder: str) -> None:
 
 
 def _request_groups(root: str, keys: list[str]) -> list[list[str]]:
-    """Split keys into groups that one request deletes: 1000 on S3, one elsewhere."""
+    """Split keys into groups, each for one request: 1000 keys on S3, one key on other stores."""
     n_each = _S3_KEYS_PER_REQUEST if root.startswith("s3a://") else 1
     return [keys[start : start + n_each] for start in range(0, len(keys), n_each)]
 
@@ -51,7 +51,7 @@ def _delete_group(root: str, folder: str, keys: list[str]) -> None:
 def _delete_marks(root: str, folder: str) -> None:
     """Delete the marks with pyarrow, because obstore cannot use keys that end in a slash.
 
-    pyarrow creates such a mark for the parent folder. So call this function only if there are marks.
+    In doing so, pyarrow creates a mark for the parent folder. So call this function only if marks exist.
     """
     import pyarrow as pa
 

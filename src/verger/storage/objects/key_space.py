@@ -15,7 +15,7 @@ _LAST_ASCII = "\x7f"
 class KeySpace:
     """Represents keys below a prefix as numbers, to compute the middle between two keys.
 
-    The digits of the numbers are the characters seen so far, in order. The digit zero is the end of a key.
+    The digits of the numbers are the characters seen so far, in order. The digit zero means the end of a key.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -29,14 +29,16 @@ class KeySpace:
         if seen == self._seen:
             return
         self._seen, characters = seen, sorted(seen)
-        # A script may have thousands of characters, but few of them occur. One digit stands for all in a gap.
+        # A writing system may have thousands of characters, but few of them occur. So all characters between two
+        # that occur have one digit.
         gaps = [(ord(low), ord(high)) for low, high in pairwise(characters) if high > _LAST_ASCII]
         self._characters = sorted({*characters, *(chr((low + high) // 2) for low, high in gaps)})
 
     def edges(self, keys: list[str]) -> list[str]:
-        """Return a key just after all keys that share the common start of `keys`, and others for shorter starts.
+        """Return the key that follows all keys with the common start of `keys`; the same for shorter starts.
 
-        For prefix photos/ and keys that start with photos/2024/: photos/20240, photos/2025, photos/203, photos/3.
+        With the prefix photos/, for keys that start with photos/2024/: photos/20240, photos/2025, photos/203,
+        photos/3.
         """
         pairs = zip(min(keys), max(keys), strict=False)
         common = "".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
@@ -49,11 +51,11 @@ class KeySpace:
         )
 
     def width(self, after: str, stop: str | None) -> int:
-        """Return the difference of the numbers of two keys; stop = None is the end of the prefix."""
+        """Return the difference of the numbers of two keys; stop = None means the end of all keys."""
         return self._number(stop) - self._number(after)
 
     def middle(self, after: str, stop: str | None) -> str | None:
-        """Return a short key about half-way between two keys, or None if no key lies between them."""
+        """Return a short key near the middle between two keys, or None if no key lies between them."""
         number, digits = (self._number(after) + self._number(stop)) // 2, list[int]()
         for _ in range(_LENGTH):
             number, digit = divmod(number, self._base)

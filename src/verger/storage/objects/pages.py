@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 PAGE = 1000
-# Amazon's directory buckets list in no order, and only from the start. Azure accounts with a hierarchical namespace
-# sort "/" before all other characters, and OneLake cannot start after a key. The URI does not show this.
+# Stores that do not list in the order of the keys' bytes. Amazon's directory buckets have no order. Azure accounts
+# with a hierarchical namespace sort "/" before all other characters, and OneLake cannot start after a key; the URI
+# does not show the kind of account.
 _DIRECTORY_BUCKET = "--x-s3"
 _AZURE = ("abfss://", "abfs://", "az://")
 
@@ -28,7 +29,7 @@ def find(root: str, key: str) -> ObjectInfo:
 
 
 def children(root: str, folder: str) -> tuple[list[ObjectInfo], list[str]]:
-    """Return the objects directly in a folder, and the keys of the folders directly in it, both sorted."""
+    """Return the objects directly in a folder, and the keys of the folders directly in this folder, both sorted."""
     import obstore
 
     listed = send_list_request(root, folder, lambda store: obstore.list_with_delimiter(store, _prefix(folder)))
@@ -37,7 +38,7 @@ def children(root: str, folder: str) -> tuple[list[ObjectInfo], list[str]]:
 
 
 def is_sorted(root: str) -> bool:
-    """Return whether a store lists in the order of the keys' bytes, and can start after any key."""
+    """Return whether a store lists in the order of the keys' bytes, and can start the list after any key."""
     return not root.endswith(_DIRECTORY_BUCKET) and not root.startswith(_AZURE)
 
 
@@ -52,7 +53,7 @@ def walk(root: str, folder: str) -> Iterator[ObjectInfo]:
 
 
 def keys_below(root: str, folder: str) -> list[list[str]]:
-    """Return the keys of all objects and marks of folders below a folder, grouped by depth, the deepest first."""
+    """Return all keys below a folder, including marks of folders, grouped by depth, the deepest group first."""
     keys = {info.key for page in _pages(root, folder) for info in page}
     by_depth = sorted(keys, key=_depth, reverse=True)
     return [list(level) for _, level in groupby(by_depth, _depth)]
@@ -87,7 +88,7 @@ def _pages(root: str, folder: str, start: str | None = None, size: int = PAGE) -
     def next_page(store: ObjectStore) -> Any:
         nonlocal pages
         current = pages or open_pages(store)
-        pages = None  # after an error, obstore's listing has ended: the next attempt opens another
+        pages = None  # after an error obstore's listing has ended, so the next attempt opens another one
         page = next(current, None)
         pages = current
         return page
@@ -100,8 +101,8 @@ def _pages(root: str, folder: str, start: str | None = None, size: int = PAGE) -
 def _without_marks(folder: str, objects: Iterable[ObjectInfo]) -> Iterator[ObjectInfo]:
     """Leave out the marks of folders: empty objects whose keys end in a slash. obstore removes this slash.
 
-    If a listing stops at a mark, the store returns this mark again: its real key, with the slash, sorts after the
-    key without it.
+    A listing that starts after a mark returns this mark again: the real key has a slash, so it sorts after the key
+    without the slash.
     """
     last: ObjectInfo | None = None
     for info in objects:

@@ -1,8 +1,8 @@
 """List very many objects with several requests at a time, and yield them in the order of their keys.
 
-A store lists a thousand keys per request, and the next request needs the last key of the answer. A million objects
-therefore need a chain of a thousand requests. But a listing may start after any key, so this module splits the
-remaining keys into ranges and lists them at the same time:
+A store lists a thousand keys per request, and the next request needs the last key of the answer. So a million
+objects would need a thousand requests, one after the other. But a listing may start after any key. So this module
+splits the remaining keys into ranges, and lists several ranges at the same time:
 
     first page | range 1 ------> | range 2 ---> | range 3 ------> | ...      each requests page after page
                start        stop=start     stop=start        stop=start
@@ -14,9 +14,9 @@ remaining keys into ranges and lists them at the same time:
    in a temporary file if they do not fit into memory.
 4. `_Ranges.finished_objects` yields the objects of the first range and, when this range ends, those of the next.
 
-This works only with a store that lists in the order of the keys' bytes. Two checks detect other stores, which are
-then listed again page by page: the keys of a range must ascend, and the first key that the listing of a range has
-beyond the range's end must be the first key of the next range.
+This works only with a store that lists in the order of the keys' bytes. Two checks detect other stores: the keys of
+a range must ascend; and if the listing of a range continues after the end of the range, the first key there must be
+the first key of the next range. If a check fails, all objects are listed again page by page.
 """
 
 from __future__ import annotations
@@ -55,9 +55,10 @@ class _OrderError(Exception):
 def list_ranges(
     prefix: str, open_after: Callable[[str | None], Iterator[Page]], page_size: int
 ) -> Iterator[ObjectInfo]:
-    """Yield the objects below a prefix in the order of their keys, or in the store's own order if it is different.
+    """Yield the objects below a prefix in the order of the keys, or in the store's order if that is different.
 
-    open_after: returns the pages after a key, or all pages for None. Each page but the last has page_size objects.
+    open_after: function that returns the pages after a key, or all pages for None. A page has `page_size` objects;
+    only the last page may have fewer.
     """
     pages = open_after(None)
     first = next(pages, [])
@@ -82,7 +83,7 @@ def list_ranges(
 
 
 def _last_in_order(last: str, page: Page) -> str:
-    """Return the last key of a page that follows the key `last`; raises _OrderError if keys descend.
+    """Return the last key of a page; the page follows the key `last`. Raises _OrderError if keys descend.
 
     obstore returns the mark of a folder, a/b/, as an empty object a/b. The store sorts this mark after a/b.jpg.
     """
@@ -97,7 +98,7 @@ def _last_in_order(last: str, page: Page) -> str:
 
 
 class _Range:
-    """The keys after `start`, up to and including `stop` (None: no end). They are listed up to the key `seen`."""
+    """The keys after `start`, up to and including `stop` (None: no end). seen: the last key listed so far."""
 
     def __init__(self, pages: Iterator[Page], start: str, stop: str | None) -> None:
         self.pages, self.start, self.stop = pages, start, stop
@@ -107,12 +108,12 @@ class _Range:
         self.beyond: str | None = None  # first key after `stop` that `pages` has listed
         self.is_done = False
         self.may_split = False  # True if the last page was full: there are probably more keys
-        self.starts_as_requested = True  # False where the store ignores `start` and lists from its first key
+        self.starts_as_requested = True  # False if the store ignores `start` and lists from the first of all keys
         self.request: Future[Page] | None = None
         self.spooled: list[int] = []  # positions of the range's pages in the temporary file
 
     def receive(self, page_size: int) -> Page:
-        """Return those objects of the answer that are in this range; raises _OrderError."""
+        """Return the objects of the answer that are in this range; raises _OrderError."""
         assert self.request is not None
         answer, self.request = self.request.result(), None
         self.last = _last_in_order(self.last, answer)
@@ -122,7 +123,7 @@ class _Range:
         self.is_done = not self.may_split
         if len(page) < len(answer):
             self.beyond = answer[len(page)].key
-        # Not the last key: a folder's mark arrives without its slash, and that key may sort before its neighbours.
+        # Not the last key: a folder's mark arrives without its slash, and may then sort before its neighbours.
         self.seen = max([self.seen, *(info.key for info in page)])
         kept = [info for info in page if info.key > self.start]
         if kept and self.first is None:
@@ -131,7 +132,7 @@ class _Range:
 
 
 class _Ranges:
-    """The ranges that are not yet yielded completely, in the order of keys; the file `spool` holds their pages."""
+    """The ranges whose objects are not yet all yielded, in the order of keys. spool: file with their pages."""
 
     def __init__(
         self, prefix: str, open_after: Callable[[str | None], Iterator[Page]], page_size: int, spool: IO[bytes]
@@ -145,7 +146,7 @@ class _Ranges:
         self._expected: str | None = None  # the first key that the next range must have
 
     def begin(self, pages: Iterator[Page], first: Page) -> None:
-        """Split the keys after the first page into ranges, with guesses from its keys; raises _OrderError."""
+        """Split the keys after the first page into ranges, guessed from keys of that page; raises _OrderError."""
         keys = [info.key for info in first]
         edges = self._key_space.edges(keys)
         self._key_space.learn([*keys, *edges])
@@ -159,7 +160,8 @@ class _Ranges:
     def split(self) -> None:
         """Split the widest range, until there are enough ranges to list at the same time.
 
-        Do nothing if the store ignores the key to start after: every range would list all keys before it too.
+        Do nothing if the store ignores the key after which a listing shall start: then every range would list all
+        earlier keys too.
         """
         if not all(part.starts_as_requested for part in self.parts):
             return
@@ -196,7 +198,7 @@ class _Ranges:
                 pickle.dump(page, self._spool)
 
     def finished_objects(self) -> Iterator[ObjectInfo]:
-        """Yield stored objects up to the first one that is missing; drop finished ranges; raises _OrderError."""
+        """Yield the stored objects before the first missing page; drop finished ranges; raises _OrderError."""
         while self.parts:
             first = self.parts[0]
             for position in first.spooled:
@@ -208,7 +210,7 @@ class _Ranges:
             self._check_seam(self.parts.pop(0))
 
     def _check_seam(self, part: _Range) -> None:
-        """Raise _OrderError if `part` does not start with the key that the range before it listed after its end."""
+        """Raise _OrderError if the listing of the range before `part` continued with another key than `part`."""
         if self._expected is not None and self._expected != (part.first or part.beyond):
             raise _OrderError
         self._expected = part.beyond

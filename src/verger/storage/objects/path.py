@@ -1,8 +1,8 @@
 """ObjectPath: an object or a folder of an object store, with the methods of pathlib.Path that verger uses.
 
 So the same code works with results and sources on this machine and in a store. Endpoint, region and credentials are
-found as by the stores' own tools (AWS_ENDPOINT_URL, AWS_PROFILE, an instance's role, application default
-credentials). If a request fails in the store or in the network, it is repeated for up to a minute.
+found in the same places as by the stores' own tools (AWS_ENDPOINT_URL, AWS_PROFILE, an instance's role, application
+default credentials). If a request fails in the store or in the network, it is repeated for up to a minute.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Version:
 
     @property
     def condition(self) -> UpdateVersion:
-        """The version as a condition of a write, for obstore."""
+        """The argument with which obstore writes only if the object still has this version."""
         condition: UpdateVersion = {}
         if self.e_tag is not None:
             condition["e_tag"] = self.e_tag
@@ -75,11 +75,11 @@ class ObjectPath:
         return ObjectPath(self.root, self.key.rpartition("/")[0])
 
     def with_name(self, name: str) -> ObjectPath:
-        """Return the path with this name in the same folder."""
+        """Return the path of another object or folder, with this name, in the same folder."""
         return self.parent / name
 
     def is_within(self, folder: ObjectPath) -> bool:
-        """Return whether the path is `folder` or lies in it."""
+        """Return whether the path is `folder` or lies in `folder`."""
         return _is_same_bucket(self.root, folder.root) and f"{self.key}/".startswith(f"{folder.key}/".lstrip("/"))
 
     def is_file(self) -> bool:
@@ -145,13 +145,13 @@ class ObjectPath:
         return self.read_bytes().decode(encoding)
 
     def write_bytes(self, data: bytes) -> None:
-        """Write the object; a reader never sees half of it."""
+        """Write the object; a reader never sees an incomplete object."""
         import obstore
 
         self._send(lambda store: obstore.put(store, self.key, data))
 
     def write_file(self, file: Path) -> None:
-        """Upload a local file, in several parts if it is large; a reader never sees half of the object."""
+        """Upload a local file, in several parts if it is large; a reader never sees an incomplete object."""
         import obstore
 
         self._send(lambda store: obstore.put(store, self.key, file))
@@ -202,7 +202,7 @@ class ObjectPath:
         """Do nothing: a folder exists as soon as an object is in it."""
 
     def unlink(self, *, missing_ok: bool = True) -> None:
-        """Delete the object; raises FileNotFoundError if it is missing and not `missing_ok` (on S3 never)."""
+        """Delete the object. Unless `missing_ok`, raises FileNotFoundError if it is missing (but not on S3)."""
         try:
             delete_object(self.root, self.key)
         except FileNotFoundError:
@@ -220,7 +220,7 @@ class ObjectPath:
         self._send(lambda store: obstore.copy(store, self.key, target.key))
 
     def copy_tree(self, target: ObjectPath, *, last: str) -> None:
-        """Copy every object below this path to `target` in the same bucket, the object named `last` at the end."""
+        """Copy every object below this path to `target` in the same bucket; the object named `last` comes last."""
         names = [file.key.removeprefix(f"{self.key}/") for file in self.walk()]
         with ThreadPoolExecutor(_N_COPIES_AT_A_TIME) as pool:
             first = (name for name in names if name != last)
@@ -233,7 +233,7 @@ class ObjectPath:
 
 
 def _is_same_bucket(one: str, other: str) -> bool:
-    """Return whether two roots may name the same bucket: the environment names the account of az://CONTAINER."""
+    """Return whether two roots may name the same bucket. A root az://CONTAINER has the environment's account."""
     schemes, buckets = zip(*(root.split("://") for root in (one, other)), strict=True)
     if not all(scheme in _AZURE for scheme in schemes):
         return one == other

@@ -1,4 +1,4 @@
-"""Settings of S3, found as by Amazon's own tools: from the environment, the AWS profile or the instance."""
+"""Settings of S3, from the same places as in Amazon's tools: the environment, the AWS profile or the instance."""
 
 from __future__ import annotations
 

@@ -17,18 +17,19 @@ from verger.storage.objects.s3 import profile_credentials, s3_endpoint, s3_regio
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, GCSConfig, ObjectStore, RetryConfig, S3Config
 
-# Metadata services, which exist only on cloud instances. Clients try them last to find credentials.
+# Metadata services, which exist only on cloud instances. Clients ask them for credentials if all else fails.
 _INSTANCE_METADATA = ("169.254.169.254", "metadata.google.internal")
 
 
+# A request that fails is repeated at most _RETRIES times, and for at most _RETRY_FOR_S. It also counts as failed if
+# nothing arrives for _SILENCE_S, or if it takes more than _REQUEST_S.
 _RETRIES = 10
-_RETRY_FOR = timedelta(seconds=60)
-_SILENCE = timedelta(seconds=20)  # a request is repeated if no answer comes for this time
+_RETRY_FOR_S, _SILENCE_S, _REQUEST_S = 60, 20, 600
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 5.0
 _BROKEN_OFF, _NOT_SENT = "body error", "error sending request"
 _UNSUPPORTED = "status code: 501"
 
-# obstore has exceptions for refused access to an object, but not to a listing. pyarrow has none for either.
+# obstore has exceptions for refused access to an object, but none for a refused listing. pyarrow has neither.
 _REFUSED = re.compile(r"status code: 40[13]\b|ACCESS_DENIED")
 # These codes mean that the store refuses every request, so the cause is not a single photo.
 _BAD_CREDENTIALS = ("SignatureDoesNotMatch", "InvalidAccessKeyId", "ExpiredToken", "InvalidToken", "TimeTooSkewed")
@@ -52,7 +53,7 @@ def send_request(root: str, key: str, request: Callable[[ObjectStore], T]) -> T:
 
 
 def send_list_request(root: str, key: str, request: Callable[[ObjectStore], T]) -> T:
-    """Request a listing; repeat the request if the answer is incomplete, which obstore does for objects only."""
+    """Request a listing; repeat the request if the answer is incomplete. obstore does so only for objects."""
     return send_request(root, key, lambda store: _repeated(store, request, _BROKEN_OFF))
 
 
@@ -79,7 +80,10 @@ def _repeated(store: ObjectStore, request: Callable[[ObjectStore], T], *signs: s
 
 
 def translate_error(path: str, error: Exception) -> StorageError:
-    """Translate a store's error into a StorageError: access refused, no credentials, or its first sentence."""
+    """Translate a store's error into a StorageError.
+
+    The message says that access was refused or credentials are missing; or it is the first sentence of the error.
+    """
     if _REFUSED.search(str(error)) or type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError"):
         has_bad_credentials = any(code in str(error) for code in _BAD_CREDENTIALS)
         message = f"{path}: access is refused{_code(error)}; {_credentials_used(path)}"
@@ -133,8 +137,9 @@ def store_of(root: str) -> ObjectStore:
     """Return the obstore client for a bucket; the whole process uses the same one."""
     from obstore.store import from_url
 
-    retries: RetryConfig = {"max_retries": _RETRIES, "retry_timeout": _RETRY_FOR}
-    client: ClientConfig = {"read_timeout": _SILENCE, "connect_timeout": _SILENCE, "timeout": timedelta(minutes=10)}
+    retries: RetryConfig = {"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=_RETRY_FOR_S)}
+    silence, longest = timedelta(seconds=_SILENCE_S), timedelta(seconds=_REQUEST_S)
+    client: ClientConfig = {"read_timeout": silence, "connect_timeout": silence, "timeout": longest}
     url = emulator() if root.startswith("gs:") else None
     if url:
         client["allow_http"] = True
