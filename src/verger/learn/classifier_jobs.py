@@ -1,4 +1,4 @@
-"""The commands `verger train` and `verger evaluate`: read a result, publish a classifier or an evaluation."""
+"""The commands `verger train` and `verger evaluate`: read a result, write a classifier or an evaluation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MANIFEST_METRICS = (
 def train_result(
     result: AnyPath, out: AnyPath, settings: Settings, progress: Progress, options: TrainOptions
 ) -> Manifest:
-    """Train on the vectors of a result; publish the classifier, its evaluation and a report as `out`.
+    """Train on the vectors of a result; write the classifier, its evaluation and a report to `out`.
 
     The local engine trains in this process, with scikit-learn; the Spark engine trains with Spark ML.
     """
@@ -45,7 +45,7 @@ def train_result(
 
 @dataclass(frozen=True)
 class _TrainingJob:
-    """The inputs of a training that do not depend on the engine."""
+    """The inputs of a training; they do not depend on the engine."""
 
     result: AnyPath
     options: TrainOptions
@@ -105,7 +105,7 @@ def _write_classifier(
 def evaluate_result(
     classifier: AnyPath | None, result: AnyPath, out: AnyPath, settings: Settings, progress: Progress
 ) -> Manifest:
-    """Evaluate a classifier (None: the bundled one) on a result's labelled features; publish a report as `out`."""
+    """Evaluate a classifier (None: the bundled one) on a result's labelled features; write a report to `out`."""
     from verger.learn.evaluate import evaluate
 
     check_not_read(out, [str(result)] if classifier is None else [str(result), str(classifier)])
@@ -134,13 +134,13 @@ def _write_evaluation(
 
 
 def _read_network_spec(result: AnyPath) -> dict[str, Any]:
-    """Return the NetworkSpec that computed a result's features, as recorded in its manifest."""
+    """Return the NetworkSpec with which a result's features were computed, from the result's manifest."""
     for folder in (result, result.parent):
         if (folder / MANIFEST).is_file():
             network = json.loads((folder / MANIFEST).read_text()).get("network") or {}
             if "spec" in network:
                 return dict(network["spec"])
     raise ClassifierError(
-        f"{result} has no {MANIFEST} with the network that computed its features: use a result of `verger run` or "
-        "`verger features`; if an older version of verger wrote it, compute it again"
+        f"{result} has no {MANIFEST} that names the network of its features: use a result of `verger run` or "
+        "`verger features`; if an older version of verger wrote this result, compute it again"
     )

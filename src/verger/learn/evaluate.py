@@ -1,4 +1,4 @@
-"""Evaluate a classifier on a labelled features table, which is read batch by batch, without Spark."""
+"""Evaluate a classifier on a table of labelled features. The table is read batch by batch, without Spark."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _BATCH = 4096
 
 
 def evaluate(classifier: Classifier, features: AnyPath) -> dict[str, Any]:
-    """Return the evaluation of a classifier on a result's labelled features (see metrics.evaluate_answers).
+    """Return the evaluation of a classifier on the labelled features of a result (see metrics.evaluate_answers).
 
-    Labels of other data sets are mapped to taxa if the classifier was trained on taxa (`about["taxonomy"]`).
-    Raises SourceError if there are no labelled features, ClassifierError if another network computed them.
+    Labels of other data sets are mapped to taxa if the classifier was trained on taxa (`about["taxonomy"]`). Raises
+    SourceError if there are no labelled features, ClassifierError if they have another length than in training.
     """
     class_number = {label: i for i, label in enumerate(classifier.labels)}
     parts = []

@@ -44,7 +44,7 @@ def check_scikit_learn() -> None:
 
 @dataclass(frozen=True)
 class LocalExamples:
-    """The labelled rows of a Parquet table, in memory; `blocks` hold the vectors in the order of `paths`."""
+    """The labelled rows of a Parquet table, in memory. blocks: matrices of the vectors, in the order of `paths`."""
 
     column: str
     paths: list[str]
@@ -56,7 +56,7 @@ class LocalExamples:
         return dict(Counter(self.labels))
 
     def find_groups(self, pattern: str) -> set[tuple[str, str]]:
-        """Return the (label, group) pairs whose group `pattern` finds in a path."""
+        """Return the different (label, group) pairs of the photos in whose paths `pattern` finds a group."""
         groups = (group_of(path, pattern) for path in self.paths)
         return {(label, group) for label, group in zip(self.labels, groups, strict=True) if group is not None}
 
@@ -78,7 +78,7 @@ class LocalExamples:
 
 @dataclass(frozen=True)
 class PreparedRows:
-    """Prepared photos: projected vectors (n, n_directions), class numbers, weights and folds (n,)."""
+    """Prepared photos: projected vectors (n, n_directions); class numbers, weights and fold numbers, each (n,)."""
 
     vectors: Floats
     classes: Ints
@@ -111,7 +111,7 @@ class LocalFitter:
         return self._fit(self.rows, regularisation)
 
     def score_held_out(self, trials: Sequence[tuple[float, int]]) -> Iterator[HeldOutScores]:
-        """For each (regularisation, fold), fit all other folds and yield the scores of the fold's photos."""
+        """For each (regularisation, fold), fit all other folds and yield the scores of the photos in this fold."""
         sample = self.rows[self.is_sampled]
         for regularisation, fold in trials:
             held_out = sample[sample.folds == fold]
@@ -123,7 +123,7 @@ class LocalFitter:
         if len(seen) == 1:
             return Regression.of_seen(np.zeros((1, rows.vectors.shape[1])), np.zeros(1), seen, self.n_classes)
         coef, intercept = _fit_seen(rows, regularisation, self.max_iterations)
-        if len(seen) == 2:  # scikit-learn gives the second class's scores relative to the first's
+        if len(seen) == 2:  # scikit-learn returns only the difference between the scores of the two classes
             coef, intercept = np.concatenate([-coef, coef]) / 2, np.concatenate([-intercept, intercept]) / 2
         return Regression.of_seen(coef, intercept, seen, self.n_classes)
 
@@ -131,7 +131,7 @@ class LocalFitter:
 def _fit_seen(
     rows: PreparedRows, regularisation: float, max_iterations: int
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Fit the classes in `rows`, which has at least two.
+    """Return coef and intercept of a fit on `rows`, which must contain at least two classes.
 
     scikit-learn minimises C * weighted sum of losses + |coef|^2 / 2.
     """
@@ -140,8 +140,8 @@ def _fit_seen(
 
     strength = regularisation * rows.weights.sum()
     if len(np.unique(rows.classes)) == 2:
-        # For two classes scikit-learn fits one vector w. The softmax has -w/2 and w/2; their squares sum to half of
-        # w's.
+        # For two classes scikit-learn fits one vector w. The softmax has the vectors -w/2 and w/2, and the sum of
+        # their squares is |w|^2 / 2.
         strength /= 2
     estimator = LogisticRegression(C=1 / strength if strength else np.inf, max_iter=max_iterations, tol=TOLERANCE)
     with warnings.catch_warnings():
@@ -152,9 +152,9 @@ def _fit_seen(
 
 
 def read_examples(result: AnyPath, column: str) -> LocalExamples:
-    """Read the labelled rows of the table of a result whose name is `column`; raises SourceError if there is none.
+    """Read the labelled rows of a table of a result; raises SourceError if there is no such table.
 
-    The table and its column of vectors have the same name.
+    column: name of the table, and of its column of vectors.
     """
     files = parquet_files(table_folder(result, column))
     paths: list[str] = []
@@ -214,7 +214,7 @@ def _slices(blocks: Iterable[Floats]) -> Iterator[Floats]:
 
 def _fit_projection(blocks: list[Floats], n_directions: int) -> Projection:
     """Return the projection onto the first principal directions of the standardised vectors."""
-    # Moments are merged one by one, because those of a single block can take half a gigabyte.
+    # Moments are merged one after the other, because the moments of one block may take half a gigabyte.
     moments = reduce(Moments.merge, map(Moments.from_vectors, _slices(blocks)))
     criterion = criterion_for(moments, n_directions)
     if moments.is_wide:
@@ -225,7 +225,7 @@ def _fit_projection(blocks: list[Floats], n_directions: int) -> Projection:
 
 
 def _product(blocks: list[Floats], mean: Array, scale: Array, basis: Array) -> Array:
-    """Return the unscaled covariance of the standardised vectors times `basis` (see sketch.Product)."""
+    """Return `sketch.Product` over the vectors in `blocks`."""
     total = np.zeros(basis.shape)
     for block in _slices(blocks):
         total += product_part(block, mean, scale, basis)

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _ROWS_PER_BATCH = 1024
-# Number of concurrent fits: a fit on few photos consists of a hundred short Spark jobs, which mostly wait.
+# Number of fits at the same time: a fit on few photos consists of a hundred short Spark jobs, which mostly wait.
 _FITS_AT_ONCE = 4
 
 
 def read_table(spark: SparkSession, files: Sequence[str], column: str) -> DataFrame:
-    """Return the columns `path`, `label` and `column` (an array) of Parquet files.
+    """Return a DataFrame with the columns `path`, `label` and `column` (an array) of Parquet files.
 
     The workers read the files with pyarrow, so that object stores need no Hadoop connector.
     """
@@ -63,7 +63,7 @@ class SparkExamples:
         return {row["label"]: row["count"] for row in self._table.groupBy("label").count().collect()}
 
     def find_groups(self, pattern: str) -> set[tuple[str, str]]:
-        """Return the (label, group) pairs whose group `pattern` finds in a path."""
+        """Return the different (label, group) pairs of the photos in whose paths `pattern` finds a group."""
         find = sql.udf(lambda path: group_of(path, pattern), "string")
         pairs = self._table.select("label", find("path").alias("group")).where("`group` is not null").distinct()
         return {(row["label"], row["group"]) for row in pairs.collect()}
@@ -124,7 +124,7 @@ class SparkFitter:
         return self._fit(self.rows, regularisation)
 
     def score_held_out(self, trials: Sequence[tuple[float, int]]) -> Iterator[HeldOutScores]:
-        """For each (regularisation, fold), fit all other folds and yield the scores of the fold's photos."""
+        """For each (regularisation, fold), fit all other folds and yield the scores of the photos in this fold."""
         sample = self.rows.where("is_sampled").persist()
         context = self.rows.sparkSession.sparkContext
         job_group = context.getLocalProperty("spark.jobGroup.id") or ""

@@ -19,11 +19,12 @@ ALWAYS_TRAINED = -1
 
 
 def group_pattern(rule: str) -> str | None:
-    """Return the regular expression whose group captures a photo's group from its path; None for no groups.
+    """Return the regular expression that captures the name of a photo's group from its path; None for no groups.
 
-    `film`: the frames of a film, named as in Fruits-360; any other photo belongs to no group.
-    `photo`: the views of one photo, named as by `verger augment`.
-    `regex:PATTERN`: the text that the pattern's group captures. Raises SettingsError for any other rule.
+    `film`: a group is the frames of a film, named as in Fruits-360; any other photo belongs to no group.
+    `photo`: a group is the views of one photo, named as by `verger augment`.
+    `regex:PATTERN`: a group is the photos for which PATTERN captures the same text. `none`: there are no groups.
+    Raises SettingsError for any other rule.
     """
     patterns = {"film": FRAME_PATTERN, "photo": VIEW_PATTERN, "none": None}
     if rule in patterns:
@@ -38,7 +39,7 @@ def group_pattern(rule: str) -> str | None:
 
 
 def group_of(path: str, pattern: str | None) -> str | None:
-    """Return a photo's group; None if it belongs to no group."""
+    """Return the group of a photo; None if the photo belongs to no group."""
     found = re.search(pattern, path) if pattern else None
     return found[1] if found else None
 
@@ -46,8 +47,8 @@ def group_of(path: str, pattern: str | None) -> str | None:
 def assign_groups(pairs: Iterable[tuple[str, str]], n_folds: int) -> dict[tuple[str, str], int]:
     """Return the fold of every (label, group): the groups of a label are assigned to the folds in turn.
 
-    The only group of a label gets ALWAYS_TRAINED. If it were held out, no photo of the label would be left to train
-    on.
+    If a label has only one group, this group gets ALWAYS_TRAINED instead of a fold: if it were held out, there
+    would be no photo of this label to train on.
     """
     groups: dict[str, list[str]] = defaultdict(list)
     for label, group in sorted(pairs):
@@ -60,7 +61,7 @@ def assign_groups(pairs: Iterable[tuple[str, str]], n_folds: int) -> dict[tuple[
 
 
 def fold_of(path: str, label: str, group: str | None, group_folds: dict[tuple[str, str], int], n_folds: int) -> int:
-    """Return a photo's fold: that of its group, or without a group, one from the hash of its label and name."""
+    """Return a photo's fold: the fold of its group; without a group, a hash of label and file name."""
     if group is not None:
         return group_folds[label, group]
     return _hash(f"{label}/{path.rsplit('/', 1)[-1]}") % n_folds

@@ -1,4 +1,4 @@
-"""Name the fruit in photos with a classifier, in this process: no engine is involved."""
+"""Name the fruit in photos with a classifier, in this process, without an engine."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def predict(
 ) -> Iterator[Prediction]:
     """Yield the prediction for each photo file.
 
-    top: number of (label, probability) pairs. views: see NetworkSpec; the default is the value used in training.
-    Raises WeightsError if the weights of the classifier's network are not available, ClassifierError if the network
-    and the classifier do not fit together.
+    top: number of (label, probability) pairs. views: see NetworkSpec; None: the same as in training. Raises
+    WeightsError if the weights of the classifier's network are not available, ClassifierError if this network
+    computes vectors of another length than in training.
     """
     spec = NetworkSpec(**classifier.network)
     extractor = Extractor(

@@ -1,12 +1,10 @@
 """Train a classifier: choose the regularisation by cross-validation, calibrate it, export it to numpy.
 
 This module does not depend on the engine. `fit_local` and `fit_spark` implement the protocols `Examples`, to read
-the vectors, and `Fitter`, to fit the regressions. Both minimise
+the vectors, and `Fitter`, to fit the regressions. Both fit softmax regressions on features that are standardised
+and projected onto their principal directions. They minimise this sum, without a penalty on the intercept:
 
     sum_i weight_i * -log p(class_i | x_i) / sum_i weight_i  +  regularisation / 2 * |coef|^2
-
-over softmax regressions on standardised features, projected onto their principal directions; the intercept is not
-penalised.
 """
 
 from __future__ import annotations
@@ -30,13 +28,13 @@ from verger.learn.folds import ALWAYS_TRAINED, assign_groups, fold_of, group_of,
 from verger.learn.training_options import TrainOptions
 from verger.process.progress import Progress
 
-# The maximum number of cross-validated photos: more photos do not improve the choice, but take longer.
+# The maximum number of cross-validated photos: more photos take longer, but do not improve the choice.
 MAX_CROSS_VALIDATED = 3_000
 
 # The tolerance of both optimisers (L-BFGS).
 TOLERANCE = 1e-4
 
-# The logit of a class without a photo in the fit; it gives a probability of practically 0.
+# The logit of a class that had no photo in the fit: its probability becomes practically 0.
 _UNSEEN_LOGIT = -30.0
 
 Ints = npt.NDArray[np.int64]
@@ -52,9 +50,10 @@ class TrainingResult:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """The class, weight and fold of each photo, and which photos are cross-validated.
+    """The rules for the class, the weight and the fold of each photo, and for which photos are cross-validated.
 
-    counts: photos per label. pattern: finds a photo's group in its path. group_folds: fold of each (label, group).
+    counts: photos per label. pattern: regular expression that finds a photo's group in its path; None: no groups.
+    group_folds: fold of each (label, group).
     """
 
     counts: dict[str, int]
@@ -79,17 +78,17 @@ class TrainingPlan:
 
     @property
     def weights(self) -> dict[str, float]:
-        """The weight of a photo of each label, such that all labels have the same total weight."""
+        """The weight of one photo of each label, such that all labels have the same weight in total."""
         return {label: self.n_photos / (len(self.counts) * n) for label, n in self.counts.items()}
 
     @property
     def sample_end(self) -> str:
-        """The upper bound of SHA-256 hashes (hexadecimal text): paths with lower hashes are cross-validated."""
+        """Hexadecimal text; photos whose paths have a SHA-256 below this text are cross-validated."""
         share = MAX_CROSS_VALIDATED / max(self.n_photos, 1)
         return "g" if share >= 1 else f"{int(share * 2**64):016x}"
 
     def fold_of(self, path: str, label: str) -> int:
-        """Return a photo's fold; ALWAYS_TRAINED if it cannot be held out."""
+        """Return the fold of a photo; ALWAYS_TRAINED if the photo must not be held out."""
         return fold_of(path, label, group_of(path, self.pattern), self.group_folds, self.n_folds)
 
     def is_sampled(self, path: str) -> bool:
@@ -106,7 +105,7 @@ class Regression:
 
     @classmethod
     def of_seen(cls, coef: npt.NDArray[Any], intercept: npt.NDArray[Any], seen: Ints, n_classes: int) -> Regression:
-        """Extend a regression to all classes; it was fitted on the class numbers `seen`."""
+        """Return a regression for all classes, made from one that was fitted only on the class numbers `seen`."""
         all_coef = np.zeros((n_classes, coef.shape[1]), np.float32)
         all_intercept = np.full(n_classes, _UNSEEN_LOGIT, np.float32)
         all_coef[seen] = coef
@@ -119,7 +118,7 @@ class Regression:
         return np.asarray(vectors @ self.coef.T + self.intercept, np.float32)
 
     def compose_with(self, projection: Projection) -> Regression:
-        """Return the equivalent regression on the inputs of `projection`; it exists because both are linear."""
+        """Return the regression that gives the same scores directly from the inputs of `projection`."""
         coef = self.coef.astype(np.float64) @ projection.directions / projection.scale
         intercept = self.intercept - coef @ projection.mean
         return Regression(coef.astype(np.float32), intercept.astype(np.float32))
@@ -127,7 +126,7 @@ class Regression:
 
 @dataclass(frozen=True)
 class HeldOutScores:
-    """Logits (n, n_classes) of photos by a regression that was not fitted on them, and their true classes (n,)."""
+    """Logits (n, n_classes) and true classes (n,) of photos on which the regression was not fitted."""
 
     logits: Floats
     truth: Ints
@@ -147,7 +146,7 @@ class Fitter(Protocol):
         """Fit a regression on all photos."""
 
     def score_held_out(self, trials: Sequence[tuple[float, int]]) -> Iterator[HeldOutScores]:
-        """For each (regularisation, fold), fit all other folds and yield the scores of the fold's photos.
+        """For each (regularisation, fold), fit all other folds and yield the scores of the photos in this fold.
 
         Only photos of the plan's sample are scored.
         """
@@ -164,7 +163,7 @@ class Examples(Protocol):
         """Return the number of photos of each label."""
 
     def find_groups(self, pattern: str) -> set[tuple[str, str]]:
-        """Return the (label, group) pairs whose group `pattern` finds in a path."""
+        """Return the different (label, group) pairs of the photos in whose paths `pattern` finds a group."""
 
     def prepare(self, plan: TrainingPlan, options: TrainOptions) -> AbstractContextManager[Fitter]:
         """Standardise and project the vectors onto their `n_directions` first principal directions."""
@@ -180,9 +179,9 @@ def train(
 ) -> TrainingResult:
     """Train a classifier on labelled examples.
 
-    network: the NetworkSpec that computed the features; it is stored in the classifier.
-    input_pca: the PCA that computed the vectors, if they are components.
-    Raises ClassifierError if there are fewer than two labels, or no photo can be held out.
+    network: the NetworkSpec with which the features were computed; it is stored in the classifier.
+    input_pca: if the vectors are components, the PCA that computed them.
+    Raises ClassifierError if there are fewer than two labels, or if no photo can be held out.
     """
     plan = plan_training(examples, options)
     progress.stage("project")
@@ -215,7 +214,7 @@ def plan_training(examples: Examples, options: TrainOptions) -> TrainingPlan:
 
 
 def criterion_for(moments: Moments, n_directions: int) -> Criterion:
-    """Return how many principal directions to compute: all with non-zero variance, for wide vectors fewer."""
+    """Return how many principal directions to compute: for wide vectors `n_directions`, otherwise all."""
     if moments.is_wide:
         return Criterion(k=min(n_directions, max_components(moments)))
     return Criterion(variance=1.0)
@@ -223,7 +222,7 @@ def criterion_for(moments: Moments, n_directions: int) -> Criterion:
 
 @dataclass(frozen=True)
 class _CandidateScore:
-    """The held-out scores of all folds with one regularisation."""
+    """The held-out scores of the photos of all folds, with one value of the regularisation."""
 
     regularisation: float
     logits: Floats
@@ -239,7 +238,7 @@ class _CandidateScore:
 
 
 def _cross_validate(fitter: Fitter, options: TrainOptions, progress: Progress) -> list[_CandidateScore]:
-    """Return the scores of all photos for each regularisation; no regression has seen the photos that it scores."""
+    """Return the photos' scores for each regularisation; no regression scores photos on which it was fitted."""
     folds = sorted(fitter.folds() - {ALWAYS_TRAINED})
     if not folds:
         raise ClassifierError("cannot cross-validate: each label has only one group of photos. Try --group none")

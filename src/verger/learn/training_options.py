@@ -14,13 +14,13 @@ FEATURES = "features"
 class TrainOptions:
     """How to train a classifier.
 
-    column: the table of a result to train on, and its column of vectors: "features" or "components".
-    group: which photos stay in one fold (see verger.learn.folds.group_pattern).
-    n_folds: folds of the cross-validation that chooses one of the `regularisations`.
-    n_directions: number of principal directions onto which the standardised features are projected. This makes the
-        fit much faster, and changes it little because of the L2 penalty.
-    accuracy: chooses the "not sure" threshold, such that this share of the answers above it is correct on held-out
-        photos.
+    column: name of the table to train on, and of its column of vectors: "features" or "components".
+    group: rule for the photos that stay in one fold (see verger.learn.folds.group_pattern).
+    n_folds: number of folds of the cross-validation, which chooses one of the `regularisations`.
+    n_directions: number of principal directions onto which the standardised features are projected. The fit becomes
+        much faster, and changes little because of the L2 penalty.
+    accuracy: determines the "not sure" threshold: on held-out photos, this share of the answers above the threshold
+        is correct.
     max_iterations: limit of the optimiser in each fit.
     """
 

@@ -1,7 +1,7 @@
-"""Write augmented views of labelled photos as JPEG files, to train a classifier that generalises better.
+"""Write augmented views of labelled photos as JPEG files. They help to train a classifier that generalises better.
 
-Views cannot be made during training, because a linear classifier is trained on features computed before. Compute
-the features of the views with `verger features`, as for any folder of photos.
+Views cannot be made during training, because the classifier is trained on features that already exist. Compute the
+features of the views with `verger features`, as for any folder of photos.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _QUALITY = 92
 class AugmentOptions:
     """Options of an augmentation.
 
-    per_photo: random views of each photo. size_px: width and height of a view.
-    smallest: the minimum share of a photo's area in a view.
+    per_photo: number of random views of each photo. size_px: width and height of a view.
+    smallest: the minimum share of a photo's area that a view shows.
     """
 
     per_photo: int = 12
@@ -68,7 +68,7 @@ class _ListedPhoto:
 def write_views(
     photos: str, out: Path, options: AugmentOptions, progress: Progress, *, overwrite: bool = False
 ) -> Manifest:
-    """Write OUT/<label>/<photo>__<view>.jpg for every photo (one folder per label); view 0 is the whole photo.
+    """Write the views of every photo to OUT/<label>/<photo>__<view>.jpg; view 0 is the whole photo.
 
     rejected.json lists the photos that could not be read. Raises SourceError if no photo could be read.
     """

@@ -10,7 +10,7 @@ from verger.kernel.decode import RGB
 
 SMALLEST = 0.6  # the default minimum share of a photo's area in a crop
 _ASPECT = (0.8, 1.25)
-_GAIN, _CONTRAST, _SATURATION, _CAST = 0.2, 0.2, 0.2, 0.05  # maximum differences of the factors from 1
+_GAIN, _CONTRAST, _SATURATION, _CAST = 0.2, 0.2, 0.2, 0.05  # each factor differs from 1 by at most this number
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
@@ -36,7 +36,7 @@ def _draw_box(
 
 
 def _draw_light(rng: np.random.Generator) -> tuple[float, ...]:
-    """Return brightness, contrast, saturation and a colour cast as one 3 x 4 matrix over (r, g, b, 1)."""
+    """Return random brightness, contrast, saturation and colour cast as one 3 x 4 matrix for (r, g, b, 1)."""
     gain, contrast, saturation = (1 + rng.uniform(-most, most) for most in (_GAIN, _CONTRAST, _SATURATION))
     cast = 1 + rng.uniform(-_CAST, _CAST, 3)
     colours: npt.NDArray[np.float64] = saturation * np.eye(3) + (1 - saturation) * _LUMA

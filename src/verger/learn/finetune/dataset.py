@@ -19,7 +19,8 @@ from verger.learn.finetune.validation_split import split_photos
 from verger.process.progress import Progress
 from verger.sources.content import read_photo
 
-# The size of training photos as a multiple of the network's input size; above 1, so that crops are rarely enlarged.
+# The size of training photos as a multiple of the network's input size. It is above 1, so that crops rarely need to
+# be enlarged.
 _MARGIN = 1.15
 
 Labels = npt.NDArray[np.int64]
@@ -57,7 +58,7 @@ class Dataset:
 
 @dataclass
 class _Reader:
-    """Decodes photos in threads, each photo into its row of a file; counts photos over several calls."""
+    """Decodes photos in threads, and writes each photo to its row in a file. Counts the photos of all calls."""
 
     progress: Progress
     max_pixels: int
@@ -65,7 +66,7 @@ class _Reader:
     rejected: list[RejectedPhoto] = field(default_factory=list)
 
     def read(self, paths: list[str], size_px: int, file: Path) -> tuple[RGB, npt.NDArray[np.bool_]]:
-        """Decode the photos into `file`; return their pixels, and for each photo whether it could be read."""
+        """Decode the photos into `file`; return the pixels, and for each photo whether it could be read."""
         pixels = _allocate(file, (len(paths), size_px, size_px, 3))
         is_read = np.zeros(len(paths), bool)
 
@@ -110,7 +111,7 @@ def read_dataset(listing: Path, options: FinetuneOptions, folder: Path, progress
 def _build_dataset(
     sides: list[tuple[RGB, npt.NDArray[np.object_], npt.NDArray[np.bool_]]], rejected: list[RejectedPhoto]
 ) -> Dataset:
-    """Number the labels of the training photos; validation photos with another label are left out."""
+    """Number the labels of the training photos; validation photos without a number are left out."""
     _, names, is_read = sides[0]
     labels = sorted(set(names[is_read]))
     number = {label: i for i, label in enumerate(labels)}
@@ -139,7 +140,7 @@ def _keep_numbered(pixels: RGB, numbers: Labels) -> DecodedPhotos:
 
 
 def _allocate(file: Path, shape: tuple[int, ...]) -> RGB:
-    """Create a file for pixels of a shape and map it into memory."""
+    """Create a file for an array of pixels with this shape, and map the file into memory."""
     with file.open("wb") as opened:
         # Reserve the space now, because on a full disk a write to mapped memory would kill the process.
         n_bytes = max(1, int(np.prod(shape)))

@@ -1,4 +1,4 @@
-"""READ FIRST: fine-tuning, from labelled photos to a model for `verger features` and a classifier for its features.
+"""READ FIRST: fine-tuning. Labelled photos -> a model for `verger features`, and a classifier for its features.
 
 Keras runs in two child processes. The first trains the model, with a Keras backend that supports training. The
 second saves the model in the layout in which inference is fast, and checks that verger's inference gives the same
@@ -30,7 +30,7 @@ _WORK = "work"
 
 @dataclass(frozen=True)
 class FinetuneResult:
-    """The result of a fine-tuning; the accuracy is that of the best epoch on held-out photos."""
+    """The result of a fine-tuning. validation_accuracy: accuracy of the best epoch on the held-out photos."""
 
     model: Path
     labels: list[str]
@@ -45,7 +45,7 @@ class FinetuneResult:
 def finetune(
     photos: str, out: Path, options: FinetuneOptions, progress: Progress, overwrite: bool = False
 ) -> FinetuneResult:
-    """Train on `photos` (one folder per label); publish the model, its classifier and a report as `out`.
+    """Train on `photos` (one folder per label); write the model, its classifier and a report to `out`.
 
     Raises SetupError without a Keras backend that can train, SourceError if there are too few photos or labels,
     WeightsError if the start weights are not available, ResultError if `out` exists or contains an input.
@@ -77,12 +77,12 @@ def finetune(
 
 
 def _write_facts(stage: Path, options: FinetuneOptions, outcome: TrainingOutcome, manifest: Manifest) -> None:
-    """Complete the manifest, and write it and finetune.json to `stage`."""
+    """Complete the manifest; write manifest.json and finetune.json to `stage`."""
     n_rejected = len(outcome.rejected)
     reasons = Counter(photo["reason"] for photo in outcome.rejected)
     manifest.counts |= outcome.counts
     manifest.counts |= {"rejected": n_rejected, "rejected_by_reason": dict(reasons.most_common())}
-    # Validation photos whose label has no readable training photo.
+    # Validation photos are left out if no training photo of their label can be read.
     manifest.counts["left_out"] = manifest.counts["listed"] - sum(outcome.counts.values()) - n_rejected
     manifest.counts["labels"] = len(outcome.labels)
     manifest.versions |= outcome.versions

@@ -20,10 +20,10 @@ class FinetuneOptions:
     weights: the start weights: "imagenet", "random:SEED" or a .h5 file.
     head_epochs: epochs of the first stage, which trains the new head on the frozen backbone.
     epochs: epochs of the second stage, which also trains the upper layers of the backbone.
-    learning_rate: the maximum learning rate of the second stage; then it falls to 0 along a cosine.
+    learning_rate: the maximum learning rate of the second stage; after this maximum, the rate falls to 0 (cosine).
     validation: the share of each label's photos that is held out.
     size_px: width and height of the network's input; None for the size in the catalog.
-    unfreeze: the share of the backbone's layers, from the top, that the second stage trains.
+    unfreeze: the share of the backbone's layers that the second stage trains, counted from the top.
     patience: a stage ends after this number of epochs without a lower validation loss.
     """
 

@@ -22,7 +22,7 @@ _MAX_REJECTED = 50
 
 
 def write_finetune_report(result: Path, *, title: str) -> AnyPath:
-    """Write `result/report.html` from its finetune.json, history.json and manifest.json; return its path."""
+    """Write report.html from finetune.json, history.json and manifest.json in `result`; return its path."""
     facts = json.loads((result / FACTS).read_text(encoding="utf-8"))
     history = json.loads((result / HISTORY).read_text())
     shown = {

@@ -1,8 +1,8 @@
 """The feature extractor as a Keras model in either layout: pixels in, pooled features out.
 
-Training needs channels_last, because TensorFlow's convolutions on a CPU support no other layout. Verger's inference
+Training needs channels_last, because TensorFlow's convolutions on a CPU support no other layout. verger's inference
 is several times faster with channels_first (see verger.kernel.networks.convert). Both layouts have the same weights
-in the same order, so a model is trained in the one layout and saved in the other.
+in the same order, so a model is trained with channels_last and, if possible, saved with channels_first.
 """
 
 from __future__ import annotations
@@ -26,16 +26,17 @@ LAYOUTS = ("channels_first", "channels_last")
 def start_weights(options: FinetuneOptions) -> tuple[Weights, str]:
     """Return the backbone's start weights and their source. Raises WeightsError.
 
-    The weights are read for the catalog's input size: they do not depend on the size, but their file names do.
+    Weights do not depend on the input size, but the names of their files do, so the catalog's size is used.
     """
     model, source = build_with_weights(NetworkSpec(options.model, options.weights))
     return model.get_weights(), source.weights_from
 
 
 def build_extractor(options: FinetuneOptions, weights: Weights, layout: str) -> Any:
-    """Return the extractor; it maps (size, size, 3) RGB values of 0 to 255 to (n_features,) features.
+    """Return the extractor, which maps (size, size, 3) RGB values of 0 to 255 to (n_features,) features.
 
-    Raises SettingsError if the architecture does not support the size, and Keras's own errors for the layout.
+    Raises SettingsError if the architecture does not support the size, and Keras' own errors if it does not support
+    the layout.
     """
     import keras
 
@@ -66,7 +67,7 @@ def backbone_of(extractor: Any) -> Any:
 
 
 def _preprocess(pixels: Any, model: str, layout: str) -> Any:
-    """Apply the catalog's preprocessing as a frozen 1 x 1 convolution, which can do all kinds in both layouts."""
+    """Apply the preprocessing in the catalog as a frozen 1 x 1 convolution: this works in both layouts."""
     import keras
 
     kind = CATALOG[model].preprocessing

@@ -1,8 +1,8 @@
 """Child processes for Keras, which reads its backend from the environment when it is first imported.
 
 The child reports its progress and its error as JSON lines on its standard output; `ParentProgress` writes these
-lines, `run_keras_process` reads them. The child always ends with the parent: the parent stops it after an error or
-Ctrl-C, and if the parent is killed, the broken pipe ends the child.
+lines, and `run_keras_process` reads them. The child never outlives the parent: after an error or Ctrl-C the parent
+stops the child; if the parent is killed, the broken pipe ends the child.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ERRORS: dict[str, type[VergerError]] = {kind.__name__: kind for kind in (Source
 
 
 def find_training_backend() -> str:
-    """Return the Keras backend to train with: KERAS_BACKEND if it can train, else the first one installed.
+    """Return the Keras backend for training: KERAS_BACKEND if it can train, otherwise the first one installed.
 
     Raises SetupError if no backend that can train is installed.
     """
@@ -51,7 +51,7 @@ def find_training_backend() -> str:
 def run_keras_process(
     module: str, backend: str, options: FinetuneOptions, folder: Path, progress: Progress
 ) -> None:
-    """Run `python -m MODULE OPTIONS_JSON FOLDER` with a Keras backend; raises the VergerError that ended it."""
+    """Run `python -m MODULE OPTIONS_JSON FOLDER` with a Keras backend; raises the VergerError of this process."""
     log = folder / f"{module.rpartition('.')[2]}.log"
     with log.open("wb") as stderr:
         child = subprocess.Popen(
@@ -124,7 +124,7 @@ class ParentProgress:
     """A `Progress` for the child process; it sends all reports to the parent."""
 
     def __init__(self) -> None:
-        # Libraries print to stdout too. Their output is sent to stderr, so that the parent reads only messages.
+        # Libraries also print to stdout. Their output goes to stderr, so that the parent reads only our messages.
         self._out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
@@ -133,7 +133,7 @@ class ParentProgress:
         self.send(stage=name, n_photos=n_photos)
 
     def advance(self, n_done: int, n_rejected: int) -> None:
-        """Report how many photos the running stage has finished in total."""
+        """Report how many photos the running stage has done in total, and how many of these were rejected."""
         self.send(n_done=n_done, n_rejected=n_rejected)
 
     def note(self, words: str) -> None:

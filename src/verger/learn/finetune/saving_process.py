@@ -29,7 +29,7 @@ _MIN_COSINE = 0.999  # a lower value means that the conversion is wrong; 0.99999
 
 
 def save_model(folder: Path, options: FinetuneOptions, progress: Progress) -> None:
-    """Write model.keras from the trained weights, and parity.json from the sample.
+    """Write model.keras with the trained weights, and parity.json with the comparison of the sample's vectors.
 
     The layout is channels_first if the architecture supports it. Raises VergerError if verger's inference with the
     saved model gives other vectors than the trained model.
@@ -41,7 +41,7 @@ def save_model(folder: Path, options: FinetuneOptions, progress: Progress) -> No
     (folder / PARITY).write_text(json.dumps(parity))
     if parity["min_cosine"] >= _MIN_COSINE:
         return
-    message = f"{MODEL} does not give the trained model's vectors: cosine {parity['min_cosine']}"
+    message = f"{MODEL} gives other vectors than the trained model: cosine {parity['min_cosine']}"
     if not options.weights.startswith("random:"):
         raise VergerError(message)
     progress.note(f"{message}; this is normal for deep networks that start from random weights")
@@ -58,7 +58,7 @@ def _build_in_fastest_layout(options: FinetuneOptions, weights: Weights) -> Any:
 
 
 def _compare_vectors(folder: Path) -> dict[str, float]:
-    """Return the cosines between the vectors of verger's inference and the trained model, on validation photos."""
+    """Return the cosines between vectors of verger's inference and of the trained model, on the sample."""
     convert(NetworkSpec(model=str(folder / MODEL)), folder)
     extractor = Extractor(read_network(folder, MODEL, "f32"))
     with np.load(folder / SAMPLE) as sample:

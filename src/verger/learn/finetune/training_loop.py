@@ -30,7 +30,7 @@ _DROPOUT = 0.2
 
 @dataclass(frozen=True)
 class Epoch:
-    """A row of the history; training loss and accuracy are measured on augmented photos, weighted by label."""
+    """A row of the history. loss, accuracy: of the training, on augmented photos, weighted by label."""
 
     epoch: int
     stage: str
@@ -43,7 +43,7 @@ class Epoch:
 
 @dataclass
 class TrainingRun:
-    """The epochs of a training; `best` is the epoch with the lowest validation loss, and includes its weights."""
+    """The epochs of a training. best, best_weights: the epoch with the lowest validation loss, and its weights."""
 
     history: list[Epoch] = field(default_factory=list)
     best: Epoch | None = None
@@ -52,7 +52,7 @@ class TrainingRun:
 
 @dataclass(frozen=True)
 class NetworkInTraining:
-    """A network and its training data: `model` is `extractor`, dropout and `head` in sequence."""
+    """A network and its training data. model: `extractor`, then dropout, then `head`."""
 
     extractor: Any
     head: Any
@@ -63,7 +63,7 @@ class NetworkInTraining:
 
 @dataclass(frozen=True)
 class TrainingStage:
-    """A number of epochs that train the same layers."""
+    """A stage of the training: all of its epochs train the same layers."""
 
     name: str
     n_epochs: int
@@ -71,7 +71,7 @@ class TrainingStage:
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Augmented photos in batches of equal size, so that a backend compiles only one program."""
+    """Augmented photos in batches. All batches have the same size, so that a backend compiles only one program."""
 
     def __init__(self, dataset: Dataset, options: FinetuneOptions, epoch: int) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
@@ -152,7 +152,7 @@ def _compile_stage(stage: TrainingStage, network: NetworkInTraining, run: Traini
         if i < n_frozen or isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
     n_steps = stage.n_epochs * math.ceil(len(network.dataset.training) / network.options.batch_size)
-    # A warm-up is used, because Adam's first steps have full length in directions that are mostly noise.
+    # The learning rate starts low and rises, because Adam's first steps go in directions that are mostly noise.
     rate = keras.optimizers.schedules.CosineDecay(
         stage.learning_rate / 10, n_steps, warmup_target=stage.learning_rate, warmup_steps=math.ceil(n_steps / 10)
     )
@@ -178,7 +178,7 @@ def _run_epoch(stage: str, network: NetworkInTraining, n_before: int, progress: 
     val_loss, val_accuracy = _evaluate(network, features, validation.labels)
     if not math.isfinite(logs["loss"][0] + val_loss):
         raise VergerError(
-            f"learning_rate = {network.options.learning_rate}: the loss is not a finite number; try a lower one"
+            f"learning_rate = {network.options.learning_rate}: the loss is not a finite number: use a lower rate"
         )
     seconds = round(time.monotonic() - started, 2)
     return Epoch(n_before + 1, stage, logs["loss"][0], logs["accuracy"][0], val_loss, val_accuracy, seconds)

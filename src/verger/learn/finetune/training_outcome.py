@@ -14,7 +14,7 @@ _OUTCOME = "outcome.json"
 
 @dataclass(frozen=True)
 class LabelScore:
-    """A label's numbers of training and validation photos; accuracy is the share of the latter named correctly."""
+    """A label and its numbers of photos. accuracy: share of the validation photos named correctly; None without."""
 
     label: str
     n_training: int
@@ -24,7 +24,7 @@ class LabelScore:
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """What the training process reports; accuracies are those of the best epoch on held-out photos."""
+    """The report of the training process. Accuracies and loss: of the best epoch, on held-out photos."""
 
     counts: dict[str, int]
     rejected: list[dict[str, str]]

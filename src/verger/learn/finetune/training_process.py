@@ -1,7 +1,7 @@
 """The child process that trains: python -m verger.learn.finetune.training_process OPTIONS_JSON FOLDER.
 
-Reads the listing in FOLDER. Writes to FOLDER: the decoded photos, the weights of the trained backbone, the head as
-a classifier, a sample of photos with the vectors that the trained model computes, the history and the outcome.
+It reads the listing in FOLDER, and writes to FOLDER: the decoded photos, the weights of the trained backbone, the
+head as a classifier, a sample of photos with the vectors of the trained model, the history, and the outcome.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ _DOWNLOAD_TIMEOUT_S = 60.0
 
 
 def train_from_listing(folder: Path, options: FinetuneOptions, progress: Progress) -> None:
-    """Read the photos that `folder` lists, train on them and write the results to `folder`."""
+    """Read the photos in the listing in `folder`, train on these photos, and write the results to `folder`."""
     dataset = read_dataset(folder / LISTING, options, folder, progress)
     progress.stage("load network")
-    # Imported late, because importing Keras takes seconds and read_dataset should report its errors first.
+    # Imported late, because importing Keras takes seconds, and errors of read_dataset should be reported before.
     from verger.learn.finetune.keras_extractor import backbone_of, build_extractor, start_weights
     from verger.learn.finetune.training_loop import add_head, train
 
@@ -63,7 +63,7 @@ def train_from_listing(folder: Path, options: FinetuneOptions, progress: Progres
 def _save_best_epoch(
     network: NetworkInTraining, run: TrainingRun, weights_from: str, folder: Path
 ) -> TrainingOutcome:
-    """Write the classifier and the sample of the best epoch; return its outcome."""
+    """Write the classifier and the sample of the best epoch; return the outcome of the training."""
     import keras
 
     from verger.learn.finetune.training_loop import extract
@@ -95,7 +95,7 @@ def _make_classifier(network: NetworkInTraining, features: Floats) -> Classifier
     dataset = network.dataset
     kernel, bias = (np.asarray(array) for array in network.head.get_weights())
     about = {"n_photos": len(dataset.training), "on": "features"}
-    spec = asdict(NetworkSpec(MODEL))  # a relative path: load_classifier searches in the classifier's folder
+    spec = asdict(NetworkSpec(MODEL))  # a relative path: load_classifier looks in the classifier's folder
     uncalibrated = Classifier(tuple(dataset.labels), kernel.T, bias, 1.0, 0.0, spec, about)
     logits = uncalibrated.logits(features)
     temperature, threshold = calibrate(logits, dataset.validation.labels, _ACCURACY_WHEN_SURE)

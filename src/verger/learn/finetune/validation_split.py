@@ -1,4 +1,4 @@
-"""Split photos into training and validation photos: hold out a share of each label, without splitting a film."""
+"""Split photos into training and validation photos: a share of each label is held out, and films stay whole."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Rows = list[int]
 
 
 def split_photos(paths: list[str], labels: list[str], *, share: float, seed: int) -> npt.NDArray[np.bool_]:
-    """Return for each photo whether it is held out; reproducible for the same seed.
+    """Return for each photo whether it is held out for validation; the same seed gives the same split.
 
-    For each label whole units are held out, such that their share of the photos is closest to `share`. A unit is a
-    film (see verger.learn.folds) or a photo that belongs to no film. If a label consists of a single film, the last
-    frames of the film are held out. The only photo of a label is used for training.
+    For each label whole units are held out, about `share` of its photos. A unit is a film (see verger.learn.folds),
+    or a photo that belongs to no film. If all photos of a label are one film, the last frames of the film are held
+    out. If a label has only one photo, it is used for training.
     """
     is_held_out = np.zeros(len(paths), bool)
     of_label: dict[str, Rows] = defaultdict(list)
@@ -40,7 +40,7 @@ def _group_into_units(rows: Rows, paths: list[str]) -> list[Rows]:
 
 
 def _frame_order(path: str) -> tuple[list[int], str]:
-    """Return a key that sorts frames by number, because the names have no leading zeros."""
+    """Return a key that sorts frames by number, not by name, because the names have no leading zeros."""
     return [int(number) for number in re.findall(r"\d+", path.rpartition("/")[2])], path
 
 
