@@ -105,7 +105,7 @@ class Settings(BaseSettings):
     pooling: Literal["avg", "max", "flatten"] = _setting(NETWORK, "avg", "avg, max or flatten")
     precision: Literal["f32", "bf16"] = _setting(NETWORK, "f32", f"f32, or bf16: {BF16_FIDELITY}")
     preprocessing: Literal["none", "tf", "caffe", "torch"] | None = _setting(
-        NETWORK, None, "none, tf, caffe or torch; by default the catalog's, or none for your own model"
+        NETWORK, None, "none, tf, caffe or torch; by default that of the catalog; for a model of your own, none"
     )
 
     views: int = _setting(
@@ -172,7 +172,7 @@ class Settings(BaseSettings):
     photo_timeout_s: float = _setting(
         ENGINE,
         300,
-        "seconds after which a photo that is still being decoded is rejected; `pack` keeps it unchanged",
+        "stop decoding a photo after this number of seconds, and reject it; `pack` sets it aside (docs/privacy.md)",
         gt=0,
     )
 

@@ -1,6 +1,6 @@
 """The command line: each command parses its arguments, calls one function and prints the result.
 
-`*_commands.py` define the commands, `flags.py` and `*_flags.py` their flags, `*tables.py` the tables they print.
+`*_commands.py` define the commands, `flags.py` and `*_flags.py` the flags, `*tables.py` the tables to print.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main() -> None:
         sys.exit(EXIT_USAGE)
     except VergerError as error:
         _print_error(error)
-        # True for an interrupt just after the result was written, see `verger.storage.commit`.
+        # An interrupt just after the result was written becomes a ResultError, see `verger.storage.commit`.
         is_interrupt = isinstance(error.__cause__, KeyboardInterrupt)
         sys.exit(EXIT_INTERRUPTED if is_interrupt else EXIT_ERROR)
     except InterruptedUnchanged:

@@ -17,7 +17,7 @@ PIPELINE, RECOGNITION, CLUSTERS, MACHINE = "Pipeline", "Recognition", "Clusters 
 
 
 class PanelGroup(TyperGroup):
-    """A group whose help lists its commands in the order of the panels above."""
+    """A group of commands; its help lists the commands in the order of the panels above."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """Return the names of the commands, sorted by panel. Without this, Typer lists groups of commands first."""
@@ -62,7 +62,7 @@ class InterruptedUnchanged(Exception):  # noqa: N818
 def atomic_result() -> Iterator[None]:
     """Turn Ctrl-C into InterruptedUnchanged, for commands that write their result in one step at the end.
 
-    After this step, `verger.storage.commit` raises a ResultError for an interrupt; it is passed on unchanged.
+    For an interrupt after this step, `verger.storage.commit` raises a ResultError, which stays unchanged.
     """
     try:
         yield

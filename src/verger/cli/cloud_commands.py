@@ -85,9 +85,9 @@ def up(
     ] = None,
     yes: Yes = False,
 ) -> None:
-    """Create or update a deployment, or start a new cluster if the old one has ended.
+    """Create or update a deployment, or start a new cluster if the old cluster has ended.
 
-    If the deployment exists, flags that are not given keep their values.
+    If the deployment exists, it keeps the values of flags that are not given.
 
     \b
     verger cloud up                                              # asks for confirmation first
@@ -118,7 +118,7 @@ def submit(
     *,
     given: dict[str, Any],
 ) -> None:
-    """Start a job: `verger run`, or another --command, with its flags and the settings of verger.toml.
+    """Start a job: `verger run` or another --command, with the given flags and the settings in verger.toml.
 
     \b
     verger cloud submit raw/ results/first
@@ -159,7 +159,7 @@ def logs(
     ] = None,
     name: Name = None,
 ) -> None:
-    """Print the log of a job. On EMR it is late, because EMR copies logs only every five minutes.
+    """Print the log of a job. On EMR the newest lines are missing, because EMR copies logs every five minutes.
 
     \b
     verger cloud logs
@@ -247,7 +247,7 @@ def package_command(
         str, typer.Option(help="C library version of the machines: 2.34 on EMR, 2.36 on Dataproc")
     ] = "2.34",
 ) -> None:
-    """Build a package of verger and its dependencies for machines without internet access. `up` builds one too.
+    """Build a package of verger and its dependencies for machines without internet access. `up` does this too.
 
     \b
     verger cloud package build/package

@@ -26,11 +26,11 @@ def up(
     memory: Annotated[str, typer.Option(help="memory of each worker for Spark's executors: 1g, 1500m")] = "1g",
     host: Annotated[
         str,
-        typer.Option(help="address to listen on; anyone who can connect to it can run programs on this machine"),
+        typer.Option(help="address of the master; anyone who can connect to it can run programs on this machine"),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="port of the master; 0: any free port")] = 0,
 ) -> None:
-    """Start a master and workers, which run until `verger cluster down`. They use the Spark that pyspark contains.
+    """Start a master and workers, which run until `verger cluster down`. They use the Spark in the pyspark package.
 
     \b
     verger cluster up

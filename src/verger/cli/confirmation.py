@@ -28,7 +28,7 @@ def print_line(line: str) -> None:
 
 @dataclass(frozen=True)
 class RunToPrice:
-    """A run to estimate the cost of: the number of photos, their mean size (if known), and the cost limit."""
+    """A run whose cost is estimated: number of photos, their mean size (None: unknown), and limit of the cost."""
 
     photos: float | None = None
     mean_kb: float | None = None
@@ -85,7 +85,7 @@ def _show_estimate(deployment: DeploymentSpec, run: RunToPrice) -> None:
 
 
 def show_hourly_cost(deployment: DeploymentSpec) -> float | None:
-    """Print the cost of a deployment per hour, and return the highest cost in EUR; None without prices."""
+    """Print the cost per hour of a deployment; return the highest cost per hour in EUR, None without prices."""
     from verger.cloud.pricing.estimate import (
         IDLING_ENGINES,
         busiest_hour,

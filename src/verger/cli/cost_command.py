@@ -60,7 +60,7 @@ def refresh(
     region: Annotated[str, typer.Option(help="region of the prices in the files")],
     prices: Annotated[Path | None, typer.Option(help="table to update \\[default: the bundled one]")] = None,
 ) -> None:
-    """Print the table of prices after replacing one region's prices with those of AWS's price list.
+    """Print the table of prices, with the prices of one region replaced by those in AWS's price list.
 
     Accepts the files of AmazonEC2, ElasticMapReduce, AmazonS3, awskms and AmazonVPC. The table keeps its old date
     unless the files replace all of its prices.

@@ -121,7 +121,7 @@ def today() -> date:
 
 
 def _load_calibration(flags: SpeedFlags, *, is_quiet: bool) -> Calibration:
-    """Return the calibration in a file, the bundled one, or, with --calibrate, a new one."""
+    """Return a calibration: a new one with --calibrate, otherwise one from a file or the bundled one."""
     if flags.calibrate is None:
         return load_calibration(flags.calibration, flags.model)
     from verger.cli.speed_measurement import measure_speed  # slow to import

@@ -53,7 +53,7 @@ class MachineFlags:
 
 @dataclass(frozen=True)
 class SpeedFlags:
-    """The speed of a core, which a calibration file gives or --calibrate measures."""
+    """The speed of a core: read from a calibration file, or measured with --calibrate."""
 
     model: Annotated[str, _speed(help="MobileNetV2 or fruitnet; with --calibrate, any network")] = "MobileNetV2"
     calibrate: Annotated[
@@ -69,7 +69,7 @@ class SpeedFlags:
 
 @dataclass(frozen=True)
 class PriceFlags:
-    """Flags: the table of prices, and the maximum cost."""
+    """The table of prices, and the maximum cost."""
 
     max_eur: Annotated[float | None, _prices(help="exit with 1 if the run may cost more", min=0)] = None
     prices: Annotated[Path | None, _prices(help="file with your own table of prices, TOML or JSON")] = None

@@ -14,7 +14,7 @@ from verger.cloud.pricing.shapes import shape_text
 
 
 def cost_table(estimate: Estimate, calibration: Calibration, prices: Prices) -> RenderableType:
-    """Return the lines of the likely bill, the ranges of cost and time, and the assumptions behind these."""
+    """Return the lines of the likely bill, the ranges of cost and time, and the assumptions of the estimate."""
     photos = estimate.photos
     title = f"{_location(estimate.deployment)}: {photos.count:,} photos of {photos.mean_bytes / 1000:,.1f} kB"
     table = Table("item", "quantity", "unit", "USD per unit", "USD", title=title, title_justify="left")
@@ -88,7 +88,7 @@ def assumptions(deployment: DeploymentSpec, calibration: Calibration, prices: Pr
     speed = f"{calibration.photos_per_core_s:,.0f} photos per second and core of {calibration.processor}"
     notes = [
         f"{calibration.model}, {speed} ({calibration.date})",
-        f"a core in the cloud needs {_range(slowness, 2)} times that core's time (assumed, not measured)",
+        f"a core in the cloud takes {_range(slowness, 2)} times as long as this core (assumed, not measured)",
         f"machines start in {_range(START_MINUTES[deployment.engine], 0)} minutes, which are billed",
     ]
     if deployment.provider == "aws" and arch == "aarch64":

@@ -87,9 +87,9 @@ def make_deployment(
 
 
 def with_deployment(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace the parameter `deployment` of a command with flags that describe the deployment.
+    """Replace the parameter `deployment` of a command by the flags of `make_deployment`.
 
-    If a deployment with this name exists, it keeps the values of all flags that are not given.
+    If a deployment with the given name exists, it keeps the values of all flags that are not given.
     """
     flags = parameters_of(make_deployment)
     context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
@@ -103,7 +103,7 @@ def with_deployment(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _workspace_address(provider: str, workspace: str | None) -> str | None:
-    """Return the workspace's address, which is saved because DATABRICKS_HOST may be different later."""
+    """Return the address of the workspace. The deployment saves it, because DATABRICKS_HOST may change later."""
     address = workspace or (os.environ.get("DATABRICKS_HOST") if provider == "databricks" else None)
     return address.rstrip("/") if address else None
 
@@ -114,12 +114,12 @@ def _is_given(context: typer.Context, name: str) -> bool:
 
 
 def _values_to_keep(values: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
-    """Return the existing deployment's values of all flags that are not in `given`."""
+    """Return the values that the existing deployment has for the flags that are not in `given`."""
     if not has_deployment(values["name"]):
         return {}
     existing = load_deployment(values["name"])
     if any(name in given and values[name] != getattr(existing, name) for name in ("provider", "region")):
-        return {}  # the existing deployment is elsewhere, so its values do not apply
+        return {}  # the existing deployment is in another cloud or region, so its values do not apply
     shape = existing.shape
     has_own_primary = shape.primary != shape.machine
     kept = {name: getattr(existing, name) for name in values if hasattr(existing, name)} | {

@@ -26,18 +26,18 @@ Command = Callable[..., None]
 def setting_flags(groups: tuple[str, ...]) -> list[inspect.Parameter]:
     """Return one flag for each field of `Settings` in `groups`, as parameters that Typer reads.
 
-    `photo_timeout_s` becomes --photo-timeout-s. A boolean field becomes a flag such as --report/--no-report, a
-    tuple field a flag that users may repeat. The field's description and default become the help text, and its
-    group becomes the panel.
+    `photo_timeout_s` becomes --photo-timeout-s. A boolean field becomes a flag such as --report/--no-report; a
+    tuple field becomes a flag that users may repeat. The description and the default of a field become the help
+    text, and its group becomes the panel.
 
-    All other values are texts, which `Settings` validates. So an invalid value gives the same error from a flag, an
-    environment variable and verger.toml. Each flag is None by default, so that the other two can give the value.
+    The values of all other flags are texts, which `Settings` validates: so an invalid value gives the same error in
+    a flag, an environment variable and verger.toml. All flags are None by default: then the other two are used.
     """
     return [_setting_flag(name, field) for name, field in Settings.model_fields.items() if _group(field) in groups]
 
 
 def take_setting_values(flags: list[inspect.Parameter], values: dict[str, Any]) -> dict[str, Any]:
-    """Remove the values of setting flags from `values`, and return them in the form for `load_settings`."""
+    """Remove the values of `flags` from `values`; return them in the form that `load_settings` accepts."""
     return {flag.name: _join(values.pop(flag.name)) for flag in flags}
 
 
@@ -55,10 +55,10 @@ def parameters_of(command: Callable[..., Any], *, without: tuple[str, ...] = ())
 
 
 def pipeline_command(groups: tuple[str, ...], panel: str) -> Callable[[Job], Command]:
-    """Register a job as a command with a flag for each setting in `groups`, in the `panel` of `verger --help`.
+    """Register a job as a command, with a flag for each setting in `groups`, in the `panel` of `verger --help`.
 
-    The command calls the job with the job's own arguments, `settings` and `progress`, and prints the manifest that
-    the job returns. It exits with code 3 if more photos were rejected than --max-rejected allows.
+    The command calls the job with the arguments of the job, `settings` and `progress`. It prints the manifest that
+    the job returns, and exits with code 3 if more photos were rejected than --max-rejected allows.
     """
 
     def decorate(job: Job) -> Command:
@@ -85,7 +85,7 @@ def pipeline_command(groups: tuple[str, ...], panel: str) -> Callable[[Job], Com
 
 
 def with_setting_flags(groups: tuple[str, ...]) -> Callable[[Command], Command]:
-    """Add a flag for each setting in `groups` to a command, which gets their values in the dictionary `given`."""
+    """Add a flag for each setting in `groups` to a command, which gets the values as the dictionary `given`."""
 
     def decorate(command: Command) -> Command:
         flags = setting_flags(groups)

@@ -48,7 +48,7 @@ def train(
         str, typer.Option(help="regularisation strengths to choose from")
     ] = "0.00003,0.0003,0.003,0.03",
     accuracy: Annotated[
-        float, typer.Option(help='minimum accuracy of answers; less certain answers become "not sure"')
+        float, typer.Option(help='accuracy that answers must reach; less certain answers become "not sure"')
     ] = 0.95,
 ) -> Manifest:
     """Train a classifier on labelled features: a cross-validated, calibrated logistic regression.
@@ -152,7 +152,7 @@ def finetune(
     size_px: Annotated[
         int | None, typer.Option(help="width and height of the input in pixels \\[default: the model's]")
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="photos in a training step")] = 32,
+    batch_size: Annotated[int, typer.Option(help="number of photos in a training step")] = 32,
     seed: Annotated[int, typer.Option(help="random seed for the split, the crops and the new head")] = 0,
     overwrite: Overwrite = False,
     as_json: Annotated[bool, typer.Option("--json", help="print only the result, as JSON")] = False,

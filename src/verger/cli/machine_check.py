@@ -20,7 +20,7 @@ _FAST_CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 @dataclass(frozen=True)
 class Check:
-    """The result of one check. `fix` says how to fix the problem, or gives a hint if the check is ok."""
+    """The result of one check. fix: how to fix the problem; if the check is ok, a hint or an empty text."""
 
     name: str
     result: str

@@ -39,7 +39,7 @@ def doctor() -> None:
 
 @app.command("warm-up", rich_help_panel=MACHINE)
 def warm_up() -> None:
-    """Prepare this machine once for faster starts: convert the default network, archive Spark's classes.
+    """Prepare this machine for faster starts: convert the default network, and archive Spark's classes.
 
     \b
     verger warm-up

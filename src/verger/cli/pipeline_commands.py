@@ -1,4 +1,4 @@
-"""Commands of the pipeline: run, features, reduce and pack; and sample, which makes photos to try verger with."""
+"""Commands of the pipeline: run, features, reduce and pack; and `sample`, which makes photos to try verger."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def sample(
     per_kind: Annotated[int, typer.Option(help="number of photos for each of the ten kinds of fruit")] = 40,
     seed: Annotated[int, typer.Option(help="random seed")] = 0,
 ) -> None:
-    """Render labelled, synthetic photos of fruit, with which you can try verger.
+    """Render labelled, synthetic photos of fruit, to try verger without real photos.
 
     \b
     verger sample photos/ && verger run photos/ out/

@@ -22,7 +22,7 @@ from verger.settings import load_settings
 from verger.storage.manifest import Manifest
 
 PHOTOS_PER_CORE = 500  # MobileNetV2 needs a few seconds for this number
-_ROUNDS = 2  # only the fastest round counts: other programs may slow down the others
+_ROUNDS = 2  # only the fastest round counts, because other programs may slow down a round
 _MIN_DIFFERENCE_S = 0.5
 _LOAD_INTERVAL_S, _BUSY_PERCENT = 0.5, 25
 _CPU_INFO = Path("/proc/cpuinfo")
@@ -39,9 +39,8 @@ class RunTime:
 def measure_speed(src: str, model: str, limit: int | None, progress: Progress) -> Calibration:
     """Compute features for a small and for a larger number of photos of `src`; return the speed of one core.
 
-    The start-up time, which both runs have in common, cancels out. A first run warms the machine up.
-
-    limit: the larger number of photos; PHOTOS_PER_CORE for each core by default.
+    The start-up takes the same time in both runs, so it does not count in the difference. Before, one run is made
+    whose time is not used. limit: the larger number of photos; None: PHOTOS_PER_CORE for each core.
     """
     settings = load_settings(model=model, report=False, engine="local")
     if (busy := psutil.cpu_percent(interval=_LOAD_INTERVAL_S)) > _BUSY_PERCENT:
@@ -64,7 +63,7 @@ def measure_speed(src: str, model: str, limit: int | None, progress: Progress) -
 
 
 def photos_per_s(few: RunTime, many: RunTime, progress: Progress) -> float:
-    """Return the photos per second from the difference of two runs; if their times hardly differ, it is too low."""
+    """Return the photos per second, from the difference of two runs. If the times hardly differ, it is too low."""
     n_photos, seconds = many.n_photos - few.n_photos, many.seconds - few.seconds
     if n_photos > 0 and seconds >= _MIN_DIFFERENCE_S:
         return n_photos / seconds
@@ -99,7 +98,7 @@ def _calibration(manifest: Manifest, out: Path, speed: float, n_cores: int) -> C
 
 
 def _processor() -> str:
-    """Return the processor's name from /proc/cpuinfo; if it is missing, the processor's architecture."""
+    """Return the name of the processor from /proc/cpuinfo; if the name is missing, the processor's architecture."""
     if _CPU_INFO.is_file():
         for line in _CPU_INFO.read_text().splitlines():
             if line.startswith("model name"):

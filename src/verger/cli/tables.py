@@ -82,7 +82,7 @@ def _evaluation(manifest: Manifest) -> list[tuple[str, str]]:
 
 
 def prediction_table(predictions: list[Prediction]) -> Table:
-    """Return the predicted label of each photo, its probability, and the next best labels."""
+    """Return a table with each photo's predicted label, the probability of this label, and the next best labels."""
     table = Table("photo", "fruit", "probability", "or")
     table.columns[0].overflow = "fold"
     for photo in predictions:
@@ -135,7 +135,7 @@ def _paths(manifest: Manifest, out: AnyPath) -> list[Text]:
 
 
 def settings_table(settings: Settings, origins: dict[str, str]) -> Table:
-    """Return a table of every setting, its value, and the origin of the value."""
+    """Return a table of all settings, with their values and the origins of these values."""
     table = Table("setting", "value", "from")
     for name in Settings.model_fields:
         value = getattr(settings, name)
@@ -155,7 +155,7 @@ def models_table() -> Table:
 
 
 def doctor_table(checks: list[Check]) -> Table:
-    """Return a table of the checks of `verger doctor`: ok, -- with a hint, or !! with a fix."""
+    """Return a table of the checks of `verger doctor`. The signs are: ok; -- (there is a hint); !! (a problem)."""
     table = Table("", "what", "found", "fix or hint")
     for check in checks:
         sign = Text("ok", style="green") if check.is_ok else Text("!!", style="bold red")
@@ -166,7 +166,7 @@ def doctor_table(checks: list[Check]) -> Table:
 
 
 def cluster_table(status: ClusterStatus) -> RenderableType:
-    """Return the workers and applications of the local cluster, and the cores and memory in use."""
+    """Return the workers and applications of the local cluster, and how much of its cores and memory is used."""
     table = Table("", "name", "cores", "memory")
     for worker in status.workers:
         cores = f"{worker['coresused']} of {worker['cores']} used"

@@ -18,7 +18,7 @@ from verger.settings import load_settings
 def warm_up(progress: Progress) -> Path | None:
     """Convert the default network, run the pipeline on Spark, and archive the classes that the JVM loaded.
 
-    Returns the archive's path, or None if Spark is not installed or its Java cannot write an archive.
+    Returns the path of the archive; None if Spark is not installed, or if its Java cannot write an archive.
     """
     if find_spec("pyspark") is None:
         progress.stage("convert network")
