@@ -281,6 +281,7 @@ class _Lengths:
     """Fake network: the feature of a photo is its size in bytes."""
 
     n_features = batch_size = 1
+    resizer = None
 
 
 def test_photos_of_a_store_are_read_ahead_and_stay_in_order(
@@ -289,7 +290,7 @@ def test_photos_of_a_store_are_read_ahead_and_stay_in_order(
     for i in range(100):
         s3.put(f"{place.key}/{i}", b"x" * i)
 
-    def prepare(data: bytes, extractor: object, decode: object) -> PreparedPhoto:
+    def prepare(data: bytes, resizer: object, decode: object) -> PreparedPhoto:
         return PreparedPhoto("", len(data), 1, ())
 
     def infer(photos: list[PreparedPhoto], extractor: object) -> list[PhotoFeatures]:
