@@ -203,7 +203,7 @@ def test_map_of_one_component(tmp_path: Path) -> None:
     html = write_html(tmp_path, Fake(k=1))
     scatter = read_data(html)["scatter"]
     assert len(scatter["values"]) == len(scatter["axes"]) == 1
-    assert "at its one component" in html
+    assert "shows its only component" in html
 
 
 def test_unlabelled_photos(tmp_path: Path) -> None:

@@ -6,14 +6,14 @@
   const isTouch = matchMedia("(pointer: coarse)").matches;
   const FONT = { family: getComputedStyle(document.documentElement).fontFamily, size: 13 };
   const CLEAR = "rgba(0,0,0,0)";
-  // 12 colours with a contrast of 3:1 on white and on black, times 10 symbols: 120 labels before one repeats.
+  // 12 colours (contrast 3:1 on white and on black) times 10 symbols: 120 labels have different marks.
   const COLOURS = ["#2c9a55", "#d9731f", "#3a7fc8", "#d24545", "#8c66cc", "#ad8416",
     "#cf5fb0", "#1a98a8", "#9a6a4f", "#808c1c", "#6b7a90", "#e0607c"];
   const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross",
     "triangle-down", "star", "hexagon", "x", "pentagon"];
   const colourOf = (label) => COLOURS[label % COLOURS.length];
   const symbolOf = (label) => SYMBOLS[Math.floor(label / COLOURS.length) % SYMBOLS.length];
-  // Plotly's default toolbar has a button that uploads the chart with its data: it is left out.
+  // Plotly's default toolbar also has a button that uploads the chart with its data. That button is left out.
   const CONFIG = { responsive: true, displaylogo: false, showSendToCloud: false, plotlyServerURL: "",
     doubleClick: "reset" };
   const BUTTONS = [isTouch ? ["pan2d"] : ["zoom2d", "pan2d"], ["zoomIn2d", "zoomOut2d", "resetScale2d"], ["toImage"]];
