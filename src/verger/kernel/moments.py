@@ -1,7 +1,6 @@
 """Moments of feature vectors (count, mean, co-moments), from which PCA is computed.
 
-The moments are computed in one pass over the vectors, and moments of several sets can be merged. All numbers are
-float64.
+They are computed in one pass over the vectors. Moments of several sets can be merged. All numbers are float64.
 
 Merging follows Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm
 for Computing Sample Variances" (1979), extended from variances to co-moments.

@@ -146,10 +146,7 @@ def max_components(moments: Moments) -> int:
 
 
 def feature_scales(moments: Moments, *, standardize: bool) -> Array:
-    """Return the number by which to divide each feature: 1, or with `standardize` its sample standard deviation.
-
-    For a feature whose standard deviation is 0, the number is 1.
-    """
+    """Return the divisor of each feature: 1, or with `standardize` the sample standard deviation if it is not 0."""
     if not standardize:
         return np.ones(moments.n_features)
     deviations = np.sqrt(moments.variances)

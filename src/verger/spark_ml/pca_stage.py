@@ -168,11 +168,7 @@ class PCA(Estimator["PCAModel"], _PCAParams, DefaultParamsReadable["PCA"], Defau
 
 
 class PCAModel(Model, _PCAParams, MLReadable["PCAModel"], MLWritable):
-    """A fitted PCA.
-
-    projection: mean, scale and directions as numpy arrays.
-    moments_: the moments of the fitted vectors, which can be merged with the moments of new vectors.
-    """
+    """A fitted PCA: `projection`, with numpy arrays, and `moments_`, to be merged with moments of new vectors."""
 
     def __init__(self, projection: Projection, moments: Moments | None = None) -> None:
         super().__init__()

@@ -13,10 +13,7 @@ from verger.errors import VergerError
 
 @contextmanager
 def hold_lock(file: Path, if_held: VergerError) -> Iterator[None]:
-    """Hold the lock of `file` during the block; raises `if_held` if another process holds it.
-
-    The file and its folder are created if they are missing.
-    """
+    """Hold the lock of `file` (created if missing) in the block; raises `if_held` if another process holds it."""
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as lock:
         try:

@@ -127,10 +127,7 @@ def _reused_by_row(
 
 @contextmanager
 def _preparing(options: WorkerOptions, extractor: Extractor) -> Iterator[tuple[Prepare, Map]]:
-    """Yield a function that prepares a photo, and a function like `map` that applies it to many photos.
-
-    Threads prepare several photos at the same time, because Pillow's C code releases the GIL.
-    """
+    """Yield a function that prepares a photo, and a `map` to apply it. Pillow releases the GIL, so threads help."""
     min_size_px = needed_size_px(extractor, options.decode)
     decode = partial(decode_image, max_pixels=options.max_pixels, min_size_px=min_size_px)
     prepare = partial(prepare_photo, resizer=extractor.resizer, decode=decode)

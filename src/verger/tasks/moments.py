@@ -45,10 +45,7 @@ class MomentsJob:
 
 @dataclass(frozen=True)
 class ProductJob:
-    """Shared state of a pass of the randomized PCA (`kernel.sketch`).
-
-    Shapes: mean and scale (d,), basis (d, l).
-    """
+    """Shared state of a pass of the randomized PCA (`kernel.sketch`). Shapes: mean, scale (d,); basis (d, l)."""
 
     column: str
     block_rows: int

@@ -61,10 +61,7 @@ def cluster_settings(master: str, given: Mapping[str, str], fast_start: list[str
 
 
 def _managed_settings(master: str, given: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings for executors in containers (YARN, Kubernetes).
-
-    Raises SetupError if YARN's configuration or the container image is not set.
-    """
+    """Return the settings for executors in containers; raises SetupError if a required setting is missing."""
     if master == "yarn" and not os.environ.keys() & {"HADOOP_CONF_DIR", "YARN_CONF_DIR"}:
         raise SetupError("master = 'yarn' needs YARN's configuration: set HADOOP_CONF_DIR to its folder")
     if os.environ.keys() & {"SPARK_HOME", "SPARK_CONF_DIR"}:  # the defaults of this Spark installation apply

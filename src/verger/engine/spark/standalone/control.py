@@ -63,10 +63,7 @@ class ClusterOptions:
 
 @dataclass(frozen=True)
 class ClusterStatus:
-    """The state of a running cluster, as its master reports it on Spark's /json/ page.
-
-    page: address of the master's web page. workers, apps: the objects of the /json/ page.
-    """
+    """The state of a running cluster; `workers` and `apps` are copied from the /json/ page of its master."""
 
     master: str
     page: str
