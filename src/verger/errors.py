@@ -46,12 +46,16 @@ class StorageError(VergerError):
     """An object store refuses a request, fails or cannot be reached.
 
     is_refusal: the credentials lack permission. is_unsupported: the store does not have this operation.
+    is_invalid_key: the key of an object has a form that verger cannot use, such as a//b.jpg.
     """
 
-    def __init__(self, message: str, *, is_refusal: bool = False, is_unsupported: bool = False) -> None:
+    def __init__(
+        self, message: str, *, is_refusal: bool = False, is_unsupported: bool = False, is_invalid_key: bool = False
+    ) -> None:
         super().__init__(message)
         self.is_refusal = is_refusal
         self.is_unsupported = is_unsupported
+        self.is_invalid_key = is_invalid_key
 
 
 class ResultError(VergerError):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 import tracemalloc
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,15 @@ def test_photos_are_listed_at_any_depth_and_in_any_case(tree: Path, tmp_path: Pa
     assert first["modificationTime"].timestamp() == pytest.approx((tree / "b c/4.tiff").stat().st_mtime, abs=0.002)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("form", ["{}", "file:{}", "file://{}", "{}/../tree", "{}/*", "{}/[ab]*", "{}/a/1.jpg"])
+SOURCES = ("{}", "file:{}", "file://{}", "{}/../tree", "{}/*", "{}/[ab]*", "{}/a/1.jpg")
+GLOBS = ("{}/**", "{}/**/*", "{}/**/**", "{}/**/[34].*", "{}/a/**/?.PNG")
+
+
+@pytest.mark.parametrize(
+    "form", ["{}", "file:{}", "file://{}", "{}/../tree", "{}/*", "{}/[ab]*", "{}/a/1.jpg", *GLOBS]
+)
 def test_sources_may_be_paths_uris_and_globs(tree: Path, tmp_path: Path, form: str) -> None:
-    expected = {"{}/*": 9, "{}/[ab]*": 5, "{}/a/1.jpg": 1}.get(form, 9)
+    expected = {"{}/[ab]*": 5, "{}/a/1.jpg": 1, "{}/**/[34].*": 2, "{}/a/**/?.PNG": 1}.get(form, 9)
     assert len(listed(form.format(tree), tmp_path)) == expected
 
 
@@ -101,18 +108,6 @@ def test_globs_select_photos(tree: Path, tmp_path: Path) -> None:
 def test_label_rules(tree: Path, tmp_path: Path, rule: str, expected: str | None) -> None:
     rows = listed(tree / "b c", tmp_path, Selection(label=rule))
     assert {row["label"] for row in rows} == {expected}
-
-
-def test_labels_from_a_csv_by_relative_absolute_and_uri_path(tree: Path, tmp_path: Path) -> None:
-    table = tmp_path / "labels.csv"
-    lines = ["path,label", 'a/1.jpg,"Apple, red"', f"{tree}/a/2.JPeG,Kiwi", f"file:{tree}/6.gif,Fig"]
-    table.write_text("\n".join(lines), encoding="utf-8-sig")
-    rows = listed(tree, tmp_path, Selection(label=f"csv:{table}"))
-    found = {Path(str(r["path"])).name: r["label"] for r in rows if r["label"]}
-    assert found == {"1.jpg": "Apple, red", "2.JPeG": "Kiwi", "6.gif": "Fig"}
-    table.write_text("file,kind\n")
-    with pytest.raises(SourceError, match="path,label"):
-        listed(tree, tmp_path, Selection(label=f"csv:{table}"))
 
 
 def test_limit_and_sample_select_the_same_photos_each_time(tmp_path: Path) -> None:
@@ -226,3 +221,96 @@ def test_a_cluster_without_our_folders_is_sent_the_listing(spark: SparkSession, 
 def _values(row: Row) -> tuple[Any, ...]:
     """Return a row's values; Spark 3.5 gives binary as bytearray, which cannot be in a set."""
     return tuple(bytes(value) if isinstance(value, bytearray) else value for value in row)
+
+
+@pytest.mark.parametrize(
+    "name", ["res[1]", "a*", "what?", "out{a,b}", "back\\slash", "fruits:v2", "-dash", " blank "]
+)
+def test_a_name_that_exists_is_no_glob(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in (name, "res1", "a1", "whats"):
+        (tmp_path / "base" / folder).mkdir(parents=True)
+        (tmp_path / "base" / folder / "1.jpg").write_bytes(b"x")
+    monkeypatch.chdir(tmp_path / "base")
+    for source in (name, f"./{name}", f"{name}/*.jpg", f"{name}/1.jpg"):
+        assert [row["label"] for row in listed(source, tmp_path)] == [name], source
+    monkeypatch.chdir(tmp_path / "base" / name)
+    for source in (".", "*.jpg", "1.jpg"):
+        assert [row["label"] for row in listed(source, tmp_path)] == [name], source
+
+
+def test_a_glob_takes_only_photos_and_counts_the_others(tree: Path) -> None:
+    skipped = Skipped()
+    entries = list(walk_source(f"{tree}/a/*", ("*.jpg",), skipped))
+    assert [Path(entry.path).name for entry in entries] == ["1.jpg"]
+    assert skipped.counts() == {".jpeg": 1, ".png": 1, ".txt": 1, "hidden": 1}
+
+
+def test_a_walk_through_links_in_a_circle_ends(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "base" / name).mkdir(parents=True)
+        (tmp_path / "base" / name / "1.jpg").write_bytes(b"x")
+        for other in ("up", "again"):
+            (tmp_path / "base" / name / other).symlink_to(tmp_path / "base")
+    for pattern in ("base", "base/**", "base/**/*.jpg", "base/*/**"):
+        assert len(listed(tmp_path / pattern, tmp_path)) == 2, pattern
+
+
+def test_files_of_systems_are_counted_and_are_no_photos(tmp_path: Path) -> None:
+    for name in ("Pear/1.jpg", "Pear/@eaDir/1.jpg", "#recycle/2.jpg", "__MACOSX/3.jpg", ".ipynb_checkpoints/4.jpg"):
+        (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "tree" / name).touch()
+    (tmp_path / "tree" / "Thumbs.db").touch()
+    (tmp_path / "tree" / "a.long suffix").touch()
+    (tmp_path / "tree" / "README").touch()
+    skipped = Skipped()
+    assert [entry.path for entry in walk_source(str(tmp_path / "tree"), ("*.jpg",), skipped)] == [
+        f"{tmp_path}/tree/Pear/1.jpg"
+    ]
+    assert skipped.counts() == {"without suffix": 2, "hidden": 5}
+
+
+def test_items_that_cannot_be_read_are_listed_and_end_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "tree"
+    folder.mkdir()
+    (folder / "1.jpg").write_bytes(b"x")
+    for name in ("loop", "loop.jpg"):
+        (folder / name).symlink_to(name)
+    (folder / "gone.jpg").symlink_to("nowhere")
+    os.mkfifo(folder / "pipe.jpg")
+    assert names(listed(folder, tmp_path)) == ["1.jpg", "gone.jpg", "loop", "loop.jpg", "pipe.jpg"]
+
+
+def test_a_folder_that_cannot_be_listed_is_an_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests may run as root, to whom nothing is forbidden."""
+    for name in ("a/1.jpg", "forbidden/2.jpg", "z/3.jpg"):
+        (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "tree" / name).touch()
+    real = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if str(path).endswith("forbidden"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert names(listed(tmp_path / "tree", tmp_path)) == ["1.jpg", "forbidden", "3.jpg"]
+    assert names(listed(tmp_path / "tree" / "**" / "*.jpg", tmp_path)) == ["1.jpg", "forbidden", "3.jpg"]
+    with pytest.raises(SourceError, match=r"cannot list .*forbidden: Permission denied"):
+        listed(tmp_path / "tree" / "forbidden", tmp_path)
+
+
+def test_a_glob_over_a_folder_of_files_asks_for_each_file_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_files = 500
+    for number in range(n_files):
+        (tmp_path / f"{number}.jpg").touch()
+    real, asked = os.stat, Counter[str]()
+
+    def stat(path: Any, **options: Any) -> os.stat_result:
+        asked[str(path)] += 1
+        return real(path, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    assert sum(1 for _ in walk_source(f"{tmp_path}/*.jpg", ("*.jpg",), Skipped())) == n_files
+    assert max(asked[f"{tmp_path}/{number}.jpg"] for number in range(n_files)) == 1

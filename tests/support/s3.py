@@ -48,6 +48,11 @@ def put(key: str, content: bytes) -> None:
     _backend().put_object(BUCKET, key, content)
 
 
+def remove(key: str) -> None:
+    """Delete an object without a request."""
+    _backend().delete_object(BUCKET, key)
+
+
 def put_tree(folder: Path, prefix: str) -> None:
     """Put every file below a folder."""
     for file in sorted(folder.rglob("*")):

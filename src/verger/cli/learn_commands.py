@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -84,7 +83,7 @@ def evaluate(
 
 @app.command(rich_help_panel=RECOGNITION)
 def predict(
-    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="photo files")],
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="photo files, or URIs of photos")],
     classifier: Trained = None,
     top: Annotated[int, typer.Option(min=1, help="number of likely labels to show for each photo")] = 3,
     views: Annotated[

@@ -33,10 +33,17 @@ def summary(manifest: Manifest, out: AnyPath) -> RenderableType:
 
 def _counts(manifest: Manifest) -> list[tuple[str, str]]:
     counts = manifest.counts
+    skipped = ", ".join(f"{n:,} {suffix}" for suffix, n in manifest.skipped_files.items())
+    passed_over = [("skipped", f"{skipped} (no photos by their names, see --glob)")] if skipped else []
     if "shards" in counts:
         size = f"{counts['bytes'] / 1e6:,.0f} MB in {counts['shards']:,} shards"
         metadata = ", ".join(f"{word} {n:,}" for word, n in counts.get("metadata", {}).items())
-        return [("photos", f"{counts['listed']:,}"), ("size", size), ("metadata", metadata or "kept")]
+        return [
+            ("photos", f"{counts['listed']:,}"),
+            *passed_over,
+            ("size", size),
+            ("metadata", metadata or "kept"),
+        ]
     if "listed" not in counts:
         return []
     rejected = f"{counts['rejected']:,}"
@@ -50,6 +57,7 @@ def _counts(manifest: Manifest) -> list[tuple[str, str]]:
         resumed = [("resumed", f"{counts['reused']:,} features from earlier runs, {counts['computed']:,} new")]
     return [
         ("photos", f"{counts['listed']:,} in {counts['labels']:,} labels"),
+        *passed_over,
         *resumed,
         ("features", f"{counts['features']:,} x {network['n_features']:,}, {network['model']}"),
         ("weights", str(network["weights_from"])),

@@ -36,9 +36,9 @@ class Prediction:
 
 
 def predict(
-    photos: Iterable[Path], classifier: Classifier, *, top: int = 3, views: int | None = None
+    photos: Iterable[str | Path], classifier: Classifier, *, top: int = 3, views: int | None = None
 ) -> Iterator[Prediction]:
-    """Yield the prediction for each photo file.
+    """Yield the prediction for each photo: a path, or a URI of a file or an object.
 
     top: number of (label, probability) pairs. views: see NetworkSpec; None: the same as in training. Raises
     WeightsError if the weights of the classifier's network are not available, ClassifierError if this network
@@ -49,16 +49,16 @@ def predict(
         prepare_network_on(spec if views is None else replace(spec, views=views), CPU, batch_size=1)
     )
     check_n_features(classifier, extractor.n_features)
-    for path in photos:
+    for path in map(str, photos):
         try:
-            yield _predict_one(path, read_photo(str(path)), classifier, extractor, top)
+            yield _predict_one(path, read_photo(path), classifier, extractor, top)
         except DecodeError as error:
-            yield Prediction(str(path), error=str(error))
+            yield Prediction(path, error=str(error))
 
 
-def _predict_one(path: Path, data: bytes, classifier: Classifier, extractor: Extractor, top: int) -> Prediction:
+def _predict_one(path: str, data: bytes, classifier: Classifier, extractor: Extractor, top: int) -> Prediction:
     vector = featurize_photo(data, extractor, max_pixels=DEFAULT_MAX_PIXELS, decode="scaled").features
     probabilities = classifier.probabilities(vector[None])[0]
     best = tuple((classifier.labels[i], float(probabilities[i])) for i in (-probabilities).argsort()[:top])
     taxon = taxon_named(best[0][0]) if classifier.about.get("taxonomy") else None
-    return Prediction(str(path), best, best[0][1] >= classifier.threshold, taxon)
+    return Prediction(path, best, best[0][1] >= classifier.threshold, taxon)

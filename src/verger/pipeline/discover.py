@@ -52,6 +52,8 @@ def _record_listing(context: RunContext, write: Callable[[AnyPath], Listing]) ->
     with context.manifest.timed("list"):
         listing = write(context.stage / LISTING)
     context.manifest.counts["listed"] = listing.n_photos
+    context.manifest.skipped_files = dict(listing.skipped)
+    context.manifest.label_warnings = list(listing.warnings)
     return listing
 
 

@@ -41,7 +41,7 @@ def read_photo(uri: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
         cause = getattr(error, "strerror", None) or error
         raise DecodeError(Reason.UNREADABLE, f"{type(error).__name__}: {cause}"[:500]) from error
     except StorageError as error:
-        if not error.is_refusal:
+        if not (error.is_refusal or error.is_invalid_key):
             raise
         raise DecodeError(Reason.UNREADABLE, str(error)) from error
 

@@ -7,18 +7,17 @@ the tasks read the bytes from that row.
 
 from __future__ import annotations
 
-import fnmatch
 import itertools
 import json
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from verger.errors import SourceError
-from verger.sources.labels import make_labeller
+from verger.sources.labels import Labeller
 from verger.sources.partitions import (
     BYTES_PER_WEIGHT,
     MAX_PARTITIONS,
@@ -31,6 +30,7 @@ from verger.sources.partitions import (
     partition_file,
     write_partition,
 )
+from verger.sources.path_pattern import photo_names
 from verger.storage.arrow import longs, strings
 from verger.storage.manifest import MANIFEST
 from verger.storage.schemas import PACKED_LISTING
@@ -85,7 +85,8 @@ def list_packed_photos(packed: PackedPhotos, selection: Selection, folder: AnyPa
     folder.mkdir(parents=True, exist_ok=True)
     least_bytes = packed.n_bytes // MAX_PARTITIONS
     n_photos = n_bytes = max_bytes = n_partitions = 0
-    groups = _selected_groups(packed, selection)
+    labeller = Labeller(selection.label, str(packed.folder))
+    groups = _selected_groups(packed, selection, labeller)
     while taken := list(_take_groups(groups, least_bytes)):
         rows = pa.Table.from_batches(taken)
         lengths = rows["length"].to_pylist()
@@ -94,7 +95,8 @@ def list_packed_photos(packed: PackedPhotos, selection: Selection, folder: AnyPa
         max_bytes = max(max_bytes, *lengths)
     if n_photos == 0:
         raise SourceError(f"no photos in {packed.folder} that match {', '.join(selection.glob)}")
-    return Listing(folder, n_photos, n_bytes, max_bytes, n_partitions)
+    warnings = labeller.warnings(has_all_photos=selection.takes_all)
+    return Listing(folder, n_photos, n_bytes, max_bytes, n_partitions, warnings=warnings)
 
 
 def _take_groups(groups: Iterator[pa.RecordBatch], least_bytes: int) -> Iterator[pa.RecordBatch]:
@@ -107,17 +109,40 @@ def _take_groups(groups: Iterator[pa.RecordBatch], least_bytes: int) -> Iterator
             return
 
 
-def _selected_groups(packed: PackedPhotos, selection: Selection) -> Iterator[pa.RecordBatch]:
+def _selected_groups(packed: PackedPhotos, selection: Selection, labeller: Labeller) -> Iterator[pa.RecordBatch]:
     """Yield the selected rows of each row group as schemas.PACKED_LISTING, without empty groups."""
-    is_selected = _selector(selection)
-    label = None if selection.label == "parent" else make_labeller(selection.label, str(packed.folder))
+    if labeller.needs_notes:
+        for _, _, group, rows in _selected_rows(packed, selection):
+            for row in rows:
+                labeller.note(to_local(group["path"][row].as_py()))
+    for shard, first, group, rows in _selected_rows(packed, selection):
+        yield _listing_rows(
+            group, rows, shard, first, partial(_label, labeller, has_own=selection.label == "parent")
+        )
+
+
+def _selected_rows(
+    packed: PackedPhotos, selection: Selection
+) -> Iterator[tuple[AnyPath, int, pa.Table, list[int]]]:
+    """Yield for each row group with selected photos what `_groups` yields, and the numbers of their rows."""
+    is_photo = photo_names(selection.glob).match
     n_left = selection.limit if selection.limit is not None else packed.n_photos
     for shard, first, group in _groups(packed.folder):
-        paths = group["path"].to_pylist()
-        rows = list(itertools.islice((row for row, path in enumerate(paths) if is_selected(path)), n_left))
+        selected = (
+            row
+            for row, path in enumerate(group["path"].to_pylist())
+            if is_photo(path.rpartition("/")[2]) and is_sampled(to_local(path), selection.sample)
+        )
+        rows = list(itertools.islice(selected, n_left))
         n_left -= len(rows)
         if rows:
-            yield _listing_rows(group, rows, shard, first, label)
+            yield shard, first, group, rows
+
+
+def _label(labeller: Labeller, path: str, packed_label: str | None, *, has_own: bool) -> str | None:
+    """Return the label of a photo. With the rule `parent` it is the label that was packed with the photo."""
+    path = to_local(path)
+    return labeller.add(path, packed_label) if has_own else labeller.label(path)
 
 
 def _groups(folder: AnyPath) -> Iterator[tuple[AnyPath, int, pa.Table]]:
@@ -132,22 +157,12 @@ def _groups(folder: AnyPath) -> Iterator[tuple[AnyPath, int, pa.Table]]:
 
 
 def _listing_rows(
-    group: pa.Table, rows: list[int], shard: AnyPath, first: int, label: Callable[[str], str | None] | None
+    group: pa.Table, rows: list[int], shard: AnyPath, first: int, label: Callable[[str, str | None], str | None]
 ) -> pa.RecordBatch:
     times = group["modificationTime"].cast(pa.int64()).to_pylist()
     paths, lengths, labels = (group[name].to_pylist() for name in ("path", "length", "label"))
-    selected = [paths[row] for row in rows]
-    named = [labels[row] for row in rows] if label is None else [label(to_local(path)) for path in selected]
-    batch = listing_batch(selected, [times[row] for row in rows], [lengths[row] for row in rows], named)
+    named = [label(paths[row], labels[row]) for row in rows]
+    paths, times, lengths = ([column[row] for row in rows] for column in (paths, times, lengths))
+    batch = listing_batch(paths, times, lengths, named)
     locations = [strings([str(shard)] * len(rows)), longs([first + row for row in rows])]
     return pa.RecordBatch.from_arrays([*batch.columns, *locations], schema=PACKED_LISTING)
-
-
-def _selector(selection: Selection) -> Callable[[str], bool]:
-    names = re.compile("|".join(fnmatch.translate(pattern) for pattern in selection.glob), re.IGNORECASE)
-
-    def is_selected(path: str) -> bool:
-        is_photo = names.match(path.rpartition("/")[2]) is not None
-        return is_photo and is_sampled(to_local(path), selection.sample)
-
-    return is_selected

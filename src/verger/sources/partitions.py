@@ -14,8 +14,8 @@ from __future__ import annotations
 import itertools
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,12 +24,12 @@ import pyarrow.parquet as pq
 from verger.errors import SourceError
 from verger.kernel.decode import max_file_bytes
 from verger.settings import PHOTO_GLOBS
-from verger.sources.labels import Labeller, make_labeller
+from verger.sources.labels import Labeller
 from verger.sources.walk import Entry, Skipped, walk_source
 from verger.storage.arrow import longs, strings
 from verger.storage.hashing import hash_to_integer
 from verger.storage.schemas import LISTING
-from verger.storage.uri import AnyPath
+from verger.storage.uri import AnyPath, to_local
 
 BYTES_PER_WEIGHT = 250_000
 MAX_WEIGHT = 768
@@ -78,6 +78,11 @@ class Selection:
     limit: int | None = None
     sample: float | None = None
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether all photos that match the patterns are selected."""
+        return self.limit is None and self.sample is None
+
 
 @dataclass(frozen=True)
 class Partition:
@@ -92,7 +97,7 @@ class Listing:
     """A written listing: `folder` holds one Parquet file per partition.
 
     n_bytes: total size of the photos. max_bytes: size of the largest. A file above the size limit counts as the
-    limit.
+    limit. skipped: numbers of files that are not photos, by suffix. warnings: what users must know of the labels.
     """
 
     folder: AnyPath
@@ -100,6 +105,8 @@ class Listing:
     n_bytes: int
     max_bytes: int
     n_partitions: int
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
 
     def partitions(self) -> list[Partition]:
         """Return the partitions, in order."""
@@ -111,17 +118,19 @@ def list_photo_files(
 ) -> Listing:
     """Write the listing of the photo files in `src` to `folder`, one file per partition; raises SourceError."""
     rule = rule or PartitionRule()
-    skipped = Skipped()
+    skipped, labeller = Skipped(), Labeller(selection.label, src)
     entries = _selected(walk_source(src, selection.glob, skipped), selection)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="verger-") as scratch:
         spool = Path(scratch) / "spool"
-        n_photos, n_bytes, max_bytes = _spool(entries, make_labeller(selection.label, src), spool)
+        n_photos, n_bytes, max_bytes = _spool(entries, labeller, spool)
         if n_photos == 0:
             raise SourceError(f"no photos in {src} that match {', '.join(selection.glob)}{skipped}")
         n_partitions = rule.n_partitions(n_photos, n_bytes, n_slots)
-        n_partitions = _split_rows(spool, folder, rule.weight(n_photos, n_bytes) / n_partitions, rule)
-    return Listing(folder, n_photos, n_bytes, max_bytes, n_partitions)
+        weight_each = rule.weight(n_photos, n_bytes) / n_partitions
+        n_partitions = _split_rows(_labelled(spool, labeller), folder, weight_each, rule)
+    warnings = labeller.warnings(has_all_photos=selection.takes_all)
+    return Listing(folder, n_photos, n_bytes, max_bytes, n_partitions, skipped.counts(), warnings)
 
 
 def _selected(entries: Iterator[Entry], selection: Selection) -> Iterator[Entry]:
@@ -134,18 +143,30 @@ def is_sampled(path: str, share: float | None) -> bool:
     return share is None or hash_to_integer(path) < int(share * 2**64)
 
 
-def _spool(entries: Iterator[Entry], label: Labeller, spool: Path) -> tuple[int, int, int]:
-    """Write the listing's rows to one temporary file; return n_photos, n_bytes and max_bytes."""
+def _spool(entries: Iterator[Entry], labeller: Labeller, spool: Path) -> tuple[int, int, int]:
+    """Write the listing's rows without labels to one temporary file; return n_photos, n_bytes and max_bytes."""
     n_photos = n_bytes = max_bytes = 0
     with pa.OSFile(str(spool), "wb") as sink, pa.ipc.new_file(sink, LISTING) as writer:
         while chunk := list(itertools.islice(entries, _ROWS_A_BATCH)):
-            rows = [(entry.uri, entry.modified_us, entry.length, label(entry.path)) for entry in chunk]
+            for entry in chunk if labeller.needs_notes else ():
+                labeller.note(entry.path)
+            rows = [(entry.uri, entry.modified_us, entry.length, None) for entry in chunk]
             writer.write_batch(listing_batch(*zip(*rows, strict=True)))
             n_photos += len(rows)
             lengths = [min(row[2], _MAX_BYTES) for row in rows]
             n_bytes += sum(lengths)
             max_bytes = max(max_bytes, *lengths)
     return n_photos, n_bytes, max_bytes
+
+
+def _labelled(spool: Path, labeller: Labeller) -> Iterator[pa.RecordBatch]:
+    """Yield the spooled rows with their labels."""
+    with pa.memory_map(str(spool)) as source:
+        reader = pa.ipc.open_file(source)
+        for number in range(reader.num_record_batches):
+            batch = reader.get_batch(number)
+            labels = strings([labeller.label(to_local(uri)) for uri in batch["path"].to_pylist()])
+            yield batch.set_column(LISTING.get_field_index("label"), LISTING.field("label"), labels)
 
 
 def listing_batch(
@@ -156,25 +177,22 @@ def listing_batch(
     return pa.RecordBatch.from_arrays([strings(paths), times, longs(lengths), strings(labels)], schema=LISTING)
 
 
-def _split_rows(spool: Path, folder: AnyPath, weight_each: float, rule: PartitionRule) -> int:
-    """Split the spooled rows into partitions of about `weight_each`; return the number of partitions."""
+def _split_rows(batches: Iterator[pa.RecordBatch], folder: AnyPath, weight_each: float, rule: PartitionRule) -> int:
+    """Split the rows into partitions of about `weight_each`; return the number of partitions."""
     n_partitions, weight, held = 0, 0.0, list[pa.RecordBatch]()
-    with pa.memory_map(str(spool)) as source:
-        reader = pa.ipc.open_file(source)
-        for number in range(reader.num_record_batches):
-            batch = reader.get_batch(number)
-            start = 0
-            for row, length in enumerate(batch["length"].to_pylist()):
-                weight += rule.photo_weight + min(length, _MAX_BYTES) / rule.bytes_per_weight
-                if weight >= weight_each * (n_partitions + 1) - 1e-6:
-                    held.append(batch.slice(start, row + 1 - start))
-                    write_partition(pa.Table.from_batches(held, LISTING), partition_file(folder, n_partitions))
-                    n_partitions, start, held = n_partitions + 1, row + 1, []
-            if start < batch.num_rows:
-                held.append(batch.slice(start))
-        if held:
-            write_partition(pa.Table.from_batches(held, LISTING), partition_file(folder, n_partitions))
-            n_partitions += 1
+    for batch in batches:
+        start = 0
+        for row, length in enumerate(batch["length"].to_pylist()):
+            weight += rule.photo_weight + min(length, _MAX_BYTES) / rule.bytes_per_weight
+            if weight >= weight_each * (n_partitions + 1) - 1e-6:
+                held.append(batch.slice(start, row + 1 - start))
+                write_partition(pa.Table.from_batches(held, LISTING), partition_file(folder, n_partitions))
+                n_partitions, start, held = n_partitions + 1, row + 1, []
+        if start < batch.num_rows:
+            held.append(batch.slice(start))
+    if held:
+        write_partition(pa.Table.from_batches(held, LISTING), partition_file(folder, n_partitions))
+        n_partitions += 1
     return n_partitions
 
 

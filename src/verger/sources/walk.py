@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
-import glob
 import os
 import re
 from collections import Counter
@@ -12,15 +10,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from verger.errors import SourceError
+from verger.sources.path_pattern import PathPattern, photo_names
 from verger.storage.objects import SCHEMES, ObjectPath, object_path
-from verger.storage.uri import is_local, to_local
+from verger.storage.objects.parallel_listing import ObjectInfo
+from verger.storage.uri import is_local, local_folder, split_glob
 
 IsPhoto = Callable[[str], object]
+
+# Folders and files that systems and programs make beside photos: previews, deleted files, checkpoints.
+_SYSTEM_FOLDERS = "@eadir,#recycle,#snapshot,__macosx,$recycle.bin,system volume information,lost+found"
+_SYSTEM_FILES = "thumbs.db,ehthumbs.db,desktop.ini"
+_SYSTEM_NAMES = frozenset(f"{_SYSTEM_FOLDERS},{_SYSTEM_FILES}".split(","))
+
+_SUFFIX = re.compile(r"\.\w{1,9}")
+
+# Ends of the names of a folder while they are sorted: no file name contains these characters.
+_FOLDER, _UNREADABLE = "/", "\0"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A photo in a source: its path (for labels and samples), its URI (for the tables), its time and size."""
+    """A photo in a source: its path (for labels and samples), its URI (for the tables), its time and size.
+
+    A folder that cannot be listed is an entry too, so that it ends in `rejected` and is not lost without a word.
+    """
 
     path: str
     uri: str
@@ -30,25 +43,42 @@ class Entry:
 
 @dataclass
 class Skipped:
-    """Counts of the skipped files, whose names match no pattern, by suffix."""
+    """Counts of the files that were passed over.
+
+    suffixes: files whose names match no pattern, by suffix in lower case.
+    n_hidden: hidden files and folders (.name), and those of systems, such as Thumbs.db and __MACOSX.
+    """
 
     suffixes: Counter[str] = field(default_factory=Counter)
+    n_hidden: int = 0
 
     def __str__(self) -> str:
-        counts = ", ".join(f"{n} {suffix or 'without suffix'}" for suffix, n in self.suffixes.most_common(5))
+        counts = ", ".join(f"{n:,} {suffix}" for suffix, n in self.counts().items())
         return f"; skipped files in the source: {counts}" if counts else "; the source has no files at all"
 
+    def counts(self) -> dict[str, int]:
+        """Return the numbers of skipped files by suffix, the most frequent first, and of hidden ones."""
+        counts = dict(self.suffixes.most_common())
+        return counts | {"hidden": self.n_hidden} if self.n_hidden else counts
+
     def add(self, name: str) -> None:
-        """Count a file."""
-        self.suffixes[os.path.splitext(name)[1].lower()] += 1
+        """Count a file by its suffix."""
+        suffix = os.path.splitext(name)[1]
+        self.suffixes[suffix.lower() if _SUFFIX.fullmatch(suffix) else "without suffix"] += 1
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder is hidden, or made by a system or program beside the photos."""
+    return (name.startswith(".") and name not in (".", "..")) or name.lower() in _SYSTEM_NAMES
 
 
 def walk_source(src: str, patterns: tuple[str, ...], skipped: Skipped) -> Iterator[Entry]:
     """Yield the photos of `src` whose names match one of the patterns, in the order of their paths.
 
-    All other files are counted in `skipped`, except hidden files (.name). Raises SourceError.
+    Each photo is yielded once, also if parts of a glob overlap. All other files are counted in `skipped`. Raises
+    SourceError if there is no such folder or file, or if the folder `src` itself cannot be listed.
     """
-    is_photo = re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns), re.IGNORECASE).match
+    is_photo = photo_names(patterns).match
     if (location := object_path(src)) is not None:
         yield from _walk_objects(location, is_photo, skipped)
         return
@@ -57,58 +87,73 @@ def walk_source(src: str, patterns: tuple[str, ...], skipped: Skipped) -> Iterat
         raise SourceError(
             f"{src}: expected a folder, a file: URI, or one of {schemes}; `run` on Spark reads others"
         )
-    local = os.path.abspath(os.path.expanduser(to_local(src)))
-    roots = (
-        [Path(local)]
-        if os.path.exists(local)
-        else [Path(match) for match in sorted(glob.glob(local, recursive=True), key=_sort_key)]
-    )
-    if not roots:
-        raise SourceError(f"{src}: no such folder, and no folder or file matches this glob")
-    for root in roots:
-        yield from map(_local_entry, _walk_folder(root, is_photo, skipped))
+    base, glob = split_glob(local_folder(src))
+    assert isinstance(base, Path)
+    if base.is_dir():
+        yield from _walk_folder(base, PathPattern(glob), is_photo, skipped)
+    elif os.path.lexists(base) and not glob:
+        yield _file_entry(str(base))
+    else:
+        raise SourceError(f"{src}: no such folder or file")
 
 
-def _walk_folder(root: Path, is_photo: IsPhoto, skipped: Skipped) -> Iterator[str]:
-    """Yield the paths of photos. Symbolic links to folders are followed, but each real folder is read only once."""
-    if root.is_file():
-        yield str(root)
-        return
+def _walk_folder(root: Path, pattern: PathPattern, is_photo: IsPhoto, skipped: Skipped) -> Iterator[Entry]:
+    """Yield the photos below a folder. Links to folders are followed, but each real folder is read only once."""
     seen = {os.path.realpath(root)}
-    waiting = [(str(root), iter(_names(str(root))))]
-    while waiting:
-        folder, names = waiting[-1]
-        name = next(names, None)
-        if name is None:
-            waiting.pop()
-        elif name.endswith("/"):
-            below = os.path.join(folder, name[:-1])
-            if (real := os.path.realpath(below)) not in seen:
-                seen.add(real)
-                waiting.append((below, iter(_names(below))))
-        elif is_photo(name):
-            yield os.path.join(folder, name)
-        else:
-            skipped.add(name)
-
-
-def _names(folder: str) -> list[str]:
-    """Return the sorted names in a folder; the names of folders end with a slash.
-
-    Only names are kept: the directory entries of millions of files would take 1 GB.
-    """
     try:
-        with os.scandir(folder) as entries:
-            names = [entry.name + "/" * entry.is_dir() for entry in entries if not entry.name.startswith(".")]
+        waiting = [(str(root), pattern.start, iter(_names(str(root), skipped)))]
     except OSError as error:
-        raise SourceError(f"cannot list {folder}: {error.strerror}") from error
+        raise SourceError(f"cannot list {root}: {error.strerror}") from error
+    while waiting:
+        folder, state, names = waiting[-1]
+        marked = next(names, None)
+        if marked is None:
+            waiting.pop()
+            continue
+        name = marked.rstrip(_FOLDER + _UNREADABLE)
+        path, reached = os.path.join(folder, name), pattern.enter(state, name)
+        if marked == name:
+            if not is_photo(name):
+                skipped.add(name)
+            elif pattern.is_match(reached):
+                yield _file_entry(path)
+        elif reached:
+            below = _open_folder(path, seen, skipped) if marked.endswith(_FOLDER) else None
+            if below is None:
+                yield _unreadable_entry(path)
+            else:
+                waiting.append((path, reached, below))
+
+
+def _open_folder(path: str, seen: set[str], skipped: Skipped) -> Iterator[str] | None:
+    """Return the names in a folder; none if the real folder is in `seen`, and None if it cannot be listed."""
+    real = os.path.realpath(path)
+    if real in seen:
+        return iter(())
+    seen.add(real)
+    try:
+        return iter(_names(path, skipped))
+    except OSError:
+        return None
+
+
+def _names(folder: str, skipped: Skipped) -> list[str]:
+    """Return the sorted names in a folder, with marks at the ends of folders and of links that lead nowhere.
+
+    Only names are kept: the directory entries of millions of files would take 1 GB. Raises OSError.
+    """
+    names = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if is_hidden(entry.name):
+                skipped.n_hidden += 1
+                continue
+            try:
+                names.append(entry.name + _FOLDER * entry.is_dir())
+            except OSError:  # a link in a circle, or into a folder that may not be read
+                names.append(entry.name + _UNREADABLE)
     names.sort(key=_escape_path)
     return names
-
-
-def _sort_key(path: str) -> str:
-    """Return the path to sort by, with a slash behind a folder: "a b/1.jpg" comes before "a/1.jpg"."""
-    return _escape_path(path) + "/" * os.path.isdir(path)
 
 
 def _escape_path(path: str) -> str:
@@ -117,32 +162,45 @@ def _escape_path(path: str) -> str:
     return path if escaped == path else escaped  # the same object, to avoid copies of a million names
 
 
-def _local_entry(path: str) -> Entry:
+def _file_entry(path: str) -> Entry:
     try:
         status = os.stat(path)
         # Whole milliseconds, as in Hadoop's file status.
         modified_us, length = status.st_mtime_ns // 1_000_000 * 1000, status.st_size
     except OSError:  # a link to a missing file: the worker puts the photo into `rejected`
         modified_us, length = 0, 0
-    path = _escape_path(path)  # if this changed the name, the file cannot be read and ends in `rejected`
+    path = _escape_path(path)
     return Entry(path, f"file:{path}", modified_us, length)
 
 
+def _unreadable_entry(path: str) -> Entry:
+    path = _escape_path(path)
+    return Entry(path, f"file:{path}", 0, 0)
+
+
 def _walk_objects(location: ObjectPath, is_photo: IsPhoto, skipped: Skipped) -> Iterator[Entry]:
-    pattern = location.key.split("/")
-    n_plain = next((i for i, part in enumerate(pattern) if glob.has_magic(part)), len(pattern))
-    base = ObjectPath(location.root, "/".join(pattern[:n_plain]))
+    base, glob = split_glob(location)
+    assert isinstance(base, ObjectPath)
+    if base.key and not glob and not base.is_dir() and base.is_file():
+        yield _object_entry(base.root, base.find())
+        return
+    pattern = PathPattern(glob)
     n_found = 0
-    for found in [base.find()] if base.is_file() else base.walk():
+    for found in base.walk():
         n_found += 1
-        parts = found.key.split("/")
-        is_match = len(parts) >= len(pattern) and all(map(fnmatch.fnmatchcase, parts, pattern))
-        if not (is_match or not location.key) or any(part.startswith(".") for part in parts[n_plain:]):
+        names = found.key[len(base.key) :].strip("/").split("/")
+        if not pattern.is_selected(names):
             continue
-        if is_photo(parts[-1]):
-            uri = f"{location.root}/{found.key}"
-            yield Entry(uri, uri, found.modified_us, found.length)
+        if any(map(is_hidden, names)):
+            skipped.n_hidden += 1
+        elif is_photo(names[-1]):
+            yield _object_entry(base.root, found)
         else:
-            skipped.add(parts[-1])
+            skipped.add(names[-1])
     if not n_found:
         raise SourceError(f"{location}: the store has no objects below {base}/")
+
+
+def _object_entry(root: str, found: ObjectInfo) -> Entry:
+    uri = f"{root}/{found.key}"
+    return Entry(uri, uri, found.modified_us, found.length)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -23,6 +24,8 @@ from verger.storage.uri import parquet_files
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+logger = logging.getLogger(__name__)
+
 
 def read_images(spark: SparkSession, src: str, selection: Selection | None = None) -> DataFrame:
     """Return the photos of `src` as (path, modificationTime, length, label), in partitions of similar work.
@@ -38,6 +41,8 @@ def read_images(spark: SparkSession, src: str, selection: Selection | None = Non
     folder = Path(tempfile.mkdtemp(prefix="verger-listing-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     listing = list_photo_files(src, selection, folder, n_slots(spark))
+    for warning in listing.warnings:
+        logger.warning(warning)
     # The workers of a cluster cannot read the folders of this machine.
     return read_listing(spark, listing) if is_local(spark) else send_listing(spark, listing)
 

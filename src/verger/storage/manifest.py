@@ -48,6 +48,8 @@ class Manifest(BaseModel):
     versions: dict[str, str] = {}
     network: dict[str, Any] | None = None
     counts: dict[str, Any] = {}
+    skipped_files: dict[str, int] = {}
+    label_warnings: list[str] = []
     reduction: dict[str, Any] | None = None
     evaluation: dict[str, Any] | None = None
     parity: dict[str, Any] | None = None
@@ -75,7 +77,7 @@ class Manifest(BaseModel):
     @property
     def warnings(self) -> list[str]:
         """Warnings that users must read before they use the result."""
-        warnings = []
+        warnings = list(self.label_warnings)
         weights = self.text("network", "weights_from") or ""
         if weights.startswith("random:"):
             warnings.append(

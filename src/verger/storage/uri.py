@@ -1,6 +1,7 @@
 """Paths and URIs of files and folders, on this machine or in an object store.
 
-URIs are as Spark writes them: file:/a b/c.jpg, not percent-encoded.
+The tables contain URIs as Spark writes them: file:/a b/c.jpg, not percent-encoded. URIs with an authority, such as
+file:///a%20b/c.jpg, are percent-encoded (RFC 8089).
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from verger.errors import StorageError
 from verger.storage.objects import ObjectPath, object_path
 
-_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")
+# Other names may contain a colon: IMG-10:30.jpg, fruits:v2/1.jpg. Hadoop writes some schemes with a single slash.
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://|(file|hdfs|viewfs|dbfs):/", re.IGNORECASE)
+_FILE_URI = re.compile(r"file:(?://([^/]*))?(/.*)", re.IGNORECASE | re.DOTALL)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,7 +41,7 @@ def any_path(value: str) -> AnyPath:
 def scheme_of(uri: str) -> str:
     """Return the scheme in lower case; `file` for a plain path."""
     match = _SCHEME.match(uri)
-    return match.group(1).lower() if match else "file"
+    return (match[1] or match[2]).lower() if match else "file"
 
 
 def is_local(uri: str) -> bool:
@@ -47,15 +51,24 @@ def is_local(uri: str) -> bool:
 
 def is_hadoop(uri: str) -> bool:
     """Return whether `uri` is on a file system that only Spark's JVM can read: hdfs://host/..., viewfs:/..."""
-    return re.match(rf"{_SCHEME.pattern}/", uri) is not None and not is_local(uri) and object_path(uri) is None
+    return not is_local(uri) and object_path(uri) is None
 
 
 def to_local(uri: str) -> str:
-    """Return the local path of a plain path or a file:/, file:// or file:/// URI."""
-    if not uri.lower().startswith("file:"):
+    """Return the local path of a plain path or a file: URI.
+
+    file:/a%20b names the file "a%20b", as Spark writes it; file:///a%20b and file://localhost/a%20b name "a b".
+    Raises StorageError if a URI names another host.
+    """
+    match = _FILE_URI.fullmatch(uri)
+    if match is None:
         return uri
-    rest = uri[len("file:") :]
-    return "/" + rest.lstrip("/") if rest.startswith("/") else rest
+    host, path = match.groups()
+    if host is None:
+        return path
+    if host.lower() not in ("", "localhost"):
+        raise StorageError(f"{uri}: a file: URI names a file on this machine, not on the host {host!r}")
+    return "/" + unquote(path, errors="surrogateescape").lstrip("/")
 
 
 def local_folder(value: str) -> Path:
@@ -72,13 +85,21 @@ def is_within(path: AnyPath, folder: AnyPath) -> bool:
     return False
 
 
-def glob_base(path: AnyPath) -> AnyPath:
-    """Return the folder in which a glob starts; any other path unchanged."""
-    if isinstance(path, Path) and path.exists():  # a name with brackets need not be a glob
-        return path
-    while glob.has_magic(str(path)):
-        path = path.parent
-    return path
+def split_glob(path: AnyPath) -> tuple[AnyPath, str]:
+    """Split a path into the folder or file that exists and the glob below it; the glob is empty for a plain path.
+
+    Names that exist are never globs: folders may be called `res[1]`.
+    """
+    base, names = path, list[str]()
+    while glob.has_magic(str(base)) and not _exists(base):
+        names.insert(0, base.name)
+        base = base.parent
+    return base, "/".join(names)
+
+
+def _exists(path: AnyPath) -> bool:
+    """Return whether a path exists; False for a path in a folder that may not be read."""
+    return os.path.exists(path) if isinstance(path, Path) else path.exists()
 
 
 def parquet_files(folder: AnyPath) -> list[AnyPath]:

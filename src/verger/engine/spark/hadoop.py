@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from verger.engine.spark.compat import n_slots
 from verger.errors import SettingsError, SourceError
-from verger.sources.labels import make_labeller
+from verger.sources.labels import label_function
 from verger.sources.partitions import PartitionRule, Selection
 from verger.storage.uri import is_hadoop
 
@@ -76,7 +76,7 @@ def select_photos(table: DataFrame, selection: Selection) -> DataFrame:
         return table
     if selection.label.startswith("csv:"):
         raise SettingsError("label", selection.label, "parent, none or regex:PATTERN for photos on Hadoop")
-    return table.withColumn("label", udf(make_labeller(selection.label, ""), "string")(col("path")))
+    return table.withColumn("label", udf(label_function(selection.label), "string")(col("path")))
 
 
 def _set_partition_rule(spark: SparkSession, rule: PartitionRule) -> None:

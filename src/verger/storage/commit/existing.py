@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import secrets
 import time
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from typing import TypeVar
 from verger.errors import ResultError, SourceError
 from verger.storage.manifest import MANIFEST, find_manifest
 from verger.storage.objects import ObjectPath
-from verger.storage.uri import AnyPath, any_path, glob_base, is_hadoop, is_within, remove_tree
+from verger.storage.uri import AnyPath, any_path, is_hadoop, is_within, remove_tree
 
 # Names in a staging folder: the prefix of each run's folder, the lock, the intermediate files of the current run.
 RUN, LOCK, SCRATCH = "run-", "lock", "scratch"
@@ -57,7 +58,12 @@ def interrupted_after_switch(out: AnyPath) -> ResultError:
 def check_not_read(out: AnyPath, sources: Iterable[str]) -> None:
     """Raise ResultError if `out` is or contains a source (path, URI, glob), which the result would replace."""
     for source in sources:
-        if not is_hadoop(source) and is_within(glob_base(any_path(source)), out):
+        if is_hadoop(source):
+            continue
+        path = base = any_path(source)
+        while glob.has_magic(str(base)):
+            base = base.parent
+        if is_within(path, out) or is_within(base, out):
             raise ResultError(f"the result in {out} would replace the source {source}: choose another folder")
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from verger.storage.objects import gcs, pages, s3
-from verger.storage.objects.stores import send_delete_request, translate_error
+from verger.storage.objects import pages
+from verger.storage.objects.stores import pyarrow_store, send_delete_request, translate_error
 
 # Stores in which other tools mark a folder with an object; the key of this object ends in a slash.
 _STORES_WITH_MARKS = ("s3a://", "gs://")
@@ -55,10 +55,10 @@ def _delete_marks(root: str, folder: str) -> None:
     """
     import pyarrow as pa
 
-    scheme, _, bucket = root.partition("://")
-    store = s3.file_system() if scheme == "s3a" else gcs.file_system()
+    store = pyarrow_store(root)
+    assert store is not None
     try:
-        store.delete_dir(f"{bucket}/{folder}")
+        store.delete_dir(f"{root.partition('://')[2]}/{folder}")
     except FileNotFoundError:
         return
     except (OSError, pa.ArrowException) as error:

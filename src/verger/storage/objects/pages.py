@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from verger.errors import StorageError
 from verger.storage.objects.parallel_listing import ObjectInfo, list_ranges
-from verger.storage.objects.stores import send_list_request, send_request
+from verger.storage.objects.stores import pyarrow_store, send_list_request, send_request, translate_error
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -49,7 +49,40 @@ def walk(root: str, folder: str) -> Iterator[ObjectInfo]:
         if is_sorted(root)
         else chain.from_iterable(_pages(root, folder))
     )
-    return _without_marks(folder, objects)
+    return _without_marks(folder, _with_invalid_keys(root, folder, objects))
+
+
+def _with_invalid_keys(root: str, folder: str, objects: Iterable[ObjectInfo]) -> Iterator[ObjectInfo]:
+    """Yield objects; if obstore refuses a page because of one key, list the rest with pyarrow, which accepts it.
+
+    pyarrow returns all objects at once: about 500 MB for a million. Raises StorageError if it cannot list them.
+    """
+    last, is_sorted_so_far = "", True
+    try:
+        for info in objects:
+            is_sorted_so_far &= info.key >= last
+            last = info.key
+            yield info
+    except StorageError as error:
+        store = pyarrow_store(root)
+        if not error.is_invalid_key or store is None or not is_sorted_so_far:
+            raise
+        yield from (info for info in _list_with_pyarrow(store, root, folder) if info.key > last)
+
+
+def _list_with_pyarrow(store: Any, root: str, folder: str) -> list[ObjectInfo]:
+    from pyarrow import fs
+
+    bucket = root.partition("://")[2]
+    try:
+        found = store.get_file_info(fs.FileSelector(f"{bucket}/{folder}".rstrip("/"), recursive=True))
+    except OSError as error:
+        raise translate_error(f"{root}/{folder}", error) from None
+    return sorted(
+        ObjectInfo(info.path.removeprefix(f"{bucket}/"), info.size, info.mtime_ns // 1_000_000 * 1000)
+        for info in found
+        if info.type == fs.FileType.File
+    )
 
 
 def keys_below(root: str, folder: str) -> list[list[str]]:
@@ -66,7 +99,12 @@ def _depth(key: str) -> int:
 def is_empty(root: str, folder: str) -> bool:
     """Return whether there is no object below a folder."""
     pages = _pages(root, folder, size=2)  # one of the two may be the mark of the folder itself
-    return next(_without_marks(folder, next(pages, [])), None) is None
+    try:
+        return next(_without_marks(folder, next(pages, [])), None) is None
+    except StorageError as error:
+        if error.is_invalid_key:  # it is the key of an object in the folder
+            return False
+        raise
 
 
 def _pages(root: str, folder: str, start: str | None = None, size: int = PAGE) -> Iterator[list[ObjectInfo]]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SCHEMES = ("s3a", "s3", "s3n", "gs", "abfss", "abfs", "az")
 _S3 = ("s3a", "s3", "s3n")
 _AZURE = ("abfss", "abfs", "az")
-_URI = re.compile(rf"^({'|'.join(SCHEMES)})://([^/]+)/*(.*)$", re.IGNORECASE | re.DOTALL)
+_URI = re.compile(rf"^({'|'.join(SCHEMES)})://([^/]+)(?:/(.*))?$", re.IGNORECASE | re.DOTALL)
 
 _N_COPIES_AT_A_TIME = 16
 
@@ -53,7 +53,7 @@ class Version:
 
 @dataclass(frozen=True, order=True)
 class ObjectPath:
-    """Path in an object store: `root` is scheme://bucket, `key` has no slash at either end."""
+    """Path in an object store: `root` is scheme://bucket, `key` has no slash at its end."""
 
     root: str
     key: str
@@ -267,4 +267,4 @@ def object_path(uri: str) -> ObjectPath | None:
         return None
     scheme, bucket, key = match.groups()
     scheme = "s3a" if scheme.lower() in _S3 else scheme.lower()
-    return ObjectPath(f"{scheme}://{bucket}", key.strip("/"))
+    return ObjectPath(f"{scheme}://{bucket}", (key or "").rstrip("/"))

@@ -8,9 +8,10 @@ import re
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from verger.errors import StorageError
+from verger.storage.objects import gcs, s3
 from verger.storage.objects.gcs import emulator, emulator_account
 from verger.storage.objects.s3 import profile_credentials, s3_endpoint, s3_region
 
@@ -39,7 +40,7 @@ T = TypeVar("T")
 
 def send_request(root: str, key: str, request: Callable[[ObjectStore], T]) -> T:
     """Send a request; raises FileNotFoundError, StorageError, or obstore's errors about conditional writes."""
-    from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+    from obstore.exceptions import AlreadyExistsError, BaseError, InvalidPathError, PreconditionError
 
     path = f"{root}/{key}".strip("/")
     try:
@@ -48,6 +49,10 @@ def send_request(root: str, key: str, request: Callable[[ObjectStore], T]) -> T:
         raise FileNotFoundError(f"{path}: there is no such object") from None
     except (AlreadyExistsError, PreconditionError):
         raise
+    except (ValueError, InvalidPathError) as error:
+        cause = _first_sentence(error).rpartition("path: ")[2]
+        message = f"{path}: obstore cannot use this key, or one below it ({cause}): rename the object"
+        raise StorageError(message, is_invalid_key=True) from None
     except BaseError as error:
         raise translate_error(path, error) from None
 
@@ -156,3 +161,8 @@ def store_of(root: str) -> ObjectStore:
         client_options=client,
         credential_provider=profile_credentials(),
     )
+
+
+def pyarrow_store(root: str) -> Any:
+    """Return pyarrow's file system for a bucket, which allows any key; None for Azure."""
+    return s3.file_system() if root.startswith("s3a:") else gcs.file_system() if root.startswith("gs:") else None

@@ -1,0 +1,82 @@
+"""Runs on an S3 bucket with keys that file systems and object_store do not allow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.support import s3
+from tests.support.chain import manifest_here
+from tests.support.networks import save_tiny_onnx
+from tests.support.photos import encode, paint
+from verger.errors import DecodeError
+from verger.sources.content import read_photo
+from verger.sources.walk import Skipped, walk_source
+from verger.storage.uri import any_path
+
+BUCKET = f"s3a://{s3.BUCKET}"
+GOOD = ("p/1.jpg", "p/a%20b.jpg", "p/a b.jpg", "p/a*b.jpg", "p/Zo\u00eb.jpg", "p/c:d.jpg", "p[1]/5.jpg")
+BAD = ("p/a//2.jpg", "p/a/./3.jpg", "p/a/../4.jpg", "//x.jpg", "p/new\nline.jpg")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def endpoint() -> Iterator[str]:
+    with s3.serving() as endpoint:
+        for number, key in enumerate((*GOOD, *BAD, "p1/6.jpg", "p/notes.txt", "p/__MACOSX/7.jpg")):
+            s3.put(key, encode(paint(12 + number, 10), "JPEG"))
+        yield endpoint
+
+
+def paths(src: str, skipped: Skipped | None = None) -> list[str]:
+    entries = walk_source(src, ("*.jpg",), skipped or Skipped())
+    return [entry.path.removeprefix(f"{BUCKET}/") for entry in entries]
+
+
+@pytest.mark.parametrize("src", [BUCKET, f"{BUCKET}/", f"{BUCKET}/**", BUCKET.replace("s3a", "s3")])
+def test_a_whole_bucket_is_a_source(src: str) -> None:
+    skipped = Skipped()
+    assert paths(src, skipped) == sorted([*GOOD, *BAD, "p1/6.jpg"])
+    assert skipped.counts() == {".txt": 1, "hidden": 1}
+
+
+def test_a_prefix_that_exists_is_no_glob() -> None:
+    for src in ("p[1]", "p[1]/", "p[1]/*.jpg", "p[1]/5.jpg"):
+        assert paths(f"{BUCKET}/{src}") == ["p[1]/5.jpg"]
+    assert paths(f"{BUCKET}/p[12]") == ["p1/6.jpg"]
+    assert set(paths(f"{BUCKET}/p/a*b.jpg")) == {"p/a*b.jpg"}
+    assert set(paths(f"{BUCKET}/p/a[ %]*b.jpg")) == {"p/a b.jpg", "p/a%20b.jpg"}
+
+
+@pytest.mark.parametrize("key", BAD)
+def test_an_object_whose_key_cannot_be_used_is_unreadable_and_no_other_is_read(key: str) -> None:
+    s3.put("x.jpg", b"another object")
+    try:
+        with pytest.raises(DecodeError, match="rename the object"):
+            read_photo(f"{BUCKET}/{key}")
+    finally:
+        s3.remove("x.jpg")
+
+
+@pytest.mark.parametrize("engine", ["local", "spark"])
+def test_a_run_rejects_what_it_cannot_read_and_does_the_rest(
+    tmp_path: Path, engine: str, request: pytest.FixtureRequest
+) -> None:
+    if engine == "spark":
+        request.getfixturevalue("spark")
+    network = tmp_path / "tiny.onnx"
+    save_tiny_onnx(network)
+    words: list[Any] = ["run", BUCKET, "out", "--model", network, "--no-report"]
+    manifest = manifest_here(*words, cwd=tmp_path, engine=engine)
+    assert manifest["counts"]["listed"] == len(GOOD) + len(BAD) + 1
+    assert manifest["counts"]["rejected_by_reason"] == {"unreadable": len(BAD)}
+    rejected = pq.read_table(tmp_path / "out" / "rejected").to_pylist()
+    assert {row["path"].removeprefix(f"{BUCKET}/") for row in rejected} == set(BAD)
+
+
+def test_a_folder_with_unusable_keys_is_not_empty() -> None:
+    assert any_path(f"{BUCKET}/p/a").is_dir()
+    assert not any_path(f"{BUCKET}/q").is_dir()
