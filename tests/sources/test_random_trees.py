@@ -65,6 +65,8 @@ def make(root: Path, wanted: list[Item]) -> list[str]:
 
 
 def make_one(root: Path, path: Path, kind: str) -> None:
+    if os.path.lexists(path):
+        raise FileExistsError
     if kind in ("photo", "empty"):
         with path.open("xb") as file:
             file.write(b"x" * (kind == "photo"))
