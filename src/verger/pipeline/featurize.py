@@ -37,7 +37,7 @@ _FIRST_PART = "part-000000.parquet"
 _PLAN = "plan"
 
 # verger recommends decoding at a reduced scale if the mean size of the photos is above _LARGE_MEGAPIXELS (a network
-# sees only 0.05 megapixels), and if decoding took more than this share of the workers' time.
+# sees only 0.05), and if decoding took more than _LARGE_DECODING_SHARE of the workers' time.
 _LARGE_MEGAPIXELS = 2.0
 _LARGE_DECODING_SHARE = 0.5
 
