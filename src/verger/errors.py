@@ -98,15 +98,15 @@ class Reason(StrEnum):
     """The possible values of the column `reason` of `rejected`."""
 
     EMPTY = "empty"  # zero bytes
-    UNREADABLE = "unreadable"  # the file cannot be read
+    UNREADABLE = "unreadable"  # the file cannot be read, or is not a regular file
     NOT_AN_IMAGE = "not-an-image"  # no decoder recognises the first bytes
     TOO_LARGE = "too-large"  # the file has too many bytes; it is not read
     TOO_MANY_PIXELS = "too-many-pixels"  # the photo has too many pixels; it is not decoded
     TRUNCATED = "truncated"  # the file ends before the end of the image data
     CORRUPT = "corrupt"  # the decoder fails for another reason
-    UNSUPPORTED = "unsupported"  # a pixel format without a defined conversion to 8 bits
+    UNSUPPORTED = "unsupported"  # a pixel format without a defined conversion to 8 bits, or a missing extra
     POISON = "poison"  # decoding crashes the process or exhausts memory
-    TIMEOUT = "timeout"  # decoding takes longer than the limit
+    TIMEOUT = "timeout"  # reading or decoding takes longer than the limit
 
 
 class DecodeError(VergerError):

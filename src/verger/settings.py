@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
@@ -26,7 +27,13 @@ from verger.spark_master import check_master
 TOML_FILE = "verger.toml"
 ENV_PREFIX = "VERGER_"
 EXPORT_FORMATS = ("csv", "json")
-PHOTO_GLOBS = ("*.jpg", "*.jpeg", "*.png", "*.webp", "*.bmp", "*.gif", "*.tif", "*.tiff")
+HEIC_SUFFIXES = (".heic", ".heif")
+HEIC_MISSING = "HEIC photos need pi-heif: pip install 'verger[heic]'"
+HAS_HEIC = find_spec("pi_heif") is not None
+PHOTO_GLOBS = (
+    *("*.jpg", "*.jpeg", "*.jpe", "*.jfif", "*.png", "*.webp", "*.avif", "*.bmp", "*.gif", "*.tif", "*.tiff"),
+    *(f"*{suffix}" for suffix in HEIC_SUFFIXES if HAS_HEIC),
+)
 
 
 def _split(value: object) -> object:
@@ -172,7 +179,8 @@ class Settings(BaseSettings):
     photo_timeout_s: float = _setting(
         ENGINE,
         300,
-        "stop decoding a photo after this number of seconds, and reject it; `pack` sets it aside (docs/privacy.md)",
+        "stop reading or decoding a photo after this number of seconds, and reject it; `pack` sets it aside "
+        "(docs/privacy.md)",
         gt=0,
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -58,6 +59,16 @@ def build_gif(screen: tuple[int, int], frame: tuple[int, int], *, disposal: int)
     return b"GIF89a" + struct.pack("<HHBBB", *screen, 0x80, 0, 0) + bytes(6) + control + descriptor + b"\2\2D\1\0;"
 
 
+def build_bmp(
+    header_size: int, compression: int, pixels: list[tuple[int, int, int, int]], masks: bytes = b""
+) -> bytes:
+    """A bitmap of one row of 32-bit pixels, (blue, green, red, fourth byte)."""
+    fields = struct.pack("<IiiHHIIiiII", header_size, len(pixels), 1, 1, 32, compression, 0, 0, 0, 0, 0)
+    header = (fields + masks).ljust(max(header_size, len(fields + masks)), b"\0")
+    body = b"".join(map(bytes, pixels))
+    return b"BM" + struct.pack("<IHHI", 14 + len(header) + len(body), 0, 0, 14 + len(header)) + header + body
+
+
 Tags = dict[int, int | list[int]]
 
 
@@ -89,26 +100,48 @@ def repeat_last_scan(progressive: bytes, n: int) -> bytes:
 
 def claim_size(data: bytes, width: int, height: int) -> bytes:
     """The same file with another size in its header."""
+    claim = {b"\xff\xd8": _claim_in_jpeg, b"\x89P": _claim_in_png, b"RI": _claim_in_webp, b"GI": _claim_in_gif}
+    claim |= {b"BM": _claim_in_bmp, b"II": _claim_in_tiff, b"\0\0": _claim_in_boxes}
     broken = bytearray(data)
-    if data.startswith(b"\xff\xd8"):
-        at = next(at for at in _jpeg_segments(data) if data[at + 1] in (0xC0, 0xC2))
-        struct.pack_into(">HH", broken, at + 5, height, width)
-    elif data.startswith(b"\x89PNG"):
-        struct.pack_into(">II", broken, 16, width, height)
-        struct.pack_into(">I", broken, 29, zlib.crc32(broken[12:29]))
-    elif data.startswith(b"RIFF"):
-        start, body = _webp_size(data[12:16], width, height)
-        broken[start : start + len(body)] = body
-    elif data.startswith(b"GIF8"):
-        struct.pack_into("<HH", broken, 6, width, height)
-    elif data.startswith(b"BM"):
-        struct.pack_into("<II", broken, 18, width, height)
-    elif data.startswith(b"II*\0"):
-        for at in _tiff_entries(data):
-            tag = struct.unpack_from("<H", data, at)[0]
-            if tag in (256, 257):
-                struct.pack_into("<HII", broken, at + 2, 4, 1, width if tag == 256 else height)
+    if data[:2] in claim:
+        claim[data[:2]](broken, width, height)
     return bytes(broken)
+
+
+def _claim_in_jpeg(data: bytearray, width: int, height: int) -> None:
+    at = next(at for at in _jpeg_segments(data) if data[at + 1] in (0xC0, 0xC2))
+    struct.pack_into(">HH", data, at + 5, height, width)
+
+
+def _claim_in_png(data: bytearray, width: int, height: int) -> None:
+    struct.pack_into(">II", data, 16, width, height)
+    struct.pack_into(">I", data, 29, zlib.crc32(data[12:29]))
+
+
+def _claim_in_webp(data: bytearray, width: int, height: int) -> None:
+    start, body = _webp_size(bytes(data[12:16]), width, height)
+    data[start : start + len(body)] = body
+
+
+def _claim_in_gif(data: bytearray, width: int, height: int) -> None:
+    struct.pack_into("<HH", data, 6, width, height)
+
+
+def _claim_in_bmp(data: bytearray, width: int, height: int) -> None:
+    struct.pack_into("<II", data, 18, width, height)
+
+
+def _claim_in_tiff(data: bytearray, width: int, height: int) -> None:
+    for at in _tiff_entries(data):
+        tag = struct.unpack_from("<H", data, at)[0]
+        if tag in (256, 257):
+            struct.pack_into("<HII", data, at + 2, 4, 1, width if tag == 256 else height)
+
+
+def _claim_in_boxes(data: bytearray, width: int, height: int) -> None:
+    for found in re.finditer(b"ispe", bytes(data)):
+        if found.end() + 12 <= len(data):
+            struct.pack_into(">II", data, found.end() + 4, width, height)
 
 
 def _webp_size(chunk: bytes, width: int, height: int) -> tuple[int, bytes]:
@@ -290,7 +323,7 @@ def _choose_segment(data: bytes, rng: random.Random) -> tuple[int, int]:
     return starts[i], starts[i + 1] if i + 1 < len(starts) else len(data)
 
 
-def _jpeg_segments(data: bytes) -> Iterator[int]:
+def _jpeg_segments(data: bytes | bytearray) -> Iterator[int]:
     """Where the segments before the first scan begin, and that scan."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
@@ -314,7 +347,7 @@ def _riff_chunks(data: bytes) -> Iterator[int]:
         at += 8 + int.from_bytes(data[at + 4 : at + 8], "little") + 1 & ~1
 
 
-def _tiff_entries(data: bytes) -> Iterator[int]:
+def _tiff_entries(data: bytes | bytearray) -> Iterator[int]:
     start = int.from_bytes(data[4:8], "little")
     n_entries = int.from_bytes(data[start : start + 2], "little")
     yield from range(start + 2, min(start + 2 + 12 * n_entries, len(data) - 11), 12)

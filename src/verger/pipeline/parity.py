@@ -17,7 +17,8 @@ def check_parity(context: RunContext, network: Network) -> None:
     context.progress.stage("check")
     with context.manifest.timed("check"):
         listing = tuple(map(str, parquet_files(context.stage / LISTING)[:_N_PHOTOS]))
-        job = ParityJob(network, context.settings.max_pixels, context.settings.decode, listing)
+        settings = context.settings
+        job = ParityJob(network, settings.max_pixels, settings.photo_timeout_s, settings.decode, listing)
         (cosines,) = context.engine.map(parity_of_rows, [_first_rows(context)], job)
     if cosines:
         context.manifest.parity = {

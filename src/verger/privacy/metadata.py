@@ -3,7 +3,8 @@
 JPEG, PNG, WebP and GIF files are split into their segments or chunks. Only needed kinds, such as colour profiles,
 are kept: a list of kinds to remove would miss new kinds that cameras and apps invent. The compressed pixels do not
 change. The orientation is written into a new EXIF block. All bytes behind the picture are removed, because phones
-store a second picture or a film with sound there. TIFF and BMP files are encoded again as PNG, without loss.
+store a second picture or a film with sound there. TIFF, BMP, AVIF and HEIC files are decoded, and encoded as PNG,
+without loss.
 
 Sources: ITU T.81 and the JFIF, Adobe and MPF conventions; PNG third edition; RFC 9649 (WebP); GIF89a.
 """
@@ -19,7 +20,8 @@ from PIL.PngImagePlugin import MAX_TEXT_CHUNK
 
 from verger.errors import DecodeError, Reason
 from verger.kernel.decode import DEFAULT_MAX_PIXELS, decode_image, photo_format, read_orientation
-from verger.kernel.decode.formats import READERS
+from verger.kernel.decode.formats import reader_of
+from verger.kernel.decode.repair import build_png_chunk, png_chunks
 
 # Markers that begin a segment; two of them, SOI and EOI, have no length.
 _MARKER = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")
@@ -48,13 +50,13 @@ _PNG_LEVEL = 1
 def strip_metadata(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
     """Return a copy of the photo without metadata and with the same pixels; `data` itself if it has no metadata.
 
-    TIFF and BMP always become PNG. Raises DecodeError if the file has an unsupported format, is too damaged to be
-    split into its parts, or has too many pixels.
+    TIFF, BMP, AVIF and HEIC always become PNG. Raises DecodeError if the file has an unsupported format, is too
+    damaged to be split into its parts, or has too many pixels.
     """
     kind = photo_format(data)
     if kind is None:
         raise DecodeError(Reason.NOT_AN_IMAGE, "not a supported image format: its metadata cannot be found")
-    if kind in ("TIFF", "BMP"):
+    if kind not in _FORMATS:
         return _to_png(data, kind, max_pixels)
     split, join = _FORMATS[kind]
     try:
@@ -71,7 +73,7 @@ def strip_metadata(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> byte
 def _to_png(data: bytes, kind: str, max_pixels: int) -> bytes:
     """Return the decoded picture (upright RGB) as a PNG; its colour profile is kept if it is a profile for RGB."""
     picture = decode_image(data, max_pixels=max_pixels).image
-    profile = READERS[kind](io.BytesIO(data)).info.get("icc_profile")
+    profile = reader_of(kind)(io.BytesIO(data)).info.get("icc_profile")
     # A larger profile is left out, because Pillow cannot read a PNG with such a profile.
     has_profile = isinstance(profile, bytes) and profile[16:20] == b"RGB " and len(profile) < MAX_TEXT_CHUNK
     picture.info = {}  # Pillow would write metadata from this dictionary
@@ -127,15 +129,7 @@ def _split_png(data: bytes) -> Iterator[bytes]:
     if data[12:16] != b"IHDR":  # always the first chunk
         raise DecodeError(Reason.CORRUPT, "the PNG file cannot be split into its parts")
     yield data[:8]
-    yield from filter(_is_kept, _png_chunks(data))
-
-
-def _png_chunks(data: bytes) -> Iterator[bytes]:
-    at, kind = 8, b""
-    while at + 8 <= len(data) and kind != b"IEND":
-        kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4])
-        yield data[at:end]
-        at = end
+    yield from filter(_is_kept, png_chunks(data))
 
 
 def _is_kept(chunk: bytes) -> bool:
@@ -149,27 +143,23 @@ def _as_one_pixel(data: bytes) -> bytes:
     The order of the chunks does not change, because Pillow reads metadata behind the pixels in another way: it is
     less strict, and ignores metadata behind a second frame. An animation is returned unchanged.
     """
-    parts = [data[:8], _build_chunk(b"IHDR", b"\0\0\0\1\0\0\0\1\x08\0\0\0\0")]
+    parts = [data[:8], build_png_chunk(b"IHDR", b"\0\0\0\1\0\0\0\1\x08\0\0\0\0")]
     has_pixels = False
-    for chunk in _png_chunks(data):
+    for chunk in png_chunks(data):
         kind = chunk[4:8]
         if kind == b"acTL":
             return data
         if kind == b"IDAT" and not has_pixels:
-            parts.append(_build_chunk(b"IDAT", zlib.compress(b"\0\0")))
+            parts.append(build_png_chunk(b"IDAT", zlib.compress(b"\0\0")))
             has_pixels = True
         if not _is_kept(chunk):
             parts.append(chunk)
-    return b"".join([*parts, _build_chunk(b"IEND", b"")])
+    return b"".join([*parts, build_png_chunk(b"IEND", b"")])
 
 
 def _join_png(_: bytes, parts: list[bytes], exif: bytes) -> bytes:
     # EXIF is written behind the header, because the header must be the first chunk.
-    return b"".join([*parts[:2], _build_chunk(b"eXIf", exif) if exif else b"", *parts[2:]])
-
-
-def _build_chunk(kind: bytes, body: bytes) -> bytes:
-    return len(body).to_bytes(4) + kind + body + zlib.crc32(kind + body).to_bytes(4)
+    return b"".join([*parts[:2], build_png_chunk(b"eXIf", exif) if exif else b"", *parts[2:]])
 
 
 def _split_webp(data: bytes) -> Iterator[bytes]:

@@ -19,15 +19,18 @@ MAX_EXAMPLES = 50
 
 MEANINGS: dict[str, str] = {
     Reason.EMPTY: "The file has zero bytes, for example after a failed upload or copy. Copy it again.",
-    Reason.UNREADABLE: "The file could not be read from the storage: missing permissions or a lost connection.",
+    Reason.UNREADABLE: "The file could not be read from the storage: missing permissions, a lost connection, or "
+    "not a regular file.",
     Reason.NOT_AN_IMAGE: "The first bytes match no image format; often such a file is a web page.",
     Reason.TOO_LARGE: "The file is larger than any photo within the pixel limit; often such a file is a video.",
     Reason.TOO_MANY_PIXELS: "The photo has more pixels, or a longer side, than the limits allow. Increase "
     "--max-megapixels to accept it.",
     Reason.TRUNCATED: "The file ends before the image is complete, often after an interrupted copy. Copy it again.",
     Reason.CORRUPT: "The file is an image, but its data is damaged.",
-    Reason.UNSUPPORTED: "The photo's pixel type (floating point or 32 bits) has no defined white level.",
-    Reason.TIMEOUT: "Decoding took longer than --photo-timeout-s. Inspect the file with another program.",
+    Reason.UNSUPPORTED: "The photo's pixel type (floating point or 32 bits) has no defined white level, or its "
+    "format needs an extra: see the detail.",
+    Reason.TIMEOUT: "Reading or decoding took longer than --photo-timeout-s: the storage does not answer, or the "
+    "file is damaged.",
     Reason.POISON: "Decoding crashed the decoder or exceeded the memory. Inspect the file with another program.",
 }
 _UNKNOWN_MEANING = "This version of verger has no description of this reason."

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import io
 import os
 import stat
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from verger.errors import DecodeError, Reason, StorageError
@@ -16,6 +17,8 @@ from verger.storage.objects import object_path
 from verger.storage.uri import is_local, to_local
 
 Content = bytes | DecodeError
+# A function from a path or URI to the bytes; raises DecodeError.
+Read = Callable[[str], bytes]
 
 # Photos requested from an object store at the same time: a request takes ten times as long as computing the
 # features.
@@ -47,31 +50,60 @@ def read_photo(uri: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
 
 
 def _read_file(path: str, max_pixels: int) -> bytes:
-    """Return the bytes of a regular file; reading a pipe or a device might never end."""
-    status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode):
-        raise ValueError("not a regular file")
-    check_file_size(status.st_size, max_pixels)
-    with open(path, "rb") as file:
-        return file.read()
+    """Return the bytes of a regular file; opening or reading a pipe or a device might never end."""
+    _check_is_regular(path, os.stat(path).st_mode)
+    descriptor = _open(path)
+    with io.FileIO(descriptor) as file:
+        status = os.fstat(descriptor)
+        _check_is_regular(path, status.st_mode)  # another file may have taken the name
+        check_file_size(status.st_size, max_pixels)
+        return file.readall()
 
 
-def read_photos(uris: Sequence[str | None], max_pixels: int = DEFAULT_MAX_PIXELS) -> Iterator[Content]:
+def _open(path: str) -> int:
+    """Open a file for reading without waiting for a pipe's writer; return the file descriptor."""
+    flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    except BlockingIOError:  # a file server has leased the file to a client: wait for its return
+        return os.open(path, flags)
+    os.set_blocking(descriptor, True)  # network file systems pass the flag on to their server
+    return descriptor
+
+
+def _check_is_regular(path: str, mode: int) -> None:
+    """Raise DecodeError for a folder, pipe, socket or device. A folder that cannot be listed is the listing's."""
+    if stat.S_ISREG(mode):
+        return
+    detail = "not a regular file"
+    if stat.S_ISDIR(mode):
+        detail = "not a regular file but a folder"
+        try:
+            os.scandir(path).close()
+        except OSError as error:
+            detail = f"cannot list the folder: {error.strerror}"
+    raise DecodeError(Reason.UNREADABLE, detail)
+
+
+def read_photos(
+    uris: Sequence[str | None], max_pixels: int = DEFAULT_MAX_PIXELS, read_local: Read | None = None
+) -> Iterator[Content]:
     """Yield each photo's bytes, or the DecodeError of `read_photo`, in order.
 
-    Photos in an object store are requested ahead, several at a time, because each request is slow.
+    Photos in an object store are requested ahead, several at a time, because each request is slow. Local files are
+    read by `read_local`, `read_photo` by default, when they are needed.
     """
-    if all(uri is None or is_local(uri) for uri in uris):
-        for uri in uris:
-            yield _read_or_error(uri, max_pixels)
-        return
-    reading: deque[Future[Content]] = deque()
+    read = partial(read_photo, max_pixels=max_pixels)
+    waiting: deque[Callable[[], Content]] = deque()
     for uri in uris:
-        reading.append(_thread_pool().submit(_read_or_error, uri, max_pixels))
-        if len(reading) >= _AHEAD:
-            yield reading.popleft().result()
-    while reading:
-        yield reading.popleft().result()
+        if uri is None or is_local(uri):
+            waiting.append(partial(_read_or_error, uri, read_local or read))
+        else:
+            waiting.append(_thread_pool().submit(_read_or_error, uri, read).result)
+        if len(waiting) >= _AHEAD:
+            yield waiting.popleft()()
+    while waiting:
+        yield waiting.popleft()()
 
 
 @functools.cache
@@ -79,10 +111,10 @@ def _thread_pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(_AHEAD, thread_name_prefix="verger-read")
 
 
-def _read_or_error(uri: str | None, max_pixels: int) -> Content:
+def _read_or_error(uri: str | None, read: Read) -> Content:
     try:
         if uri is None:
             raise DecodeError(Reason.UNREADABLE, "the path is null")
-        return read_photo(uri, max_pixels)
+        return read(uri)
     except DecodeError as error:
         return error

@@ -1,4 +1,4 @@
-"""Decoding in a child process: a photo that crashes the decoder kills the child, not the worker.
+"""Reading and decoding in a child process: a photo that crashes or blocks it costs the child, not the worker.
 
 Starting a child takes half a second, so workers use one only after a failed attempt at a task. This module is
 also the child's program: `python -m verger.tasks.child_decoder FD PARENT`, with the file descriptor of a pipe to
@@ -8,9 +8,11 @@ the worker and the worker's pid.
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import TypeVar
@@ -21,16 +23,21 @@ from verger.errors import DecodeError, Reason, SetupError
 from verger.kernel.decode import DEFAULT_MAX_PIXELS, Decoded, decode_image
 from verger.process.piped_child import PipedChild
 from verger.process.signals import end_with_parent
+from verger.sources.content import Read, read_photo
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 _KILLED = f"signal {signal.SIGKILL:d}"
 
+# How long to wait for the end of a killed child: one that waits for a broken file system may not end.
+_KILL_WAIT_S = 5
+
 
 class ChildDecoder:
-    """Decodes photos in a child process, which starts when first needed, and again after a photo has killed it.
+    """Reads and decodes photos in a child process, which starts when first needed, and again when it has ended.
 
-    photo_timeout_s: time limit for one photo. The child ends when the worker ends.
+    photo_timeout_s: time limit for reading one photo, and for decoding it. The child ends when the worker ends.
     """
 
     def __init__(self, photo_timeout_s: float | None = None) -> None:
@@ -51,21 +58,28 @@ class ChildDecoder:
         size_px, pixels, width, height = self.run(work, data)
         return Decoded(Image.frombytes("RGB", size_px, pixels), width, height)
 
-    def run(self, work: Callable[[bytes], T], data: bytes) -> T:
-        """Return work(data), computed in the child; raises the same errors as `decode`. `work` is pickled."""
+    def read(self, uri: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
+        """Return the result of `read_photo` for a local file; raises DecodeError, also if it takes too long."""
+        return self.run(partial(read_photo, max_pixels=max_pixels), uri, "reading")
+
+    def run(self, work: Callable[[V], T], value: V, action: str = "decoding") -> T:
+        """Return work(value), computed in the child; raises the same errors as `decode`. `work` is pickled.
+
+        action: what the work does, for the errors.
+        """
         self._child = self._child or _start_child()
         connection = self._child.connection
         try:
-            connection.send((work, data))
+            connection.send((work, value))
             if not connection.poll(self._photo_timeout_s):
                 self._stop(kill=True)
-                raise DecodeError(Reason.TIMEOUT, f"decoding it takes longer than {self._photo_timeout_s:g} s")
+                raise DecodeError(Reason.TIMEOUT, f"{action} it takes longer than {self._photo_timeout_s:g} s")
             answer: T | DecodeError = connection.recv()
         except MemoryError:
             self._stop(kill=True)  # part of the answer may be left in the pipe
-            raise DecodeError(Reason.POISON, "decoding it takes more memory than there is") from None
+            raise DecodeError(Reason.POISON, f"{action} it takes more memory than there is") from None
         except (EOFError, OSError):
-            raise DecodeError(Reason.POISON, f"decoding it ended the process ({self._stop()})") from None
+            raise DecodeError(Reason.POISON, f"{action} it ended the process ({self._stop()})") from None
         if isinstance(answer, DecodeError):
             raise answer
         return answer
@@ -74,10 +88,14 @@ class ChildDecoder:
         """End the child if there is one; return its signal or exit code as text."""
         if self._child is None:
             return "never started"
-        if kill:
-            self._child.process.kill()
-        ending, self._child = self._child.wait(), None
-        return ending
+        child, self._child = self._child, None
+        if not kill:
+            return child.wait()
+        child.connection.close()
+        child.process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            child.process.wait(_KILL_WAIT_S)
+        return _KILLED
 
 
 def _start_child() -> PipedChild:
@@ -91,28 +109,36 @@ def _start_child() -> PipedChild:
     return child
 
 
-@contextmanager
-def open_decoder(
-    max_pixels: int, *, in_child: bool, photo_timeout_s: float | None
-) -> Iterator[Callable[[bytes], Decoded]]:
-    """Yield `decode_image` with the limit `max_pixels`.
+@dataclass(frozen=True)
+class PhotoTools:
+    """The functions with which a task reads local photos and decodes them; both raise DecodeError."""
 
-    in_child: run it in a child process, with the time limit `photo_timeout_s` for one photo.
+    read: Read
+    decode: Callable[[bytes], Decoded]
+
+
+@contextmanager
+def open_photo_tools(max_pixels: int, *, in_child: bool, photo_timeout_s: float | None) -> Iterator[PhotoTools]:
+    """Yield `read_photo` and `decode_image` with the limit `max_pixels`.
+
+    in_child: run them in a child process, with the time limit `photo_timeout_s` for each call.
     """
     if in_child:
-        with ChildDecoder(photo_timeout_s) as decoder:
-            yield partial(decoder.decode, max_pixels=max_pixels)
+        with ChildDecoder(photo_timeout_s) as child:
+            yield PhotoTools(
+                partial(child.read, max_pixels=max_pixels), partial(child.decode, max_pixels=max_pixels)
+            )
     else:
-        yield partial(decode_image, max_pixels=max_pixels)
+        yield PhotoTools(partial(read_photo, max_pixels=max_pixels), partial(decode_image, max_pixels=max_pixels))
 
 
 def serve(connection: Connection) -> None:
-    """Send "ready" after the imports. Then answer each pair (work, photo) with work(photo), or its DecodeError."""
+    """Send "ready" after the imports. Then answer each pair (work, value) with work(value), or its DecodeError."""
     connection.send("ready")
     while True:
-        work, data = connection.recv()
+        work, value = connection.recv()
         try:
-            connection.send(work(data))
+            connection.send(work(value))
         except DecodeError as error:
             connection.send(error)
 

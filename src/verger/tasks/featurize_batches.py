@@ -25,7 +25,7 @@ from verger.kernel.networks.inference import (
     needed_size_px,
     prepare_photo,
 )
-from verger.sources.content import Content, read_photos
+from verger.sources.content import Content, Read, read_photo, read_photos
 from verger.storage.arrow import integers, strings, vectors
 from verger.storage.schemas import OUTCOME
 from verger.tasks.child_decoder import ChildDecoder
@@ -45,8 +45,8 @@ class WorkerOptions:
 
     content_column: the bytes of photos. If a table has no such column, the files in `path_column` are read.
     n_threads: number of threads that decode the photos of a batch.
-    decodes_in_child: decode and resize photos one by one in a child process, so that a bad photo cannot kill the
-    worker. photo_timeout_s: the child's time limit for one photo.
+    decodes_in_child: read local photos, decode and resize them one by one in a child process, so that a bad photo
+    cannot kill the worker. photo_timeout_s: the child's time limit for reading and for decoding one photo.
     decode: "scaled" decodes large JPEGs at a reduced scale.
     """
 
@@ -92,17 +92,17 @@ def compute_outcomes(
 ) -> Iterator[tuple[pa.RecordBatch, list[Outcome]]]:
     """Yield batches of rows with the outcome of each row, in the order of the rows.
 
-    earlier: features of earlier runs, to be reused. on_photo: called before each photo that is read.
-    times: the object to which the seconds of this work are added.
+    earlier: features of earlier runs, to be reused. on_photo: called before a photo is read, and before it is
+    decoded. times: the object to which the seconds of this work are added.
     """
     times = times or WorkerTimes()
     n_rows_out = max(1, min(_MAX_ROWS_OUT, _MAX_BYTES_OUT // (4 * extractor.n_features)))
     n_rows_out = max(1, n_rows_out // extractor.batch_size) * extractor.batch_size
-    with _preparing(options, extractor) as (prepare, mapped):
+    with _preparing(options, extractor) as (read, prepare, mapped):
         prepare_one = partial(_prepared, prepare=prepare, earlier=earlier, on_photo=on_photo)
         for batch in batches:
             reused = _reused_by_row(batch, options, earlier)
-            contents = _contents(batch, reused, options)
+            contents = _contents(batch, reused, options, partial(_read, read=read, on_photo=on_photo))
             for start in range(0, batch.num_rows, n_rows_out):
                 rows = batch.slice(start, n_rows_out)
                 reused_here = reused[start : start + n_rows_out]
@@ -126,20 +126,21 @@ def _reused_by_row(
 
 
 @contextmanager
-def _preparing(options: WorkerOptions, extractor: Extractor) -> Iterator[tuple[Prepare, Map]]:
-    """Yield a function that prepares a photo, and a `map` to apply it. Pillow releases the GIL, so threads help."""
+def _preparing(options: WorkerOptions, extractor: Extractor) -> Iterator[tuple[Read, Prepare, Map]]:
+    """Yield functions that read and prepare a photo, and a `map` to prepare. Pillow releases the GIL, so threads help."""
+    read = partial(read_photo, max_pixels=options.max_pixels)
     min_size_px = needed_size_px(extractor, options.decode)
     decode = partial(decode_image, max_pixels=options.max_pixels, min_size_px=min_size_px)
     prepare = partial(prepare_photo, resizer=extractor.resizer, decode=decode)
     if options.decodes_in_child:
-        with ChildDecoder(options.photo_timeout_s) as decoder:
-            yield partial(decoder.run, prepare), map
+        with ChildDecoder(options.photo_timeout_s) as child:
+            yield partial(child.read, max_pixels=options.max_pixels), partial(child.run, prepare), map
         return
     if options.n_threads == 1:
-        yield prepare, map
+        yield read, prepare, map
         return
     with ThreadPoolExecutor(options.n_threads, thread_name_prefix="verger-decode") as threads:
-        yield prepare, threads.map
+        yield read, prepare, threads.map
 
 
 def _outcomes(
@@ -175,8 +176,13 @@ def _prepared(
         return error
 
 
+def _read(uri: str, *, read: Read, on_photo: Callable[[], None]) -> bytes:
+    on_photo()
+    return read(uri)
+
+
 def _contents(
-    batch: pa.RecordBatch, reused: Sequence[ReusedFeatures | None], options: WorkerOptions
+    batch: pa.RecordBatch, reused: Sequence[ReusedFeatures | None], options: WorkerOptions, read_local: Read
 ) -> Iterator[Content]:
     """For each photo that has no reused features, yield its bytes, or the error that prevents reading them."""
     if options.content_column in batch.schema.names:
@@ -184,9 +190,8 @@ def _contents(
             yield _content_of(value, options.max_pixels)
         return
     paths = batch[options.path_column].to_pylist()
-    yield from read_photos(
-        [path for path, one in zip(paths, reused, strict=True) if one is None], options.max_pixels
-    )
+    todo = [path for path, one in zip(paths, reused, strict=True) if one is None]
+    yield from read_photos(todo, options.max_pixels, read_local)
 
 
 def _content_of(value: pa.BinaryScalar, max_pixels: int) -> Content:

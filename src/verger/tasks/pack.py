@@ -18,7 +18,7 @@ from verger.storage import schemas
 from verger.storage.arrow import binaries, strings
 from verger.storage.uri import any_path, read_parquet
 from verger.tasks.base import Attempt
-from verger.tasks.child_decoder import open_decoder
+from verger.tasks.child_decoder import open_photo_tools
 from verger.tasks.part_files import part_file
 from verger.tasks.time_limit import photo_time_limit
 
@@ -60,18 +60,22 @@ def pack_partition(job: PackJob, partition: Partition, attempt: Attempt) -> dict
         part_file(any_path(job.folder) / f"shard-{partition.number:06d}.parquet") as target,
         pq.ParquetWriter(target, kind, compression="none", use_dictionary=False, write_statistics=False) as writer,
         photo_time_limit(job.photo_timeout_s, attempt) as restart,
-        open_decoder(job.max_pixels, in_child=attempt.number > 0, photo_timeout_s=job.photo_timeout_s) as decode,
+        open_photo_tools(
+            job.max_pixels, in_child=attempt.number > 0, photo_timeout_s=job.photo_timeout_s
+        ) as photo_tools,
     ):
         group = _RowGroup(writer, kind)
         for batch in rows.to_batches(_ROWS_PER_BATCH):
-            for number, content in enumerate(read_photos(batch["path"].to_pylist(), job.max_pixels)):
+            contents = read_photos(batch["path"].to_pylist(), job.max_pixels, photo_tools.read)
+            for number, content in enumerate(contents):
                 restart()
-                kept, metadata = _pack(content, job, decode, is_retry=attempt.number > 0)
+                kept, metadata = _pack(content, job, photo_tools.decode, is_retry=attempt.number > 0)
                 counts[metadata] += 1
                 group.add(batch.slice(number, 1), kept, metadata)
                 if group.n_bytes >= job.group_bytes:
                     group.write()
                 attempt.report(1, 0)
+                restart()  # for reading the next photo
         group.write()
     return {} if job.keeps_metadata else dict(counts)
 

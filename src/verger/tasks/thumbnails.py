@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import os
-import stat
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -73,10 +72,9 @@ def _size(uri: str) -> int | None:
     try:
         if (remote := object_path(uri)) is not None:
             return remote.size()
-        status = os.stat(to_local(uri))
+        return os.stat(to_local(uri)).st_size
     except (OSError, ValueError, StorageError):  # ValueError: a zero byte in the name
         return None
-    return status.st_size if stat.S_ISREG(status.st_mode) else None  # reading a pipe would never end
 
 
 def _thumbnail(uri: str | None) -> str | None:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
-from PIL import ImageFile
+from PIL import AvifImagePlugin, ImageFile
+from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from verger.errors import DecodeError, Reason
+from verger.kernel.decode.tiff import TiffReader
+from verger.settings import HEIC_MISSING
+
 Reader = type[ImageFile.ImageFile]
+
+# By default Pillow decodes an AVIF in one thread per core, but the workers already use all cores.
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 
 class _JpegFile(JpegImageFile):
@@ -24,24 +32,45 @@ class _JpegFile(JpegImageFile):
 
 # Only formats that cameras and apps write; EPS is excluded because reading it starts another program. MPO is a JPEG
 # with further pictures behind the first. The readers are called directly, because Image.open hides why a reader
-# failed.
+# failed. HEIF is read by an extra, see `reader_of`.
 READERS: dict[str, Reader] = {
     "JPEG": _JpegFile,
     "PNG": PngImageFile,
     "WEBP": WebPImageFile,
     "GIF": GifImageFile,
-    "TIFF": TiffImageFile,
+    "TIFF": TiffReader,
     "BMP": BmpImageFile,
+    "AVIF": AvifImageFile,
 }
-# Many text files also start with "BM", so the size of the header is checked too.
+# Many text files also start with "BM", so the size of the header is checked too. AVIF and HEIF files begin with the
+# length of the first box and a brand; the brands mif1 and msf1 are followed by the list of other brands.
 _FIRST_BYTES = re.compile(
     rb"(?P<JPEG>\xff\xd8\xff)|(?P<PNG>\x89PNG\r\n\x1a\n)|(?P<WEBP>RIFF....WEBP)|(?P<GIF>GIF8[79]a)"
-    rb"|(?P<TIFF>II[*+]\0|MM\0[*+])|(?P<BMP>BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0)",
+    rb"|(?P<TIFF>II[*+]\0|MM\0[*+])|(?P<BMP>BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0)"
+    rb"|(?P<AVIF>....ftyp(?:avi[fs]|m[is]f1.{4}(?:.{4}){0,30}?avi[fs]))"
+    rb"|(?P<HEIF>....ftyp(?:he[iv][cmsx]|m[is]f1))",
     re.DOTALL,
 )
 
 
 def photo_format(data: bytes) -> str | None:
-    """Return the format according to the first bytes (JPEG, PNG, WEBP, GIF, TIFF or BMP), None for other data."""
+    """Return the format according to the first bytes (a key of READERS, or HEIF), None for other data."""
     match = _FIRST_BYTES.match(data)
     return None if match is None else match.lastgroup
+
+
+def reader_of(kind: str) -> Reader:
+    """Return Pillow's reader of a format; raises DecodeError if it is not installed."""
+    return _heif_reader() if kind == "HEIF" else READERS[kind]
+
+
+@functools.cache
+def _heif_reader() -> Reader:
+    try:
+        from pi_heif import HeifImageFile, options  # imported here because few photos need it
+    except ImportError as error:
+        raise DecodeError(Reason.UNSUPPORTED, HEIC_MISSING) from error
+    options.DECODE_THREADS = 1
+    options.THUMBNAILS = options.DEPTH_IMAGES = options.AUX_IMAGES = False
+    reader: Reader = HeifImageFile
+    return reader

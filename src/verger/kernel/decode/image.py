@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +17,11 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from verger.errors import DecodeError, Reason
-from verger.kernel.decode.formats import READERS, Reader, photo_format
+from verger.kernel.decode.formats import Reader, photo_format, reader_of
 from verger.kernel.decode.limits import (
     DEFAULT_MAX_PIXELS,
+    check_end_marker,
+    check_items,
     check_scans,
     check_size,
     check_tiles,
@@ -26,6 +29,7 @@ from verger.kernel.decode.limits import (
     webp_size,
 )
 from verger.kernel.decode.pixels import (
+    correct_levels,
     orientation_of,
     scale_transparency,
     swaps_width_and_height,
@@ -33,6 +37,7 @@ from verger.kernel.decode.pixels import (
     turn_upright,
 )
 from verger.kernel.decode.reasons import failure_reason
+from verger.kernel.decode.repair import drop_broken_chunks, repair
 
 RGB = npt.NDArray[np.uint8]
 
@@ -82,7 +87,24 @@ def decode_image(
     kind = photo_format(data)
     if kind is None:
         raise DecodeError(Reason.NOT_AN_IMAGE, f"starts with {data[:16]!r}")
-    reader = READERS[kind]
+    reader = reader_of(kind)
+    try:
+        return _read_or_explain(data, reader, max_pixels, min_size_px)
+    except DecodeError as error:
+        if error.reason not in (Reason.CORRUPT, Reason.TRUNCATED):
+            raise
+        repaired = repair(data, kind, lambda content: _pixels(content, reader, max_pixels))
+        if repaired is None:
+            raise
+    return _read_or_explain(repaired, reader, max_pixels, min_size_px)
+
+
+def _pixels(data: bytes, reader: Reader, max_pixels: int) -> bytes:
+    return _read_or_explain(data, reader, max_pixels, None).image.tobytes()
+
+
+def _read_or_explain(data: bytes, reader: Reader, max_pixels: int, min_size_px: tuple[int, int] | None) -> Decoded:
+    """Decode a photo as it is; raises DecodeError with the reason."""
     try:
         return _read(data, reader, max_pixels, min_size_px)
     except DecodeError:
@@ -101,15 +123,23 @@ def read_orientation(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> in
 
     Raises DecodeError for too many pixels. The pixels of a PNG are decoded, those of other formats are not.
     """
+    kind = photo_format(data) or ""
     try:
-        image = _open(data, READERS[photo_format(data) or ""], max_pixels)
-        if isinstance(image, PngImageFile):  # metadata behind the pixels overrides those in front
-            image.load()
-        return orientation_of(image)
+        return _orientation_in(data, kind, max_pixels)
     except DecodeError:
         raise
     except Exception:  # a file that cannot be decoded has no orientation
+        if kind == "PNG":
+            with suppress(Exception):
+                return _orientation_in(drop_broken_chunks(data), kind, max_pixels)
         return None
+
+
+def _orientation_in(data: bytes, kind: str, max_pixels: int) -> int | None:
+    image = _open(data, reader_of(kind), max_pixels)
+    if isinstance(image, PngImageFile):  # metadata behind the pixels overrides those in front
+        image.load()
+    return orientation_of(image)
 
 
 def _raise_pillow_limit(max_pixels: int) -> None:
@@ -125,6 +155,8 @@ def _open(data: bytes, reader: Reader, max_pixels: int) -> ImageFile.ImageFile:
     _raise_pillow_limit(max_pixels)
     if reader is WebPImageFile:
         check_size(webp_size(data), max_pixels)
+    elif reader.format in ("AVIF", "HEIF"):
+        check_items(data, max_pixels)
     image = reader(io.BytesIO(data))
     check_size(image.size, max_pixels)
     return image
@@ -134,15 +166,17 @@ def _read(data: bytes, reader: Reader, max_pixels: int, min_size_px: tuple[int, 
     image = _open(data, reader, max_pixels)
     if isinstance(image, TiffImageFile):
         check_tiles(image, max_pixels)
-    if isinstance(image, JpegImageFile) and "progressive" in image.info:
-        check_scans(data)
+    if isinstance(image, JpegImageFile):
+        check_end_marker(data)
+        if "progressive" in image.info:
+            check_scans(data)
     width, height = image.size  # before a JPEG's scale is reduced
     if isinstance(image, JpegImageFile) and min_size_px is not None:
         _reduce_scale(image, min_size_px)
     image.load()
     if isinstance(image, PngImageFile) and "transparency" in image.info:
         scale_transparency(image, depth=data[24])
-    picture = to_rgb(turn_upright(image))
+    picture = to_rgb(turn_upright(correct_levels(image), orientation_of(image)))
     if not isinstance(image, JpegImageFile):  # Pillow may turn a TIFF itself when it loads it
         width, height = picture.size
     elif swaps_width_and_height(image):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 
@@ -21,9 +22,15 @@ _MAX_RATIO = 100
 
 # JPEG markers that begin a segment with a length. The others are stuffed bytes, fill bytes, restarts and TEM.
 _JPEG_SEGMENT = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")
+START_OF_SCAN = 0xDA
+END_MARKER = b"\xff\xd9"
 
 # Cameras and encoders write about 10 scans; 2,000 fit in 0.4 MB and take a minute at 50 megapixels.
 _MAX_SCANS = 100
+# The box with the size of an AVIF's or HEIC's item: type, version and flags, width, height. Encoders pad pictures
+# to a multiple of 64 pixels.
+_ITEM_SIZE = re.compile(rb"ispe\0{4}(.{4})(.{4})", re.DOTALL)
+_PADDING_PX = 63
 # Each separate plane of a TIFF, at most six, covers the picture once.
 _MAX_COVERS = 6
 
@@ -72,6 +79,30 @@ def webp_size(data: bytes) -> tuple[int, int]:
     return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
 
 
+def check_items(data: bytes, max_pixels: int) -> None:
+    """Raise DecodeError if an AVIF or HEIC declares an item with too many pixels; see ISO/IEC 23008-12.
+
+    An item may be larger than the picture that is cut out of it. Its reader would report a huge size as damage.
+    """
+    metadata = (data[start:end] for kind, start, end in iso_boxes(data) if kind == b"meta")
+    for found in _ITEM_SIZE.finditer(next(metadata, b"")):
+        width, height = int.from_bytes(found[1]), int.from_bytes(found[2])
+        if max(0, width - _PADDING_PX) * max(0, height - _PADDING_PX) > max_pixels:
+            check_size((width, height), max_pixels)
+
+
+def iso_boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield kind, start and end of an AVIF's or HEIC's boxes at the top level; the last may end behind the file."""
+    at = 0
+    while at + 8 <= len(data):
+        length, kind = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8]
+        if length == 1:
+            length = int.from_bytes(data[at + 8 : at + 16])
+        end = len(data) if length == 0 else at + max(8, length)
+        yield kind, at, end
+        at = end
+
+
 def check_tiles(image: TiffImageFile, max_pixels: int) -> None:
     """Raise DecodeError if a TIFF's tiles are too large, or if its strips or tiles cover the picture repeatedly.
 
@@ -92,9 +123,25 @@ def check_tiles(image: TiffImageFile, max_pixels: int) -> None:
 
 def check_scans(data: bytes) -> None:
     """Raise DecodeError if a progressive JPEG has too many scans: ten bytes of scan can cover all pixels."""
-    n_scans, at = 0, 2
-    while (marker := _JPEG_SEGMENT.search(data, at)) and marker[1] != b"\xd9":
-        n_scans += marker[1] == b"\xda"
-        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+    n_scans = sum(marker == START_OF_SCAN for marker, _ in jpeg_segments(data))
     if n_scans > _MAX_SCANS:
         raise DecodeError(Reason.UNSUPPORTED, f"{n_scans} progressive scans are over the limit of {_MAX_SCANS}")
+
+
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield marker and place of each segment of a JPEG's first picture, the end marker included."""
+    at = 2
+    while marker := _JPEG_SEGMENT.search(data, at):
+        yield marker[1][0], marker.end()
+        if marker[1][0] == END_MARKER[1]:
+            return
+        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+
+
+def check_end_marker(data: bytes) -> None:
+    """Raise OSError if a JPEG has no end marker: its decoder would take all that follows the data for data.
+
+    A file whose copying was interrupted may be filled up with zeros.
+    """
+    if not data.endswith(END_MARKER) and END_MARKER[1] not in (marker for marker, _ in jpeg_segments(data)):
+        raise OSError("image file is truncated (no end marker)")

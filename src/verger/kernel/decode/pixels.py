@@ -6,12 +6,16 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from verger.errors import DecodeError, Reason
+from verger.kernel.decode.tiff import TiffReader
 
 _SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
-_EIGHT_BIT = ((np.arange(1 << 16) + 128) // 257).astype(np.uint8)
+_MAX_16_BIT = 0xFFFF
+_EIGHT_BIT = ((np.arange(_MAX_16_BIT + 1) + 128) // 257).astype(np.uint8)
 
 _ORIENTATION_TAG = 0x0112
 _TURNS: dict[object, Image.Transpose] = {
@@ -42,9 +46,8 @@ def swaps_width_and_height(image: Image.Image) -> bool:
     return (orientation_of(image) or 1) >= _FIRST_ON_ITS_SIDE
 
 
-def turn_upright(image: Image.Image) -> Image.Image:
-    """Return the picture turned upright by its EXIF orientation."""
-    orientation = orientation_of(image)
+def turn_upright(image: Image.Image, orientation: int | None) -> Image.Image:
+    """Return the picture turned upright by an EXIF orientation."""
     return image if orientation is None else image.transpose(_TURNS[orientation])
 
 
@@ -55,6 +58,25 @@ def scale_transparency(image: PngImageFile, depth: int) -> None:
         image.info["transparency"] = tuple(value >> 8 for value in clear)
     elif depth < 8 and isinstance(clear, int) and image.mode == "L":
         image.info["transparency"] = clear * 255 // ((1 << depth) - 1)
+
+
+def correct_levels(image: ImageFile) -> Image.Image:
+    """Return a loaded picture without an alpha channel that is not meant, and with 65,535 as white in 16 bits.
+
+    Programs write zeros into the fourth byte of a bitmap's pixels, or of a TIFF's, and do not mean transparency.
+    """
+    is_declared = not isinstance(image, BmpImageFile | TiffReader) or getattr(image, "has_declared_alpha", False)
+    if image.mode == "RGBA" and not is_declared and image.getchannel("A").getextrema() == (0, 0):
+        return image.convert("RGB")
+    if (
+        not isinstance(image, TiffReader)
+        or image.mode not in _SIXTEEN_BIT_MODES
+        or (image.black, image.white) == (0, _MAX_16_BIT)
+    ):
+        return image
+    values = np.asarray(image).astype(np.int64)
+    scaled = (values - image.black) * _MAX_16_BIT / (image.white - image.black)
+    return Image.fromarray(scaled.round().clip(0, _MAX_16_BIT).astype(np.uint16))
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -75,7 +97,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def _from_16_bit(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
-    if values.min() < 0 or values.max() > 0xFFFF:
+    if values.min() < 0 or values.max() > _MAX_16_BIT:
         raise DecodeError(Reason.UNSUPPORTED, "32-bit integer pixels, in which the value of white is not defined")
     grey = _EIGHT_BIT[values]
     if isinstance(clear := image.info.get("transparency"), int):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import io
 
+from PIL.AvifImagePlugin import AvifImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import STRIPBYTECOUNTS, STRIPOFFSETS, TILEBYTECOUNTS, TILEOFFSETS, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from verger.errors import Reason
 from verger.kernel.decode.formats import Reader
+from verger.kernel.decode.limits import iso_boxes
 
-_UNSUPPORTED = ("cannot handle", "unknown pixel mode", "unsupported")
+_UNSUPPORTED = ("cannot handle", "unknown pixel mode", "unsupported", "not installed")
 
 
 def failure_reason(error: Exception, data: bytes, reader: Reader) -> Reason:
@@ -39,6 +41,8 @@ def _is_cut_off(data: bytes, reader: Reader) -> bool:
     """Return whether the file ends too early. Most readers do not report this, so read again with _WatchedBytes."""
     if reader is WebPImageFile:  # reads everything at once, but bytes 4 to 8 hold the length of the rest
         return len(data) < 8 + int.from_bytes(data[4:8], "little")
+    if reader is AvifImageFile or reader.format == "HEIF":
+        return _lacks_boxes(data)
     source = _WatchedBytes(data)
     with contextlib.suppress(Exception):
         image = reader(source)
@@ -51,3 +55,9 @@ def _is_cut_off(data: bytes, reader: Reader) -> bool:
             lengths = tags.get(STRIPBYTECOUNTS) or tags[TILEBYTECOUNTS]
             source.ran_out |= any(sum(strip) > len(data) for strip in zip(starts, lengths, strict=False))
     return source.ran_out
+
+
+def _lacks_boxes(data: bytes) -> bool:
+    """Return whether an AVIF or HEIC ends before the end of its last box, or before the box of its pixels."""
+    boxes = {kind: end for kind, _, end in iso_boxes(data)}
+    return b"mdat" not in boxes or max(boxes.values()) > len(data)

@@ -1,0 +1,139 @@
+"""Photos that break the rules of their format beside the pixels, and that other programs show.
+
+A photo is repaired only after it could not be decoded, so the pixels of all others do not depend on this module.
+The pixels of a repaired photo are complete: a file that lacks a part of them stays rejected. docs/photos.md
+describes what is repaired.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+from PIL.PngImagePlugin import PngImageFile
+
+from verger.errors import DecodeError
+from verger.kernel.decode.limits import END_MARKER, START_OF_SCAN, jpeg_segments
+
+_PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
+_START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_N_COEFFICIENTS = 64
+
+# What may follow a complete scan without an effect on the pixels. A decoder that lacks data uses it instead: the
+# bits, or the restart marker that it expects. In the first two, each bit of one is the opposite in the other.
+_NOISE = bytes(1 + byte % 254 for byte in hashlib.shake_128(b"").digest(256))
+_TAILS = (
+    _NOISE,
+    bytes(255 - byte for byte in _NOISE),
+    b"".join(bytes([0xFF, marker]) + _NOISE for marker in range(0xD0, 0xD8)),
+)
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# The chunks that are not needed for decoding, but change pixels or contain the orientation.
+_USED_CHUNKS = (b"tRNS", b"eXIf", b"iTXt", b"tEXt", b"zTXt")
+# Of each kind: Pillow accepts texts of 1 MB each, and of 64 MB in total.
+_MAX_CHUNKS = 20
+
+
+def repair(data: bytes, kind: str, read: Callable[[bytes], bytes]) -> bytes | None:
+    """Return the file without its damage beside the pixels, None if there is no such damage.
+
+    data: a file that could not be decoded. read: returns the pixels of such a file; raises DecodeError.
+    """
+    if kind == "JPEG":
+        return _add_end_marker(data, read)
+    if kind == "PNG":
+        repaired = drop_broken_chunks(data)
+        return None if repaired == data else repaired
+    return None
+
+
+def _add_end_marker(data: bytes, read: Callable[[bytes], bytes]) -> bytes | None:
+    """Return a JPEG with an end marker if only this is missing, otherwise None.
+
+    Zeros at the end are not part of the picture: they fill up files whose copying was interrupted.
+    """
+    content = data.rstrip(b"\0")
+    if content.endswith(b"\xff"):  # not a marker, but a byte of a scan: \xff\0
+        content += b"\0"
+    if not _has_all_scans(content):
+        return None
+    complete = content + END_MARKER
+    with suppress(DecodeError):
+        expected = _hash(read(complete))
+        if all(_hash(read(content + tail + END_MARKER)) == expected for tail in _TAILS):
+            return complete
+    return None
+
+
+def _hash(pixels: bytes) -> bytes:
+    return hashlib.sha256(pixels).digest()  # two large pictures need not be in memory at the same time
+
+
+def _has_all_scans(data: bytes) -> bool:
+    """Return whether a JPEG has the headers of all scans: they contain each coefficient of each colour in full."""
+    missing: dict[int, set[int]] = {}
+    is_progressive = False
+    for marker, at in jpeg_segments(data):
+        body = data[at + 2 : at + int.from_bytes(data[at : at + 2], "big")]
+        if marker in _START_OF_FRAME and len(body) > 6:
+            is_progressive = marker in _PROGRESSIVE
+            missing = {colour: set(range(_N_COEFFICIENTS)) for colour in body[6::3]}
+        elif marker == START_OF_SCAN and body and len(body) >= 4 + 2 * body[0]:
+            first, last, bits = body[1 + 2 * body[0] : 4 + 2 * body[0]]
+            if not is_progressive:
+                first, last, bits = 0, _N_COEFFICIENTS - 1, 0
+            if not bits & 0x0F:  # the last bit of these coefficients
+                for colour in body[1 : 1 + 2 * body[0] : 2]:
+                    missing.get(colour, set()).difference_update(range(first, last + 1))
+    return bool(missing) and not any(missing.values())
+
+
+def drop_broken_chunks(data: bytes) -> bytes:
+    """Return a PNG without broken chunks, as far as they are not needed for decoding, and without animation.
+
+    A chunk is broken if its checksum is wrong or Pillow does not accept it, for example because it unpacks to too
+    much. Pillow does not check the checksums behind the pixels.
+    """
+    parts = [_SIGNATURE]
+    n_used = Counter[bytes]()
+    is_behind = False
+    for chunk in png_chunks(data):
+        kind = chunk[4:8]
+        is_behind |= kind == b"IDAT"
+        if kind[:1].isupper():
+            parts.append(chunk)
+        elif kind in _USED_CHUNKS and n_used[kind] < _MAX_CHUNKS:
+            n_used[kind] += 1
+            sound = build_png_chunk(kind, chunk[8:-4]) if is_behind else chunk
+            if _is_accepted(sound, data):
+                parts.append(sound)
+    return b"".join(parts)
+
+
+def _is_accepted(chunk: bytes, data: bytes) -> bool:
+    """Return whether Pillow opens a PNG of one pixel that has this chunk, and otherwise the form of `data`."""
+    header = build_png_chunk(b"IHDR", (1).to_bytes(4) * 2 + data[24:29])
+    try:
+        PngImageFile(io.BytesIO(_SIGNATURE + header + chunk + build_png_chunk(b"IDAT", b"")))
+    except Exception:  # as in decode_image: any class
+        return False
+    return True
+
+
+def png_chunks(data: bytes) -> Iterator[bytes]:
+    """Yield the chunks of a PNG, up to its end."""
+    at, kind = len(_SIGNATURE), b""
+    while at + 8 <= len(data) and kind != b"IEND":
+        kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4])
+        yield data[at:end]
+        at = end
+
+
+def build_png_chunk(kind: bytes, body: bytes) -> bytes:
+    """Return a chunk of a PNG."""
+    return len(body).to_bytes(4) + kind + body + zlib.crc32(kind + body).to_bytes(4)
