@@ -79,6 +79,46 @@ def test_photos_that_hang_their_decoder_are_rejected_and_cost_no_other(
 
 
 @pytest.mark.parametrize("engine", ["local", SPARK])
+def test_photos_whose_reading_stalls_are_rejected_and_cost_no_other(
+    engine: str, photos: Path, tiny_model: str, tmp_path: Path
+) -> None:
+    """More of them than one batch has, in one task: each has its own time."""
+    shutil.copytree(photos, tmp_path / "photos")
+    stalled = [tmp_path / "photos" / "kiwi" / f"{i} {poison.STALLING}" for i in range(3)]
+    for path in stalled:
+        shutil.copyfile(photos / "kiwi" / "1.png", path)
+    words = ("run", "photos", "out", "--model", tiny_model, "--components", 2, "--photo-timeout-s", 2)
+    (tmp_path / "site").mkdir()
+    told = manifest_of(*words, *ENGINES[engine], cwd=tmp_path, PYTHONPATH=poison.mortal(tmp_path / "site"))
+    assert told["counts"]["rejected_by_reason"]["timeout"] == 3
+    assert told["counts"]["listed"] == told["counts"]["features"] + told["counts"]["rejected"]
+    found = [row for row in table(tmp_path / "out" / "rejected").to_pylist() if row["reason"] == "timeout"]
+    assert [row["path"] for row in found] == [f"file:{path}" for path in stalled]
+    assert {row["detail"] for row in found} == {"reading it takes longer than 2 s"}
+
+    for path in stalled:
+        path.unlink()
+    manifest_here("run", "photos", "without", *words[3:7], "--no-report", cwd=tmp_path)
+    for name in ("features", "components"):
+        assert table(tmp_path / "out" / name).equals(table(tmp_path / "without" / name)), name
+
+
+@pytest.mark.parametrize("engine", ["local", SPARK])
+def test_photos_whose_reading_stalls_are_packed_without_content(engine: str, photos: Path, tmp_path: Path) -> None:
+    shutil.copytree(photos, tmp_path / "photos")
+    stalled = tmp_path / "photos" / "kiwi" / poison.STALLING
+    shutil.copyfile(photos / "kiwi" / "1.png", stalled)
+    (tmp_path / "site").mkdir()
+    environment = {"PYTHONPATH": poison.mortal(tmp_path / "site")}
+    flags = ("--photo-timeout-s", 2, *ENGINES[engine])
+    told = manifest_of("pack", "photos", "packed", *flags, cwd=tmp_path, **environment)
+    rows = {row["path"]: row for row in table(tmp_path / "packed" / "images").to_pylist()}
+    assert len(rows) == told["counts"]["listed"]
+    assert rows.pop(f"file:{stalled}")["content"] is None
+    assert all(row["content"] is not None for row in rows.values())
+
+
+@pytest.mark.parametrize("engine", ["local", SPARK])
 @pytest.mark.parametrize("keeps_metadata", [True, False])
 def test_photos_that_kill_or_hang_their_decoder_are_packed_undecoded(
     engine: str, keeps_metadata: bool, with_poison: Path, tmp_path: Path
@@ -116,16 +156,18 @@ def test_files_that_are_no_photos_of_this_world_are_rejected_and_cost_no_other(
     (odd / "long.png").write_bytes(encode(Image.new("1", (49_000_000, 1)), "PNG"))
     (odd / "high.png").write_bytes(encode(Image.new("1", (1, 49_000_000)), "PNG"))
     os.mkfifo(odd / "pipe.jpg")
+    (odd / "device.jpg").symlink_to("/dev/zero")
     words = ("run", "photos", "out", "--model", tiny_model, "--components", 2, "--no-report")
     told = manifest_here(*words, cwd=tmp_path)
     rejected = table(tmp_path / "out" / "rejected").to_pylist()
     reasons = {Path(row["path"]).name: row["reason"] for row in rejected}
-    assert told["counts"]["features"] == 12 and len(reasons) == 7
+    assert told["counts"]["features"] == 12 and len(reasons) == 8
     expected = {"video": "too-large", "long": "too-many-pixels", "high": "too-many-pixels", "pipe": "unreadable"}
+    expected["device"] = "unreadable"
     assert {Path(name).stem: reason for name, reason in reasons.items()}.items() >= expected.items()
 
     packed = manifest_here("pack", "photos", "packed", cwd=tmp_path)
-    assert packed["counts"]["metadata"]["unreadable"] == 2
+    assert packed["counts"]["metadata"]["unreadable"] == 3
     assert manifest_here("run", "packed", "again", *words[3:], cwd=tmp_path)["counts"]["features"] == 12
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -55,6 +56,25 @@ def test_a_child_that_does_not_start_is_no_photos_fault(tmp_path: Path, monkeypa
     monkeypatch.syspath_prepend(tmp_path)
     with ChildDecoder() as decoder, pytest.raises(SetupError, match="exit code 1"):
         decoder.decode(b"")
+
+
+def test_a_child_reads_too(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    poison.mortal(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    good = photos / "apple" / "0.JPG"
+    (tmp_path / poison.STALLING).touch()
+    with ChildDecoder(photo_timeout_s=2) as decoder:
+        assert decoder.read(f"file:{good}") == good.read_bytes()
+        for _ in range(2):
+            with pytest.raises(DecodeError, match=r"^timeout: reading it takes longer than 2 s$"):
+                decoder.read(f"file:{tmp_path}/{poison.STALLING}")
+        with pytest.raises(DecodeError, match=r"^unreadable: FileNotFoundError: No such file or directory$"):
+            decoder.read(f"file:{tmp_path}/gone.jpg")
+        with pytest.raises(DecodeError, match=r"^too-large: "):
+            (tmp_path / "video.jpg").touch()
+            os.truncate(tmp_path / "video.jpg", 4 << 40)
+            decoder.read(f"file:{tmp_path}/video.jpg")
+        assert decoder.read(f"file:{good}") == good.read_bytes()
 
 
 def test_the_child_ends_with_its_worker(photos: Path) -> None:

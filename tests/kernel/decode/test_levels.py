@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -20,13 +21,13 @@ COMPRESSIONS = {"raw": 1, "deflate": 8}
 VALUES = np.array([[0, 1, 300, 32768, 65279, 65535]], np.uint16)
 
 
-def grey_tiff(values: np.ndarray, tags: Tags, compression: str = "raw") -> bytes:
+def grey_tiff(values: np.ndarray, tags: Mapping[int, int | list[int]], compression: str = "raw") -> bytes:
     """A TIFF of one strip with these pixels."""
     pixels = values.tobytes() if compression == "raw" else zlib.compress(values.tobytes())
     height, width = values.shape
     depth = 8 * values.itemsize
     strip: Tags = {258: depth, 259: COMPRESSIONS[compression], 273: -1, 278: height, 279: len(pixels)}
-    return build_grey_tiff((width, height), pixels, strip | tags)
+    return build_grey_tiff((width, height), pixels, {**strip, **tags})
 
 
 def row_of(data: bytes) -> list[int]:
