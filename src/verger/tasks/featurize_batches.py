@@ -127,7 +127,7 @@ def _reused_by_row(
 
 @contextmanager
 def _preparing(options: WorkerOptions, extractor: Extractor) -> Iterator[tuple[Read, Prepare, Map]]:
-    """Yield functions that read and prepare a photo, and a `map` to prepare. Pillow releases the GIL, so threads help."""
+    """Yield functions that read and prepare a photo, and a `map` to prepare: Pillow releases the GIL."""
     read = partial(read_photo, max_pixels=options.max_pixels)
     min_size_px = needed_size_px(extractor, options.decode)
     decode = partial(decode_image, max_pixels=options.max_pixels, min_size_px=min_size_px)
