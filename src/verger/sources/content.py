@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import os
 import stat
 from collections import deque
@@ -23,6 +22,9 @@ Read = Callable[[str], bytes]
 # Photos requested from an object store at the same time: a request takes ten times as long as computing the
 # features.
 _AHEAD = 16
+
+# The size of further reads, if the first read does not reach the end of a file.
+_READ_BYTES = 1 << 20
 
 
 def read_photo(uri: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
@@ -53,21 +55,26 @@ def _read_file(path: str, max_pixels: int) -> bytes:
     """Return the bytes of a regular file; opening or reading a pipe or a device might never end."""
     _check_is_regular(path, os.stat(path).st_mode)
     descriptor = _open(path)
-    with io.FileIO(descriptor) as file:
+    try:
         status = os.fstat(descriptor)
         _check_is_regular(path, status.st_mode)  # another file may have taken the name
         check_file_size(status.st_size, max_pixels)
-        return file.readall()
+        parts = [os.read(descriptor, status.st_size + 1)]
+        while part := os.read(descriptor, _READ_BYTES):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)
 
 
 def _open(path: str) -> int:
-    """Open a file for reading without waiting for a pipe's writer; return the file descriptor."""
+    """Open a file for reading, without waiting for the writer of a pipe; return the file descriptor."""
     flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     try:
         descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-    except BlockingIOError:  # a file server has leased the file to a client: wait for its return
+    except BlockingIOError:  # a file server has leased the file to a client: wait until the client returns it
         return os.open(path, flags)
-    os.set_blocking(descriptor, True)  # network file systems pass the flag on to their server
+    os.set_blocking(descriptor, True)  # the flag is for opening; some network file systems apply it to reading too
     return descriptor
 
 

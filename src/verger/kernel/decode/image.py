@@ -166,14 +166,14 @@ def _read(data: bytes, reader: Reader, max_pixels: int, min_size_px: tuple[int, 
     image = _open(data, reader, max_pixels)
     if isinstance(image, TiffImageFile):
         check_tiles(image, max_pixels)
-    if isinstance(image, JpegImageFile):
-        check_end_marker(data)
-        if "progressive" in image.info:
-            check_scans(data)
+    if isinstance(image, JpegImageFile) and "progressive" in image.info:
+        check_scans(data)
     width, height = image.size  # before a JPEG's scale is reduced
     if isinstance(image, JpegImageFile) and min_size_px is not None:
         _reduce_scale(image, min_size_px)
     image.load()
+    if isinstance(image, JpegImageFile):
+        check_end_marker(data)
     if isinstance(image, PngImageFile) and "transparency" in image.info:
         scale_transparency(image, depth=data[24])
     picture = to_rgb(turn_upright(correct_levels(image), orientation_of(image)))

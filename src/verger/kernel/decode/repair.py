@@ -48,7 +48,7 @@ def repair(data: bytes, kind: str, read: Callable[[bytes], bytes]) -> bytes | No
         return _add_end_marker(data, read)
     if kind == "PNG":
         repaired = drop_broken_chunks(data)
-        return None if repaired == data else repaired
+        return repaired if repaired != data and _has_pixels(repaired) else None
     return None
 
 
@@ -97,22 +97,27 @@ def drop_broken_chunks(data: bytes) -> bytes:
     """Return a PNG without broken chunks, as far as they are not needed for decoding, and without animation.
 
     A chunk is broken if its checksum is wrong or Pillow does not accept it, for example because it unpacks to too
-    much. Pillow does not check the checksums behind the pixels.
+    much. Pillow does not check the checksums behind the pixels. Return `data` itself if there is nothing to drop.
     """
     parts = [_SIGNATURE]
     n_used = Counter[bytes]()
-    is_behind = False
+    is_behind = has_dropped = False
     for chunk in png_chunks(data):
         kind = chunk[4:8]
         is_behind |= kind == b"IDAT"
+        sound = build_png_chunk(kind, chunk[8:-4]) if is_behind and kind in _USED_CHUNKS else chunk
+        n_used[kind] += 1
         if kind[:1].isupper():
             parts.append(chunk)
-        elif kind in _USED_CHUNKS and n_used[kind] < _MAX_CHUNKS:
-            n_used[kind] += 1
-            sound = build_png_chunk(kind, chunk[8:-4]) if is_behind else chunk
-            if _is_accepted(sound, data):
-                parts.append(sound)
-    return b"".join(parts)
+        elif kind in _USED_CHUNKS and n_used[kind] <= _MAX_CHUNKS and _is_accepted(sound, data):
+            parts.append(sound)
+        else:
+            has_dropped = True
+    return b"".join(parts) if has_dropped else data
+
+
+def _has_pixels(data: bytes) -> bool:
+    return any(chunk[4:8] == b"IDAT" for chunk in png_chunks(data))
 
 
 def _is_accepted(chunk: bytes, data: bytes) -> bool:
