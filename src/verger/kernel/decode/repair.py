@@ -112,7 +112,7 @@ def drop_broken_chunks(data: bytes) -> bytes:
         elif kind in _USED_CHUNKS and n_used[kind] <= _MAX_CHUNKS and _is_accepted(sound, data):
             parts.append(sound)
         else:
-            has_dropped = True
+            has_dropped |= kind.isalpha()  # otherwise these are not chunks but other bytes
     return b"".join(parts) if has_dropped else data
 
 
