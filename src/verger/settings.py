@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
@@ -34,6 +35,12 @@ PHOTO_GLOBS = (
     *("*.jpg", "*.jpeg", "*.jpe", "*.jfif", "*.png", "*.webp", "*.avif", "*.bmp", "*.gif", "*.tif", "*.tiff"),
     *(f"*{suffix}" for suffix in HEIC_SUFFIXES if HAS_HEIC),
 )
+
+
+def heic_advice(skipped: Mapping[str, int]) -> str | None:
+    """Return what to install if HEIC photos are among the skipped files, which are counted by suffix."""
+    n_photos = sum(skipped.get(suffix, 0) for suffix in HEIC_SUFFIXES)
+    return f"{n_photos:,} skipped: {HEIC_MISSING}" if n_photos and not HAS_HEIC else None
 
 
 def _split(value: object) -> object:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from verger.engine.spark.hadoop import HadoopFolder, find_hadoop, hadoop_images
 from verger.errors import SettingsError
 from verger.pipeline.context import LISTING, RunContext
-from verger.settings import Settings
+from verger.settings import Settings, heic_advice
 from verger.sources.packed import SHARD_RULE, find_packed, list_packed_photos
 from verger.sources.partitions import Listing, PartitionRule, Selection, list_photo_files
 from verger.storage.uri import AnyPath
@@ -53,6 +53,8 @@ def _record_listing(context: RunContext, write: Callable[[AnyPath], Listing]) ->
         listing = write(context.stage / LISTING)
     context.manifest.counts["listed"] = listing.n_photos
     context.manifest.skipped_files = dict(listing.skipped)
+    if advice := heic_advice(listing.skipped):
+        context.progress.note(advice)
     context.manifest.label_warnings = list(listing.warnings)
     return listing
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from verger.errors import SourceError
+from verger.settings import heic_advice
 from verger.sources.path_pattern import PathPattern, photo_names
 from verger.storage.objects import SCHEMES, ObjectPath, object_path
 from verger.storage.objects.parallel_listing import ObjectInfo
@@ -54,7 +55,10 @@ class Skipped:
 
     def __str__(self) -> str:
         counts = ", ".join(f"{n:,} {suffix}" for suffix, n in self.counts().items())
-        return f"; skipped files in the source: {counts}" if counts else "; the source has no files at all"
+        advice = heic_advice(self.suffixes)
+        if not counts:
+            return "; the source has no files at all"
+        return f"; skipped files in the source: {counts}" + (f"; {advice}" if advice else "")
 
     def counts(self) -> dict[str, int]:
         """Return the numbers of skipped files by suffix, the most frequent first, and of hidden ones."""
