@@ -30,7 +30,7 @@ ENV_PREFIX = "VERGER_"
 EXPORT_FORMATS = ("csv", "json")
 HEIC_SUFFIXES = (".heic", ".heif")
 HEIC_MISSING = "HEIC photos need pi-heif: pip install 'verger[heic]'"
-HAS_HEIC = find_spec("pi_heif") is not None
+HAS_HEIC = find_spec("_pi_heif") is not None
 PHOTO_GLOBS = (
     *("*.jpg", "*.jpeg", "*.jpe", "*.jfif", "*.png", "*.webp", "*.avif", "*.bmp", "*.gif", "*.tif", "*.tiff"),
     *(f"*{suffix}" for suffix in HEIC_SUFFIXES if HAS_HEIC),

@@ -17,11 +17,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.chain import manifest_of, table
+from tests.support.events import ENGINES
 from tests.support.photos import MUTATIONS, base_photos, encode, fix_checksums, hostile_photos, paint
 from verger.errors import DecodeError, Reason
 from verger.kernel.decode import decode_rgb
+from verger.settings import HAS_HEIC
 
 N_PHOTOS, SEED = 2000, 2026
+N_IN_PIPELINE = 10_000
 CPU_LIMIT_S, PEAK_LIMIT_MB = 5.0, 700
 
 # verger.kernel.decode silences Pillow's modules, but pytest puts its own filters before that.
@@ -104,12 +108,32 @@ def test_hostile_photos_are_the_same_every_time_and_of_every_kind() -> None:
     assert photos[:20] != list(hostile_photos(20, SEED + 1))
     names = [name for name, _ in photos]
     assert len(set(names)) == N_PHOTOS
-    assert {name.rpartition(".")[2] for name in names} == {"jpg", "png", "webp", "gif", "tif", "bmp"}
+    heic = {"heic"} if HAS_HEIC else set()
+    assert {name.rpartition(".")[2] for name in names} == {"jpg", "png", "webp", "gif", "tif", "bmp", "avif"} | heic
     mutations = Counter(name.partition("-")[2].partition(".")[0] for name in names)
     assert len(mutations) == len(MUTATIONS)
     assert min(mutations.values()) > N_PHOTOS // 20
     whole = {photo.data for photo in base_photos()}
     assert not any(data in whole for _, data in photos)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_one_of_ten_thousand_damaged_photos_is_counted(engine: str, tiny_model: str, tmp_path: Path) -> None:
+    """Through the whole pipeline: no crash, no hang, and each photo is in one of the two tables."""
+    (tmp_path / "photos").mkdir()
+    for name, data in hostile_photos(N_IN_PIPELINE, SEED + 7):
+        (tmp_path / "photos" / name).write_bytes(data)
+    words = ("run", "photos", "out", "--model", tiny_model, "--components", 2, "--no-report")
+    found = manifest_of(*words, *ENGINES[engine], cwd=tmp_path)
+    counts = found["counts"]
+    assert counts["listed"] == counts["features"] + counts["rejected"] == N_IN_PIPELINE
+    assert counts["features"] > N_IN_PIPELINE // 5 and counts["rejected"] > N_IN_PIPELINE // 5
+    assert not {Reason.POISON, Reason.TIMEOUT, Reason.UNREADABLE} & set(counts["rejected_by_reason"])
+    paths = [
+        path for part in ("features", "rejected") for path in table(tmp_path / "out" / part)["path"].to_pylist()
+    ]
+    assert len(set(paths)) == len(paths) == N_IN_PIPELINE
 
 
 # Small, so that most of their bytes are headers.
@@ -127,6 +151,7 @@ SMALL = [
     encode(paint(9, 7), "TIFF"),
     encode(paint(9, 7), "TIFF", compression="tiff_lzw"),
     encode(paint(9, 7).quantize(5), "BMP"),
+    encode(paint(9, 7), "AVIF"),
 ]
 
 Edit = tuple[float, int, bytes]

@@ -18,6 +18,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from verger.settings import HAS_HEIC
+
+HEIC = Path(__file__).parent / "heic"
 REAL = Path(__file__).parents[3] / "shared" / "data"
 WHY_NO_REAL = f"no real photos: {REAL} is absent"
 
@@ -162,6 +165,8 @@ _MAGIC = {
     "gif": (b"GIF87a", b"GIF89a\x64\0\x64\0"),
     "tif": (b"II*\0", b"MM\0*\0\0\0\x08", b"II*\0\x08\0\0\0\x10\0"),
     "bmp": (b"BM\xff\xff\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0", b"BM\xff\xff\0\0\0\0\0\0\x36\0\0\0\x0c\0\0\0"),
+    "avif": (b"\0\0\0\x20ftypavif\0\0\0\0avifmif1miafMA1B", b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif\0\0\1\0meta"),
+    "heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic\0\0\1\0meta"),
 }
 _LENGTHS = (0, 1, 2, 3, 7, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0xFFFFFFFF)
 _SIZES = (0, 1, 2, 99, 101, 128, 1000, 4000, 16383, 20000, 65535)
@@ -181,8 +186,8 @@ Mutation = Callable[[Photo, random.Random, list[Photo]], bytes]
 def hostile_photos(n: int, seed: int) -> Iterator[tuple[str, bytes]]:
     """Yield `n` broken photos as (file name, content), the same for the same seed and base photos.
 
-    They are mutations of real photos (painted ones where those are absent) and of their encodings as PNG,
-    WebP, GIF, TIFF and BMP. Every one must decode or be a DecodeError.
+    They are mutations of real photos (painted ones where those are absent) and of their encodings as PNG, WebP,
+    GIF, TIFF, BMP and AVIF, and of HEIC photos if they can be read. Every one must decode or be a DecodeError.
     """
     rng, bases = random.Random(seed), base_photos()
     for i in range(n):
@@ -205,7 +210,9 @@ def base_photos() -> list[Photo]:
     for i, jpeg in enumerate(jpegs):
         image = Image.open(io.BytesIO(jpeg))
         photos += [Photo("png", encode(image, "PNG")), Photo("webp", encode(image, "WEBP", exif=EXIF_TURNED))]
-        photos.append(_RARE[i % len(_RARE)](image))
+        photos += [rare(image) for rare in _RARE[i :: len(jpegs)]]
+    if HAS_HEIC:
+        photos += [Photo("heic", path.read_bytes()) for path in sorted(HEIC.glob("*.heic"))]
     return photos
 
 
@@ -228,7 +235,21 @@ _RARE: list[Callable[[Image.Image], Photo]] = [
     lambda image: Photo("tif", encode(image, "TIFF", compression="tiff_lzw")),
     lambda image: Photo("tif", encode(image, "TIFF", compression="tiff_adobe_deflate", exif=EXIF_TURNED)),
     lambda image: Photo("bmp", encode(image, "BMP")),
+    lambda image: Photo("avif", encode(image, "AVIF", speed=9, max_threads=1, exif=EXIF_TURNED)),
+    lambda image: Photo("avif", encode(_with_alpha(image), "AVIF", speed=9, max_threads=1)),
+    lambda image: Photo("jpg", encode(image, "JPEG", icc_profile=bytes(100_000), comment=b"a note")),
+    lambda image: Photo("png", encode(image, "PNG", icc_profile=bytes(2_000_000))),
+    lambda image: Photo("tif", _inverted_tiff(image)),
+    lambda image: Photo(
+        "bmp", build_bmp(124, 3, [(1, 2, 3, 0)] * 50, struct.pack("<4I", 255 << 16, 255 << 8, 255, 255 << 24))
+    ),
 ]
+
+
+def _inverted_tiff(image: Image.Image) -> bytes:
+    """A TIFF of 16 bits in which white is zero."""
+    pixels = (np.asarray(image.convert("L")).astype("<u2") * 257).tobytes()
+    return build_grey_tiff(image.size, pixels, {258: 16, 262: 0, 273: -1, 278: image.height, 279: len(pixels)})
 
 
 def _flip_bits(photo: Photo, rng: random.Random, bases: list[Photo]) -> bytes:
@@ -251,6 +272,23 @@ def _truncate(photo: Photo, rng: random.Random, bases: list[Photo]) -> bytes:
     return photo.data[: rng.randrange(len(photo.data))]
 
 
+def _fill_end(photo: Photo, rng: random.Random, bases: list[Photo]) -> bytes:
+    """Cut off, like an interrupted copy into a file of the full size; or only the last bytes."""
+    n_lost = rng.choice((1, 2, 3, 8, rng.randrange(len(photo.data))))
+    return photo.data[:-n_lost] + rng.choice((b"", bytes(n_lost), b"\xff" * n_lost, bytes(100_000)))
+
+
+def _drop_slice(photo: Photo, rng: random.Random, bases: list[Photo]) -> bytes:
+    start = rng.randrange(len(photo.data))
+    return photo.data[:start] + photo.data[start + rng.choice((1, 16, 512, 4096)) :]
+
+
+def _double_slice(photo: Photo, rng: random.Random, bases: list[Photo]) -> bytes:
+    start = rng.randrange(len(photo.data))
+    end = start + rng.choice((1, 16, 512, 4096))
+    return photo.data[:end] + photo.data[start:]
+
+
 def _drop_segment(photo: Photo, rng: random.Random, bases: list[Photo]) -> bytes:
     start, end = _choose_segment(photo.data, rng)
     return photo.data[:start] + photo.data[end:]
@@ -263,7 +301,7 @@ def _double_segment(photo: Photo, rng: random.Random, bases: list[Photo]) -> byt
 
 def _change_length(photo: Photo, rng: random.Random, bases: list[Photo]) -> bytes:
     start, _ = _choose_segment(photo.data, rng)
-    offset, form = {"jpg": (2, ">H"), "png": (0, ">I"), "webp": (4, "<I"), "tif": (4, "<I")}.get(
+    offset, form = {"jpg": (2, ">H"), "png": (0, ">I"), "webp": (4, "<I"), "tif": (4, "<I"), **_BOX_LENGTHS}.get(
         photo.suffix, (0, "<H")
     )
     broken = bytearray(photo.data)
@@ -289,6 +327,9 @@ MUTATIONS: tuple[Mutation, ...] = (
     _flip_bits,
     _overwrite_run,
     _truncate,
+    _fill_end,
+    _drop_slice,
+    _double_slice,
     _drop_segment,
     _double_segment,
     _change_length,
@@ -310,11 +351,13 @@ def fix_checksums(data: bytes) -> bytes:
     return bytes(fixed)
 
 
+_BOX_LENGTHS = {"avif": (0, ">I"), "heic": (0, ">I")}
+
+
 def _choose_segment(data: bytes, rng: random.Random) -> tuple[int, int]:
     """Start and end of one of the pieces the file is made of; 16 bytes anywhere where pieces are unknown."""
-    walk = {b"\xff\xd8": _jpeg_segments, b"\x89P": _png_chunks, b"RI": _riff_chunks, b"II": _tiff_entries}.get(
-        data[:2]
-    )
+    walks = {b"\xff\xd8": _jpeg_segments, b"\x89P": _png_chunks, b"RI": _riff_chunks, b"II": _tiff_entries}
+    walk = (walks | {b"\0\0": _boxes}).get(data[:2])
     starts = [at for at in walk(data) if at < len(data)] if walk else []
     if not starts:
         start = rng.randrange(len(data))
@@ -345,6 +388,15 @@ def _riff_chunks(data: bytes) -> Iterator[int]:
     while at + 8 <= len(data):
         yield at
         at += 8 + int.from_bytes(data[at + 4 : at + 8], "little") + 1 & ~1
+
+
+def _boxes(data: bytes | bytearray) -> Iterator[int]:
+    """Where the boxes of an AVIF or HEIC begin, inner ones too."""
+    for found in re.finditer(
+        rb"ftyp|meta|hdlr|pitm|iloc|iinf|infe|iref|iprp|ipco|ispe|pixi|...C|colr|ipma|mdat", data
+    ):
+        if found.start() >= 4:
+            yield found.start() - 4
 
 
 def _tiff_entries(data: bytes | bytearray) -> Iterator[int]:

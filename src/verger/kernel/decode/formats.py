@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 
 from PIL import AvifImagePlugin, ImageFile
@@ -13,9 +12,10 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from verger import settings
 from verger.errors import DecodeError, Reason
+from verger.kernel.decode.heic import HeicReader
 from verger.kernel.decode.tiff import TiffReader
-from verger.settings import HEIC_MISSING
 
 Reader = type[ImageFile.ImageFile]
 
@@ -32,7 +32,7 @@ class _JpegFile(JpegImageFile):
 
 # Only formats that cameras and apps write; EPS is excluded because reading it starts another program. MPO is a JPEG
 # with further pictures behind the first. The readers are called directly, because Image.open hides why a reader
-# failed. HEIF is read by an extra, see `reader_of`.
+# failed.
 READERS: dict[str, Reader] = {
     "JPEG": _JpegFile,
     "PNG": PngImageFile,
@@ -41,6 +41,7 @@ READERS: dict[str, Reader] = {
     "TIFF": TiffReader,
     "BMP": BmpImageFile,
     "AVIF": AvifImageFile,
+    "HEIF": HeicReader,
 }
 # Many text files also start with "BM", so the size of the header is checked too. AVIF and HEIF files begin with the
 # length of the first box and a brand; the brands mif1 and msf1 are followed by the list of other brands.
@@ -54,23 +55,13 @@ _FIRST_BYTES = re.compile(
 
 
 def photo_format(data: bytes) -> str | None:
-    """Return the format according to the first bytes (a key of READERS, or HEIF), None for other data."""
+    """Return the format according to the first bytes (a key of READERS), None for other data."""
     match = _FIRST_BYTES.match(data)
     return None if match is None else match.lastgroup
 
 
 def reader_of(kind: str) -> Reader:
-    """Return Pillow's reader of a format; raises DecodeError if it is not installed."""
-    return _heif_reader() if kind == "HEIF" else READERS[kind]
-
-
-@functools.cache
-def _heif_reader() -> Reader:
-    try:
-        from pi_heif import HeifImageFile, options  # imported here because few photos need it
-    except ImportError as error:
-        raise DecodeError(Reason.UNSUPPORTED, HEIC_MISSING) from error
-    options.DECODE_THREADS = 1
-    options.THUMBNAILS = options.DEPTH_IMAGES = options.AUX_IMAGES = False
-    reader: Reader = HeifImageFile
-    return reader
+    """Return Pillow's reader of a format; raises DecodeError if a package for it is not installed."""
+    if kind == "HEIF" and not settings.HAS_HEIC:
+        raise DecodeError(Reason.UNSUPPORTED, settings.HEIC_MISSING)
+    return READERS[kind]

@@ -1,0 +1,59 @@
+"""The HEIC reader: the pixels of libheif, from the C module of pi-heif.
+
+pi-heif's own reader also reads metadata, which verger does not need, and damaged metadata crash it (version 1.4.0).
+The pixels are already upright: the standard has its own property for the orientation, and EXIF's is ignored.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PIL import ImageFile
+
+_ONE_THREAD = 1
+_TO_8_BIT, _TO_16_BIT = True, True
+_AS_BGR = _WITHOUT_STRIDE = _WITHOUT_LIMITS = False
+_ANY_DECODER = ""
+
+
+class HeicReader(ImageFile.ImageFile):
+    """Reads the primary picture of a HEIC. Needs pi-heif."""
+
+    format = "HEIF"
+    format_description = "HEIC photo"
+
+    _primary: Any
+
+    def _open(self) -> None:
+        import _pi_heif  # of the extra verger[heic]
+
+        assert self.fp is not None
+        pictures = [
+            picture
+            for picture in _pi_heif.load_file(
+                self.fp.read(),
+                _ONE_THREAD,
+                _TO_8_BIT,
+                _AS_BGR,
+                _WITHOUT_STRIDE,
+                _TO_16_BIT,
+                _ANY_DECODER,
+                _WITHOUT_LIMITS,
+            )
+            if picture is not None
+        ]
+        self._primary = next((picture for picture in pictures if picture.primary), pictures[0])
+        self._size, self._mode = self._primary.size_mode
+        profile = self._primary.color_profile
+        if profile and profile["type"] in ("rICC", "prof"):
+            self.info["icc_profile"] = profile["data"]
+
+    def load(self) -> Any:
+        """Decode the picture when it is first needed."""
+        if self._primary is not None:
+            primary, self._primary = self._primary, None
+            data = primary.data
+            self._size, _ = primary.size_mode
+            self.load_prepare()
+            self.frombytes(data, "raw", (self.mode, primary.stride))
+        return super().load()
