@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,9 +29,9 @@ def open_uri(uri: str | None) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/webp;base64,"))))
 
 
-@pytest.mark.parametrize("prefix", ["", "file:", "file://"])
-def test_local_photos_are_made_small(photo: Path, prefix: str) -> None:
-    [uri] = thumbnails_here([f"{prefix}{photo}"])
+@pytest.mark.parametrize("form", [str, "file:{}".format, Path.as_uri])
+def test_local_photos_are_made_small(photo: Path, form: Callable[[Path], str]) -> None:
+    [uri] = thumbnails_here([form(photo)])
     assert open_uri(uri).size == (SIZE_PX, SIZE_PX * 3 // 4)
 
 

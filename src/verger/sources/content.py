@@ -13,7 +13,7 @@ from functools import partial
 from verger.errors import DecodeError, Reason, StorageError
 from verger.kernel.decode import DEFAULT_MAX_PIXELS, check_file_size
 from verger.storage.objects import object_path
-from verger.storage.uri import is_local, to_local
+from verger.storage.uri import is_local, local_file
 
 Content = bytes | DecodeError
 # A function from a path or URI to the bytes; raises DecodeError.
@@ -39,7 +39,7 @@ def read_photo(uri: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
             return remote.read_bytes(partial(check_file_size, max_pixels=max_pixels))
         if not is_local(uri):
             raise ValueError("the path is neither a local file nor in a supported object store")
-        return _read_file(to_local(uri), max_pixels)
+        return _read_file(local_file(uri), max_pixels)
     except MemoryError as error:
         raise DecodeError(Reason.POISON, "reading it takes more memory than there is") from error
     except (OSError, ValueError) as error:

@@ -34,7 +34,7 @@ from verger.sources.path_pattern import photo_names
 from verger.storage.arrow import longs, strings
 from verger.storage.manifest import MANIFEST
 from verger.storage.schemas import PACKED_LISTING
-from verger.storage.uri import AnyPath, any_path, parquet_files, to_local
+from verger.storage.uri import AnyPath, any_path, escape_path, parquet_files, to_local
 
 SHARD_BYTES = 256_000_000
 SHARD_RULE = PartitionRule(photo_weight=1, bytes_per_weight=1, max_weight=SHARD_BYTES, min_per_slot=0)
@@ -164,5 +164,5 @@ def _listing_rows(
     named = [label(paths[row], labels[row]) for row in rows]
     paths, times, lengths = ([column[row] for row in rows] for column in (paths, times, lengths))
     batch = listing_batch(paths, times, lengths, named)
-    locations = [strings([str(shard)] * len(rows)), longs([first + row for row in rows])]
+    locations = [strings([escape_path(str(shard))] * len(rows)), longs([first + row for row in rows])]
     return pa.RecordBatch.from_arrays([*batch.columns, *locations], schema=PACKED_LISTING)

@@ -14,7 +14,7 @@ from verger.settings import heic_advice
 from verger.sources.path_pattern import PathPattern, photo_names
 from verger.storage.objects import SCHEMES, ObjectPath, object_path
 from verger.storage.objects.parallel_listing import ObjectInfo
-from verger.storage.uri import is_local, local_folder, split_glob
+from verger.storage.uri import escape_path, is_local, local_folder, split_glob
 
 IsPhoto = Callable[[str], object]
 
@@ -156,14 +156,8 @@ def _names(folder: str, skipped: Skipped) -> list[str]:
                 names.append(entry.name + _FOLDER * entry.is_dir())
             except OSError:  # a link in a circle, or into a folder that may not be read
                 names.append(entry.name + _UNREADABLE)
-    names.sort(key=_escape_path)
+    names.sort(key=escape_path)
     return names
-
-
-def _escape_path(path: str) -> str:
-    """Return a path as the tables store it: bytes that are not UTF-8 become backslash escapes."""
-    escaped = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return path if escaped == path else escaped  # the same object, to avoid copies of a million names
 
 
 def _file_entry(path: str) -> Entry:
@@ -173,12 +167,12 @@ def _file_entry(path: str) -> Entry:
         modified_us, length = status.st_mtime_ns // 1_000_000 * 1000, status.st_size
     except OSError:  # a link to a missing file: the worker puts the photo into `rejected`
         modified_us, length = 0, 0
-    path = _escape_path(path)
+    path = escape_path(path)
     return Entry(path, f"file:{path}", modified_us, length)
 
 
 def _unreadable_entry(path: str) -> Entry:
-    path = _escape_path(path)
+    path = escape_path(path)
     return Entry(path, f"file:{path}", 0, 0)
 
 

@@ -20,6 +20,7 @@ from verger.storage.objects import ObjectPath, object_path
 # Other names may contain a colon: IMG-10:30.jpg, fruits:v2/1.jpg. Hadoop writes some schemes with a single slash.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://|(file|hdfs|viewfs|dbfs):/", re.IGNORECASE)
 _FILE_URI = re.compile(r"file:(?://([^/]*))?(/.*)", re.IGNORECASE | re.DOTALL)
+_ESCAPE = re.compile(r"\\x([89a-f][0-9a-f])")
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -69,6 +70,20 @@ def to_local(uri: str) -> str:
     if host.lower() not in ("", "localhost"):
         raise StorageError(f"{uri}: a file: URI names a file on this machine, not on the host {host!r}")
     return "/" + unquote(path, errors="surrogateescape").lstrip("/")
+
+
+def escape_path(path: str) -> str:
+    r"""Return a local path as the tables contain it: bytes that are not UTF-8 become escapes such as \xe9."""
+    escaped = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return path if escaped == path else escaped  # the same object, to avoid copies of a million names
+
+
+def local_file(uri: str) -> str:
+    """Return the local path of a file that a table names; the escapes of `escape_path` become bytes again."""
+    path = to_local(uri)
+    if "\\x" not in path or os.path.lexists(path):  # a name may contain a backslash itself
+        return path
+    return _ESCAPE.sub(lambda escape: os.fsdecode(bytes.fromhex(escape[1])), path)
 
 
 def local_folder(value: str) -> Path:

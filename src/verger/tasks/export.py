@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from typing import BinaryIO
 
 import orjson
 import pyarrow as pa
@@ -49,7 +49,7 @@ def export_partition(job: ExportJob, item: ExportItem, attempt: Attempt) -> None
         WRITERS[job.format](job, read_spans(item.spans, ["path", "label", job.column], _ROWS_PER_BATCH), file)
 
 
-def _write_csv(job: ExportJob, batches: Batches, file: Path) -> None:
+def _write_csv(job: ExportJob, batches: Batches, file: BinaryIO) -> None:
     """Write path, label and one column per value, in the format of RFC 4180."""
     names = ["path", "label", *(f"{job.prefix}_{number}" for number in range(1, job.width + 1))]
     kind = pa.schema([(name, pa.string() if i < 2 else pa.float32()) for i, name in enumerate(names)])
@@ -67,16 +67,13 @@ def _floats(values: object) -> pa.Array:
     return pa.Array.from_buffers(pa.float32(), len(column), [None, pa.py_buffer(column)])
 
 
-def _write_json(job: ExportJob, batches: Batches, file: Path) -> None:
+def _write_json(job: ExportJob, batches: Batches, file: BinaryIO) -> None:
     """Write one JSON object per line."""
-    with file.open("wb") as lines:
-        for batch in batches:
-            matrix = matrix_of(batch[job.column])
-            for path, label, vector in zip(
-                batch["path"].to_pylist(), batch["label"].to_pylist(), matrix, strict=True
-            ):
-                row = {"path": path, "label": label, job.column: vector}
-                lines.write(orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE))
+    for batch in batches:
+        paths, labels = batch["path"].to_pylist(), batch["label"].to_pylist()
+        for path, label, vector in zip(paths, labels, matrix_of(batch[job.column]), strict=True):
+            row = {"path": path, "label": label, job.column: vector}
+            file.write(orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE))
 
 
-WRITERS: dict[str, Callable[[ExportJob, Batches, Path], None]] = {"csv": _write_csv, "json": _write_json}
+WRITERS: dict[str, Callable[[ExportJob, Batches, BinaryIO], None]] = {"csv": _write_csv, "json": _write_json}

@@ -93,4 +93,4 @@ def _blocks(spans: Spans, column: str, block_rows: int) -> Iterator[Matrix]:
 
 def _write(target: str, data: bytes) -> None:
     with part_file(any_path(target)) as file:
-        file.write_bytes(data)
+        file.write(data)

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,16 +20,20 @@ ROWS_PER_GROUP = 1024
 
 
 @contextmanager
-def part_file(target: AnyPath) -> Iterator[Path]:
-    """Yield a local file to write. If the block succeeds, the file becomes `target`, otherwise it is removed."""
+def part_file(target: AnyPath) -> Iterator[BinaryIO]:
+    """Yield a local file to write. If the block succeeds, the file becomes `target`, otherwise it is removed.
+
+    It is an open file, because pyarrow can open only files whose names are UTF-8.
+    """
     if not isinstance(target, ObjectPath):
-        with write_atomically(target) as temporary:
-            yield temporary
+        with write_atomically(target) as temporary, temporary.open("wb") as file:
+            yield file
         return
     with tempfile.TemporaryDirectory(prefix="verger-part-") as folder:
-        file = Path(folder) / "part"
-        yield file
-        target.write_file(file)
+        path = Path(folder) / "part"
+        with path.open("wb") as file:
+            yield file
+        target.write_file(path)
 
 
 class PartWriter:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from verger.storage import schemas
 from verger.storage.arrow import binaries, booleans
-from verger.storage.uri import any_path
+from verger.storage.uri import any_path, local_file
 from verger.tasks.earlier_features import EARLIER
 
 # Number of photos in memory at the same time, in addition to the row group that is being read.
@@ -57,7 +57,7 @@ def _with_content(rows: pa.Table, shard: str) -> Iterator[pa.RecordBatch]:
     numbers = rows[schemas.ROW].to_pylist()
     row_ids = rows[EARLIER].to_pylist() if EARLIER in rows.schema.names else [None] * len(numbers)
     needed = {number for number, row_id in zip(numbers, row_ids, strict=True) if row_id is None}
-    with any_path(shard).open("rb") as opened, pq.ParquetFile(opened, pre_buffer=False) as file:
+    with any_path(local_file(shard)).open("rb") as opened, pq.ParquetFile(opened, pre_buffer=False) as file:
         contents = _contents(file, needed)
         for at in range(0, rows.num_rows, _ROWS_PER_BATCH):
             part = rows.slice(at, _ROWS_PER_BATCH)

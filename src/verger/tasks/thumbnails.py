@@ -15,7 +15,7 @@ from verger.errors import DecodeError, StorageError
 from verger.kernel.decode import decode_image
 from verger.sources.content import read_photo
 from verger.storage.objects import object_path
-from verger.storage.uri import is_local, to_local
+from verger.storage.uri import is_local, local_file
 from verger.tasks.base import Attempt
 from verger.tasks.time_limit import time_limit
 
@@ -72,7 +72,7 @@ def _size(uri: str) -> int | None:
     try:
         if (remote := object_path(uri)) is not None:
             return remote.size()
-        return os.stat(to_local(uri)).st_size
+        return os.stat(local_file(uri)).st_size
     except (OSError, ValueError, StorageError):  # ValueError: a zero byte in the name
         return None
 
