@@ -5,81 +5,21 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-import socket
 import unicodedata
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
 
 import pyarrow.parquet as pq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support import trees
+from tests.support.trees import CONTENTS, Item, items, make, stems, usable
 from verger.errors import DecodeError, SourceError
 from verger.settings import PHOTO_GLOBS
 from verger.sources.content import read_photo
 from verger.sources.partitions import Listing, Selection, list_photo_files
 from verger.sources.walk import is_hidden
-
-KINDS = ("photo",) * 6 + ("empty", "loop", "gone", "pipe", "socket", "folder link", "file link", "device")
-SUFFIXES = (".jpg", ".JPG", ".jpeg", ".png", ".txt", "", ".heic", ".jpg ", ".jpg.bak")
-
-# Every character but NUL and the slash; invalid bytes are the surrogates by which Python represents them.
-characters = st.characters(exclude_categories=["Cs"], exclude_characters="/\0")
-bytes_not_utf8 = st.sampled_from("\udc80\udcff\udce9")
-odd = st.sampled_from(
-    ["*", "?", "[1]", "{a,b}", ":", "-", ".", "_", "..", "%20", "\n", "\\", " ", "e\u0301", "\u00e9", "~"]
-)
-stems = st.lists(characters | bytes_not_utf8 | odd, min_size=1, max_size=6).map("".join)
-
-
-class Item(NamedTuple):
-    """A file of a tree: the names of its folders, its own name, and its kind."""
-
-    folders: tuple[str, ...]
-    name: str
-    kind: str
-
-
-def usable(name: str) -> bool:
-    return name not in (".", "..") and len(os.fsencode(name)) < 100
-
-
-folders = st.lists(stems.filter(usable), max_size=3).map(tuple)
-names = st.tuples(stems, st.sampled_from(SUFFIXES)).map("".join).filter(usable)
-items = st.lists(st.builds(Item, folders, names, st.sampled_from(KINDS)), min_size=1, max_size=12)
-
-
-def make(root: Path, wanted: list[Item]) -> list[str]:
-    """Make the items that can be made beside each other; return the relative paths of all that are no folders."""
-    made = []
-    for item in wanted:
-        path = root.joinpath(*item.folders, item.name)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            make_one(root, path, item.kind)
-        except (FileExistsError, NotADirectoryError, IsADirectoryError):
-            continue
-        made.append(os.path.relpath(path, root))
-    return made
-
-
-def make_one(root: Path, path: Path, kind: str) -> None:
-    if os.path.lexists(path):
-        raise FileExistsError
-    if kind in ("photo", "empty"):
-        with path.open("xb") as file:
-            file.write(b"x" * (kind == "photo"))
-    elif kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "socket":
-        if len(os.fsencode(path)) > 100:  # a limit of the system
-            raise FileExistsError
-        with socket.socket(socket.AF_UNIX) as made:
-            made.bind(os.fsencode(path))
-    else:
-        targets = {"loop": path.name, "gone": "nowhere at all", "folder link": str(root), "file link": __file__}
-        path.symlink_to(targets.get(kind, "/dev/zero"))
 
 
 def listed_rows(source: Path, root: Path, label: str = "parent") -> tuple[Listing | None, list[dict[str, object]]]:
@@ -126,7 +66,7 @@ def test_every_file_is_listed_once_or_counted(tmp_path: Path, items: list[Item],
     for row in rows:
         label, path = row["label"], str(row["path"])
         assert label == unicodedata.normalize("NFC", path.split("/")[-2])
-        assert content_of(path) in (b"x", b"", Path(__file__).read_bytes(), "unreadable")
+        assert content_of(path) in (*CONTENTS.values(), Path(trees.__file__).read_bytes(), "unreadable")
 
 
 def content_of(path: str) -> bytes | str:
