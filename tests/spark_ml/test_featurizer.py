@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -190,3 +191,24 @@ def test_photos_to_components_as_one_pipeline(images: DataFrame, tiny_model: str
     np.testing.assert_allclose(found, pca.projection(np.array([row["features"] for row in good])), atol=1e-4)
     model.save(f"{tmp_path}/model")
     assert by_path(PipelineModel.load(f"{tmp_path}/model").transform(images)) == rows
+
+
+def test_files_that_are_not_regular_are_rejected_at_once(
+    spark: SparkSession, tiny_model: str, tmp_path: Path
+) -> None:
+    (tmp_path / "kiwi").mkdir()
+    os.mkfifo(tmp_path / "kiwi" / "pipe.jpg")
+    (tmp_path / "kiwi" / "device.jpg").symlink_to("/dev/zero")
+    (tmp_path / "kiwi" / "good.png").write_bytes(encode(paint(20, 20), "PNG"))
+    images = read_images(spark, str(tmp_path))
+    found = {
+        Path(path).name: row for path, row in by_path(ImageFeaturizer(model=tiny_model).transform(images)).items()
+    }
+    assert {name: row["reason"] for name, row in found.items()} == {
+        "pipe.jpg": "unreadable",
+        "device.jpg": "unreadable",
+        "good.png": None,
+    }
+    assert found["pipe.jpg"]["detail"] == "not a regular file"
+    contents = {Path(path).name: row["content"] for path, row in by_path(with_content(images)).items()}
+    assert contents["pipe.jpg"] is None and contents["good.png"] is not None

@@ -92,6 +92,20 @@ def test_a_progressive_jpeg_without_its_last_scans_is_truncated() -> None:
         assert reason_of(data[:tables] + END) is None, "complete by its own words: as other programs show it"
 
 
+@pytest.mark.parametrize("name", ["baseline", "progressive", "turned", "grey"])
+@pytest.mark.parametrize("end", [END, b""])
+@pytest.mark.parametrize(
+    "segment",
+    [b"\xff\xe0\0\x07JFIF\0", b"\xff\xe2\0\x0eICC_PROFILE\0", b"\xff\xee\0\x07Adobe", b"\xff\xe0\0\x09JFIF\0\1\1"],
+)
+def test_a_short_segment_that_decoders_ignore_is_left_out(name: str, end: bytes, segment: bytes) -> None:
+    data = JPEGS[name]
+    broken = data[:2] + segment + data[2:-2] + end
+    for one in (broken, as_stripped(broken)):
+        assert np.array_equal(decode_rgb(one), decode_rgb(data))
+    assert read_orientation(broken) == read_orientation(data)
+
+
 def test_limits_hold_for_a_jpeg_without_its_end_marker() -> None:
     assert reason_of(claim_size(JPEGS["baseline"], 20_000, 20_000)[:-2]) == Reason.TOO_MANY_PIXELS
     assert reason_of(repeat_last_scan(JPEGS["progressive"], 5000)[:-2]) in (Reason.UNSUPPORTED, Reason.TRUNCATED)

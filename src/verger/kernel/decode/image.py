@@ -37,7 +37,7 @@ from verger.kernel.decode.pixels import (
     turn_upright,
 )
 from verger.kernel.decode.reasons import failure_reason
-from verger.kernel.decode.repair import drop_broken_chunks, repair
+from verger.kernel.decode.repair import drop_broken_metadata, repair
 
 RGB = npt.NDArray[np.uint8]
 
@@ -129,9 +129,8 @@ def read_orientation(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> in
     except DecodeError:
         raise
     except Exception:  # a file that cannot be decoded has no orientation
-        if kind == "PNG":
-            with suppress(Exception):
-                return _orientation_in(drop_broken_chunks(data), kind, max_pixels)
+        with suppress(Exception):
+            return _orientation_in(drop_broken_metadata(data, kind), kind, max_pixels)
         return None
 
 

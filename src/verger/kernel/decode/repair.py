@@ -22,6 +22,8 @@ from verger.kernel.decode.limits import END_MARKER, START_OF_SCAN, jpeg_segments
 _PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
 _START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _N_COEFFICIENTS = 64
+# The application segments of JFIF, ICC and Adobe that Pillow reads, and the length they must have.
+_READ_SEGMENTS = {0xE0: 16, 0xE2: 16, 0xEE: 14}
 
 # What may follow a complete scan without an effect on the pixels. A decoder that lacks data uses it instead: the
 # bits, or the restart marker that it expects. In the first two, each bit of one is the opposite in the other.
@@ -44,12 +46,20 @@ def repair(data: bytes, kind: str, read: Callable[[bytes], bytes]) -> bytes | No
 
     data: a file that could not be decoded. read: returns the pixels of such a file; raises DecodeError.
     """
+    repaired = drop_broken_metadata(data, kind)
+    if kind == "JPEG" and (complete := _add_end_marker(repaired, read)) is not None:
+        return complete
+    return None if repaired == data else repaired
+
+
+def drop_broken_metadata(data: bytes, kind: str) -> bytes:
+    """Return a JPEG or PNG without broken parts that decoding does not need; all other files unchanged."""
     if kind == "JPEG":
-        return _add_end_marker(data, read)
+        return _drop_short_segments(data)
     if kind == "PNG":
-        repaired = drop_broken_chunks(data)
-        return repaired if repaired != data and _has_pixels(repaired) else None
-    return None
+        repaired = _drop_broken_chunks(data)
+        return repaired if _has_pixels(repaired) else data
+    return data
 
 
 def _add_end_marker(data: bytes, read: Callable[[bytes], bytes]) -> bytes | None:
@@ -68,6 +78,17 @@ def _add_end_marker(data: bytes, read: Callable[[bytes], bytes]) -> bytes | None
         if all(_hash(read(content + tail + END_MARKER)) == expected for tail in _TAILS):
             return complete
     return None
+
+
+def _drop_short_segments(data: bytes) -> bytes:
+    """Return a JPEG without the segments of JFIF, ICC and Adobe that are too short: JPEG decoders ignore them."""
+    parts, start = [], 0
+    for marker, at in jpeg_segments(data):
+        length = int.from_bytes(data[at : at + 2], "big")
+        if marker in _READ_SEGMENTS and 2 <= length < _READ_SEGMENTS[marker]:
+            parts.append(data[start : at - 2])
+            start = at + length
+    return b"".join([*parts, data[start:]])
 
 
 def _hash(pixels: bytes) -> bytes:
@@ -93,7 +114,7 @@ def _has_all_scans(data: bytes) -> bool:
     return bool(missing) and not any(missing.values())
 
 
-def drop_broken_chunks(data: bytes) -> bytes:
+def _drop_broken_chunks(data: bytes) -> bytes:
     """Return a PNG without broken chunks, as far as they are not needed for decoding, and without animation.
 
     A chunk is broken if its checksum is wrong or Pillow does not accept it, for example because it unpacks to too
