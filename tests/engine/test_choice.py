@@ -57,7 +57,7 @@ def test_what_the_local_engine_cannot_do_is_refused(given: dict[str, Any], src: 
 
 
 def test_without_pyspark_spark_is_an_error_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "find_spec", lambda name: None)
+    monkeypatch.setattr(choice, "find_pyspark", lambda: None)
     with pytest.raises(SetupError, match=r"pip install 'verger\[spark\]'"):
         choose_engine(load_settings(engine="spark"))
     assert choose_engine(load_settings()).name == "local"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from importlib.util import find_spec
 
+from verger.engine.spark.installation import check_pyspark, find_pyspark
 from verger.errors import SettingsError, SetupError
 from verger.settings import DEFAULT_MASTER, ENGINES, Settings
 from verger.storage.uri import is_hadoop
@@ -31,8 +31,11 @@ def choose_engine(settings: Settings, src: str = "") -> EngineChoice:
     cannot read the source, and SetupError if pyspark is missing.
     """
     choice = _choose(settings, src)
-    if choice.name == SPARK and find_spec("pyspark") is None:
-        raise SetupError(f"{NO_SPARK} ({choice.reason})")
+    if choice.name == SPARK:
+        pyspark = find_pyspark()
+        if pyspark is None:
+            raise SetupError(f"{NO_SPARK} ({choice.reason})")
+        check_pyspark(pyspark)
     return choice
 
 

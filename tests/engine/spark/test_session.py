@@ -101,7 +101,8 @@ def test_a_start_that_fails_leaves_no_jvm_and_the_next_start_works(tmp_path: Pat
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
         "there is no such folder, 0 left",
-        "Spark does not start (try `verger doctor`): java.lang.ClassNotFoundException: no.such.Class, 0 left",
+        "Spark does not start: ClassNotFoundException: no.such.Class; check the names of classes and "
+        "--conf spark.jars (try `verger doctor`), 0 left",
         "3, 0 left",
     ]
     assert "Traceback" not in done.stderr

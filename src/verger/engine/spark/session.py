@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from verger import errors
 from verger.engine.spark.compat import n_slots
 from verger.engine.spark.connect import connect
+from verger.engine.spark.failure import describe_failure
 from verger.engine.spark.jvm import (
     borrow,
-    causes,
     child_jvms,
     has_ended,
     ignore_dead_jvm,
@@ -123,8 +123,7 @@ class ManagedSession:
                 tick()
 
     def _job_error(self, text: str) -> JobError:
-        in_python = re.findall(r"^\w[\w.]*(?:Error|Exception|Interrupt)\b.*$", text, re.MULTILINE)
-        cause = JVM_GONE if has_ended() else (in_python or causes(text) or text.strip().splitlines()[:1])[-1]
+        cause = JVM_GONE if has_ended() else describe_failure(text)
         log = f"; Spark's log: {self.options.log}" if self.options.log else ""
         logger.debug("the Spark job failed: %s", text)
         return JobError(f"a Spark job failed: {cause}{log}")

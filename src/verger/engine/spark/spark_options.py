@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +67,11 @@ class SessionOptions:
         return [Path(folder.strip()) for folder in folders.split(",")] if self.is_local else []
 
     @property
+    def is_managed(self) -> bool:
+        """Whether YARN or Kubernetes manages the executors."""
+        return self.master == "yarn" or self.master.startswith("k8s://")
+
+    @property
     def is_connect(self) -> bool:
         """Whether the master is a Spark Connect server."""
         return is_connect(self.master)
@@ -111,12 +117,14 @@ def spark_settings(options: SessionOptions) -> dict[str, str]:
     """Return all settings for the start of Spark; the caller's settings override verger's. Raises SetupError."""
     settings = {
         "spark.driver.memory": options.driver_memory,
-        "spark.driver.extraJavaOptions": " ".join(_java_options(options)),
+        "spark.driver.extraJavaOptions": shlex.join(_java_options(options)),
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         # BLAS must not start one thread per core in each worker process.
         "spark.executorEnv.OMP_NUM_THREADS": "1",
         "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
+        # Spark starts workers with `python -m`, which would import modules of the working folder.
+        "spark.executorEnv.PYTHONSAFEPATH": "1",
         **_store_environment(),
     }
     if options.is_local:

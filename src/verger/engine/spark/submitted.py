@@ -63,6 +63,7 @@ def submitted_settings(given: Mapping[str, str]) -> dict[str, str]:
     settings = {
         "spark.executorEnv.OMP_NUM_THREADS": "1",
         "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
+        "spark.executorEnv.PYTHONSAFEPATH": "1",
         "spark.ui.showConsoleProgress": "false",
     }
     if not master.startswith("local"):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from verger.engine.spark.installation import spark_home
 from verger.engine.spark.java import class_archive, use_java
 
 MASTER, WORKER = "master", "worker"
@@ -124,7 +125,7 @@ def daemon_environment(host: str) -> dict[str, str]:
     use_java()
     user_options = os.environ.get("SPARK_DAEMON_JAVA_OPTS", "")
     return os.environ | {
-        "SPARK_HOME": spark_home(),
+        "SPARK_HOME": str(spark_home()),
         # Otherwise the whole network could open the web pages, on which users can kill applications.
         "SPARK_LOCAL_IP": host,
         "SPARK_DAEMON_JAVA_OPTS": f"{shlex.join(_java_options())} {user_options}".strip(),
@@ -133,15 +134,8 @@ def daemon_environment(host: str) -> dict[str, str]:
     }
 
 
-def spark_home() -> str:
-    """Return the folder of the Spark installation that pyspark starts."""
-    from pyspark.find_spark_home import _find_spark_home
-
-    return str(Path(_find_spark_home()).absolute())  # type: ignore[no-untyped-call]
-
-
 def _spark_class() -> str:
-    return str(Path(spark_home()) / "bin" / "spark-class")
+    return str(spark_home() / "bin" / "spark-class")
 
 
 def _java_options() -> list[str]:
