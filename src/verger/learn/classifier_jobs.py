@@ -16,7 +16,8 @@ from verger.process.progress import Progress
 from verger.settings import Settings
 from verger.spark_master import is_connect
 from verger.storage.commit import check_not_read, stage_result, table_folder
-from verger.storage.manifest import MANIFEST, Manifest
+from verger.storage.manifest import MANIFEST, Manifest, read_manifest
+from verger.storage.table_parts import list_parts
 from verger.storage.uri import AnyPath, parquet_files
 
 EVALUATION = "evaluation.json"
@@ -85,7 +86,8 @@ def _train_on_spark(job: _TrainingJob, out: AnyPath, settings: Settings) -> Mani
 
         def fit() -> TrainingResult:
             column = job.options.column
-            files = [str(file) for file in parquet_files(table_folder(job.result, column))]
+            parts = list_parts(parquet_files(table_folder(job.result, column)), column)
+            files = [part.file for part in parts]
             return job.run(SparkExamples(read_table(spark, files, column), column))
 
         with context.manifest.timed("train"):
@@ -136,10 +138,8 @@ def _write_evaluation(
 def _read_network_spec(result: AnyPath) -> dict[str, Any]:
     """Return the NetworkSpec with which a result's features were computed, from the result's manifest."""
     for folder in (result, result.parent):
-        if (folder / MANIFEST).is_file():
-            network = json.loads((folder / MANIFEST).read_text()).get("network") or {}
-            if "spec" in network:
-                return dict(network["spec"])
+        if (folder / MANIFEST).is_file() and (spec := read_manifest(folder).section("network", "spec")):
+            return dict(spec)
     raise ClassifierError(
         f"{result} has no {MANIFEST} that names the network of its features: use a result of `verger run` or "
         "`verger features`; if an older version of verger wrote this result, compute it again"

@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from verger.errors import ReductionError, SetupError, SourceError
+from verger.errors import ReductionError, SetupError
 from verger.kernel.classifier.classifier import Floats
 from verger.kernel.moments import Array, Moments
 from verger.kernel.pca import Projection, fit_exact
@@ -27,8 +26,10 @@ from verger.learn.folds import group_of
 from verger.learn.train import TOLERANCE, HeldOutScores, Ints, Regression, TrainingPlan, criterion_for
 from verger.learn.training_options import TrainOptions
 from verger.storage.commit import table_folder
+from verger.storage.parquet import open_parquet
+from verger.storage.table_parts import list_parts
 from verger.storage.uri import AnyPath, parquet_files
-from verger.tasks.vector_columns import matrix_of
+from verger.tasks.vector_columns import check_finite, matrix_of
 
 _ROWS_PER_BATCH = 4096
 # The size of the slices of vectors: 32 MB as float64, large enough for fast matrix products.
@@ -154,9 +155,10 @@ def _fit_seen(
 def read_examples(result: AnyPath, column: str) -> LocalExamples:
     """Read the labelled rows of a table of a result; raises SourceError if there is no such table.
 
-    column: name of the table, and of its column of vectors.
+    column: name of the table, and of its column of vectors. Raises ClassifierError for NaN or infinity in a vector.
     """
     files = parquet_files(table_folder(result, column))
+    list_parts(files, column)  # checks the columns
     paths: list[str] = []
     labels: list[str] = []
 
@@ -173,14 +175,13 @@ def read_examples(result: AnyPath, column: str) -> LocalExamples:
 
 
 def _read_labelled(file: AnyPath, column: str) -> list[pa.RecordBatch]:
-    names = ["path", "label", column]
-    with file.open("rb") as opened, pq.ParquetFile(opened) as table:
-        missing = set(names) - set(table.schema_arrow.names)
-        if missing:
-            raise SourceError(f"{file} lacks the columns {', '.join(sorted(missing))}")
-        batches = table.iter_batches(_ROWS_PER_BATCH, columns=names)
-        labelled = (b.filter(pc.and_(pc.is_valid(b["label"]), pc.is_valid(b[column]))) for b in batches)
-        return [batch for batch in labelled if batch.num_rows]
+    with open_parquet(file) as table:
+        batches = table.iter_batches(_ROWS_PER_BATCH, columns=["path", "label", column])
+        valid = (b.filter(pc.and_(pc.is_valid(b["label"]), pc.is_valid(b[column]))) for b in batches)
+        labelled = [batch for batch in valid if batch.num_rows]
+    for batch in labelled:
+        check_finite(matrix_of(batch[column]), column, str(file))
+    return labelled
 
 
 def _join_into_blocks(matrices: Iterable[Floats]) -> Iterator[Floats]:

@@ -21,7 +21,9 @@ from verger.learn.folds import group_of
 from verger.learn.train import TOLERANCE, HeldOutScores, Regression, TrainingPlan, criterion_for
 from verger.learn.training_options import TrainOptions
 from verger.spark_ml.pca_stage import fit_projection, project, sum_moments, vectors_of
+from verger.storage.parquet import open_parquet
 from verger.storage.uri import any_path
+from verger.tasks.vector_columns import check_finite, matrix_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,12 +41,14 @@ def read_table(spark: SparkSession, files: Sequence[str], column: str) -> DataFr
 
     def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         for number in (number for batch in batches for number in batch.column(0).to_pylist()):
-            with any_path(files[number]).open("rb") as opened, pq.ParquetFile(opened) as table:
+            with open_parquet(any_path(files[number])) as table:
                 for rows in table.iter_batches(_ROWS_PER_BATCH, columns=["path", "label", column]):
-                    arrays = [rows["path"], rows["label"], rows[column].cast(pa.list_(pa.float32()))]
+                    vectors = rows[column].cast(pa.list_(pa.float32()))
+                    if len(valid := vectors.drop_null()):
+                        check_finite(matrix_of(valid), column, files[number])
+                    arrays = [rows["path"], rows["label"], vectors]
                     yield pa.RecordBatch.from_arrays(arrays, ["path", "label", column])
 
     numbers = spark.range(0, len(files), 1, max(1, len(files))).coalesce(n_slots(spark))

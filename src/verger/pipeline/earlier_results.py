@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from verger.errors import SourceError
 from verger.pipeline.context import FEATURES, LISTING
 from verger.pipeline.fingerprint import fingerprint_of_result
 from verger.storage.hashing import hash_text
 from verger.storage.manifest import find_manifest
+from verger.storage.parquet import open_parquet
 from verger.storage.uri import AnyPath, parquet_files
 from verger.tasks.earlier_features import (
     NO_ROW,
@@ -149,7 +150,9 @@ def read_rows(
     """Yield (row ids, rows) for each batch of the tables; the tables are numbered from `n_before`."""
     for number, table in enumerate(tables, n_before):
         row = 0
-        with table.open("rb") as opened, pq.ParquetFile(opened) as file:
+        with open_parquet(table) as file:
+            if missing := sorted(set(columns) - set(file.schema_arrow.names)):
+                raise SourceError(f"{table} has no column {', '.join(missing)}: expected a table of verger")
             for batch in file.iter_batches(columns=columns):
                 yield make_row_id(number, row) + np.arange(batch.num_rows), batch
                 row += batch.num_rows

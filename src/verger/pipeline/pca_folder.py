@@ -14,6 +14,7 @@ from verger.errors import ReductionError
 from verger.kernel.moments import Moments
 from verger.kernel.pca import Projection
 from verger.storage.arrow import binaries
+from verger.storage.parquet import open_parquet
 from verger.storage.uri import AnyPath, parquet_files
 
 _CLASS = "verger.spark_ml.pca_stage.PCAModel"
@@ -25,7 +26,7 @@ _FORMAT_OF_SPARK = "3.5.0"
 def read_projection(model_folder: AnyPath) -> Projection:
     """Read the projection of a saved PCAModel; raises ReductionError if the folder holds no PCAModel."""
     for file in parquet_files(model_folder / "data"):
-        with file.open("rb") as opened, pq.ParquetFile(opened) as table:
+        with open_parquet(file) as table:
             if "projection" in table.schema_arrow.names and table.metadata.num_rows:
                 stored = table.read(columns=["projection"])["projection"]
                 return Projection.from_bytes(stored[0].as_py())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -174,7 +175,10 @@ def _read_state(path: AnyPath) -> Moments:
     """Read the state of a PCA from the path of its file, of the folder `model`, or of the whole result."""
     for file in (path, path / STATE, path / MODEL / STATE):
         if file.is_file():
-            return Moments.from_bytes(file.read_bytes())
+            try:
+                return Moments.from_bytes(file.read_bytes())
+            except (ValueError, KeyError, EOFError, BadZipFile) as error:
+                raise SourceError(f"{file} is damaged ({error}): reduce the features without --update") from error
     raise SourceError(f"{path} holds no PCA state: expected model/{STATE} of an earlier result")
 
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from verger.errors import SourceError
 from verger.sources.labels import Labeller
@@ -33,6 +32,7 @@ from verger.sources.partitions import (
 from verger.sources.path_pattern import photo_names
 from verger.storage.arrow import longs, strings
 from verger.storage.manifest import MANIFEST
+from verger.storage.parquet import open_parquet
 from verger.storage.schemas import PACKED_LISTING
 from verger.storage.uri import AnyPath, any_path, escape_path, parquet_files, to_local
 
@@ -148,7 +148,7 @@ def _label(labeller: Labeller, path: str, packed_label: str | None, *, has_own: 
 def _groups(folder: AnyPath) -> Iterator[tuple[AnyPath, int, pa.Table]]:
     """Yield for each row group its shard, the number of its first row, and the columns of the listing."""
     for shard in parquet_files(folder):
-        with shard.open("rb") as opened, pq.ParquetFile(opened, pre_buffer=False) as file:
+        with open_parquet(shard, pre_buffer=False) as file:
             first = 0
             for number in range(file.num_row_groups):
                 group = file.read_row_group(number, columns=_LISTED)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from verger.errors import SourceError
+from verger.storage.parquet import open_parquet
 from verger.storage.uri import AnyPath
 
 _AT_A_TIME = 16
@@ -37,8 +38,8 @@ def list_parts(files: Iterable[AnyPath], column: str) -> list[TablePart]:
 
 
 def _part(file: AnyPath, column: str) -> TablePart:
-    with file.open("rb") as opened:
-        footer = pq.read_metadata(opened)
+    with open_parquet(file) as table:
+        footer = table.metadata
     schema = footer.schema.to_arrow_schema()
     missing = {"path", "label", column} - set(schema.names)
     if missing:
@@ -58,6 +59,6 @@ def _first_path(footer: pq.FileMetaData) -> str:
 
 def vector_width(part: TablePart, column: str) -> int:
     """Return the length of the vector in the first row; 0 if this vector is null."""
-    with part.path.open("rb") as opened, pq.ParquetFile(opened) as file:
+    with open_parquet(part.path) as file:
         batch = next(file.iter_batches(1, columns=[column]))
     return len(batch.column(0)[0].as_py() or ())

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from verger.errors import ResultError
+from verger.storage.parquet import open_parquet
 from verger.storage.uri import AnyPath, parquet_files
 
 _ROWS_PER_BATCH = 16_384
@@ -77,6 +78,6 @@ def _open_batches(path: AnyPath, columns: Sequence[str]) -> Iterator[pa.Table]:
 
 def _batches(path: AnyPath, columns: Sequence[str]) -> Iterator[pa.Table]:
     # Not `table.to_batches`, which reads whole row groups (433 MB for a million photos instead of 31 MB).
-    with path.open("rb") as opened, pq.ParquetFile(opened, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
+    with open_parquet(path, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
         for batch in file.iter_batches(_ROWS_PER_BATCH, columns=list(columns)):
             yield pa.Table.from_batches([batch])

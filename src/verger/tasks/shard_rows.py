@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from verger.storage import schemas
 from verger.storage.arrow import binaries, booleans
+from verger.storage.parquet import open_parquet
 from verger.storage.uri import any_path, local_file
 from verger.tasks.earlier_features import EARLIER
 
@@ -37,7 +38,7 @@ def read_shard_photos(listing: Sequence[str], paths: set[str]) -> dict[str, byte
     """
     found: dict[str, bytes] = {}
     for file in listing:
-        with any_path(file).open("rb") as opened, pq.ParquetFile(opened) as table:
+        with open_parquet(any_path(file)) as table:
             if schemas.SHARD not in table.schema_arrow.names or paths <= found.keys():
                 break
             rows = table.read(columns=["path", schemas.SHARD, schemas.ROW])
@@ -57,7 +58,7 @@ def _with_content(rows: pa.Table, shard: str) -> Iterator[pa.RecordBatch]:
     numbers = rows[schemas.ROW].to_pylist()
     row_ids = rows[EARLIER].to_pylist() if EARLIER in rows.schema.names else [None] * len(numbers)
     needed = {number for number, row_id in zip(numbers, row_ids, strict=True) if row_id is None}
-    with any_path(local_file(shard)).open("rb") as opened, pq.ParquetFile(opened, pre_buffer=False) as file:
+    with open_parquet(any_path(local_file(shard)), pre_buffer=False) as file:
         contents = _contents(file, needed)
         for at in range(0, rows.num_rows, _ROWS_PER_BATCH):
             part = rows.slice(at, _ROWS_PER_BATCH)

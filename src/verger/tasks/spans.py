@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from verger.storage.parquet import open_parquet
 from verger.storage.uri import any_path
 
 
@@ -80,7 +81,7 @@ def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
 
 def _batches(spans: Spans, columns: Sequence[str], n_rows_per_batch: int) -> Iterator[pa.RecordBatch]:
     for span in spans:
-        with any_path(span.file).open("rb") as opened, pq.ParquetFile(opened) as file:
+        with open_parquet(any_path(span.file)) as file:
             groups, first = _row_groups(file.metadata, span)
             at = first
             for batch in file.iter_batches(n_rows_per_batch, row_groups=groups, columns=list(columns)):

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from verger.errors import ReductionError
+from verger.errors import ClassifierError, ReductionError
 from verger.kernel.pca import Projection
 from verger.storage import arrow
 
@@ -19,6 +19,16 @@ def matrix_of(vectors: pa.ListArray) -> Matrix:
     if len(widths) != 1:
         raise ReductionError(f"feature vectors of unequal widths: {sorted(widths)}")
     return arrow.numbers_of(vectors.flatten()).reshape(len(vectors), -1)
+
+
+def check_finite(vectors: Matrix, column: str, file: str) -> None:
+    """Raise ClassifierError if a vector holds NaN or infinity; `file` is the file that holds the vectors."""
+    is_finite = np.isfinite(vectors).all(axis=1)
+    if not is_finite.all():
+        raise ClassifierError(
+            f"{file}: NaN or infinity in {int((~is_finite).sum())} of {len(vectors)} vectors of {column}: check "
+            "the weights of the network, and compute the features again"
+        )
 
 
 def components_column(vectors: pa.ListArray, projection: Projection) -> pa.Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -14,11 +15,13 @@ from verger.engine.base import MAX_ATTEMPTS, is_lasting
 from verger.engine.local.worker_process import QueuedItem, WorkerProcess
 from verger.errors import JobError
 from verger.process.signals import Interrupts
+from verger.process.traceback_text import innermost_error
 from verger.tasks.base import CountsCallback
 
 logger = logging.getLogger(__name__)
 
 _TICK_S = 0.2
+_KILLED = f"signal {signal.SIGKILL:d}"
 
 
 class MapCall:
@@ -96,17 +99,20 @@ class MapCall:
         worker.child.process.kill()
         ending = worker.child.wait()
         if item.n_failed + 1 >= MAX_ATTEMPTS:
+            advice = "; memory may have run out: use fewer --workers" if ending == _KILLED else ""
             raise JobError(
-                f"a worker process has died {MAX_ATTEMPTS} times at the same task ({ending}); if memory ran out, "
-                f"use fewer --workers{self._last_log_line()}"
+                f"a worker process has died {MAX_ATTEMPTS} times at the same task ({ending}){advice}{self._cause()}"
             )
         logger.info("a worker process has died (%s): another attempt at its task follows", ending)
         self._waiting.appendleft(QueuedItem(item.index, item.n_failed + 1))
         worker.start()
 
-    def _last_log_line(self) -> str:
+    def _cause(self) -> str:
+        """Return the innermost error in the workers' log, or its last line; empty if the log is empty."""
         try:
-            lines = self._log.read_text(errors="replace").strip().splitlines()
+            text = self._log.read_text(errors="replace").strip()
         except OSError:  # the cache may have been emptied
             return ""
-        return f"; last line of the workers' log {self._log}: {lines[-1]}" if lines else ""
+        if error := innermost_error(text):
+            return f"; {error} (the workers' log: {self._log})"
+        return f"; last line of the workers' log {self._log}: {text.splitlines()[-1]}" if text else ""

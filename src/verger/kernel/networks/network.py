@@ -19,6 +19,7 @@ from pathlib import Path
 from verger.errors import WeightsError
 from verger.kernel.networks.catalog import JOIN, NetworkSpec
 from verger.process.launch import module_command, module_environment
+from verger.process.traceback_text import innermost_error
 from verger.storage.atomic import fill_atomically
 from verger.storage.cache import cache_dir, keras_home
 from verger.storage.hashing import hash_file
@@ -127,14 +128,20 @@ def _prepare_one(spec: NetworkSpec) -> Network:
 
 
 def read_network(folder: Traversable, model: str, precision: str) -> Network:
-    """Read the converted network in `folder`."""
-    about = json.loads((folder / "network.json").read_text())
-    graph = Graph(
-        size_px=(about["size_px"][0], about["size_px"][1]),
-        n_features=about["n_features"],
-        xml=(folder / "graph.xml").read_bytes(),
-        weights=(folder / "graph.bin").read_bytes(),
-    )
+    """Read the converted network in `folder`; raises WeightsError if its files are damaged or missing."""
+    try:
+        about = json.loads((folder / "network.json").read_text(encoding="utf-8"))
+        graph = Graph(
+            size_px=(about["size_px"][0], about["size_px"][1]),
+            n_features=about["n_features"],
+            xml=(folder / "graph.xml").read_bytes(),
+            weights=(folder / "graph.bin").read_bytes(),
+        )
+    except (FileNotFoundError, ValueError, KeyError, TypeError, IndexError) as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise WeightsError(
+            f"the converted network in {folder} is damaged ({problem}): remove this folder"
+        ) from error
     return Network(
         key=f"{folder.name}-{about['weights_sha256'][:8]}-{precision}",
         model=model,
@@ -174,4 +181,4 @@ def _convert(spec: NetworkSpec, folder: Path) -> None:
 def _conversion_error(stderr: str) -> str:
     lines = [line for line in stderr.splitlines() if line.strip()]
     messages = [line.removeprefix("WeightsError: ") for line in lines if line.startswith("WeightsError: ")]
-    return messages[-1] if messages else "the conversion failed:\n" + "\n".join(lines[-15:])
+    return messages[-1] if messages else f"the conversion failed: {innermost_error(stderr) or ' '.join(lines[-1:])}"

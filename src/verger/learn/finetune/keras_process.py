@@ -23,6 +23,7 @@ from verger.errors import SetupError, SourceError, VergerError, WeightsError
 from verger.learn.finetune.finetune_options import FinetuneOptions
 from verger.process.launch import module_command, module_environment
 from verger.process.progress import Progress
+from verger.process.traceback_text import innermost_error
 
 logger = logging.getLogger(__name__)
 
@@ -105,8 +106,8 @@ def _describe_crash(module: str, exit_code: int, log: Path) -> str:
         return f"{module} was ended by {name}{hint}"
     text = log.read_text(encoding="utf-8", errors="replace")
     logger.info("%s", text)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return f"{module} failed: {lines[-1] if lines else f'exit code {exit_code}'}"
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [f"exit code {exit_code}"]
+    return f"{module} failed: {innermost_error(text) or lines[-1]}"
 
 
 def run_as_child(work: Callable[[Path, FinetuneOptions, Progress], None]) -> int:
