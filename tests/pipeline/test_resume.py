@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -16,8 +17,18 @@ from typer.testing import CliRunner
 from tests.support.chain import beside, contents, files, manifest_here, table, verger
 from tests.support.networks import save_tiny_onnx
 from verger.cli import app
-from verger.errors import ReductionError, ResultError
+from verger.errors import (
+    JobError,
+    ReductionError,
+    ResultError,
+    SettingsError,
+    SetupError,
+    StorageError,
+)
 from verger.kernel.moments import Moments
+from verger.pipeline.context import CAN_RESUME, open_run
+from verger.process.progress import SilentProgress
+from verger.settings import load_settings
 
 N_FEATURES, N_REJECTED = 12, 3
 
@@ -328,3 +339,40 @@ def test_prune_alone_is_refused(source: Path, network: tuple[str, ...]) -> None:
     done = verger("run", source, "out", *network, "--prune", cwd=source.parent)
     assert done.returncode == 2
     assert "prune" in done.stderr and "resume" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "helps"),
+    [
+        (SettingsError("label", "csv:x", "a file"), False),
+        (SetupError("onnxruntime is missing"), False),
+        (PermissionError(errno.EACCES, "Permission denied", "/photos"), False),
+        (StorageError("403", is_refusal=True), False),
+        (StorageError("503"), True),
+        (ReductionError("3 photos have no 9 components"), True),
+        (JobError("a worker process has died"), True),
+        (OSError(errno.EIO, "Input/output error", "/photos"), True),
+        (KeyboardInterrupt(), True),
+    ],
+)
+def test_resume_is_offered_only_after_errors_that_may_not_come_again(
+    error: BaseException, helps: bool, tmp_path: Path, tiny_model: str
+) -> None:
+    notes = _Notes()
+    settings = load_settings(model=tiny_model, engine="local")
+    with (
+        pytest.raises(type(error)),
+        open_run("features", "photos", tmp_path / "out", settings, notes) as context,
+    ):
+        (context.stage / "features").mkdir()
+        (context.stage / "features" / "part.parquet").write_bytes(b"")
+        raise error
+    assert (CAN_RESUME in notes.messages) == helps
+
+
+class _Notes(SilentProgress):
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.messages.append(message)

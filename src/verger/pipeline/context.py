@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from verger.engine.base import Engine
 from verger.engine.choice import choose_engine
+from verger.errors import ResultError, SettingsError, SetupError, SourceError, StorageError, WeightsError
 from verger.kernel.networks.catalog import AUTO, NetworkSpec
 from verger.pipeline.engine_start import start_engine, written_folders
 from verger.pipeline.network_choice import describe_choice, network_files, network_spec
@@ -84,10 +86,22 @@ def open_run(
                 start_engine(choice.name, settings, manifest, progress, class_archive) as engine,
             ):
                 yield RunContext(settings, spec, out, stage, engine, manifest, progress, started)
-        except BaseException:
-            if has_parts(stage):  # checked here, where no task runs any more
+        except BaseException as error:
+            if has_parts(stage) and not _will_recur(error):  # checked here, where no task runs any more
                 progress.note(CAN_RESUME)
             raise
+
+
+def _will_recur(error: BaseException) -> bool:
+    """Return whether the same command with --resume would fail again, as settings or permissions must change.
+
+    After a ReductionError the features can be reused with another number of components.
+    """
+    if isinstance(error, StorageError):
+        return error.is_refusal or error.is_unsupported
+    if isinstance(error, OSError):
+        return error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    return isinstance(error, ResultError | SettingsError | SetupError | SourceError | WeightsError)
 
 
 def _input_files(settings: Settings) -> list[str]:

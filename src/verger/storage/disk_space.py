@@ -30,8 +30,9 @@ def explain_full_disk(folders: Iterable[Path]) -> Iterator[None]:
         if error.errno not in FULL:
             raise
         written = [*folders, Path(tempfile.gettempdir()), cache_dir()]
+        problem = "a disk quota is used up" if error.errno == errno.EDQUOT else "a disk is full"
         raise SpaceError(
-            f"a disk is full; free: {', '.join(_free_space(written))}. Make room, or choose other folders (OUT, "
+            f"{problem}; free: {', '.join(_free_space(written))}. Make room, or choose other folders (OUT, "
             "--conf spark.local.dir=FOLDER, TMPDIR, VERGER_CACHE), and run again: nothing was changed"
         ) from error
 

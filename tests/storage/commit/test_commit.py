@@ -7,7 +7,9 @@ import os
 import shutil
 import signal
 import stat
-from contextlib import nullcontext
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -356,3 +358,55 @@ def test_where_files_have_no_locks_that_of_the_folder_does(tmp_path: Path, monke
         with pytest.raises(ResultError, match="another run"):
             put(tmp_path / "out", "two")
     assert beside(tmp_path / "out") == []
+
+
+@contextmanager
+def disk(folder: Path, options: str) -> Iterator[None]:
+    """Mount a small disk at a folder."""
+    folder.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", f"size=64k,{options}", "tmpfs", str(folder)]
+    if os.getuid() != 0 or subprocess.run(words, capture_output=True, check=False).returncode:
+        pytest.skip("needs root, and a system that lets it mount a small disk")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_an_out_on_a_read_only_disk_is_named_and_not_the_hidden_folder(tmp_path: Path) -> None:
+    out = tmp_path / "disk" / "out"
+    message = f"^the result cannot be written to {out}: Read-only file system \\({tmp_path}/disk\\): choose another"
+    with disk(tmp_path / "disk", "ro"), pytest.raises(ResultError, match=message):
+        put(out, "one")
+
+
+def test_an_out_that_becomes_read_only_is_named(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    message = rf"^the result cannot be written to {out}: Read-only file system \({tmp_path}\)"
+    with pytest.raises(ResultError, match=message), stage_result(out, overwrite=False) as stage:
+        raise OSError(errno.EROFS, "Read-only file system", str(stage / "features" / "part.parquet"))
+
+
+def test_a_full_disk_is_reported_by_every_command(tmp_path: Path) -> None:
+    out = tmp_path / "disk" / "out"
+    with disk(tmp_path / "disk", "rw"), pytest.raises(SpaceError, match=rf"free: .* in {tmp_path}/disk"):
+        put(out, "x" * 200_000)
+
+
+@pytest.mark.parametrize("name", ["file/out", "file/deep/out"])
+def test_a_parent_that_is_no_folder_is_named(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    message = f"cannot be written to {tmp_path / name}: {tmp_path}/file is not a folder"
+    with pytest.raises(ResultError, match=message):
+        put(tmp_path / name, "one")
+
+
+def test_errors_about_other_files_stay_as_they_are(tmp_path: Path) -> None:
+    with pytest.raises(PermissionError), stage_result(tmp_path / "out", overwrite=False):
+        raise PermissionError(errno.EACCES, "Permission denied", "/photos/a.jpg")
+
+
+def test_a_used_up_quota_is_called_that(tmp_path: Path) -> None:
+    staged = stage_result(tmp_path / "out", overwrite=False)
+    with pytest.raises(SpaceError, match="a disk quota is used up; free: "), staged:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")

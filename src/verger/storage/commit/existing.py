@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import glob
+import os
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from verger.errors import ResultError, SourceError
+from verger.storage.disk_space import FULL
 from verger.storage.manifest import MANIFEST, find_manifest
 from verger.storage.objects import ObjectPath
 from verger.storage.uri import AnyPath, any_path, is_hadoop, is_within, remove_tree
@@ -88,6 +92,38 @@ def check_writable(out: AnyPath, *, overwrite: bool, resume: bool = False) -> No
             f"{out} holds {made_by}, which --resume cannot continue: add --overwrite to replace it, or choose "
             "another folder"
         )
+
+
+@contextmanager
+def explain_unwritable(out: Path) -> Iterator[None]:
+    """Translate an OSError about `out`, its parents or its staging folder into a ResultError that names `out`."""
+    try:
+        yield
+    except OSError as error:
+        path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes | Path) else None
+        if path is None or error.errno in FULL or not _is_path_of(path, out):
+            raise
+        found = next(folder for folder in (path, *path.parents) if _exists(folder))
+        folder = out.parent if found.is_relative_to(out.parent) and found != out else found
+        cause = f"{error.strerror} ({folder})"
+        if error.errno in (errno.EEXIST, errno.ENOTDIR):
+            cause = f"{folder} is not a folder"
+        raise ResultError(f"the result cannot be written to {out}: {cause}: choose another folder") from error
+
+
+def _is_path_of(path: Path, out: Path) -> bool:
+    """Return whether a path is `out`, in it, one of its parents, or in a hidden folder beside it."""
+    if path.is_relative_to(out) or out.is_relative_to(path):
+        return True
+    is_beside = path.is_relative_to(out.parent) and path != out.parent
+    return is_beside and path.relative_to(out.parent).parts[0].startswith(f".{out.name}.verger-")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return os.path.lexists(path)
+    except OSError:
+        return False
 
 
 def table_folder(result: AnyPath, name: str) -> AnyPath:

@@ -13,7 +13,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from verger.errors import ResultError
-from verger.storage.commit.existing import LOCK, check_writable, clear, interrupted_after_switch, new_run
+from verger.storage.commit.existing import (
+    LOCK,
+    check_writable,
+    clear,
+    explain_unwritable,
+    interrupted_after_switch,
+    new_run,
+)
 from verger.storage.disk_space import explain_full_disk
 
 _AT_FDCWD = -100
@@ -29,6 +36,12 @@ _FLUSHED_AT_A_TIME = 16
 @contextmanager
 def stage_result(out: Path, *, overwrite: bool, resume: bool) -> Iterator[Path]:
     """Yield the folder to write to; it becomes `out` at the end."""
+    with explain_full_disk([out.parent]), explain_unwritable(out), _staged(out, overwrite, resume) as result:
+        yield result
+
+
+@contextmanager
+def _staged(out: Path, overwrite: bool, resume: bool) -> Iterator[Path]:
     check_writable(out, overwrite=overwrite, resume=resume)
     staging = out.parent / f".{out.name}.verger-staging"
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -42,8 +55,7 @@ def stage_result(out: Path, *, overwrite: bool, resume: bool) -> Iterator[Path]:
         try:
             yield result
             check_writable(out, overwrite=overwrite, resume=resume)
-            with explain_full_disk([out.parent]):
-                _flush_tree(result)
+            _flush_tree(result)
             _switch(result, out)
             _flush(staging)
             _flush(out.parent)
