@@ -80,3 +80,34 @@ def test_a_misspelt_key_in_the_file_lists_the_valid_ones() -> None:
     Path("verger.toml").write_text('modle = "VGG16"\n')
     with pytest.raises(SettingsError, match=r"modle.*model"):
         load_settings()
+
+
+@pytest.mark.parametrize("key", ["modle", "max_megapixel", "exprot"])
+def test_the_nearest_setting_is_named(key: str) -> None:
+    nearest = {"modle": "model", "max_megapixel": "max_megapixels", "exprot": "export"}[key]
+    Path("verger.toml").write_text(f'{key} = "x"\n')
+    with pytest.raises(SettingsError, match=rf"did you mean {nearest}\?\) \(set by verger\.toml\)"):
+        load_settings()
+    with pytest.raises(SettingsError, match=rf"did you mean {nearest}\?\)$"):
+        load_settings(**{key: "x"})
+
+
+def test_a_bad_value_names_the_variable_or_the_file_that_sets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("verger.toml").write_text("limit = 0\n")
+    with pytest.raises(SettingsError, match=r"limit = 0 .*\(set by verger\.toml\)$"):
+        load_settings()
+    monkeypatch.setenv("VERGER_LIMIT", "-1")
+    with pytest.raises(SettingsError, match=r"limit = '-1' .*\(set by VERGER_LIMIT\)$"):
+        load_settings()
+    with pytest.raises(SettingsError, match=r"limit = '-2' .* 1$"):
+        load_settings(limit="-2")
+
+
+def test_a_settings_file_that_cannot_be_read_is_named() -> None:
+    Path("verger.toml").write_bytes(b'model = "\xff"\n')
+    with pytest.raises(SettingsError, match=r"'verger\.toml' is not valid: .* byte 0xff"):
+        load_settings()
+    Path("verger.toml").unlink()
+    Path("verger.toml").mkdir()
+    with pytest.raises(SettingsError, match=r"'verger\.toml' is not valid: .*it is a folder"):
+        load_settings()

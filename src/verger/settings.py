@@ -6,9 +6,12 @@ variable (VERGER_MODEL=VGG16), a key of verger.toml in the working directory (mo
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
+from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
@@ -207,8 +210,9 @@ class Settings(BaseSettings):
         kind, _, rest = value.partition(":")
         if value in ("parent", "none") or (kind == "csv" and rest):
             return value
-        if kind == "regex" and _count_groups(rest) == 1:
-            return value
+        with suppress(re.error):
+            if kind == "regex" and re.compile(rest).groups == 1:
+                return value
         raise ValueError("parent, none, regex:PATTERN with one group, or csv:FILE")
 
     @field_validator("master")
@@ -231,13 +235,9 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
-    def _check_prune(self) -> Settings:
+    def _check_combinations(self) -> Settings:
         if self.prune and not self.resume:
             raise SettingsError("prune", self.prune, "false without --resume: a new result has no photos to remove")
-        return self
-
-    @model_validator(mode="after")
-    def _check_one_criterion(self) -> Settings:
         if self.components is not None and self.variance is not None:
             raise SettingsError("components", self.components, "either components or variance, not both")
         return self
@@ -266,17 +266,16 @@ class Settings(BaseSettings):
 
 
 def load_settings(**flags: Any) -> Settings:
-    """Return the settings from flags, environment and verger.toml. A flag that is None counts as not given.
-
-    Raises SettingsError for an invalid value.
-    """
+    """Return the settings from flags, environment and verger.toml; None is no value. Raises SettingsError."""
     given = {key: value for key, value in flags.items() if value is not None}
     try:
+        if os.path.isdir(TOML_FILE):
+            raise IsADirectoryError("it is a folder")
         return Settings(**given)
     except ValidationError as error:
-        raise _settings_error(error) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError("file", TOML_FILE, f"TOML; {error}") from error
+        raise _settings_error(error, given) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise SettingsError("file", TOML_FILE, f"TOML that can be read; {error}") from error
 
 
 def origins(**flags: Any) -> dict[str, str]:
@@ -290,18 +289,14 @@ def origins(**flags: Any) -> dict[str, str]:
     }
 
 
-def _count_groups(pattern: str) -> int:
-    """Return the number of groups of a regular expression; -1 if it is not valid."""
-    try:
-        return re.compile(pattern).groups
-    except re.error:
-        return -1
-
-
-def _settings_error(error: ValidationError) -> SettingsError:
+def _settings_error(error: ValidationError, given: Mapping[str, Any]) -> SettingsError:
+    """Return the first error; a value that is no flag is followed by the variable or file that sets it."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
+    variable = ENV_PREFIX + key.upper()
+    origin = "" if key in given else f" (set by {variable if variable in os.environ else TOML_FILE})"
     if first["type"] == "extra_forbidden":
-        return SettingsError("setting", key, sorted(Settings.model_fields))
+        advice = "".join(f" (did you mean {name}?)" for name in get_close_matches(key, Settings.model_fields, n=1))
+        return SettingsError("setting", key, f"one of {', '.join(sorted(Settings.model_fields))}{advice}{origin}")
     message = first["msg"].removeprefix("Value error, ")
-    return SettingsError(key, first["input"], message[0].lower() + message[1:])
+    return SettingsError(key, first["input"], message[0].lower() + message[1:] + origin)

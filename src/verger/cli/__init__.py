@@ -10,7 +10,10 @@ import signal
 import sys
 
 from verger.cli.app import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, InterruptedUnchanged, app, messages
+from verger.cli.environment import check_working_folder, escape_output, unknown_variables
+from verger.cli.error_text import describe_error
 from verger.errors import SettingsError, VergerError
+from verger.storage.cache import set_home
 
 # Importing a module registers its commands. This is their order in `verger --help`.
 # isort: off
@@ -24,21 +27,19 @@ __all__ = ["app", "main"]
 def main() -> None:
     """Run the command line.
 
-    A VergerError or OSError is printed as one line. SIGINT, SIGTERM and SIGHUP end the program with exit code 130.
+    Every error is printed as one line. SIGINT, SIGTERM and SIGHUP end the program with exit code 130.
     """
+    escape_output()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup makes the program ignore SIGHUP
         signal.signal(signal.SIGHUP, signal.default_int_handler)
     try:
+        check_working_folder()
+        set_home()
+        for name, advice in unknown_variables().items():
+            warning = f"warning: {name} is not a variable of verger and has no effect: {advice}"
+            messages.print(warning, style="yellow", markup=False, highlight=False, soft_wrap=True)
         app()
-    except SettingsError as error:
-        _print_error(error)
-        sys.exit(EXIT_USAGE)
-    except VergerError as error:
-        _print_error(error)
-        # An interrupt just after the result was written becomes a ResultError, see `verger.storage.commit`.
-        is_interrupt = isinstance(error.__cause__, KeyboardInterrupt)
-        sys.exit(EXIT_INTERRUPTED if is_interrupt else EXIT_ERROR)
     except InterruptedUnchanged:
         messages.print("interrupted: nothing was changed", style="yellow")
         sys.exit(EXIT_INTERRUPTED)
@@ -48,11 +49,14 @@ def main() -> None:
         raise
     except BrokenPipeError:  # as in `verger models | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:  # such as a full disk or a folder without permission
-        _print_error(error)
-        sys.exit(EXIT_ERROR)
+    except Exception as error:
+        messages.print("[bold red]error:[/bold red]", end=" ")
+        messages.print(describe_error(error), markup=False, highlight=False, soft_wrap=True)
+        sys.exit(_exit_code(error))
 
 
-def _print_error(error: Exception) -> None:
-    messages.print("[bold red]error:[/bold red]", end=" ")
-    messages.print(str(error), markup=False, highlight=False, soft_wrap=True)
+def _exit_code(error: Exception) -> int:
+    # True for an interrupt just after the result was written, see `verger.storage.commit`.
+    if isinstance(error, VergerError) and isinstance(error.__cause__, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    return EXIT_USAGE if isinstance(error, SettingsError) else EXIT_ERROR

@@ -160,7 +160,8 @@ _OUTPUT_FLAGS = [
 
 def _set_up_logging(verbose: bool) -> None:
     level = logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(message)s", handlers=[RichHandler(console=messages)])
+    handler = RichHandler(console=messages, show_time=verbose, show_path=verbose)
+    logging.basicConfig(level=level, format="%(message)s", handlers=[handler])
     logging.getLogger("py4j").setLevel(logging.WARNING)
 
 

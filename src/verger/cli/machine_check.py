@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from importlib.util import find_spec
 
 import psutil
 
-from verger.engine.spark.java import MIN_VERSION, class_archive, find_java
+from verger.cli.environment import unknown_variables
+from verger.engine.spark.installation import check_pyspark, find_pyspark
+from verger.engine.spark.java import MIN_VERSION, class_archive, find_java, java_problems, max_version
+from verger.engine.spark.launch_environment import find_leftovers
+from verger.errors import SetupError
 from verger.kernel.networks.network import imagenet_file
-from verger.storage.cache import cache_dir
+from verger.storage.cache import CACHE_VARIABLE, cache_dir
 
 MIN_MEMORY_GB = 4
 
@@ -30,28 +34,43 @@ class Check:
 
 def check_machine() -> list[Check]:
     """Check OpenVINO, processor, memory, disk and weights, and, for the Spark engine, Spark and Java."""
-    return [_openvino(), _cpu(), _memory(), _disk(), _weights(), _spark(), _java()]
+    return [_openvino(), _cpu(), _memory(), _disk(), _weights(), _spark(), _java(), *_variables()]
 
 
 def _spark() -> Check:
-    try:
-        installed = version("pyspark")
-    except PackageNotFoundError:
+    found = find_pyspark()
+    if found is None:
         return Check("Spark", "none: the local engine does not need it", True, "pip install 'verger[spark]'")
-    is_supported = (3, 5) <= tuple(int(part) for part in installed.split(".")[:2]) < (4, 2)
-    fix = "" if is_supported else "pip install 'pyspark>=3.5,<4.2'"
-    return Check("Spark", f"pyspark {installed}", is_supported, fix)
+    try:
+        check_pyspark(found)
+    except SetupError as error:
+        return Check("Spark", f"pyspark {found.version}", False, str(error))
+    return Check("Spark", f"pyspark {found.version}")
 
 
 def _java() -> Check:
-    if find_spec("pyspark") is None:
+    if find_pyspark() is None:
         return Check("Java", "not checked: only Spark needs it")
     java = find_java()
+    problems = "; ".join(java_problems())
     if java is None:
-        fix = f"pip install 'verger[java]', or install Java {MIN_VERSION} or newer"
-        return Check("Java", "none: only the Spark engine needs it", False, fix)
-    hint = "" if class_archive().is_file() else "`verger warm-up` halves the start time of Spark"
+        fix = f"pip install 'verger[java]', or install a Java from {MIN_VERSION} to {max_version()}"
+        return Check("Java", problems or "none: only the Spark engine needs it", False, fix)
+    hint = "" if class_archive(java).is_file() else "`verger warm-up` halves the start time of Spark"
+    if problems:
+        hint = f"not used: {problems}; this Spark needs Java {MIN_VERSION} to {max_version()}"
     return Check("Java", f"{java.version} from {java.origin}: {java.home}", True, hint)
+
+
+def _variables() -> list[Check]:
+    """Return a check for each environment variable that is misspelt or left over from another Spark."""
+    checks = [Check("variables", name, False, advice) for name, advice in unknown_variables().items()]
+    if find_pyspark() is not None:
+        leftovers = find_leftovers(is_local=True)
+        checks += [Check("variables", leftover.name, True, f"ignored: {leftover.note}") for leftover in leftovers]
+    if remote := os.environ.get("SPARK_REMOTE"):
+        checks.append(Check("variables", "SPARK_REMOTE", False, f"unset it, or use --master {remote}"))
+    return checks
 
 
 def _openvino() -> Check:
@@ -88,12 +107,17 @@ def _memory() -> Check:
 
 
 def _disk() -> Check:
-    folder = cache_dir()
-    folder.mkdir(parents=True, exist_ok=True)
+    fix = f"set {CACHE_VARIABLE} to a folder that you can write to"
+    try:
+        folder = cache_dir()
+        folder.mkdir(parents=True, exist_ok=True)
+        free_gb = psutil.disk_usage(str(folder)).free / 1e9
+    except SetupError as error:
+        return Check("cache", "none", False, str(error))
+    except OSError as error:
+        return Check("cache", f"{error.filename}: {error.strerror}", False, fix)
     is_writable = os.access(folder, os.W_OK)
-    free_gb = psutil.disk_usage(str(folder)).free / 1e9
-    fix = "" if is_writable else "set VERGER_CACHE to a folder that you can write to"
-    return Check("cache", f"{folder}, {free_gb:.0f} GB free", is_writable, fix)
+    return Check("cache", f"{folder}, {free_gb:.0f} GB free", is_writable, "" if is_writable else fix)
 
 
 def _weights() -> Check:

@@ -3,30 +3,57 @@
 from __future__ import annotations
 
 import os
+import stat
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 
+from verger.errors import SetupError
+
+CACHE_VARIABLE, STATE_VARIABLE = "VERGER_CACHE", "VERGER_STATE"
+
 _MAX_LOG_AGE_S = 7 * 24 * 3600.0
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def cache_dir() -> Path:
-    """Return the folder for files that verger can compute again: VERGER_CACHE, or a folder in the user's cache."""
-    if path := os.environ.get("VERGER_CACHE"):
-        return Path(path).absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "verger"
+    """Return the folder for files that verger can compute again: VERGER_CACHE, or a folder in the user's cache.
+
+    If the user has no home that can be written to, as in a container with an arbitrary uid, it is a folder in the
+    temporary folder that only this user can write to. Raises SetupError if another user owns this folder.
+    """
+    return _own_folder(CACHE_VARIABLE, "XDG_CACHE_HOME", ".cache")
 
 
 def state_dir() -> Path:
-    """Return the folder for records of clusters and deployments: VERGER_STATE, or the user's state folder."""
-    if path := os.environ.get("VERGER_STATE"):
-        return Path(path).absolute()
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "verger"
+    """Return the folder for records of clusters and deployments: VERGER_STATE, or the user's state folder.
+
+    Without a home, it is in the temporary folder, as for `cache_dir`.
+    """
+    return _own_folder(STATE_VARIABLE, "XDG_STATE_HOME", ".local/state")
 
 
 def keras_home() -> Path:
-    """Return the folder to which Keras downloads weights."""
-    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    """Return the folder to which Keras downloads weights, by Keras' own rule."""
+    if path := os.environ.get("KERAS_HOME"):
+        return Path(path)
+    home = user_home()
+    return (home if home is not None and os.access(home, os.W_OK) else Path("/tmp")) / ".keras"  # noqa: S108
+
+
+def user_home() -> Path | None:
+    """Return the user's home folder; None without HOME and without an entry of the user in /etc/passwd."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
+def set_home() -> None:
+    """Set HOME to a folder of this user if there is none: libraries such as OpenVINO need a home."""
+    if user_home() is None:
+        os.environ["HOME"] = str(_temporary_folder("HOME"))
 
 
 def remove_old_logs(folder: Path, pattern: str) -> None:
@@ -35,3 +62,36 @@ def remove_old_logs(folder: Path, pattern: str) -> None:
         with suppress(OSError):  # another run may remove it at the same time
             if time.time() - log.stat().st_mtime > _MAX_LOG_AGE_S:
                 log.unlink()
+
+
+def _own_folder(own: str, shared: str, in_home: str) -> Path:
+    """Return the folder that the variable `own` names, or a folder in that of `shared`, in home or in /tmp."""
+    if path := os.environ.get(own):
+        return Path(path).absolute()
+    home = user_home()
+    parents = [Path(path)] if (path := os.environ.get(shared)) else [home / in_home] if home is not None else []
+    for folder in (parent / "verger" for parent in parents):
+        if _can_be_written(folder):
+            return folder
+    return _temporary_folder(own) / Path(in_home).name.removeprefix(".")
+
+
+def _can_be_written(folder: Path) -> bool:
+    """Return whether the folder, or the nearest parent that exists, can be written to."""
+    existing = next((parent for parent in (folder, *folder.parents) if os.path.lexists(parent)), Path("/"))
+    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+
+
+def _temporary_folder(variable: str) -> Path:
+    """Return a folder of this user in the temporary folder. Workers load files from it, so no other may write."""
+    folder = Path(tempfile.gettempdir()) / f"verger-{os.getuid()}"
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+    if not is_own or found.st_mode & _WRITABLE_BY_OTHERS:
+        raise SetupError(
+            f"no folder for verger's files: the user has no home that can be written to, and {folder} belongs to "
+            f"others: set {variable} to a folder of your own"
+        )
+    return folder

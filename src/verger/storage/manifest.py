@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -62,7 +63,8 @@ class Manifest(BaseModel):
         """Return the manifest of a run that starts now."""
         return cls(
             command=command,
-            source=source,
+            # A path that is not UTF-8 is no text that JSON can hold.
+            source=os.fsencode(source).decode("utf-8", "backslashreplace"),
             settings=settings,
             verger=metadata.version("verger"),
             created=datetime.now(UTC).isoformat(timespec="seconds"),

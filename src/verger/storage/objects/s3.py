@@ -38,14 +38,14 @@ def _profile() -> dict[str, str]:
     """Return the settings of the AWS profile."""
     name = os.environ.get("AWS_PROFILE", "default")
     file = configparser.RawConfigParser()
-    file.read(os.environ.get("AWS_CONFIG_FILE") or Path.home() / ".aws" / "config")
+    file.read(os.environ.get("AWS_CONFIG_FILE") or Path(os.path.expanduser("~")) / ".aws" / "config")
     section = "default" if name == "default" else f"profile {name}"
     return dict(file[section]) if file.has_section(section) else {}
 
 
 def profile_credentials() -> Any:
     """Return a credential provider for the AWS profile, which needs boto3; None if no profile is set."""
-    has_profile = "AWS_PROFILE" in os.environ or (Path.home() / ".aws" / "credentials").is_file()
+    has_profile = "AWS_PROFILE" in os.environ or (Path(os.path.expanduser("~")) / ".aws" / "credentials").is_file()
     if "AWS_ACCESS_KEY_ID" in os.environ or not has_profile:
         return None
     try:

@@ -1,0 +1,50 @@
+"""What the command line finds at its start: misspelt variables, the working folder, the encoding of its output."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from contextlib import suppress
+from difflib import get_close_matches
+
+from verger.errors import SettingsError
+from verger.settings import ENV_PREFIX, Settings
+from verger.storage.cache import CACHE_VARIABLE, STATE_VARIABLE
+
+# Variables of `verger cloud`, and of the scripts that install verger on the machines of a cloud.
+_CLOUD_VARIABLES = ("VERGER_TF_PLUGINS", "VERGER_PACKAGE", "VERGER_VENV")
+
+# Kubernetes sets such variables in every container for a service that is called verger.
+_OF_KUBERNETES = re.compile(rf"{ENV_PREFIX}(SERVICE_|PORT(_|$))")
+
+
+def escape_output() -> None:
+    """Print characters that the output cannot encode as escapes, such as those of names that are not UTF-8."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, ValueError):  # a test or a caller may have replaced the stream
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def check_working_folder() -> None:
+    """Raise SettingsError if the working folder was removed: relative paths have no meaning then."""
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        folder = os.environ.get("PWD", ".")
+        raise SettingsError("working folder", folder, "a folder that exists: change to another one") from error
+
+
+def unknown_variables() -> dict[str, str]:
+    """Return advice for each variable whose name begins like those of verger but is none of them."""
+    known = [f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields]
+    known += [CACHE_VARIABLE, STATE_VARIABLE, *_CLOUD_VARIABLES]
+    found = {}
+    for name in sorted(os.environ):
+        if not name.upper().startswith(ENV_PREFIX) or name.upper() in known or _OF_KUBERNETES.match(name.upper()):
+            continue
+        nearest = get_close_matches(name.upper(), known, n=1, cutoff=0.75)
+        found[name] = (
+            f"did you mean {nearest[0]}?" if nearest else "`verger run --show-settings` lists the settings"
+        )
+    return found
