@@ -26,7 +26,7 @@ demo: setup  ## set up, render photos, run the chain on them
 test: setup  ## the everyday tests: minutes
 	$(VENV)/$(PYTEST) -m "not slow and not cloud"
 
-test-slow: setup  ## the slow tests: real data, memory, kills, two thousand hostile photos
+test-slow: setup  ## the slow tests: real data, memory, kills, ten thousand damaged photos
 	$(VENV)/$(PYTEST) -m "slow and not cloud"
 
 test-cloud: setup scan .venv-spark35/.done  ## deployment to clouds, on stand-ins: needs Terraform; minutes

@@ -93,6 +93,12 @@ def test_an_avif_is_upright(orientation: int) -> None:
     assert decode_rgb(data).shape == ((60, 40, 3) if orientation > 4 else (40, 60, 3))
 
 
+def test_a_pillow_without_avif_is_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = photo("AVIF")
+    monkeypatch.setattr("PIL.AvifImagePlugin.SUPPORTED", False)
+    assert error_of(data).reason == Reason.UNSUPPORTED
+
+
 def test_an_avif_with_alpha_or_frames() -> None:
     clear = PICTURE.convert("RGBA")
     clear.putalpha(0)

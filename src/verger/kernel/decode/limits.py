@@ -143,5 +143,8 @@ def check_end_marker(data: bytes) -> None:
 
     A file whose copying was interrupted may be filled up with zeros.
     """
-    if not data.endswith(END_MARKER) and END_MARKER[1] not in (marker for marker, _ in jpeg_segments(data)):
+    if data.endswith(END_MARKER):
+        return
+    scan = next((at for marker, at in jpeg_segments(data) if marker == START_OF_SCAN), len(data))
+    if data.find(END_MARKER, scan) < 0:
         raise OSError("image file is truncated (no end marker)")
