@@ -61,6 +61,19 @@ def test_a_jpeg_that_lacks_only_its_end_marker_is_read(name: str, rest: bytes) -
         assert scaled.tobytes() == decode_image(data, min_size_px=(40, 30)).image.tobytes()
 
 
+def test_a_jpeg_whose_data_end_with_any_bits_is_read_without_its_end_marker() -> None:
+    """Zeros too: the last blocks of a picture with little colour are written as zeros."""
+    last_bytes = set()
+    for seed in range(150):
+        grey = paint(40 + seed % 16, 40 + seed // 16, seed).convert("L")
+        data = encode(grey.convert("RGB"), "JPEG", subsampling=0 if seed % 2 else 2, optimize=seed % 3 == 0)
+        last_bytes.add(data[-3])
+        assert np.array_equal(decode_rgb(data[:-2]), decode_rgb(data)), seed
+        if data[-3]:  # otherwise no one knows where the data end
+            assert np.array_equal(decode_rgb(data[:-2] + bytes(5000)), decode_rgb(data)), seed
+    assert 0 in last_bytes and len(last_bytes) > 8
+
+
 @pytest.mark.parametrize("name", JPEGS)
 @pytest.mark.parametrize("rest", [b"garbage", bytes(5000), b"\xff" * 100, JPEGS["baseline"], b"\xff\xd8\xff"])
 def test_bytes_behind_the_end_of_a_jpeg_are_ignored(name: str, rest: bytes) -> None:

@@ -25,6 +25,9 @@ _N_COEFFICIENTS = 64
 # The application segments of JFIF, ICC and Adobe that Pillow reads, and the length they must have.
 _READ_SEGMENTS = {0xE0: 16, 0xE2: 16, 0xEE: 14}
 
+# A scan may end with a few zeros, for example if the colours of its last blocks are those of the blocks before.
+_MAX_ZEROS = 4
+
 # What may follow a complete scan without an effect on the pixels. A decoder that lacks data uses it instead: the
 # bits, or the restart marker that it expects. In the first two, each bit of one is the opposite in the other.
 _NOISE = bytes(1 + byte % 254 for byte in hashlib.shake_128(b"").digest(256))
@@ -65,19 +68,24 @@ def drop_broken_metadata(data: bytes, kind: str) -> bytes:
 def _add_end_marker(data: bytes, read: Callable[[bytes], bytes]) -> bytes | None:
     """Return a JPEG with an end marker if only this is missing, otherwise None.
 
-    Zeros at the end are not part of the picture: they fill up files whose copying was interrupted.
+    Many zeros at the end are not part of the picture: they fill up a file whose copying was interrupted.
     """
     content = data.rstrip(b"\0")
-    if content.endswith(b"\xff"):  # not a marker, but a byte of a scan: \xff\0
+    if len(data) - len(content) <= _MAX_ZEROS:
+        content = data.rstrip(b"\xff")  # half of an end marker
+    elif content.endswith(b"\xff"):  # a byte of a scan is written as \xff\0
         content += b"\0"
-    if not _has_all_scans(content):
-        return None
-    complete = content + END_MARKER
+    return content + END_MARKER if _is_complete(content, read) else None
+
+
+def _is_complete(data: bytes, read: Callable[[bytes], bytes]) -> bool:
+    """Return whether a JPEG without end marker has all pixels: they do not depend on the data that follow."""
+    if not _has_all_scans(data):
+        return False
     with suppress(DecodeError):
-        expected = _hash(read(complete))
-        if all(_hash(read(content + tail + END_MARKER)) == expected for tail in _TAILS):
-            return complete
-    return None
+        expected = _hash(read(data + END_MARKER))
+        return all(_hash(read(data + tail + END_MARKER)) == expected for tail in _TAILS)
+    return False
 
 
 def _drop_short_segments(data: bytes) -> bytes:
