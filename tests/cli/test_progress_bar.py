@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from rich.console import Console
+from rich.table import Table
 
+from verger.cli.app import console, messages
 from verger.cli.progress_bar import ProgressLines, show_progress
 
 
@@ -28,3 +31,11 @@ def test_a_log_is_not_flooded() -> None:
             progress.advance(n_done, 0)
         progress.note("a choice was made")
     assert sink.getvalue() == "a choice was made\n"
+
+
+def test_brackets_in_names_and_advice_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    ProgressLines(messages).note("out [red]: pip install 'verger[heic]'")
+    console.print("photos [bold]/1.jpg", Table("name", title="[v1]"))
+    printed = capsys.readouterr()
+    assert printed.err == "out [red]: pip install 'verger[heic]'\n"
+    assert "photos [bold]/1.jpg" in printed.out and "[v1]" in printed.out

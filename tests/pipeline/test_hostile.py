@@ -22,7 +22,7 @@ from tests.support.events import ENGINES
 from tests.support.photos import MUTATIONS, base_photos, encode, fix_checksums, hostile_photos, paint
 from verger.errors import DecodeError, Reason
 from verger.kernel.decode import decode_rgb
-from verger.settings import HAS_HEIC
+from verger.photo_names import HAS_HEIC
 
 N_PHOTOS, SEED = 2000, 2026
 N_IN_PIPELINE = 10_000

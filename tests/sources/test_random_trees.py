@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.support import trees
 from tests.support.trees import CONTENTS, Item, items, make, stems, usable
 from verger.errors import DecodeError, SourceError
-from verger.settings import PHOTO_GLOBS
+from verger.photo_names import PHOTO_GLOBS
 from verger.sources.content import read_photo
 from verger.sources.partitions import Listing, Selection, list_photo_files
 from verger.sources.walk import is_hidden

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from verger.settings import HAS_HEIC
+from verger.photo_names import HAS_HEIC
 
 HEIC = Path(__file__).parent / "heic"
 REAL = Path(__file__).parents[3] / "shared" / "data"

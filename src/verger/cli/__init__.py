@@ -38,7 +38,7 @@ def main() -> None:
         set_home()
         for name, advice in unknown_variables().items():
             warning = f"warning: {name} is not a variable of verger and has no effect: {advice}"
-            messages.print(warning, style="yellow", markup=False, highlight=False, soft_wrap=True)
+            messages.print(warning, style="yellow", highlight=False, soft_wrap=True)
         app()
     except InterruptedUnchanged:
         messages.print("interrupted: nothing was changed", style="yellow")
@@ -50,8 +50,8 @@ def main() -> None:
     except BrokenPipeError:  # as in `verger models | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
-        messages.print("[bold red]error:[/bold red]", end=" ")
-        messages.print(describe_error(error), markup=False, highlight=False, soft_wrap=True)
+        messages.print("error:", style="bold red", end=" ")
+        messages.print(describe_error(error), highlight=False, soft_wrap=True)
         sys.exit(_exit_code(error))
 
 

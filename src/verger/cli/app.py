@@ -36,8 +36,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-console = Console()  # results
-messages = Console(stderr=True)  # progress, warnings and errors
+# Names of files may contain square brackets, which Rich would take for markup.
+console = Console(markup=False)  # results
+messages = Console(stderr=True, markup=False)  # progress, warnings and errors
 
 Source = Annotated[
     str,

@@ -18,12 +18,12 @@ from verger.errors import CloudError
 
 def print_progress(line: str) -> None:
     """Print a line to stderr without wrapping it."""
-    messages.print(line, markup=False, highlight=False, soft_wrap=True)
+    messages.print(line, highlight=False, soft_wrap=True)
 
 
 def print_line(line: str) -> None:
     """Print a line to stdout without wrapping it."""
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(line, highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)

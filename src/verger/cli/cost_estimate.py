@@ -126,7 +126,7 @@ def _load_calibration(flags: SpeedFlags, *, is_quiet: bool) -> Calibration:
         return load_calibration(flags.calibration, flags.model)
     from verger.cli.speed_measurement import measure_speed  # slow to import
 
-    with show_progress(Console(stderr=True, quiet=is_quiet)) as progress:
+    with show_progress(Console(stderr=True, quiet=is_quiet, markup=False)) as progress:
         calibration = measure_speed(flags.calibrate, flags.model, flags.limit, progress)
     if flags.calibration is not None:
         save_calibration(calibration, flags.calibration)

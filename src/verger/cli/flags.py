@@ -71,7 +71,7 @@ def pipeline_command(groups: tuple[str, ...], panel: str) -> Callable[[Job], Com
                 console.print(tables.settings_table(settings, origins(**given)))
                 return
             _set_up_logging(settings.verbose)
-            with atomic_result(), show_progress(Console(stderr=True, quiet=as_json)) as progress:
+            with atomic_result(), show_progress(Console(stderr=True, quiet=as_json, markup=False)) as progress:
                 manifest = job(**values, settings=settings, progress=progress)
             _print_manifest(manifest, any_path(values["out"]), as_json=as_json)
             if manifest.rejected_share > settings.max_rejected:

@@ -181,7 +181,7 @@ def finetune(
         batch_size=batch_size,
         seed=seed,
     )
-    with atomic_result(), show_progress(Console(stderr=True, quiet=as_json)) as progress:
+    with atomic_result(), show_progress(Console(stderr=True, quiet=as_json, markup=False)) as progress:
         result = finetune(photos, local_folder(out), options, progress, overwrite)
     if as_json:
         print(json.dumps(asdict(result), default=str))

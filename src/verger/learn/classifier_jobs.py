@@ -14,7 +14,7 @@ from verger.learn.training_options import FEATURES, TrainOptions
 from verger.pipeline.pca_folder import read_projection
 from verger.process.progress import Progress
 from verger.settings import Settings
-from verger.spark_master import is_connect
+from verger.settings.spark_master import is_connect
 from verger.storage.commit import check_not_read, stage_result, table_folder
 from verger.storage.manifest import MANIFEST, Manifest, read_manifest
 from verger.storage.table_parts import list_parts

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, cast
 
 from verger.engine.spark.hadoop import HadoopFolder, find_hadoop, hadoop_images
 from verger.errors import SettingsError
+from verger.photo_names import heic_advice
 from verger.pipeline.context import LISTING, RunContext
-from verger.settings import Settings, heic_advice
+from verger.settings import Settings
 from verger.sources.packed import SHARD_RULE, find_packed, list_packed_photos
 from verger.sources.partitions import Listing, PartitionRule, Selection, list_photo_files
 from verger.storage.uri import AnyPath

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from verger.errors import SourceError
 from verger.kernel.decode import max_file_bytes
-from verger.settings import PHOTO_GLOBS
+from verger.photo_names import PHOTO_GLOBS
 from verger.sources.labels import Labeller
 from verger.sources.walk import Entry, Skipped, walk_source
 from verger.storage.arrow import longs, strings

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from verger.errors import SourceError
-from verger.settings import heic_advice
+from verger.photo_names import heic_advice
 from verger.sources.path_pattern import PathPattern, photo_names
 from verger.storage.objects import SCHEMES, ObjectPath, object_path
 from verger.storage.objects.parallel_listing import ObjectInfo

@@ -47,7 +47,7 @@ from verger.engine.spark.standalone.daemons import (
 )
 from verger.engine.spark.standalone.state import Cluster
 from verger.errors import ClusterError, SettingsError, SetupError
-from verger.spark_master import check_master
+from verger.settings.spark_master import check_master
 
 TABLES = ("features", "rejected", "components")
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.support.chain import manifest_here, table
 from tests.support.photos import EXIF_TURNED, HEIC, claim_size, encode, paint
-from verger import settings
+from verger import photo_names
 from verger.errors import DecodeError, Reason, SourceError
 from verger.kernel.decode import decode_image, decode_rgb, photo_format, read_orientation
 from verger.privacy.metadata import strip_metadata
@@ -19,7 +19,7 @@ from verger.sources.partitions import Selection, list_photo_files
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:::PIL\.")
 
-needs_heic = pytest.mark.skipif(not settings.HAS_HEIC, reason="needs pi-heif, which `make setup` installs")
+needs_heic = pytest.mark.skipif(not photo_names.HAS_HEIC, reason="needs pi-heif, which `make setup` installs")
 PICTURE = paint(60, 40)
 PHOTOS = {path.stem: path.read_bytes() for path in sorted(HEIC.glob("*.heic"))}
 KINDS = ["AVIF", pytest.param("HEIF", marks=needs_heic)]
@@ -164,7 +164,7 @@ def test_all_suffixes_are_photos(tiny_model: str, tmp_path: Path) -> None:
 @pytest.fixture
 def _no_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "_pi_heif", None)
-    monkeypatch.setattr(settings, "HAS_HEIC", False)
+    monkeypatch.setattr(photo_names, "HAS_HEIC", False)
 
 
 @pytest.mark.usefixtures("_no_extra")
@@ -181,13 +181,13 @@ def test_without_the_extra_the_listing_says_what_to_install(tmp_path: Path) -> N
     selection = Selection(glob=("*.jpg", "*.avif"))
     skipped = list_photo_files(str(tmp_path / "photos"), selection, tmp_path / "listing").skipped
     assert skipped == {".heic": 4, ".jpe": 2, ".jfif": 1}
-    assert settings.heic_advice(skipped) == "4 skipped: HEIC photos need pi-heif: pip install 'verger[heic]'"
+    assert photo_names.heic_advice(skipped) == "4 skipped: HEIC photos need pi-heif: pip install 'verger[heic]'"
     with pytest.raises(SourceError, match=r"4 \.heic.*; 4 skipped: HEIC photos need pi-heif: pip install"):
         list_photo_files(str(tmp_path / "photos"), Selection(glob=("*.png",)), tmp_path / "nothing")
 
 
 def test_with_the_extra_or_without_heic_there_is_no_advice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "HAS_HEIC", True)
-    assert settings.heic_advice({".heic": 4}) is None
-    monkeypatch.setattr(settings, "HAS_HEIC", False)
-    assert settings.heic_advice({".txt": 4}) is None
+    monkeypatch.setattr(photo_names, "HAS_HEIC", True)
+    assert photo_names.heic_advice({".heic": 4}) is None
+    monkeypatch.setattr(photo_names, "HAS_HEIC", False)
+    assert photo_names.heic_advice({".txt": 4}) is None

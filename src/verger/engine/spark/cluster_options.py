@@ -23,7 +23,7 @@ from contextlib import suppress
 
 from verger.engine.spark.standalone.state import running_cluster
 from verger.errors import SetupError
-from verger.spark_master import is_standalone, standalone_nodes
+from verger.settings.spark_master import is_standalone, standalone_nodes
 
 # A number that is too high does little harm: an extra task costs milliseconds, but a core without tasks is idle.
 ASSUMED_CORES = 32

@@ -30,7 +30,7 @@ from verger.engine.spark.jvm import (
 from verger.engine.spark.spark_options import SessionOptions
 from verger.errors import JobError, SetupError, VergerError
 from verger.process.signals import Interrupts, record_interrupts
-from verger.spark_master import check_master
+from verger.settings.spark_master import check_master
 from verger.storage.disk_space import FULL
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from verger.engine.spark.cluster_options import cluster_cores, cluster_settings
 from verger.engine.spark.java import class_archive
-from verger.spark_master import is_connect
+from verger.settings.spark_master import is_connect
 from verger.storage.objects import s3_endpoint, s3_region
 
 # Up to this number of cores, the JVM's garbage collector has one thread: there is little garbage, and the Python

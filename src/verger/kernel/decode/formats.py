@@ -12,7 +12,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from verger import settings
+from verger import photo_names
 from verger.errors import DecodeError, Reason
 from verger.kernel.decode.heic import HeicReader
 from verger.kernel.decode.tiff import TiffReader
@@ -62,6 +62,6 @@ def photo_format(data: bytes) -> str | None:
 
 def reader_of(kind: str) -> Reader:
     """Return Pillow's reader of a format; raises DecodeError if a package for it is not installed."""
-    if kind == "HEIF" and not settings.HAS_HEIC:
-        raise DecodeError(Reason.UNSUPPORTED, settings.HEIC_MISSING)
+    if kind == "HEIF" and not photo_names.HAS_HEIC:
+        raise DecodeError(Reason.UNSUPPORTED, photo_names.HEIC_MISSING)
     return READERS[kind]

@@ -12,7 +12,6 @@ import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from difflib import get_close_matches
-from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
@@ -26,24 +25,12 @@ from pydantic_settings import (
 )
 
 from verger.errors import SettingsError
-from verger.spark_master import check_master
+from verger.photo_names import PHOTO_GLOBS
+from verger.settings.spark_master import check_master
 
 TOML_FILE = "verger.toml"
 ENV_PREFIX = "VERGER_"
 EXPORT_FORMATS = ("csv", "json")
-HEIC_SUFFIXES = (".heic", ".heif")
-HEIC_MISSING = "HEIC photos need pi-heif: pip install 'verger[heic]'"
-HAS_HEIC = find_spec("_pi_heif") is not None
-PHOTO_GLOBS = (
-    *("*.jpg", "*.jpeg", "*.jpe", "*.jfif", "*.png", "*.webp", "*.avif", "*.bmp", "*.gif", "*.tif", "*.tiff"),
-    *(f"*{suffix}" for suffix in HEIC_SUFFIXES if HAS_HEIC),
-)
-
-
-def heic_advice(skipped: Mapping[str, int]) -> str | None:
-    """Return what to install if HEIC photos are among the skipped files, which are counted by suffix."""
-    n_photos = sum(skipped.get(suffix, 0) for suffix in HEIC_SUFFIXES)
-    return f"{n_photos:,} skipped: {HEIC_MISSING}" if n_photos and not HAS_HEIC else None
 
 
 def _split(value: object) -> object:
