@@ -170,6 +170,18 @@ def test_spark_names_the_missing_entry_of_the_user(by_a_stranger: Path) -> None:
     assert f"uid {STRANGER} has no entry in /etc/passwd" in beside_progress(done.stderr)[0]
 
 
+@pytest.mark.slow
+def test_a_host_name_that_does_not_resolve_is_no_trouble(photos: Path, tiny_model: str, tmp_path: Path) -> None:
+    own_name = ("unshare", "--uts", "sh", "-c", 'hostname nowhere.invalid && exec "$@"', "sh")
+    if shutil.which("unshare") is None or subprocess.run([*own_name, "true"], check=False).returncode:
+        pytest.skip("needs root and unshare")
+    for engine in ("local", "spark"):
+        words = ("run", photos, engine, "--model", tiny_model, "--components", 2, "--engine", engine, "--no-report")
+        command = [*own_name, *VERGER, *map(str, words)]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
 def test_a_cache_that_cannot_be_written_names_the_variable(by_a_stranger: Path) -> None:
     words = ("run", "photos", "out", "--model", "tiny.onnx")
     done = as_stranger(*words, cwd=by_a_stranger, TMPDIR=str(by_a_stranger), VERGER_CACHE="/root/cache")

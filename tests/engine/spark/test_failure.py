@@ -54,6 +54,18 @@ ExecutorLostFailure (executor 3 exited caused by one of the running tasks) Reaso
 Driver stacktrace:
 \tat org.apache.spark.scheduler.DAGScheduler.$anonfun$abortStage$2(DAGScheduler.scala:2935)
 """
+NO_WORKER = """An error occurred while calling z:org.apache.spark.api.python.PythonRDD.collectAndServe.
+: org.apache.spark.SparkException: Job aborted due to stage failure: Task 0 in stage 0.0 failed 4 times, \
+most recent failure: Lost task 0.3 in stage 0.0 (TID 3) (127.0.0.1 executor driver): \
+org.apache.spark.SparkException:
+Error from python worker:
+  Could not import runpy module
+  a file of the user
+PYTHONPATH was:
+  /site-packages/pyspark.zip
+org.apache.spark.SparkException: EOFException occurred while reading the port number from pyspark.daemon's stdout.
+\tat org.apache.spark.api.python.PythonWorkerFactory.startDaemon(PythonWorkerFactory.scala:331)
+"""
 EMPTY = ": org.apache.spark.SparkException: ;\n\tat org.apache.spark.Some(Some.scala:1)\n"
 NO_START = """Picked up JAVA_TOOL_OPTIONS: -Xmxno
 Invalid maximum heap size: -Xmxno
@@ -74,6 +86,7 @@ java.io.IOException: Failed to create a temp directory (under /proc/nope) after 
     [
         (PYTHON_ERROR.format(error="OSError: [Errno 5] Input/output error: '/a/b'"), "OSError: [Errno 5]", ""),
         (PYTHON_ERROR.format(error="ModuleNotFoundError: No module named 'x'"), "ModuleNotFoundError", "install"),
+        (NO_WORKER, "the workers' Python does not start: Could not import runpy module; a file of", "PYTHONPATH"),
         (DEAD_WORKER, "SparkException: Python worker exited unexpectedly (crashed)", "fewer cores"),
         (LOST_EXECUTOR, "an executor was lost: Command exited with code 137", ""),
         (NO_START, "Invalid maximum heap size: -Xmxno", "JAVA_TOOL_OPTIONS"),

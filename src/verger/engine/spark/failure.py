@@ -8,6 +8,7 @@ something.
 from __future__ import annotations
 
 import re
+import textwrap
 
 from verger.process.traceback_text import innermost_error
 
@@ -16,6 +17,7 @@ _JAVA_ERROR = re.compile(r"^(?:Exception in thread \"[^\"]*\" )?((?:[a-z_]\w*\.)
 _CLASS = re.compile(r"^((?:[a-z_]\w*\.)+)([A-Z][\w$]*)(?::\s*(.*))?$")
 
 _LOST_EXECUTOR = re.compile(r"ExecutorLostFailure \(.*?\) Reason: (.+?)(?: in stage|$)", re.MULTILINE)
+_WORKER_START = re.compile(r"Error from python worker:\n((?:[ \t]+.*\n)+)")
 _STAGE_FAILURE = re.compile(r"Job aborted due to stage failure: (?:.*?Lost task [^:]*?\): )?(.+)")
 
 # What the JVM itself prints when it cannot start, on stderr.
@@ -29,6 +31,7 @@ _JVM_ERRORS = re.compile(
 # What users can do about a cause: a pattern of the cause, and the advice.
 _ADVICE = (
     (r"Cannot run program", "PYSPARK_PYTHON must name the workers' Python that has verger"),
+    (r"Python does not start", "check PYSPARK_PYTHON and PYTHONPATH"),
     (r"No module named", "install it in the Python of the workers (PYSPARK_PYTHON)"),
     (r"different (minor )?version|VERSION_MISMATCH", "PYSPARK_PYTHON must have the same version of Python"),
     (r"Python worker exited unexpectedly", "memory may have run out: use fewer cores, as in --master local[2]"),
@@ -65,7 +68,16 @@ def describe_failure(text: str, log: str = "") -> str:
 
 
 def _find_cause(text: str) -> str | None:
-    return innermost_error(text) or _lost_executor(text) or _java_cause(text)
+    return _worker_start(text) or innermost_error(text) or _lost_executor(text) or _java_cause(text)
+
+
+def _worker_start(text: str) -> str | None:
+    """Return what a worker's Python printed if it did not start."""
+    if not (match := _WORKER_START.search(text)):
+        return None
+    printed = textwrap.dedent(match[1]).strip()
+    cause = innermost_error(printed) or "; ".join(line.strip() for line in printed.splitlines()[-2:])
+    return f"the workers' Python does not start: {cause}"
 
 
 def _lost_executor(text: str) -> str | None:
@@ -86,7 +98,7 @@ def _cause_text(cause: str) -> str | None:
     match = _CLASS.match(cause.strip())
     name, message = (match[2], match[3] or "") if match else ("", cause)
     if match := _STAGE_FAILURE.search(message):
-        message = match[1]
+        return _cause_text(match[1])
     message = message.strip(" ;")
     return f"{name}: {message}" if message and name else message or None
 

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 # Variables that Spark and Java read at the start. An error at the start names those that are set.
 INFLUENTIAL = (
-    *("SPARK_CONF_DIR", "SPARK_LOCAL_IP", "SPARK_LOCAL_DIRS", "SPARK_DRIVER_MEMORY", "SPARK_DIST_CLASSPATH"),
+    *("SPARK_CONF_DIR", "SPARK_LOCAL_DIRS", "SPARK_DRIVER_MEMORY", "SPARK_DIST_CLASSPATH"),
     *("PYSPARK_GATEWAY_PORT", "HADOOP_CONF_DIR", "YARN_CONF_DIR"),
     *("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"),
 )
@@ -71,6 +71,8 @@ def launch_environment(*, is_local: bool, is_managed: bool) -> Iterator[None]:
         "SPARK_HOME": str(spark_home()),
         "PYSPARK_SUBMIT_ARGS": _PLAIN_SUBMIT,
         "PYSPARK_DRIVER_PYTHON": None,
+        # With an address, Spark does not look up this machine's name, which may not resolve.
+        **({"SPARK_LOCAL_IP": os.environ.get("SPARK_LOCAL_IP") or "127.0.0.1"} if is_local else {}),
         **_locale(),
     }
     with _replaced(given):
