@@ -139,4 +139,4 @@ def test_labels_in_two_unicode_spellings_become_one(tree: Path) -> None:
     (tree / "Zoe\u0308" / "8.jpg").write_bytes(b"x")
     found, labels = listing(tree, "parent")
     assert {labels[NAMES[3]], labels["Zoe\u0308/8.jpg"]} == {"Zo\u00eb"}
-    assert "two Unicode spellings" in found.warnings[0] and "Zo\u00eb" in found.warnings[0]
+    assert "two Unicode forms" in found.warnings[0] and "Zo\u00eb" in found.warnings[0]

@@ -19,8 +19,8 @@ Content = bytes | DecodeError
 # A function from a path or URI to the bytes; raises DecodeError.
 Read = Callable[[str], bytes]
 
-# Photos requested from an object store at the same time: a request takes ten times as long as computing the
-# features.
+# Number of photos requested from an object store at the same time. A request takes ten times as long as computing
+# the photo's features.
 _AHEAD = 16
 
 # The size of further reads, if the first read does not reach the end of a file.
@@ -30,8 +30,8 @@ _READ_BYTES = 1 << 20
 def read_photo(uri: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
     """Return the bytes of a file or object.
 
-    Raises DecodeError if this photo cannot be read, or if the file is too large for a photo of `max_pixels` (such a
-    file is not read). Raises StorageError if the store itself fails; then a later attempt may succeed.
+    Raises DecodeError if this photo cannot be read, or if the file is too large for a photo of `max_pixels`; a file
+    that is too large is not read. Raises StorageError if the store itself fails; a later attempt may then succeed.
     """
     try:
         remote = object_path(uri)
@@ -52,12 +52,12 @@ def read_photo(uri: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
 
 
 def _read_file(path: str, max_pixels: int) -> bytes:
-    """Return the bytes of a regular file; opening or reading a pipe or a device might never end."""
+    """Return the bytes of a regular file; DecodeError for pipes and devices, because reading them might never end."""
     _check_is_regular(path, os.stat(path).st_mode)
     descriptor = _open(path)
     try:
         status = os.fstat(descriptor)
-        _check_is_regular(path, status.st_mode)  # another file may have taken the name
+        _check_is_regular(path, status.st_mode)  # the path may now be that of another file
         check_file_size(status.st_size, max_pixels)
         parts = [os.read(descriptor, status.st_size + 1)]
         while part := os.read(descriptor, _READ_BYTES):
@@ -74,12 +74,16 @@ def _open(path: str) -> int:
         descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
     except BlockingIOError:  # a file server has leased the file to a client: wait until the client returns it
         return os.open(path, flags)
-    os.set_blocking(descriptor, True)  # the flag is for opening; some network file systems apply it to reading too
+    # O_NONBLOCK was needed only for opening the file; some network file systems also apply it to reading.
+    os.set_blocking(descriptor, True)
     return descriptor
 
 
 def _check_is_regular(path: str, mode: int) -> None:
-    """Raise DecodeError for a folder, pipe, socket or device. A folder that cannot be listed is the listing's."""
+    """Raise DecodeError for a folder, pipe, socket or device.
+
+    A listing contains the folders that could not be listed; for such a folder the error's detail is the cause.
+    """
     if stat.S_ISREG(mode):
         return
     detail = "not a regular file"
@@ -97,8 +101,8 @@ def read_photos(
 ) -> Iterator[Content]:
     """Yield each photo's bytes, or the DecodeError of `read_photo`, in order.
 
-    Photos in an object store are requested ahead, several at a time, because each request is slow. Local files are
-    read by `read_local`, `read_photo` by default, when they are needed.
+    Several photos in an object store are requested in advance, because each request is slow. A local file is read
+    only when it is needed, by `read_local` (default: `read_photo`).
     """
     read = partial(read_photo, max_pixels=max_pixels)
     waiting: deque[Callable[[], Content]] = deque()

@@ -1,4 +1,4 @@
-"""Read a CSV table of labels, also as spreadsheets write it, and match its rows with photos."""
+"""Read a CSV table of labels, as programs and spreadsheets write it, and match its rows with photos."""
 
 from __future__ import annotations
 
@@ -25,13 +25,17 @@ _PATH, _LABEL = "path", "label"
 _DELIMITERS = ",;\t|"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
-# A first line that names the delimiter, for Excel.
+# An optional first line for Excel, which names the delimiter.
 _SEPARATOR_LINE = re.compile(r"sep=(.)\s*\r?\n", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A row of the table. paths, keys: the photo's path in each possible folder, as written and as `_key`."""
+    """A row of the table.
+
+    line: its number in the file. written: the path as it stands in the file. paths: the absolute path, one for each
+    folder to which `written` may be relative. keys: `_key` of each of these paths.
+    """
 
     line: int
     written: str
@@ -43,10 +47,13 @@ class _Row:
 class LabelTable:
     """Labels by path. A path in the table is absolute, a URI, or relative to the source or to the table's folder.
 
-    A photo has the label of the row with exactly its path. A row without such a photo labels the only photo whose
-    path differs in nothing but separators (backslashes for slashes), blanks at the ends of names and Unicode
-    normal form. Call `note` with the paths of all photos before `find`. Raises SourceError if the table cannot be
-    read, or if rows give one path different labels.
+    A photo has the label of the row with exactly its path. If no photo has exactly the path of a row, the paths are
+    compared again without regard to separators (backslashes and slashes), blanks at the ends of names, and Unicode
+    normal form. If then exactly one photo without a row of its own has this path, the row labels it; if there are
+    several, the row labels none of them.
+
+    Call `record` with the paths of all photos before `find`. Raises SourceError if the table cannot be read, or if
+    rows give one path different labels.
     """
 
     def __init__(self, file: str, src: str) -> None:
@@ -59,10 +66,13 @@ class LabelTable:
         except (OSError, ValueError, StorageError) as error:
             raise SourceError(f"label = 'csv:{file}': {getattr(error, 'strerror', None) or error}") from error
         self._matched: set[int] = set()  # lines of rows with exactly the path of a photo
-        self._n_by_key: Counter[str] = Counter()  # photos without such a row
+        self._n_by_key: Counter[str] = Counter()  # number of photos without such a row, by key
 
     def _add(self, row: _Row) -> None:
-        """Add a row, unless it repeats an earlier one; raises ValueError if it contradicts an earlier one."""
+        """Add a row, unless it repeats an earlier one.
+
+        Raises ValueError if an earlier row gives the same path another label.
+        """
         if not _has_label(row):
             self._rows.append(row)
             return
@@ -86,8 +96,8 @@ class LabelTable:
                 rows[key] = row if other is not None and other.label == row.label else None
         return rows
 
-    def note(self, path: str) -> None:
-        """Note that there is a photo with this path."""
+    def record(self, path: str) -> None:
+        """Record the path of a photo. The rows of the table are matched with the recorded paths."""
         row = self._by_path.get(path)
         if row is not None:
             self._matched.add(row.line)
@@ -95,7 +105,7 @@ class LabelTable:
             self._n_by_key[key] += 1
 
     def find(self, path: str) -> str | None:
-        """Return the label of a photo; None if no row matches without doubt."""
+        """Return the label of a photo; None if no row clearly belongs to this photo."""
         row = self._by_path.get(path) or self._similar_row(path)
         return row.label if row else None
 
@@ -173,6 +183,6 @@ def _absolute_path(folder: AnyPath, path: str) -> str:
 
 
 def _key(path: str) -> str:
-    """Return the path with NFC as its normal form, with slashes, and without blanks at the ends of names."""
+    """Return the path in the Unicode form NFC, with slashes as separators, without blanks at both ends of names."""
     names = unicodedata.normalize("NFC", path).replace("\\", "/").split("/")
     return "/".join(name.strip() for name in names)

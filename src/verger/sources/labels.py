@@ -13,7 +13,7 @@ FindLabel = Callable[[str], str | None]
 
 
 class Labeller:
-    """Labels photos by a rule (see Settings.label), and collects what a user must know about the labels.
+    """Labels photos by a rule (see Settings.label), and collects problems with the labels for `warnings`.
 
     Paths are local paths without file:, or URIs of object stores. Labels that differ only in their Unicode normal
     form become one label, in the form NFC.
@@ -29,14 +29,14 @@ class Labeller:
         self._first_without = ""
 
     @property
-    def needs_notes(self) -> bool:
-        """Whether `note` must be called with all photos before the first call of `label`."""
+    def needs_all_paths(self) -> bool:
+        """Whether `record` must be called with all photos before the first call of `label`."""
         return self._table is not None
 
-    def note(self, path: str) -> None:
-        """Note that there is a photo with this path."""
+    def record(self, path: str) -> None:
+        """Record the path of a photo. The rows of a label table are matched with the recorded paths."""
         if self._table is not None:
-            self._table.note(path)
+            self._table.record(path)
 
     def label(self, path: str) -> str | None:
         """Return the label of a photo; None if it has none."""
@@ -57,9 +57,10 @@ class Labeller:
         return normal
 
     def warnings(self, *, has_all_photos: bool = True) -> list[str]:
-        """Return what a user must know: photos without label, rows without photo, labels in two spellings.
+        """Return warnings about photos without a label, rows without a photo, and labels in two Unicode forms.
 
-        has_all_photos: False if only a sample of the photos was labelled, so that rows without a photo are normal.
+        has_all_photos: False if only a sample of the photos was labelled. Then there is no warning about rows
+        without a photo, because such rows are normal.
         """
         warnings = []
         if self._n_without and self._rule != "none":
@@ -72,12 +73,12 @@ class Labeller:
             warnings.append(f"label = {self._rule!r}: {len(rows):,} rows match no photo (first: {rows[0]})")
         if self._twins:
             names = ", ".join(sorted(self._twins)[:3])
-            warnings.append(f"{len(self._twins):,} labels had two Unicode spellings and became one each: {names}")
+            warnings.append(f"{len(self._twins):,} labels are written in two Unicode forms, joined to one: {names}")
         return warnings
 
 
 def label_function(rule: str) -> FindLabel:
-    """Return the function that labels by the rule parent, regex:PATTERN or none, from a path to its label."""
+    """Return the function from a path to its label for one of the rules parent, regex:PATTERN and none."""
     kind, _, rest = rule.partition(":")
     if kind == "parent":
         return lambda path: os.path.basename(os.path.dirname(path))

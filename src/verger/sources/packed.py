@@ -55,14 +55,14 @@ class PackedPhotos:
 
 
 def row_group_bytes(n_photos: int, n_bytes: int) -> int:
-    """Return the size of a row group in bytes: that of one partition of `run`, for photos of the mean size."""
+    """Return the size of a row group in bytes: that of a partition of `run` in which all photos have the mean size."""
     mean = n_bytes / max(n_photos, 1)
     least, most = _ROW_GROUP_BYTES
     return int(min(max(mean * MAX_WEIGHT / (1 + mean / BYTES_PER_WEIGHT), least), most))
 
 
 def find_packed(src: str) -> PackedPhotos | None:
-    """Return the packed photos in `src`; None if it is not a result of `verger pack`."""
+    """Return the packed photos in `src`; None if `src` is not a result of `verger pack`."""
     path = any_path(src)
     if not (path / MANIFEST).is_file():
         return None
@@ -111,10 +111,10 @@ def _take_groups(groups: Iterator[pa.RecordBatch], least_bytes: int) -> Iterator
 
 def _selected_groups(packed: PackedPhotos, selection: Selection, labeller: Labeller) -> Iterator[pa.RecordBatch]:
     """Yield the selected rows of each row group as schemas.PACKED_LISTING, without empty groups."""
-    if labeller.needs_notes:
+    if labeller.needs_all_paths:
         for _, _, group, rows in _selected_rows(packed, selection):
             for row in rows:
-                labeller.note(to_local(group["path"][row].as_py()))
+                labeller.record(to_local(group["path"][row].as_py()))
     for shard, first, group, rows in _selected_rows(packed, selection):
         yield _listing_rows(
             group, rows, shard, first, partial(_label, labeller, has_own=selection.label == "parent")
@@ -124,7 +124,7 @@ def _selected_groups(packed: PackedPhotos, selection: Selection, labeller: Label
 def _selected_rows(
     packed: PackedPhotos, selection: Selection
 ) -> Iterator[tuple[AnyPath, int, pa.Table, list[int]]]:
-    """Yield for each row group with selected photos what `_groups` yields, and the numbers of their rows."""
+    """Yield the tuples of `_groups` for row groups with selected photos, extended by the selected rows' numbers."""
     is_photo = photo_names(selection.glob).match
     n_left = selection.limit if selection.limit is not None else packed.n_photos
     for shard, first, group in _groups(packed.folder):
@@ -146,7 +146,7 @@ def _label(labeller: Labeller, path: str, packed_label: str | None, *, has_own: 
 
 
 def _groups(folder: AnyPath) -> Iterator[tuple[AnyPath, int, pa.Table]]:
-    """Yield for each row group its shard, the number of its first row, and the columns of the listing."""
+    """Yield (shard, number of the group's first row in the shard, columns for the listing) for each row group."""
     for shard in parquet_files(folder):
         with open_parquet(shard, pre_buffer=False) as file:
             first = 0

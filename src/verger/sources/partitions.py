@@ -36,7 +36,7 @@ MAX_WEIGHT = 768
 PARTITIONS_PER_SLOT = 4
 MAX_PARTITIONS = 20_000
 
-# A larger file is rejected without reading it, so its weight is limited to that of this size.
+# Larger files are rejected without being read, so they have the weight of a file of this size.
 _MAX_BYTES = max_file_bytes()
 
 _ROWS_A_BATCH = 16_384
@@ -44,8 +44,9 @@ _ROWS_A_BATCH = 16_384
 
 @dataclass(frozen=True)
 class PartitionRule:
-    """How many partitions: a photo weighs photo_weight + bytes / bytes_per_weight, a partition at most max_weight.
+    """The rule for the number of partitions.
 
+    A photo weighs photo_weight + bytes / bytes_per_weight. A partition weighs at most max_weight.
     min_per_slot: the minimum number of partitions per slot; 0 ignores the number of slots.
     """
 
@@ -56,11 +57,11 @@ class PartitionRule:
     max_partitions: int = MAX_PARTITIONS
 
     def weight(self, n_photos: int, n_bytes: int) -> float:
-        """Return the total weight of n_photos that have n_bytes together."""
+        """Return the total weight of `n_photos` photos with `n_bytes` in total."""
         return self.photo_weight * n_photos + n_bytes / self.bytes_per_weight
 
     def n_partitions(self, n_photos: int, n_bytes: int, n_slots: int) -> int:
-        """Return the number of partitions for n_photos that have n_bytes together; it may exceed n_photos."""
+        """Return the number of partitions for `n_photos` photos with `n_bytes` in total; may exceed `n_photos`."""
         by_weight = math.ceil(self.weight(n_photos, n_bytes) / self.max_weight)
         n_partitions = min(max(by_weight, 1), self.max_partitions)
         if not self.min_per_slot:
@@ -86,7 +87,11 @@ class Selection:
 
 @dataclass(frozen=True)
 class Partition:
-    """The photos of one task: the number of the partition, and the Parquet file of the listing with its rows."""
+    """The photos of one task.
+
+    number: the number of the partition. file: the Parquet file in the listing's folder that holds the rows of this
+    partition.
+    """
 
     number: int
     file: str
@@ -96,8 +101,9 @@ class Partition:
 class Listing:
     """A written listing: `folder` holds one Parquet file per partition.
 
-    n_bytes: total size of the photos. max_bytes: size of the largest. A file above the size limit counts as the
-    limit. skipped: numbers of files that are not photos, by suffix. warnings: what users must know of the labels.
+    n_bytes: total size of the photos. max_bytes: size of the largest photo. In both, a file above the size limit
+    counts with the size limit. skipped: numbers of files that are not photos, by suffix. warnings: problems with
+    the labels, as text for the user.
     """
 
     folder: AnyPath
@@ -139,7 +145,7 @@ def _selected(entries: Iterator[Entry], selection: Selection) -> Iterator[Entry]
 
 
 def is_sampled(path: str, share: float | None) -> bool:
-    """Return whether a photo belongs to a sample of this share, by the hash of its path (equal in every run)."""
+    """Return whether a photo belongs to a sample of this share. This depends only on its path: equal in each run."""
     return share is None or hash_to_integer(path) < int(share * 2**64)
 
 
@@ -148,8 +154,8 @@ def _spool(entries: Iterator[Entry], labeller: Labeller, spool: Path) -> tuple[i
     n_photos = n_bytes = max_bytes = 0
     with pa.OSFile(str(spool), "wb") as sink, pa.ipc.new_file(sink, LISTING) as writer:
         while chunk := list(itertools.islice(entries, _ROWS_A_BATCH)):
-            for entry in chunk if labeller.needs_notes else ():
-                labeller.note(entry.path)
+            for entry in chunk if labeller.needs_all_paths else ():
+                labeller.record(entry.path)
             rows = [(entry.uri, entry.modified_us, entry.length, None) for entry in chunk]
             writer.write_batch(listing_batch(*zip(*rows, strict=True)))
             n_photos += len(rows)

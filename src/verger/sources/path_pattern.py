@@ -14,9 +14,10 @@ State = frozenset[int]
 
 
 class PathPattern:
-    """A glob relative to a folder, such as `2024-*/**/apple*`. It selects what matches, and all that is below it.
+    """A glob relative to a folder, such as `2024-*/**/apple*`.
 
-    `**` stands for any number of folders. Upper and lower case differ, as in file names. An empty glob selects all.
+    It selects each path that matches, and everything below such a path. `**` stands for any number of folders.
+    Upper and lower case differ, as in file names. An empty glob selects everything.
     """
 
     def __init__(self, pattern: str) -> None:
@@ -26,7 +27,10 @@ class PathPattern:
         self.start: State = self._skip_deep({0})
 
     def enter(self, state: State, name: str) -> State:
-        """Return the state of the path `name` in a folder that has this state; empty if nothing below can match."""
+        """Return the state of an entry called `name` of a folder; `state` is the state of the folder.
+
+        The result is empty if neither the entry nor anything below it can match.
+        """
         if self.is_match(state):
             return state
         reached = set()
@@ -49,7 +53,7 @@ class PathPattern:
         return self.is_match(state)
 
     def _skip_deep(self, positions: set[int]) -> State:
-        """Add the positions after each `**`, which may match no name at all."""
+        """Add the position after each `**`, because `**` may match no name at all."""
         reached = set(positions)
         for position in sorted(positions):
             while position < len(self._names) and self._is_deep[position]:
@@ -60,5 +64,5 @@ class PathPattern:
 
 @lru_cache
 def photo_names(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    """Return a regular expression that matches the names of photos; upper and lower case are equal."""
+    """Return a regular expression that matches the names of photos, in upper or lower case."""
     return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns), re.IGNORECASE)

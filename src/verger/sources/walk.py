@@ -25,7 +25,7 @@ _SYSTEM_NAMES = frozenset(f"{_SYSTEM_FOLDERS},{_SYSTEM_FILES}".split(","))
 
 _SUFFIX = re.compile(r"\.\w{1,9}")
 
-# Ends of the names of a folder while they are sorted: no file name contains these characters.
+# Marks at the ends of names while the names in a folder are sorted. No file name contains these characters.
 _FOLDER, _UNREADABLE = "/", "\0"
 
 
@@ -33,7 +33,7 @@ _FOLDER, _UNREADABLE = "/", "\0"
 class Entry:
     """A photo in a source: its path (for labels and samples), its URI (for the tables), its time and size.
 
-    A folder that cannot be listed is an entry too, so that it ends in `rejected` and is not lost without a word.
+    A folder that cannot be listed is an entry too, so that it becomes a row in `rejected`.
     """
 
     path: str
@@ -44,10 +44,10 @@ class Entry:
 
 @dataclass
 class Skipped:
-    """Counts of the files that were passed over.
+    """Counts of the files that were skipped.
 
     suffixes: files whose names match no pattern, by suffix in lower case.
-    n_hidden: hidden files and folders (.name), and those of systems, such as Thumbs.db and __MACOSX.
+    n_hidden: hidden files and folders (.name), and those that systems make, such as Thumbs.db and __MACOSX.
     """
 
     suffixes: Counter[str] = field(default_factory=Counter)
@@ -72,15 +72,15 @@ class Skipped:
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether a file or folder is hidden, or made by a system or program beside the photos."""
+    """Return whether a file or folder is hidden, or is one that systems and programs make beside photos."""
     return (name.startswith(".") and name not in (".", "..")) or name.lower() in _SYSTEM_NAMES
 
 
 def walk_source(src: str, patterns: tuple[str, ...], skipped: Skipped) -> Iterator[Entry]:
     """Yield the photos of `src` whose names match one of the patterns, in the order of their paths.
 
-    Each photo is yielded once, also if parts of a glob overlap. All other files are counted in `skipped`. Raises
-    SourceError if there is no such folder or file, or if the folder `src` itself cannot be listed.
+    Each photo is yielded once, even if parts of a glob overlap. All other files are counted in `skipped`. Raises
+    SourceError if `src` does not exist, or if `src` is a folder that cannot be listed.
     """
     is_photo = photo_names(patterns).match
     if (location := object_path(src)) is not None:
@@ -130,7 +130,7 @@ def _walk_folder(root: Path, pattern: PathPattern, is_photo: IsPhoto, skipped: S
 
 
 def _open_folder(path: str, seen: set[str], skipped: Skipped) -> Iterator[str] | None:
-    """Return the names in a folder; none if the real folder is in `seen`, and None if it cannot be listed."""
+    """Return the names in a folder: no names if the real folder is in `seen`, None if it cannot be listed."""
     real = os.path.realpath(path)
     if real in seen:
         return iter(())
@@ -142,9 +142,9 @@ def _open_folder(path: str, seen: set[str], skipped: Skipped) -> Iterator[str] |
 
 
 def _names(folder: str, skipped: Skipped) -> list[str]:
-    """Return the sorted names in a folder, with marks at the ends of folders and of links that lead nowhere.
+    """Return the sorted names in a folder. Names of folders, and of links that cannot be followed, end in a mark.
 
-    Only names are kept: the directory entries of millions of files would take 1 GB. Raises OSError.
+    Only names are kept, because the directory entries of millions of files would take 1 GB. Raises OSError.
     """
     names = []
     with os.scandir(folder) as entries:
@@ -154,7 +154,7 @@ def _names(folder: str, skipped: Skipped) -> list[str]:
                 continue
             try:
                 names.append(entry.name + _FOLDER * entry.is_dir())
-            except OSError:  # a link in a circle, or into a folder that may not be read
+            except OSError:  # a link that leads back to itself, or into a folder without permission
                 names.append(entry.name + _UNREADABLE)
     names.sort(key=escape_path)
     return names

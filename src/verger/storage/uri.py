@@ -17,7 +17,8 @@ from urllib.parse import unquote
 from verger.errors import StorageError
 from verger.storage.objects import ObjectPath, object_path
 
-# Other names may contain a colon: IMG-10:30.jpg, fruits:v2/1.jpg. Hadoop writes some schemes with a single slash.
+# A colon alone does not make a URI, because names may contain one: IMG-10:30.jpg, fruits:v2/1.jpg. Hadoop writes
+# some schemes with a single slash.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://|(file|hdfs|viewfs|dbfs):/", re.IGNORECASE)
 _FILE_URI = re.compile(r"file:(?://([^/]*))?(/.*)", re.IGNORECASE | re.DOTALL)
 _ESCAPE = re.compile(r"\\x([89a-f][0-9a-f])")
@@ -30,7 +31,10 @@ AnyPath = Path | ObjectPath
 
 
 def any_path(value: str) -> AnyPath:
-    """Return the path for a text or URI; a local path becomes absolute, with `~` expanded. Raises StorageError."""
+    """Return a text or URI as a path; a local path becomes absolute, with `~` expanded.
+
+    Raises StorageError for file systems that only Spark can read.
+    """
     if is_hadoop(value):
         raise StorageError(
             f"{value}: verger can read photos from this file system, but not write results to it: choose a local "
@@ -73,13 +77,13 @@ def to_local(uri: str) -> str:
 
 
 def escape_path(path: str) -> str:
-    r"""Return a local path as the tables contain it: bytes that are not UTF-8 become escapes such as \xe9."""
+    r"""Return a local path in the form for the tables: bytes that are not UTF-8 become escapes such as \xe9."""
     escaped = os.fsencode(path).decode("utf-8", "backslashreplace")
     return path if escaped == path else escaped  # the same object, to avoid copies of a million names
 
 
 def local_file(uri: str) -> str:
-    """Return the local path of a file that a table names; the escapes of `escape_path` become bytes again."""
+    """Return the local path of a file from its path in a table: escapes of `escape_path` become bytes again."""
     path = to_local(uri)
     if "\\x" not in path or os.path.lexists(path):  # a name may contain a backslash itself
         return path
@@ -101,7 +105,7 @@ def is_within(path: AnyPath, folder: AnyPath) -> bool:
 
 
 def split_glob(path: AnyPath) -> tuple[AnyPath, str]:
-    """Split a path into the folder or file that exists and the glob below it; the glob is empty for a plain path.
+    """Split a path into a folder or file that exists, and the glob below it. Without a glob the latter is empty.
 
     Names that exist are never globs: folders may be called `res[1]`.
     """

@@ -1,10 +1,16 @@
-"""Image decoding: the bytes of a photo to upright 8-bit RGB, by Pillow.
+"""Image decoding with Pillow, from the bytes of a photo to upright 8-bit RGB.
 
-What this package adds to Pillow: photos are turned upright by their EXIF orientation, transparency is blended onto
-white, 16 bits are scaled to 8 (`pixels`); the pixel count is checked before memory is allocated, and the work that
-a small file can cause is limited (`limits`); every failure is a DecodeError with a reason (`reasons`). Only the
-first frame of an animation is decoded. Colour profiles are not applied, because the ImageNet networks were trained
-without them.
+This package adds to Pillow:
+
+- Photos are turned upright by their EXIF orientation. Transparency is blended onto white, and 16 bits are scaled to
+  8 (`pixels`).
+- The number of pixels is checked before memory is allocated. The work that a small file can cause is limited
+  (`limits`).
+- Files with damage outside their pixels are repaired (`repair`).
+- Every failure is a DecodeError with a reason (`reasons`).
+
+Only the first frame of an animation is decoded. Colour profiles are not applied, because the ImageNet networks were
+trained without them.
 
 Importing this package silences the warnings of Pillow's modules: a photo is either decoded or causes a DecodeError.
 The import also makes Pillow keep 64 MB of memory between pictures, unless the environment variable

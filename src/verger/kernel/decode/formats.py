@@ -24,15 +24,15 @@ AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 
 class _JpegFile(JpegImageFile):
-    """JPEG reader that ignores the resolution in EXIF, which is not needed and makes the reader fail if broken."""
+    """JPEG reader that ignores EXIF's resolution: it is not needed, and a broken value would make the reader fail."""
 
     def _read_dpi_from_exif(self) -> None:
         pass
 
 
-# Only formats that cameras and apps write; EPS is excluded because reading it starts another program. MPO is a JPEG
-# with further pictures behind the first. The readers are called directly, because Image.open hides why a reader
-# failed.
+# Only formats that cameras and apps write. EPS is excluded because reading it starts another program. An MPO is a
+# JPEG with further pictures after the first, and is read as a JPEG. The readers are called directly, because
+# Image.open hides why a reader failed.
 READERS: dict[str, Reader] = {
     "JPEG": _JpegFile,
     "PNG": PngImageFile,

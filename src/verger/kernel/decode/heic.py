@@ -1,7 +1,7 @@
 """The HEIC reader: the pixels of libheif, from the C module of pi-heif.
 
 pi-heif's own reader also reads metadata, which verger does not need, and damaged metadata crash it (version 1.4.0).
-The pixels are already upright: the standard has its own property for the orientation, and EXIF's is ignored.
+libheif returns upright pixels: HEIC has its own property for the orientation, and the EXIF orientation is ignored.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ if "PILLOW_BLOCKS_MAX" not in os.environ:
 class Decoded:
     """An upright RGB picture, and the width and height of the upright photo at full scale, in pixels.
 
-    The picture is smaller than this if the photo was decoded at a reduced scale.
+    `image` is smaller than `width` x `height` if the photo was decoded at a reduced scale.
     """
 
     image: Image.Image
@@ -65,7 +65,7 @@ class Decoded:
 def decode_rgb(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, size_px: tuple[int, int] | None = None) -> RGB:
     """Decode a photo to an upright (height, width, 3) uint8 array; raises DecodeError.
 
-    For callers that need an array: users of the library, augmentation and fine-tuning. Runs use `decode_image`.
+    Augmentation, fine-tuning and users of the library need an array. Runs use `decode_image`.
 
     size_px: (width, height) to resize to, with Pillow's bicubic filter; None keeps the size.
     """
@@ -136,7 +136,7 @@ def read_orientation(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> in
 
 def _orientation_in(data: bytes, kind: str, max_pixels: int) -> int | None:
     image = _open(data, reader_of(kind), max_pixels)
-    if isinstance(image, PngImageFile):  # metadata behind the pixels overrides those in front
+    if isinstance(image, PngImageFile):  # metadata after the pixels overrides metadata before them
         image.load()
     return orientation_of(image)
 
@@ -184,6 +184,6 @@ def _read(data: bytes, reader: Reader, max_pixels: int, min_size_px: tuple[int, 
 
 
 def _reduce_scale(image: JpegImageFile, min_size_px: tuple[int, int]) -> None:
-    """Set the smallest scale of a JPEG with at least `min_size_px` when upright; call it before load."""
+    """Set the smallest scale at which the upright JPEG has at least `min_size_px`. Call this before `load`."""
     width, height = min_size_px
     image.draft(None, (height, width) if swaps_width_and_height(image) else (width, height))

@@ -1,4 +1,4 @@
-"""Limits on size and work of decoding: a small file can declare a huge picture."""
+"""Limits on the size of photos and on the work of decoding them: a small file can declare a huge picture."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from verger.errors import DecodeError, Reason
 
 DEFAULT_MAX_PIXELS = 50_000_000
 
-# Uncompressed pixels have up to four channels of 16 bits; metadata and small previews come on top.
+# Uncompressed pixels have up to four channels of 16 bits. Metadata and small previews take more bytes.
 _BYTES_A_PIXEL = 8
 _MORE_BYTES = 100_000_000
 
 # Any side may have this length, the maximum of JPEG. A longer side may have at most _MAX_RATIO times the other
-# side. Resizing a picture of 1 x 49,000,000 would take 44 GB.
+# side. Resizing a picture of 1 x 49,000,000 pixels would take 44 GB of memory.
 _FREE_SIDE_PX = 65_535
 _MAX_RATIO = 100
 
@@ -25,13 +25,14 @@ _JPEG_SEGMENT = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")
 START_OF_SCAN = 0xDA
 END_MARKER = b"\xff\xd9"
 
-# Cameras and encoders write about 10 scans; 2,000 fit in 0.4 MB and take a minute at 50 megapixels.
+# Cameras and encoders write about 10 scans. A file of 0.4 MB can have 2,000 scans; decoding them takes a minute at
+# 50 megapixels.
 _MAX_SCANS = 100
 # The box with the size of an AVIF's or HEIC's item: type, version and flags, width, height. Encoders pad pictures
 # to a multiple of 64 pixels.
 _ITEM_SIZE = re.compile(rb"ispe\0{4}(.{4})(.{4})", re.DOTALL)
 _PADDING_PX = 63
-# Each separate plane of a TIFF, at most six, covers the picture once.
+# A TIFF may store its channels as up to six separate planes. Each plane covers the picture once.
 _MAX_COVERS = 6
 
 
@@ -69,7 +70,7 @@ def check_size(size: tuple[int, int], max_pixels: int) -> None:
 
 
 def webp_size(data: bytes) -> tuple[int, int]:
-    """Return the (width, height) in a WebP's header (RFC 9649); Pillow's reader would allocate memory first."""
+    """Return (width, height) from a WebP's header (RFC 9649). Pillow's reader would first allocate the memory."""
     kind = data[12:16]
     if kind == b"VP8X":
         return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
@@ -82,7 +83,8 @@ def webp_size(data: bytes) -> tuple[int, int]:
 def check_items(data: bytes, max_pixels: int) -> None:
     """Raise DecodeError if an AVIF or HEIC declares an item with too many pixels; see ISO/IEC 23008-12.
 
-    An item may be larger than the picture that is cut out of it. Its reader would report a huge size as damage.
+    An item may be larger than the picture, which is cut out of the item. Without this check the reader would report
+    a huge item as damage.
     """
     metadata = (data[start:end] for kind, start, end in iso_boxes(data) if kind == b"meta")
     for found in _ITEM_SIZE.finditer(next(metadata, b"")):
@@ -92,7 +94,7 @@ def check_items(data: bytes, max_pixels: int) -> None:
 
 
 def iso_boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield kind, start and end of an AVIF's or HEIC's boxes at the top level; the last may end behind the file."""
+    """Yield (kind, start, end) of each top-level box of an AVIF or HEIC; `end` may be after the end of the file."""
     at = 0
     while at + 8 <= len(data):
         length, kind = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8]
@@ -104,9 +106,9 @@ def iso_boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def check_tiles(image: TiffImageFile, max_pixels: int) -> None:
-    """Raise DecodeError if a TIFF's tiles are too large, or if its strips or tiles cover the picture repeatedly.
+    """Raise DecodeError if a TIFF's tiles are too large, or if its strips or tiles cover the picture too often.
 
-    Tiles are decoded as a whole, even if the picture is smaller; strips are decoded as often as they are listed.
+    A tile is decoded as a whole, even if the picture is smaller. A strip is decoded as often as it is listed.
     """
     width, height = (image.tag_v2.get(tag, 0) for tag in (TILEWIDTH, TILELENGTH))
     if not isinstance(width, int) or not isinstance(height, int):
@@ -118,18 +120,24 @@ def check_tiles(image: TiffImageFile, max_pixels: int) -> None:
     boxes = (tile.extents for tile in image.tile if tile.extents)
     n_pixels = sum((right - left) * (lower - upper) for left, upper, right, lower in boxes)
     if n_pixels > _MAX_COVERS * image.width * image.height:
-        raise DecodeError(Reason.CORRUPT, f"{len(image.tile)} strips or tiles cover the picture repeatedly")
+        raise DecodeError(
+            Reason.CORRUPT, f"{len(image.tile)} strips or tiles cover the picture over {_MAX_COVERS} times"
+        )
 
 
 def check_scans(data: bytes) -> None:
-    """Raise DecodeError if a progressive JPEG has too many scans: ten bytes of scan can cover all pixels."""
+    """Raise DecodeError if a progressive JPEG has too many scans.
+
+    A scan of ten bytes can make the decoder go over all pixels, so a small file with many scans could take a minute
+    to decode.
+    """
     n_scans = sum(marker == START_OF_SCAN for marker, _ in jpeg_segments(data))
     if n_scans > _MAX_SCANS:
         raise DecodeError(Reason.UNSUPPORTED, f"{n_scans} progressive scans are over the limit of {_MAX_SCANS}")
 
 
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield marker and place of each segment of a JPEG's first picture, the end marker included."""
+    """Yield (marker, position after it) for each segment of a JPEG's first picture, including the end marker."""
     at = 2
     while marker := _JPEG_SEGMENT.search(data, at):
         yield marker[1][0], marker.end()
@@ -139,9 +147,9 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def check_end_marker(data: bytes) -> None:
-    """Raise OSError if a JPEG has no end marker: its decoder would take all that follows the data for data.
+    """Raise OSError if a JPEG has no end marker: the decoder would read any bytes at its end as part of the picture.
 
-    A file whose copying was interrupted may be filled up with zeros.
+    For example, a file whose copying was interrupted may be filled up with zeros.
     """
     if data.endswith(END_MARKER):
         return

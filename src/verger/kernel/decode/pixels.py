@@ -61,9 +61,9 @@ def scale_transparency(image: PngImageFile, depth: int) -> None:
 
 
 def correct_levels(image: ImageFile) -> Image.Image:
-    """Return a loaded picture without an alpha channel that is not meant, and with 65,535 as white in 16 bits.
+    """Return a loaded picture without a meaningless alpha channel, and with 65,535 as white if it has 16 bits.
 
-    Programs write zeros into the fourth byte of a bitmap's pixels, or of a TIFF's, and do not mean transparency.
+    Some programs write zeros into the fourth byte of each pixel of a BMP or TIFF, but do not mean transparency.
     """
     is_declared = not isinstance(image, BmpImageFile | TiffReader) or getattr(image, "has_declared_alpha", False)
     if image.mode == "RGBA" and not is_declared and image.getchannel("A").getextrema() == (0, 0):

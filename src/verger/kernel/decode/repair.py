@@ -1,8 +1,8 @@
-"""Photos that break the rules of their format beside the pixels, and that other programs show.
+"""Repair photos whose damage is outside their pixels, and which other programs can show.
 
-A photo is repaired only after it could not be decoded, so the pixels of all others do not depend on this module.
-The pixels of a repaired photo are complete: a file that lacks a part of them stays rejected. docs/photos.md
-describes what is repaired.
+A photo is repaired only if it cannot be decoded as it is, so this module cannot change the pixels of other photos.
+A repaired photo has all its pixels: a file that lacks some of its pixels stays rejected. docs/photos.md lists the
+damage that is repaired.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from verger.kernel.decode.limits import END_MARKER, START_OF_SCAN, jpeg_segments
 _PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
 _START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _N_COEFFICIENTS = 64
-# The application segments of JFIF, ICC and Adobe that Pillow reads, and the length they must have.
+# The application segments that Pillow reads (JFIF, ICC, Adobe), with their minimum lengths.
 _READ_SEGMENTS = {0xE0: 16, 0xE2: 16, 0xEE: 14}
 
 # A scan may end with a few zeros, for example if the colours of its last blocks are those of the blocks before.
 _MAX_ZEROS = 4
 
-# What may follow a complete scan without an effect on the pixels. A decoder that lacks data uses it instead: the
-# bits, or the restart marker that it expects. In the first two, each bit of one is the opposite in the other.
+# Bytes that are appended to a JPEG to find out whether its last scan is complete. If the scan is complete, they do
+# not change the pixels. If the scan lacks data, the decoder uses these bytes instead, as data or as the restart
+# marker that it expects. Each bit of the second tail is the opposite of the same bit of the first.
 _NOISE = bytes(1 + byte % 254 for byte in hashlib.shake_128(b"").digest(256))
 _TAILS = (
     _NOISE,
@@ -40,12 +41,12 @@ _TAILS = (
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # The chunks that are not needed for decoding, but change pixels or contain the orientation.
 _USED_CHUNKS = (b"tRNS", b"eXIf", b"iTXt", b"tEXt", b"zTXt")
-# Of each kind: Pillow accepts texts of 1 MB each, and of 64 MB in total.
+# Maximum number of chunks of each kind. Pillow accepts texts of up to 1 MB each, and up to 64 MB in total.
 _MAX_CHUNKS = 20
 
 
 def repair(data: bytes, kind: str, read: Callable[[bytes], bytes]) -> bytes | None:
-    """Return the file without its damage beside the pixels, None if there is no such damage.
+    """Return the file without the damage outside its pixels; None if there is no such damage.
 
     data: a file that could not be decoded. read: returns the pixels of such a file; raises DecodeError.
     """
@@ -89,7 +90,7 @@ def _is_complete(data: bytes, read: Callable[[bytes], bytes]) -> bool:
 
 
 def _drop_short_segments(data: bytes) -> bytes:
-    """Return a JPEG without the segments of JFIF, ICC and Adobe that are too short: JPEG decoders ignore them."""
+    """Return a JPEG without JFIF, ICC and Adobe segments that are too short; JPEG decoders ignore such segments."""
     parts, start = [], 0
     for marker, at in jpeg_segments(data):
         length = int.from_bytes(data[at : at + 2], "big")
@@ -104,7 +105,11 @@ def _hash(pixels: bytes) -> bytes:
 
 
 def _has_all_scans(data: bytes) -> bool:
-    """Return whether a JPEG has the headers of all scans: they contain each coefficient of each colour in full."""
+    """Return whether a JPEG has all its scans.
+
+    According to their headers, all scans together must contain every coefficient of every colour, down to the last
+    bit.
+    """
     missing: dict[int, set[int]] = {}
     is_progressive = False
     for marker, at in jpeg_segments(data):
@@ -123,10 +128,11 @@ def _has_all_scans(data: bytes) -> bool:
 
 
 def _drop_broken_chunks(data: bytes) -> bytes:
-    """Return a PNG without broken chunks, as far as they are not needed for decoding, and without animation.
+    """Return a PNG without its animation, and without the broken chunks that are not needed for decoding.
 
-    A chunk is broken if its checksum is wrong or Pillow does not accept it, for example because it unpacks to too
-    much. Pillow does not check the checksums behind the pixels. Return `data` itself if there is nothing to drop.
+    A chunk is broken if its checksum is wrong or Pillow does not accept the chunk, for example because it unpacks
+    to too many bytes. Used chunks after the pixels get a new checksum, because Pillow does not check theirs. Returns
+    `data` itself if there is nothing to drop.
     """
     parts = [_SIGNATURE]
     n_used = Counter[bytes]()
@@ -150,7 +156,7 @@ def _has_pixels(data: bytes) -> bool:
 
 
 def _is_accepted(chunk: bytes, data: bytes) -> bool:
-    """Return whether Pillow opens a PNG of one pixel that has this chunk, and otherwise the form of `data`."""
+    """Return whether Pillow opens a PNG of one pixel with this chunk, and with the pixel format of `data`."""
     header = build_png_chunk(b"IHDR", (1).to_bytes(4) * 2 + data[24:29])
     try:
         PngImageFile(io.BytesIO(_SIGNATURE + header + chunk + build_png_chunk(b"IDAT", b"")))

@@ -16,12 +16,13 @@ from verger.kernel.decode import Decoded, decode_image
 
 QUALITY = 92
 
-# Pillow first averages blocks of pixels, down to this multiple of the new size: 2.5 times as fast, equally exact.
+# Pillow first averages blocks of pixels, down to this multiple of the new size. This makes resizing 2.5 times as
+# fast, and equally exact.
 _REDUCING_GAP = 1.5
 
 
 def shrink_photo(data: bytes, max_side_px: int, decode: Callable[[bytes], Decoded] = decode_image) -> bytes:
-    """Return a JPEG copy whose longer side has `max_side_px` pixels; return `data` itself if that is not smaller.
+    """Return a JPEG copy whose longer side has `max_side_px` pixels; `data` itself if the photo is not larger.
 
     The copy is upright RGB without metadata or colour profile; transparent pixels are blended onto white. Raises
     DecodeError if the photo cannot be decoded, even if it is small.

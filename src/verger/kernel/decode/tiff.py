@@ -1,4 +1,4 @@
-"""The TIFF reader: Pillow's, with the levels of grey that Pillow ignores."""
+"""The TIFF reader: Pillow's, extended by the values of black and white, which Pillow ignores."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 # CCITT's codes for fax, in which white is zero unless the file says otherwise.
 _FAX = (2, 3, 4, 32771)
 _UNSIGNED = (1,)
-_ALPHA = ((1,), (2,))  # premultiplied, and not
+_ALPHA = ((1,), (2,))  # premultiplied; not premultiplied
 
 
 class TiffReader(TiffImageFile):
@@ -37,7 +37,8 @@ class TiffReader(TiffImageFile):
             self.black, self.white = 0, (1 << depth) - 1
             if tags[PHOTOMETRIC_INTERPRETATION] == _WHITE_IS_ZERO:
                 self.black, self.white = self.white, self.black
-                tags[PHOTOMETRIC_INTERPRETATION] = _BLACK_IS_ZERO  # Pillow does not know all the others
+                # Pillow cannot open all files in which white is zero.
+                tags[PHOTOMETRIC_INTERPRETATION] = _BLACK_IS_ZERO
         super()._setup()
 
     def _usual_interpretation(self) -> int:
@@ -48,5 +49,5 @@ class TiffReader(TiffImageFile):
 
     @property
     def has_declared_alpha(self) -> bool:
-        """Whether the file says that its fourth channel is alpha, and not only that there is one."""
+        """Whether the file declares that its fourth channel is alpha, not only that there is a fourth channel."""
         return self.tag_v2.get(EXTRASAMPLES, ())[:1] in _ALPHA
