@@ -16,7 +16,7 @@ def main() -> None:
         from verger.cli import main as command_line
     except KeyboardInterrupt:
         sys.exit(130)
-    except Exception as error:  # a library that is broken or replaced by another one of the same name
+    except Exception as error:  # a library is broken, or another module has the same name
         from verger.process.failed_import import describe_failed_import
 
         print(f"error: {describe_failed_import(error)}", file=sys.stderr)
@@ -27,7 +27,7 @@ def main() -> None:
 def _use_utf8() -> None:
     """Start this program again in Python's UTF-8 mode if names of files have another encoding (PYTHONUTF8=0).
 
-    The names of photos and of OUT would otherwise not be text that tables and reports can hold.
+    Otherwise tables and reports could not hold the names of some photos, or the name of OUT.
     """
     if sys.getfilesystemencoding() == "utf-8" or os.environ.get("PYTHONUTF8") == "1":
         return

@@ -10,7 +10,7 @@ VergerError                 base class; the command line prints the message with
 +-- ClassifierError         a classifier cannot be trained, read or used on these features
 +-- ClusterError            the cluster of `verger cluster` cannot start or does not respond
 +-- CloudError              a cloud refuses a request, or verger does (region, budget); says what to do
-+-- SetupError              something is not installed (Java, an extra); says which command installs it
++-- SetupError              something is missing on this machine (Java, an extra, a home); says what to do
 +-- JobError                a task failed for an unknown reason; shows its error
 +-- SpaceError              a disk is full; says how much is free on each disk that verger uses
 +-- DecodeError             one photo cannot be decoded; it becomes a row in `rejected` and does not stop the run

@@ -1,4 +1,4 @@
-"""What the command line finds at its start: misspelt variables, the working folder, the encoding of its output."""
+"""Checks when a command starts: misspelt variables, the working folder, the encoding of the output."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from verger.storage.cache import CACHE_VARIABLE, STATE_VARIABLE
 # Variables of `verger cloud`, and of the scripts that install verger on the machines of a cloud.
 _CLOUD_VARIABLES = ("VERGER_TF_PLUGINS", "VERGER_PACKAGE", "VERGER_VENV")
 
-# Kubernetes sets such variables in every container for a service that is called verger.
+# If a service is called verger, Kubernetes sets such variables in every container.
 _OF_KUBERNETES = re.compile(rf"{ENV_PREFIX}(SERVICE_|PORT(_|$))")
 
 
 def escape_output() -> None:
-    """Print characters that the output cannot encode as escapes, such as those of names that are not UTF-8."""
+    """Make stdout and stderr escape the characters that they cannot encode, such as those of names not in UTF-8."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError):  # a test or a caller may have replaced the stream
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 def check_working_folder() -> None:
-    """Raise SettingsError if the working folder was removed: relative paths have no meaning then."""
+    """Raise SettingsError if the working folder was removed, because relative paths then have no meaning."""
     try:
         os.getcwd()
     except FileNotFoundError as error:
@@ -36,7 +36,7 @@ def check_working_folder() -> None:
 
 
 def unknown_variables() -> dict[str, str]:
-    """Return advice for each variable whose name begins like those of verger but is none of them."""
+    """Return variable -> advice for each variable that begins with VERGER_ but that verger does not read."""
     known = [f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields]
     known += [CACHE_VARIABLE, STATE_VARIABLE, *_CLOUD_VARIABLES]
     found = {}

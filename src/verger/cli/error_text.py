@@ -1,4 +1,4 @@
-"""One line of text for errors that are not VergerErrors: of the operating system, and of verger or a library."""
+"""Describe errors in one line: VergerErrors, errors of the operating system, and unexpected errors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ADVICE = {
 
 
 def describe_error(error: Exception) -> str:
-    """Return the text of an error for the user; the traceback of an unexpected one is written to a file."""
+    """Return the text of an error for the user. The traceback of an unexpected error is written to a file."""
     if isinstance(error, VergerError):
         return str(error)
     return _describe_os_error(error) if isinstance(error, OSError) else _describe_unexpected(error)

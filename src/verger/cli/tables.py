@@ -34,7 +34,7 @@ def summary(manifest: Manifest, out: AnyPath) -> RenderableType:
 def _counts(manifest: Manifest) -> list[tuple[str, str]]:
     counts = manifest.counts
     skipped = ", ".join(f"{n:,} {suffix}" for suffix, n in manifest.skipped_files.items())
-    passed_over = [("skipped", f"{skipped} (no photos by their names, see --glob)")] if skipped else []
+    passed_over = [("skipped", f"{skipped} (names match no pattern of --glob)")] if skipped else []
     if "shards" in counts:
         size = f"{counts['bytes'] / 1e6:,.0f} MB in {counts['shards']:,} shards"
         metadata = ", ".join(f"{word} {n:,}" for word, n in counts.get("metadata", {}).items())

@@ -27,8 +27,8 @@ def evaluate(classifier: Classifier, features: AnyPath) -> dict[str, Any]:
     """Return the evaluation of a classifier on the labelled features of a result (see metrics.evaluate_answers).
 
     Labels of other data sets are mapped to taxa if the classifier was trained on taxa (`about["taxonomy"]`). Raises
-    SourceError if there are no labelled features, ClassifierError if they have another length than in training, or
-    if they are not finite numbers.
+    SourceError if there are no labelled features. Raises ClassifierError if the features have another length than
+    in training, or are not finite numbers.
     """
     class_number = {label: i for i, label in enumerate(classifier.labels)}
     parts = []

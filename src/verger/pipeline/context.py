@@ -93,9 +93,9 @@ def open_run(
 
 
 def _will_recur(error: BaseException) -> bool:
-    """Return whether the same command with --resume would fail again, as settings or permissions must change.
+    """Return whether the same command with --resume would fail again until settings or permissions are changed.
 
-    After a ReductionError the features can be reused with another number of components.
+    This is False for a ReductionError, because the features can be reused with another number of components.
     """
     if isinstance(error, StorageError):
         return error.is_refusal or error.is_unsupported

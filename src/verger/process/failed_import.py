@@ -1,4 +1,4 @@
-"""The message for a library that cannot be used: which file fails, and whether PYTHONPATH makes Python use it."""
+"""Messages for libraries that cannot be used: they name the failing file, and PYTHONPATH if it selects this file."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 def _files(error: BaseException) -> list[str]:
-    """Return the files of the modules that an error involves, the most specific last."""
+    """Return the files of the modules in which an error occurred or that its message names; these come last."""
     innermost = _innermost(error)
     frames = [frame.filename for frame in traceback.extract_tb(innermost.__traceback__)]
     named = [getattr(innermost, "filename", None), getattr(innermost, "path", None)]

@@ -7,7 +7,7 @@ import re
 _DIRECT_CAUSE = "The above exception was the direct cause of the following exception:"
 _TRACEBACK = "Traceback (most recent call last):"
 
-# The last line of a traceback begins with the name of the exception at the start of a line.
+# The last line of a traceback begins with the name of the exception, without indentation.
 _ERROR = re.compile(r"^(?:[A-Za-z_]\w*\.)*([A-Z]\w*|[a-z]\w*[Ee]rror)(?::[ ]?(.*))?$")
 
 
@@ -26,5 +26,5 @@ def innermost_error(text: str) -> str | None:
 
 
 def _is_last_chain(chains: list[str], number: int) -> bool:
-    """Return whether the texts from `number` on belong to one chain: each has only one traceback."""
+    """Return whether the texts from `number` on belong to one chain: each later text has only one traceback."""
     return all(chain.count(_TRACEBACK) == 1 for chain in chains[number + 1 :])

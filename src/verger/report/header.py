@@ -36,7 +36,11 @@ class PhotoCounts:
 
 @dataclass(frozen=True)
 class Header:
-    """The texts at the top of the page. facts: (name, value) pairs. is_random: whether to show a warning."""
+    """The texts at the top of the page.
+
+    facts: (name, value) pairs. is_random: whether the network has random weights; the page then shows a warning
+    that the features have no meaning.
+    """
 
     title: str
     line: str

@@ -34,7 +34,9 @@ def read_spectrum(result: AnyPath) -> Spectrum | None:
     except FileNotFoundError:
         return None
     except (KeyError, TypeError, ValueError) as error:
-        raise ResultError(f"{path} cannot be read as {', '.join(columns)}: {error!r}") from error
+        raise ResultError(
+            f"{path} must be a CSV with numbers in the columns {', '.join(columns)}: {error!r}"
+        ) from error
     table = np.array(rows, dtype=np.float64).reshape(-1, len(columns))
     table = table[np.isfinite(table).all(axis=1)]
     return Spectrum(table[:, 0], table[:, 1], table[:, 2]) if len(table) else None

@@ -52,7 +52,7 @@ def read_photo(uri: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
 
 
 def _read_file(path: str, max_pixels: int) -> bytes:
-    """Return the bytes of a regular file; DecodeError for pipes and devices, because reading them might never end."""
+    """Return the bytes of a regular file; raises DecodeError for others, as reading a pipe might never end."""
     _check_is_regular(path, os.stat(path).st_mode)
     descriptor = _open(path)
     try:

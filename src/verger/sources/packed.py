@@ -55,7 +55,7 @@ class PackedPhotos:
 
 
 def row_group_bytes(n_photos: int, n_bytes: int) -> int:
-    """Return the size of a row group in bytes: that of a partition of `run` in which all photos have the mean size."""
+    """Return the size of a row group in bytes: that of one partition of `run`, if all photos had the mean size."""
     mean = n_bytes / max(n_photos, 1)
     least, most = _ROW_GROUP_BYTES
     return int(min(max(mean * MAX_WEIGHT / (1 + mean / BYTES_PER_WEIGHT), least), most))

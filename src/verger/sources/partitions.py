@@ -145,7 +145,7 @@ def _selected(entries: Iterator[Entry], selection: Selection) -> Iterator[Entry]
 
 
 def is_sampled(path: str, share: float | None) -> bool:
-    """Return whether a photo belongs to a sample of this share. This depends only on its path: equal in each run."""
+    """Return whether a photo belongs to a sample of this share; depends only on its path, so all runs agree."""
     return share is None or hash_to_integer(path) < int(share * 2**64)
 
 

@@ -20,8 +20,9 @@ _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 def cache_dir() -> Path:
     """Return the folder for files that verger can compute again: VERGER_CACHE, or a folder in the user's cache.
 
-    If the user has no home that can be written to, as in a container with an arbitrary uid, it is a folder in the
-    temporary folder that only this user can write to. Raises SetupError if another user owns this folder.
+    In a container with an arbitrary uid, the user may have no home that can be written to. Then the folder is in
+    the temporary folder, and only this user can write to it. Raises SetupError if another user owns the folder or
+    can write to it.
     """
     return _own_folder(CACHE_VARIABLE, "XDG_CACHE_HOME", ".cache")
 
@@ -29,7 +30,7 @@ def cache_dir() -> Path:
 def state_dir() -> Path:
     """Return the folder for records of clusters and deployments: VERGER_STATE, or the user's state folder.
 
-    Without a home, it is in the temporary folder, as for `cache_dir`.
+    Without a home, the folder is in the temporary folder, as for `cache_dir`.
     """
     return _own_folder(STATE_VARIABLE, "XDG_STATE_HOME", ".local/state")
 
@@ -43,7 +44,7 @@ def keras_home() -> Path:
 
 
 def user_home() -> Path | None:
-    """Return the user's home folder; None without HOME and without an entry of the user in /etc/passwd."""
+    """Return the user's home folder; None if HOME is not set and the user has no entry in /etc/passwd."""
     try:
         return Path.home()
     except RuntimeError:
@@ -65,7 +66,11 @@ def remove_old_logs(folder: Path, pattern: str) -> None:
 
 
 def _own_folder(own: str, shared: str, in_home: str) -> Path:
-    """Return the folder that the variable `own` names, or a folder in that of `shared`, in home or in /tmp."""
+    """Return the folder that the variable `own` names; without it a folder called verger.
+
+    The latter is in the folder that the variable `shared` names, or in the folder `in_home` of the user's home. If
+    it cannot be written to, a folder in the temporary folder is returned.
+    """
     if path := os.environ.get(own):
         return Path(path).absolute()
     home = user_home()
@@ -83,7 +88,10 @@ def _can_be_written(folder: Path) -> bool:
 
 
 def _temporary_folder(variable: str) -> Path:
-    """Return a folder of this user in the temporary folder. Workers load files from it, so no other may write."""
+    """Return this user's folder in the temporary folder, where it is created if it is missing.
+
+    Raises SetupError if another user owns the folder or can write to it, because workers load files from it.
+    """
     folder = Path(tempfile.gettempdir()) / f"verger-{os.getuid()}"
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
@@ -91,7 +99,7 @@ def _temporary_folder(variable: str) -> Path:
     is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
     if not is_own or found.st_mode & _WRITABLE_BY_OTHERS:
         raise SetupError(
-            f"no folder for verger's files: the user has no home that can be written to, and {folder} belongs to "
-            f"others: set {variable} to a folder of your own"
+            f"no folder for verger's files: the user has no home that can be written to, and other users "
+            f"can write to {folder}: set {variable} to a folder of your own"
         )
     return folder

@@ -63,7 +63,7 @@ class Manifest(BaseModel):
         """Return the manifest of a run that starts now."""
         return cls(
             command=command,
-            # A path that is not UTF-8 is no text that JSON can hold.
+            # JSON cannot hold a path that is not UTF-8.
             source=os.fsencode(source).decode("utf-8", "backslashreplace"),
             settings=settings,
             verger=metadata.version("verger"),

@@ -1,4 +1,4 @@
-"""Open Parquet files; errors of a damaged or foreign file name the file."""
+"""Open Parquet files. The error for a damaged file, or for a file of another format, names the file."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from verger.storage.uri import AnyPath
 def open_parquet(file: AnyPath, **options: Any) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file with the options of `pyarrow.parquet.ParquetFile`.
 
-    Raises SourceError if the file is damaged or no Parquet, also while the block reads its rows or its columns.
+    Raises SourceError if the file is damaged or is not a Parquet file, also while the block reads from the file.
     """
     try:
         with file.open("rb") as opened, pq.ParquetFile(opened, **options) as table:
             yield table
     except (pa.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # the system's error, not that of the format
+        if isinstance(error, OSError) and error.errno is not None:  # an error of the disk, not of the format
             raise
         raise damaged_parquet(file, error) from error
 

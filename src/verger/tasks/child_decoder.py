@@ -1,4 +1,4 @@
-"""Reading and decoding in a child process: a photo that crashes or blocks it costs the child, not the worker.
+"""Reading and decoding in a child process: a photo that crashes or blocks the code ends the child, not the worker.
 
 Starting a child takes half a second, so workers use one only after a failed attempt at a task. This module is
 also the child's program: `python -m verger.tasks.child_decoder FD PARENT`, with the file descriptor of a pipe to
@@ -30,7 +30,7 @@ V = TypeVar("V")
 
 _KILLED = f"signal {signal.SIGKILL:d}"
 
-# How long to wait for the end of a killed child: one that waits for a broken file system may not end.
+# How long to wait for the end of a killed child. A child that waits for a broken file system may never end.
 _KILL_WAIT_S = 5
 
 
@@ -65,7 +65,7 @@ class ChildDecoder:
     def run(self, work: Callable[[V], T], value: V, action: str = "decoding") -> T:
         """Return work(value), computed in the child; raises the same errors as `decode`. `work` is pickled.
 
-        action: what the work does, for the errors.
+        action: the name of the work in error messages.
         """
         self._child = self._child or _start_child()
         connection = self._child.connection
@@ -133,7 +133,10 @@ def open_photo_tools(max_pixels: int, *, in_child: bool, photo_timeout_s: float 
 
 
 def serve(connection: Connection) -> None:
-    """Send "ready" after the imports. Then answer each pair (work, value) with work(value), or its DecodeError."""
+    """Send "ready" after the imports. Then receive pairs (work, value), and send back work(value).
+
+    If `work` raises a DecodeError, the error is sent back.
+    """
     connection.send("ready")
     while True:
         work, value = connection.recv()

@@ -127,7 +127,10 @@ def _reused_by_row(
 
 @contextmanager
 def _preparing(options: WorkerOptions, extractor: Extractor) -> Iterator[tuple[Read, Prepare, Map]]:
-    """Yield functions that read and prepare a photo, and a `map` to prepare: Pillow releases the GIL."""
+    """Yield the function that reads a photo, the function that prepares it, and a `map` to prepare many photos.
+
+    The `map` may use threads, because Pillow releases the GIL.
+    """
     read = partial(read_photo, max_pixels=options.max_pixels)
     min_size_px = needed_size_px(extractor, options.decode)
     decode = partial(decode_image, max_pixels=options.max_pixels, min_size_px=min_size_px)

@@ -15,7 +15,8 @@ _DECODER_START_S = 60.0
 def photo_time_limit(photo_timeout_s: float, attempt: Attempt) -> AbstractContextManager[Callable[[], None]]:
     """Return `time_limit` for a task that calls the yielded function before it reads and decodes each photo.
 
-    A second or later attempt does both in a child process with its own limit. So this limit is longer.
+    A second or later attempt does both in a child process, which has its own limit. The worker's limit is then
+    longer, so that only the child is killed.
     """
     return time_limit(2 * photo_timeout_s + _DECODER_START_S if attempt.number else photo_timeout_s)
 

@@ -81,7 +81,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _prices(offer: dict[str, Any], region: str, prices: Prices) -> Iterator[tuple[str, str, float]]:
-    """Yield (group, name, US dollars) for the table's machines (group machine or emr) and RATES (group rate)."""
+    """Yield (group, name, US dollars).
+
+    The group is "machine" or "emr" for a machine of the table, and "rate" for one of `prices.RATES`.
+    """
     for sku, product in offer["products"].items():
         attributes = product["attributes"]
         if attributes.get("regionCode") != region:

@@ -1,8 +1,8 @@
 """Find the innermost cause of a failure of Spark, and describe it in one line.
 
 Spark wraps an error many times: a Python traceback in a Java exception in a "Job aborted" in a Py4JJavaError. The
-innermost cause is the last error of the Python traceback if there is one, otherwise the last Java cause that says
-something.
+innermost cause is the last error of the Python traceback if there is one, otherwise the last Java cause that has a
+message.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LOST_EXECUTOR = re.compile(r"ExecutorLostFailure \(.*?\) Reason: (.+?)(?: in st
 _WORKER_START = re.compile(r"Error from python worker:\n((?:[ \t]+.*\n)+)")
 _STAGE_FAILURE = re.compile(r"Job aborted due to stage failure: (?:.*?Lost task [^:]*?\): )?(.+)")
 
-# What the JVM itself prints when it cannot start, on stderr.
+# Lines that the JVM itself prints to stderr when it cannot start.
 _JVM_ERRORS = re.compile(
     r"^(?:Error: (?!Could not create the Java Virtual Machine|A fatal exception)|Error occurred during|"
     r".*/spark-class: line \d+: (?!CMD:)|Unrecognized|Invalid |There is insufficient memory|Could not reserve|"
@@ -28,9 +28,9 @@ _JVM_ERRORS = re.compile(
     re.MULTILINE,
 )
 
-# What users can do about a cause: a pattern of the cause, and the advice.
+# Pairs of a pattern that matches a cause, and the advice for users.
 _ADVICE = (
-    (r"Cannot run program", "PYSPARK_PYTHON must name the workers' Python that has verger"),
+    (r"Cannot run program", "set PYSPARK_PYTHON to the Python on the workers that has verger"),
     (r"Python does not start", "check PYSPARK_PYTHON and PYTHONPATH"),
     (r"No module named", "install it in the Python of the workers (PYSPARK_PYTHON)"),
     (r"different (minor )?version|VERSION_MISMATCH", "PYSPARK_PYTHON must have the same version of Python"),
@@ -57,9 +57,9 @@ _ADVICE = (
 
 
 def describe_failure(text: str, log: str = "") -> str:
-    """Return the innermost cause in the text of an error, and what to do if that is known.
+    """Return the innermost cause in the text of an error, with advice for known causes.
 
-    log: what the JVM has printed; it holds the cause if the JVM ended before it could report an error.
+    log: the JVM's output. It contains the cause if the JVM ended before it could report an error.
     """
     cause = _find_cause(text) or _find_cause(log) or _first_line(text)
     cause = cause.partition(" Consider ")[0].rstrip(" .;")

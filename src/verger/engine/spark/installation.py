@@ -16,7 +16,7 @@ SUPPORTED = "3.5 to 4.1"
 
 @dataclass(frozen=True)
 class SparkRelease:
-    """The version and the folder of a pyspark package or of a Spark."""
+    """The version and the folder of a pyspark package, or of a Spark installation."""
 
     version: str
     folder: Path
@@ -29,7 +29,7 @@ class SparkRelease:
 
     @property
     def is_supported(self) -> bool:
-        """Whether verger can use it. Platforms have versions in other forms, which are not refused."""
+        """Whether verger can use this version. A version in another form, as some platforms have, is accepted."""
         return self.series == (0, 0) or OLDEST <= self.series <= NEWEST
 
 
@@ -48,7 +48,7 @@ def find_pyspark() -> SparkRelease | None:
 
 
 def check_pyspark(found: SparkRelease) -> None:
-    """Raise SetupError if verger cannot use this pyspark; it names PYTHONPATH if this variable selects it."""
+    """Raise SetupError if verger cannot use this pyspark. If PYTHONPATH selects the package, the error says so."""
     if found.is_supported:
         return
     for entry in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):

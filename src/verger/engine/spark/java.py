@@ -19,7 +19,8 @@ from verger.storage.cache import cache_dir
 
 MIN_VERSION = 17
 
-# The newest Java that each Spark can use. Newer ones lack a method that its Hadoop calls (Subject.getSubject).
+# The newest version of Java for each version of Spark. Newer versions of Java lack a method that Spark's Hadoop
+# calls (Subject.getSubject).
 _MAX_VERSIONS = {(3, 5): 21, (4, 0): 21, (4, 1): 25}
 _DEFAULT_MAX_VERSION = 21
 
@@ -70,7 +71,7 @@ def find_java() -> Java | None:
 
 
 def java_problems() -> list[str]:
-    """Return why the Javas in JAVA_HOME and on PATH cannot be used, one text for each that cannot."""
+    """Return why the Javas in JAVA_HOME and on PATH cannot be used: one text for each Java that cannot."""
     problems = []
     for home, origin in _chosen():
         version = java_version(home)
@@ -127,7 +128,7 @@ def _first_usable(candidates: list[tuple[Path, str]]) -> Java | None:
 
 
 def _chosen() -> list[tuple[Path, str]]:
-    """Return the Javas that the user's variables select."""
+    """Return the Javas that JAVA_HOME and PATH select."""
     homes = []
     if home := os.environ.get("JAVA_HOME"):
         homes.append((Path(home), "JAVA_HOME"))

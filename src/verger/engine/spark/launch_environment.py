@@ -1,7 +1,8 @@
 """The environment variables with which Spark's JVM starts.
 
-Variables that another Spark has left (SPARK_HOME, PYSPARK_PYTHON, PYSPARK_SUBMIT_ARGS and others) must not change a
-run. Those that do not fit are ignored with a warning, or reported if the cluster may need them.
+Variables that were set for another Spark (SPARK_HOME, PYSPARK_PYTHON, PYSPARK_SUBMIT_ARGS and others) must not
+change a run. verger ignores variables that do not fit, and shows a warning. On YARN and Kubernetes a SPARK_HOME that
+does not fit is an error, because the cluster may need it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from verger.errors import SetupError
 
 logger = logging.getLogger(__name__)
 
-# Variables that Spark and Java read at the start. An error at the start names those that are set.
+# Variables that Spark and Java read when they start. If Spark does not start, the error names those that are set.
 INFLUENTIAL = (
     *("SPARK_CONF_DIR", "SPARK_LOCAL_DIRS", "SPARK_DRIVER_MEMORY", "SPARK_DIST_CLASSPATH"),
     *("PYSPARK_GATEWAY_PORT", "HADOOP_CONF_DIR", "YARN_CONF_DIR"),
@@ -33,14 +34,14 @@ _UTF8_LOCALE = "C.UTF-8"
 
 @dataclass(frozen=True)
 class Leftover:
-    """A variable that does not fit this Spark, and what verger does about it."""
+    """An environment variable that does not fit this Spark. note: why, with its value."""
 
     name: str
     note: str
 
 
 def find_leftovers(*, is_local: bool) -> list[Leftover]:
-    """Return the variables that verger ignores; is_local: the workers are processes on this machine."""
+    """Return the variables that do not fit. is_local: whether the workers are processes on this machine."""
     found = []
     if problem := spark_home_problem():
         found.append(Leftover("SPARK_HOME", problem))
@@ -58,7 +59,8 @@ def find_leftovers(*, is_local: bool) -> list[Leftover]:
 def launch_environment(*, is_local: bool, is_managed: bool) -> Iterator[None]:
     """Set the variables for the start of the JVM during the block, and PYSPARK_PYTHON for the whole process.
 
-    is_managed: on YARN or Kubernetes, whose settings SPARK_HOME may hold; a wrong SPARK_HOME is a SetupError.
+    is_managed: whether YARN or Kubernetes manages the executors. SPARK_HOME may then hold settings of the cluster,
+    so a SPARK_HOME that does not fit raises SetupError.
     """
     for leftover in find_leftovers(is_local=is_local):
         if is_managed and leftover.name == "SPARK_HOME":
@@ -91,7 +93,7 @@ def _is_this_python(program: str) -> bool:
 
 
 def _locale() -> dict[str, str]:
-    """Return a locale with UTF-8 where there is none: Java could not read paths that are not ASCII."""
+    """Return variables that select a UTF-8 locale if none is selected: otherwise Java could read only ASCII paths."""
     selected = next((os.environ[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if os.environ.get(name)), "")
     return {} if "utf" in selected.lower() else {"LC_ALL": _UTF8_LOCALE}
 

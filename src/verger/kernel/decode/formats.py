@@ -24,7 +24,7 @@ AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 
 class _JpegFile(JpegImageFile):
-    """JPEG reader that ignores EXIF's resolution: it is not needed, and a broken value would make the reader fail."""
+    """JPEG reader that ignores EXIF's resolution, which verger does not need: a broken value would be an error."""
 
     def _read_dpi_from_exif(self) -> None:
         pass

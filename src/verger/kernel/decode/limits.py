@@ -147,7 +147,7 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def check_end_marker(data: bytes) -> None:
-    """Raise OSError if a JPEG has no end marker: the decoder would read any bytes at its end as part of the picture.
+    """Raise OSError if a JPEG has no end marker: its decoder would use any bytes at the end as data of the picture.
 
     For example, a file whose copying was interrupted may be filled up with zeros.
     """

@@ -131,8 +131,8 @@ def _drop_broken_chunks(data: bytes) -> bytes:
     """Return a PNG without its animation, and without the broken chunks that are not needed for decoding.
 
     A chunk is broken if its checksum is wrong or Pillow does not accept the chunk, for example because it unpacks
-    to too many bytes. Used chunks after the pixels get a new checksum, because Pillow does not check theirs. Returns
-    `data` itself if there is nothing to drop.
+    to too many bytes. Used chunks after the pixels get a new checksum, because Pillow does not check theirs.
+    Returns `data` itself if there is nothing to drop.
     """
     parts = [_SIGNATURE]
     n_used = Counter[bytes]()

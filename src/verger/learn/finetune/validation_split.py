@@ -15,11 +15,11 @@ Rows = list[int]
 
 
 def split_photos(paths: list[str], labels: list[str], *, share: float, seed: int) -> npt.NDArray[np.bool_]:
-    """Return for each photo whether it is held out for validation; the same seed gives the same split.
+    """Return for each photo whether it is held out for validation. The same seed gives the same split.
 
-    For each label whole units are held out, about `share` of its photos. A unit is a film (see verger.learn.folds),
-    or a photo that belongs to no film. If all photos of a label are one film, the last frames of the film are held
-    out. If a label has only one photo, it is used for training.
+    For each label, about `share` of the photos are held out. Normally only whole units are held out. A unit is a
+    film (see verger.learn.folds), or a photo that belongs to no film. If all photos of a label are one film, the
+    last frames of the film are held out. If a label has only one photo, it is used for training.
     """
     is_held_out = np.zeros(len(paths), bool)
     of_label: dict[str, Rows] = defaultdict(list)
