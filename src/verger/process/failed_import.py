@@ -1,4 +1,4 @@
-"""Messages for libraries that cannot be used: they name the failing file, and PYTHONPATH if it selects this file."""
+"""Messages for libraries that cannot be used. They name the failing file, and PYTHONPATH if it selects the file."""
 
 from __future__ import annotations
 

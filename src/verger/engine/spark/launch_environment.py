@@ -1,8 +1,8 @@
 """The environment variables with which Spark's JVM starts.
 
 Variables that were set for another Spark (SPARK_HOME, PYSPARK_PYTHON, PYSPARK_SUBMIT_ARGS and others) must not
-change a run. verger ignores variables that do not fit, and shows a warning. On YARN and Kubernetes a SPARK_HOME that
-does not fit is an error, because the cluster may need it.
+change a run. verger ignores variables that do not fit, and shows a warning. On YARN and Kubernetes a SPARK_HOME
+that does not fit is an error, because the cluster may need it.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _is_this_python(program: str) -> bool:
 
 
 def _locale() -> dict[str, str]:
-    """Return variables that select a UTF-8 locale if none is selected: otherwise Java could read only ASCII paths."""
+    """Return variables that select a UTF-8 locale if none is selected: without it Java reads only ASCII paths."""
     selected = next((os.environ[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if os.environ.get(name)), "")
     return {} if "utf" in selected.lower() else {"LC_ALL": _UTF8_LOCALE}
 

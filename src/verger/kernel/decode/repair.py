@@ -25,7 +25,7 @@ _N_COEFFICIENTS = 64
 # The application segments that Pillow reads (JFIF, ICC, Adobe), with their minimum lengths.
 _READ_SEGMENTS = {0xE0: 16, 0xE2: 16, 0xEE: 14}
 
-# A scan may end with a few zeros, for example if the colours of its last blocks are those of the blocks before.
+# A scan may end with a few zeros, for example if its last blocks have the same colours as the blocks before them.
 _MAX_ZEROS = 4
 
 # Bytes that are appended to a JPEG to find out whether its last scan is complete. If the scan is complete, they do
@@ -80,7 +80,7 @@ def _add_end_marker(data: bytes, read: Callable[[bytes], bytes]) -> bytes | None
 
 
 def _is_complete(data: bytes, read: Callable[[bytes], bytes]) -> bool:
-    """Return whether a JPEG without end marker has all pixels: they do not depend on the data that follow."""
+    """Return whether a JPEG without end marker has all its pixels: data that are appended must not change them."""
     if not _has_all_scans(data):
         return False
     with suppress(DecodeError):

@@ -53,10 +53,10 @@ def walk(root: str, folder: str) -> Iterator[ObjectInfo]:
 
 
 def _with_invalid_keys(root: str, folder: str, objects: Iterable[ObjectInfo]) -> Iterator[ObjectInfo]:
-    """Yield objects; if obstore refuses a page because of one key, list the rest with pyarrow, which accepts any key.
+    """Yield objects. If obstore refuses a page because of one key, the rest is listed with pyarrow.
 
-    pyarrow returns all objects at once: about 500 MB for a million. Raises StorageError if the rest cannot be
-    listed.
+    pyarrow accepts any key, but returns all objects at once: about 500 MB for a million. Raises StorageError if the
+    rest cannot be listed.
     """
     last, is_sorted_so_far = "", True
     try:
