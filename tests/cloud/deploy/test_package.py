@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import platform
 import re
 import shutil
@@ -22,7 +23,7 @@ import pip
 import pytest
 
 from tests.cloud.deploy.yarn import serving
-from tests.support.chain import Done, table, verger
+from tests.support.chain import Done, table
 from verger.cloud.deploy.package import LOCKS, Target, build, read_lock
 from verger.cloud.deploy.wheel import own_wheel
 from verger.engine.spark.java import use_java
@@ -156,14 +157,15 @@ def node(package: Path, spark_there: tuple[str, Path], tmp_path_factory: pytest.
         assert done.returncode == 0 and said in done.stdout, done.stdout + done.stderr
     command = [str(spark_there[1]), "-c", "import pyspark; print(pyspark.__path__[0])"]
     spark_home = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    own = {"SPARK_HOME": spark_home, "VERGER_STATE": str(place / "state")}
-    up = verger("cluster", "up", "--workers", 2, "--cores", 1, "--memory", "1g", cwd=place, **own)
+    own = os.environ | {"VERGER_STATE": str(place / "state")}
+    cluster = (spark_there[1], "-P", "-m", "verger", "cluster")
+    up = run(*cluster, "up", "--workers", 2, "--cores", 1, "--memory", "1g", cwd=place, env=own)
     try:
         master = re.search(r"--master (spark://\S+)", up.stdout)
         assert master, up.stdout + up.stderr
         yield Node(package, place / "verger" / "bin" / "python", Path(spark_home), master.group(1))
     finally:
-        verger("cluster", "down", cwd=place, **own)
+        run(*cluster, "down", cwd=place, env=own)
         shutil.rmtree(place)
 
 
