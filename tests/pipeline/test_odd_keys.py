@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from tests.support import s3
-from tests.support.chain import manifest_here
-from tests.support.networks import save_tiny_onnx
+from tests.support.chain import manifest_of
 from tests.support.photos import encode, paint
 from verger.errors import DecodeError
 from verger.sources.content import read_photo
@@ -61,16 +59,10 @@ def test_an_object_whose_key_cannot_be_used_is_unreadable_and_no_other_is_read(k
         s3.remove("x.jpg")
 
 
-@pytest.mark.parametrize("engine", ["local", "spark"])
-def test_a_run_rejects_what_it_cannot_read_and_does_the_rest(
-    tmp_path: Path, engine: str, request: pytest.FixtureRequest
-) -> None:
-    if engine == "spark":
-        request.getfixturevalue("spark")
-    network = tmp_path / "tiny.onnx"
-    save_tiny_onnx(network)
-    words: list[Any] = ["run", BUCKET, "out", "--model", network, "--no-report"]
-    manifest = manifest_here(*words, cwd=tmp_path, engine=engine)
+@pytest.mark.parametrize("engine", ["local", pytest.param("spark", marks=pytest.mark.slow)])
+def test_a_run_rejects_what_it_cannot_read_and_does_the_rest(tmp_path: Path, tiny_model: str, engine: str) -> None:
+    words = ("run", BUCKET, "out", "--model", tiny_model, "--no-report", "--engine", engine)
+    manifest = manifest_of(*words, cwd=tmp_path)  # a process of its own: its workers find the store
     assert manifest["counts"]["listed"] == len(GOOD) + len(BAD) + 1
     assert manifest["counts"]["rejected_by_reason"] == {"unreadable": len(BAD)}
     rejected = pq.read_table(tmp_path / "out" / "rejected").to_pylist()
