@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,17 @@ def test_unreadable_photos_are_reported_and_the_others_are_named(renders: Path, 
     assert "No such file" in done.stdout and "Banana" in done.stdout
     alone = verger("predict", tmp_path / "absent.jpg", cwd=tmp_path)
     assert alone.returncode == 1
+
+
+def test_a_pipe_and_a_device_are_not_read_and_uris_are(renders: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "zero.jpg").symlink_to("/dev/zero")
+    (tmp_path / "my photo.png").symlink_to(renders / "Banana" / "1_100.jpg")
+    photos = ("pipe.jpg", "zero.jpg", f"file://localhost{tmp_path}/my%20photo.png")
+    done = verger("predict", *photos, "--json", cwd=tmp_path)
+    errors = [json.loads(line)["error"] for line in done.stdout.splitlines()]
+    assert ["not a regular file" in (error or "") for error in errors] == [True, True, False]
+    assert errors[2] is None
 
 
 def test_below_its_threshold_it_is_not_sure(renders: Path, tmp_path: Path) -> None:

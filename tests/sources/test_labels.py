@@ -140,3 +140,11 @@ def test_labels_in_two_unicode_spellings_become_one(tree: Path) -> None:
     found, labels = listing(tree, "parent")
     assert {labels[NAMES[3]], labels["Zoe\u0308/8.jpg"]} == {"Zo\u00eb"}
     assert "two Unicode forms" in found.warnings[0] and "Zo\u00eb" in found.warnings[0]
+
+
+def test_names_with_colons_are_no_uris_in_a_table(tree: Path) -> None:
+    for name in ("fruits:v2/a:1.jpg", "IMG-T10:30.jpg"):
+        (tree / name).parent.mkdir(exist_ok=True)
+        (tree / name).write_bytes(b"x")
+    _, labels = labels_of(tree, "path,label\nfruits:v2/a:1.jpg,Fig\n./IMG-T10:30.jpg,Lime\n")
+    assert labels == {"fruits:v2/a:1.jpg": "Fig", "IMG-T10:30.jpg": "Lime"}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -115,3 +116,11 @@ def test_the_command_says_what_to_do_next(photos: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "4 views of 2 photos in 2 labels (1 rejected)" in done.output
     assert "--group" in done.output
+
+
+def test_a_pipe_and_a_device_are_rejected_without_reading(photos: Path, tmp_path: Path) -> None:
+    label = next(path for path in photos.iterdir() if path.is_dir())
+    os.mkfifo(label / "pipe.jpg")
+    (label / "zero.jpg").symlink_to("/dev/zero")
+    manifest = write_views(str(photos), tmp_path / "out", OPTIONS, SilentProgress())
+    assert manifest.counts["rejected_by_reason"]["unreadable"] == 2
