@@ -57,7 +57,7 @@ class LocalExamples:
         return dict(Counter(self.labels))
 
     def find_groups(self, pattern: str) -> set[tuple[str, str]]:
-        """Return the different (label, group) pairs of the photos in whose paths `pattern` finds a group."""
+        """Return the set of (label, group) pairs of the photos, except photos whose path has no group."""
         groups = (group_of(path, pattern) for path in self.paths)
         return {(label, group) for label, group in zip(self.labels, groups, strict=True) if group is not None}
 

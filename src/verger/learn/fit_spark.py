@@ -67,7 +67,7 @@ class SparkExamples:
         return {row["label"]: row["count"] for row in self._table.groupBy("label").count().collect()}
 
     def find_groups(self, pattern: str) -> set[tuple[str, str]]:
-        """Return the different (label, group) pairs of the photos in whose paths `pattern` finds a group."""
+        """Return the set of (label, group) pairs of the photos, except photos whose path has no group."""
         find = sql.udf(lambda path: group_of(path, pattern), "string")
         pairs = self._table.select("label", find("path").alias("group")).where("`group` is not null").distinct()
         return {(row["label"], row["group"]) for row in pairs.collect()}

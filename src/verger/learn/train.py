@@ -163,7 +163,7 @@ class Examples(Protocol):
         """Return the number of photos of each label."""
 
     def find_groups(self, pattern: str) -> set[tuple[str, str]]:
-        """Return the different (label, group) pairs of the photos in whose paths `pattern` finds a group."""
+        """Return the set of (label, group) pairs of the photos, except photos whose path has no group."""
 
     def prepare(self, plan: TrainingPlan, options: TrainOptions) -> AbstractContextManager[Fitter]:
         """Standardise and project the vectors onto their `n_directions` first principal directions."""

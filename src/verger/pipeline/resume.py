@@ -123,7 +123,7 @@ class _Comparison:
     def _todo_rows(self, *, is_current: bool | None = None) -> Iterator[pa.Table]:
         """Yield the photos to process, partition by partition.
 
-        is_current: True: only photos that are unchanged in the result at OUT. False: only the others. None: all.
+        is_current: True yields only unchanged photos whose rows are in the result at OUT, False only the others.
         """
         for rows, match in zip(_partitions(self.listing), self.matches, strict=True):
             is_todo = match.is_todo(self.is_kept)

@@ -91,7 +91,7 @@ class Fruit:
 
 
 def band(start: float, end: float) -> Mask:
-    """Return a mask that rises from 0 to 1 between `start` and `end`, two fractions of the path from the bottom."""
+    """Return a mask that goes from 0 at `start` to 1 at `end`, positions along the skin: 0 bottom, 1 top."""
     return lambda skin, rng: smooth((skin.along / skin.along[-1] - start) / (end - start)) * np.ones_like(skin.turn)
 
 

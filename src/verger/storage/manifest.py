@@ -99,7 +99,7 @@ class Manifest(BaseModel):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The keys and values that the file has, or that the code has set."""
+        """The keys and values that were read from the file or set by the code, without defaults."""
         return self.model_dump(exclude_unset=True)
 
     def section(self, *keys: str) -> Mapping[str, Any]:

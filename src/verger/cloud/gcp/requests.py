@@ -27,7 +27,7 @@ _INSTALL_S = 600
 
 
 def cluster(spec: DeploymentSpec, names: Names) -> dataproc.Cluster:
-    """Return a private cluster with labels, which Google removes when it is idle or has existed for too long."""
+    """Return a private cluster with labels. Google deletes it when it is idle or has existed for too long."""
     shape = spec.shape
     config = dataproc.ClusterConfig(
         config_bucket=names.bucket,

@@ -2,7 +2,8 @@
 
     KERAS_BACKEND=openvino python -m verger.learn.finetune.saving_process OPTIONS_JSON FOLDER
 
-The OpenVINO backend supports both layouts and converts models to inference graphs.
+The OpenVINO backend supports both data layouts (channels_first, channels_last), and converts models to graphs for
+inference.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def send_request(root: str, key: str, request: Callable[[ObjectStore], T]) -> T:
 
 
 def send_list_request(root: str, key: str, request: Callable[[ObjectStore], T]) -> T:
-    """Request a listing; repeat the request if the answer is incomplete. obstore does so only for objects."""
+    """Request a listing, and repeat the request if the answer breaks off: obstore does not do this itself."""
     return send_request(root, key, lambda store: _repeated(store, request, _BROKEN_OFF))
 
 
