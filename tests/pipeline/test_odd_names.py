@@ -6,11 +6,13 @@ import os
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from tests.support.chain import manifest_here
+from verger.errors import SettingsError
 from verger.sources.partitions import Selection, list_photo_files
 from verger.storage.uri import parquet_files, read_parquet
 
@@ -100,3 +102,34 @@ def test_labels_of_names_that_are_not_utf8_can_be_given_by_a_table(tmp_path: Pat
     )
     rows = pq.read_table(listing.folder).to_pylist()
     assert Counter(row["label"] for row in rows) == {"Peach": 1, None: 3}
+
+
+def test_packed_photos_of_any_name_are_taken_and_others_counted(
+    tmp_path: Path, photos: Path, tiny_model: str
+) -> None:
+    shutil.copytree(photos / "apple", tmp_path / "in" / "a")
+    (tmp_path / "in" / "a" / "1.png").rename(tmp_path / "in" / "a" / "1.dat")
+    flags = ("--model", tiny_model, "--no-report", "--components", 2)
+    assert manifest_here("pack", "in", "packed", "--glob", "*", cwd=tmp_path)["counts"]["listed"] == 4
+    assert manifest_here("run", "packed", "all", *flags, cwd=tmp_path)["counts"]["features"] == 4
+    some = manifest_here("run", "packed", "some", *flags, "--glob", "*.png,*.jpg", cwd=tmp_path)
+    assert some["counts"]["features"] == 3 and some["skipped_files"] == {".dat": 1}
+
+
+def test_prune_removes_no_photos_of_a_folder_that_cannot_be_listed(
+    tmp_path: Path, photos: Path, tiny_model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = ("--model", tiny_model, "--no-report", "--components", 2)
+    manifest_here("run", photos, "out", *flags, cwd=tmp_path)
+    real = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if str(path).endswith("kiwi"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(SettingsError, match=r"prune = True .*kiwi"):
+        manifest_here("run", photos, "out", *flags, "--resume", "--prune", cwd=tmp_path)
+    kept = manifest_here("run", photos, "out", *flags, "--resume", cwd=tmp_path)
+    assert kept["counts"]["features"] == 12

@@ -148,3 +148,23 @@ def test_names_with_colons_are_no_uris_in_a_table(tree: Path) -> None:
         (tree / name).write_bytes(b"x")
     _, labels = labels_of(tree, "path,label\nfruits:v2/a:1.jpg,Fig\n./IMG-T10:30.jpg,Lime\n")
     assert labels == {"fruits:v2/a:1.jpg": "Fig", "IMG-T10:30.jpg": "Lime"}
+
+
+def test_a_table_with_one_byte_that_is_not_utf8_is_refused(tree: Path) -> None:
+    table = "path,label\na/1.jpg,K\u00e4se\n".encode() + b"6.gif,\xc4pfel\n"
+    with pytest.raises(SourceError, match="line 3 is not UTF-8, but other lines are"):
+        labels_of(tree, table)
+
+
+def test_another_encoding_than_utf8_is_a_warning(tree: Path) -> None:
+    found, labels = labels_of(tree, "path,label\na/1.jpg,K\u00e4se\n".encode("cp1252"))
+    assert labels == {"a/1.jpg": "K\u00e4se"}
+    assert "read as Windows-1252" in " ".join(found.warnings)
+    with pytest.raises(SourceError, match="neither UTF-8 nor Windows-1252"):
+        labels_of(tree, b"path,label\na/1.jpg,\x81\n")
+
+
+@pytest.mark.parametrize("start", ['"path,label\n', "[" + "1," * 200_000])
+def test_a_file_that_is_no_table_is_refused(tree: Path, start: str) -> None:
+    with pytest.raises(SourceError, match=r"not a valid CSV|columns path,label"):
+        labels_of(tree, start + "a/1.jpg,Fig\n" * 20_000)

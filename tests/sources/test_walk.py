@@ -314,3 +314,59 @@ def test_a_glob_over_a_folder_of_files_asks_for_each_file_once(
     monkeypatch.setattr(os, "stat", stat)
     assert sum(1 for _ in walk_source(f"{tmp_path}/*.jpg", ("*.jpg",), Skipped())) == n_files
     assert max(asked[f"{tmp_path}/{number}.jpg"] for number in range(n_files)) == 1
+
+
+@pytest.mark.parametrize(
+    ("made", "link", "target", "glob"),
+    [
+        ("2024-05/{}.jpg", "latest", "2024-05", "**/latest"),
+        ("b/x/{}.jpg", "0", "b/x", "*/x"),
+        ("b/x/{}.jpg", "z", "b/x", "*/x"),
+        ("b/x/{}.jpg", "0", "b", "*/x/*.jpg"),
+    ],
+)
+def test_a_link_hides_no_photos_from_a_glob(tmp_path: Path, made: str, link: str, target: str, glob: str) -> None:
+    for number in range(3):
+        (tmp_path / "g" / made.format(number)).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "g" / made.format(number)).touch()
+    (tmp_path / "g" / link).symlink_to(target)
+    assert len(listed(tmp_path / "g" / glob, tmp_path)) == 3
+    assert len(listed(tmp_path / "g", tmp_path)) == 3
+
+
+def test_a_folder_that_cannot_be_listed_for_a_moment_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a/1.jpg", "mount/2.jpg"):
+        (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "tree" / name).touch()
+    real = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if str(path).endswith("mount"):
+            raise OSError(5, "Input/output error")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(SourceError, match=r"cannot list .*mount: Input/output error: run again"):
+        listed(tmp_path / "tree", tmp_path)
+
+
+def test_a_glob_counts_only_what_it_selects(tmp_path: Path) -> None:
+    for name in ("m/a/IM_1.jpg", "m/a/IM_2.txt", "m/a/other.txt", "m/notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "m" / "self").symlink_to("self")
+    skipped = Skipped()
+    entries = list(walk_source(f"{tmp_path}/m/*/IM*", ("*.jpg",), skipped))
+    assert [Path(entry.path).name for entry in entries] == ["IM_1.jpg"]
+    assert skipped.counts() == {".txt": 1}
+
+
+def test_many_suffixes_are_counted_together() -> None:
+    skipped = Skipped()
+    for number in range(5000):
+        skipped.add(f"1.2.840.{number}")
+        skipped.add(f"scan.a{number}")
+    counts = skipped.counts()
+    assert len(counts) <= 22 and sum(counts.values()) == 10_000 and counts["without suffix"] == 5000

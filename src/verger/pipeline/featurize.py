@@ -110,6 +110,9 @@ def _plan(context: RunContext, photos: Photos, key: str) -> ResumePlan:
     if not context.settings.overwrite:
         check_reusable(context.out, context.manifest)
     prune, unfinished = context.settings.prune, unfinished_runs(context.stage)
+    if prune and isinstance(photos, Listing) and photos.unlisted:
+        expected = f"false while folders cannot be listed, as their photos would be removed: {photos.unlisted[0]}"
+        raise SettingsError("prune", prune, expected)
     context.progress.stage("compare with earlier runs")
     with context.manifest.timed("recall"):
         earlier = find_earlier_results(context.out, unfinished, key, key[:_FINGERPRINT_CHARACTERS])

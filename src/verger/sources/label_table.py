@@ -34,14 +34,13 @@ class _Row:
     """A row of the table.
 
     line: its number in the file. written: the path as it stands in the file. paths: the absolute path, one for each
-    folder to which `written` may be relative. keys: `_key` of each of these paths.
+    folder to which `written` may be relative.
     """
 
     line: int
     written: str
     label: str
     paths: tuple[str, ...]
-    keys: tuple[str, ...]
 
 
 class LabelTable:
@@ -58,10 +57,12 @@ class LabelTable:
 
     def __init__(self, file: str, src: str) -> None:
         table = any_path(file)
+        self._folders = (table.parent, any_path(src))
         self._rows: list[_Row] = []
         self._by_path: dict[str, _Row] = {}
         try:
-            for row in _read_rows(table, (table.parent, any_path(src))):
+            text, self.is_windows_encoded = _decode(table.read_bytes())
+            for row in _read_rows(text, self._folders):
                 self._add(row)
         except (OSError, ValueError, StorageError) as error:
             raise SourceError(f"label = 'csv:{file}': {getattr(error, 'strerror', None) or error}") from error
@@ -91,7 +92,8 @@ class LabelTable:
         """The row with each key; None if rows with this key have different labels."""
         rows: dict[str, _Row | None] = {}
         for row in filter(_has_label, self._rows):
-            for key in row.keys:
+            written = row.written.strip().replace("\\", "/")
+            for key in {_key(_absolute_path(folder, written)) for folder in self._folders}:
                 other = rows.setdefault(key, row)
                 rows[key] = row if other is not None and other.label == row.label else None
         return rows
@@ -131,32 +133,43 @@ def _has_label(row: _Row) -> bool:
     return bool(row.label and row.written)
 
 
-def _read_rows(table: AnyPath, folders: tuple[AnyPath, ...]) -> Iterator[_Row]:
-    """Yield the rows; raises ValueError if the table is not a CSV with the columns path and label."""
-    names, reader = _open(_decode(table.read_bytes()))
-    path_at, label_at = names.index(_PATH), names.index(_LABEL)
+def _read_rows(text: str, folders: tuple[AnyPath, ...]) -> Iterator[_Row]:
+    """Yield the rows; raises ValueError if the text is not a CSV with the columns path and label."""
+    line = 1
     try:
+        names, reader = _open(text)
+        path_at, label_at = names.index(_PATH), names.index(_LABEL)
         for cells in reader:
+            line = reader.line_num
             if not any(map(str.strip, cells)):
                 continue
             written, label = (cells[at] if at < len(cells) else "" for at in (path_at, label_at))
-            cleaned = written.strip().replace("\\", "/")
             paths = dict.fromkeys(_absolute_path(folder, written) for folder in folders)
-            keys = dict.fromkeys(_key(_absolute_path(folder, cleaned)) for folder in folders)
-            yield _Row(reader.line_num, written, label.strip(), tuple(paths), tuple(keys))
+            yield _Row(line, written, label.strip(), tuple(paths))
     except csv.Error as error:
-        cause = f"not a valid CSV, for example because a quote is not closed ({error})"
-        raise ValueError(f"line {reader.line_num}: {cause}") from error
+        raise ValueError(
+            f"not a valid CSV after line {line}, for example because a quote is not closed ({error})"
+        ) from error
 
 
-def _decode(data: bytes) -> str:
-    """Return the text of a table in UTF-8, UTF-16 with a byte order mark, or Windows' western code page."""
+def _decode(data: bytes) -> tuple[str, bool]:
+    """Return the text of a table, and whether it was read as Windows-1252, the encoding of Excel in western Europe.
+
+    The encoding is UTF-8, or UTF-16 with a byte order mark. Raises ValueError if only parts of the text are UTF-8.
+    """
     if data.startswith(_UTF16):
-        return data.decode("utf-16")
+        return data.decode("utf-16"), False
     try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("cp1252", errors="replace")
+        return data.decode("utf-8-sig"), False
+    except UnicodeDecodeError as error:
+        text = data.decode("utf-8", errors="surrogateescape")
+        if any(character > "\x7f" and not "\udc80" <= character <= "\udcff" for character in text):
+            line = data.count(b"\n", 0, error.start) + 1
+            raise ValueError(f"line {line} is not UTF-8, but other lines are: save the table as UTF-8") from None
+    try:
+        return data.decode("cp1252"), True
+    except UnicodeDecodeError as error:
+        raise ValueError("the table is neither UTF-8 nor Windows-1252: save it as UTF-8") from error
 
 
 def _open(text: str) -> tuple[list[str], CsvReader]:
@@ -179,7 +192,7 @@ def _absolute_path(folder: AnyPath, path: str) -> str:
         return str(any_path(path))
     if isinstance(folder, ObjectPath):
         return str(folder / path)
-    return os.path.normpath(folder / to_local(path))
+    return os.path.normpath(os.path.join(folder, to_local(path)))
 
 
 def _key(path: str) -> str:

@@ -51,7 +51,7 @@ class Labeller:
             return None
         if label.isascii():
             return label
-        normal = unicodedata.normalize("NFC", label)
+        normal = nfc(label)
         if self._spellings.setdefault(normal, label) != label:
             self._twins.add(normal)
         return normal
@@ -71,10 +71,17 @@ class Labeller:
             )
         if has_all_photos and self._table is not None and (rows := self._table.unmatched()):
             warnings.append(f"label = {self._rule!r}: {len(rows):,} rows match no photo (first: {rows[0]})")
+        if self._table is not None and self._table.is_windows_encoded:
+            warnings.append(f"label = {self._rule!r}: not UTF-8, read as Windows-1252: check labels with accents")
         if self._twins:
             names = ", ".join(sorted(self._twins)[:3])
             warnings.append(f"{len(self._twins):,} labels are written in two Unicode forms, joined to one: {names}")
         return warnings
+
+
+def nfc(label: str) -> str:
+    """Return a label in the Unicode form NFC."""
+    return unicodedata.normalize("NFC", label)
 
 
 def label_function(rule: str) -> FindLabel:

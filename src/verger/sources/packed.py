@@ -7,7 +7,6 @@ the tasks read the bytes from that row.
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from functools import partial
 import pyarrow as pa
 
 from verger.errors import SourceError
+from verger.photo_names import PHOTO_GLOBS
 from verger.sources.labels import Labeller
 from verger.sources.partitions import (
     BYTES_PER_WEIGHT,
@@ -30,6 +30,7 @@ from verger.sources.partitions import (
     write_partition,
 )
 from verger.sources.path_pattern import photo_names
+from verger.sources.walk import Skipped
 from verger.storage.arrow import longs, strings
 from verger.storage.manifest import MANIFEST
 from verger.storage.parquet import open_parquet
@@ -85,8 +86,8 @@ def list_packed_photos(packed: PackedPhotos, selection: Selection, folder: AnyPa
     folder.mkdir(parents=True, exist_ok=True)
     least_bytes = packed.n_bytes // MAX_PARTITIONS
     n_photos = n_bytes = max_bytes = n_partitions = 0
-    labeller = Labeller(selection.label, str(packed.folder))
-    groups = _selected_groups(packed, selection, labeller)
+    labeller, skipped = Labeller(selection.label, str(packed.folder)), Skipped()
+    groups = _selected_groups(packed, selection, labeller, skipped)
     while taken := list(_take_groups(groups, least_bytes)):
         rows = pa.Table.from_batches(taken)
         lengths = rows["length"].to_pylist()
@@ -96,7 +97,7 @@ def list_packed_photos(packed: PackedPhotos, selection: Selection, folder: AnyPa
     if n_photos == 0:
         raise SourceError(f"no photos in {packed.folder} that match {', '.join(selection.glob)}")
     warnings = labeller.warnings(has_all_photos=selection.takes_all)
-    return Listing(folder, n_photos, n_bytes, max_bytes, n_partitions, warnings=warnings)
+    return Listing(folder, n_photos, n_bytes, max_bytes, n_partitions, skipped=skipped.counts(), warnings=warnings)
 
 
 def _take_groups(groups: Iterator[pa.RecordBatch], least_bytes: int) -> Iterator[pa.RecordBatch]:
@@ -109,31 +110,37 @@ def _take_groups(groups: Iterator[pa.RecordBatch], least_bytes: int) -> Iterator
             return
 
 
-def _selected_groups(packed: PackedPhotos, selection: Selection, labeller: Labeller) -> Iterator[pa.RecordBatch]:
+def _selected_groups(
+    packed: PackedPhotos, selection: Selection, labeller: Labeller, skipped: Skipped
+) -> Iterator[pa.RecordBatch]:
     """Yield the selected rows of each row group as schemas.PACKED_LISTING, without empty groups."""
     if labeller.needs_all_paths:
-        for _, _, group, rows in _selected_rows(packed, selection):
+        for _, _, group, rows in _selected_rows(packed, selection, Skipped()):
             for row in rows:
                 labeller.record(to_local(group["path"][row].as_py()))
-    for shard, first, group, rows in _selected_rows(packed, selection):
+    for shard, first, group, rows in _selected_rows(packed, selection, skipped):
         yield _listing_rows(
             group, rows, shard, first, partial(_label, labeller, has_own=selection.label == "parent")
         )
 
 
 def _selected_rows(
-    packed: PackedPhotos, selection: Selection
+    packed: PackedPhotos, selection: Selection, skipped: Skipped
 ) -> Iterator[tuple[AnyPath, int, pa.Table, list[int]]]:
-    """Yield the tuples of `_groups` for row groups with selected photos, extended by the selected rows' numbers."""
+    """Yield the tuples of `_groups` for row groups with selected photos, extended by the selected rows' numbers.
+
+    A run without --glob takes all rows, because `pack` has selected them. skipped: where other rows are counted.
+    """
+    takes_any_name = selection.glob == PHOTO_GLOBS
     is_photo = photo_names(selection.glob).match
     n_left = selection.limit if selection.limit is not None else packed.n_photos
     for shard, first, group in _groups(packed.folder):
-        selected = (
-            row
-            for row, path in enumerate(group["path"].to_pylist())
-            if is_photo(path.rpartition("/")[2]) and is_sampled(to_local(path), selection.sample)
-        )
-        rows = list(itertools.islice(selected, n_left))
+        rows: list[int] = []
+        for row, path in enumerate(group["path"].to_pylist()):
+            if not (takes_any_name or is_photo(path.rpartition("/")[2])):
+                skipped.add(path)
+            elif len(rows) < n_left and is_sampled(to_local(path), selection.sample):
+                rows.append(row)
         n_left -= len(rows)
         if rows:
             yield shard, first, group, rows

@@ -112,6 +112,7 @@ class Listing:
     max_bytes: int
     n_partitions: int
     skipped: Mapping[str, int] = field(default_factory=dict)
+    unlisted: Sequence[str] = ()
     warnings: Sequence[str] = ()
 
     def partitions(self) -> list[Partition]:
@@ -136,7 +137,7 @@ def list_photo_files(
         weight_each = rule.weight(n_photos, n_bytes) / n_partitions
         n_partitions = _split_rows(_labelled(spool, labeller), folder, weight_each, rule)
     warnings = labeller.warnings(has_all_photos=selection.takes_all)
-    return Listing(folder, n_photos, n_bytes, max_bytes, n_partitions, skipped.counts(), warnings)
+    return Listing(folder, n_photos, n_bytes, max_bytes, n_partitions, skipped.counts(), skipped.unlisted, warnings)
 
 
 def _selected(entries: Iterator[Entry], selection: Selection) -> Iterator[Entry]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections import Counter
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from verger.errors import SourceError
 from verger.photo_names import heic_advice
-from verger.sources.path_pattern import PathPattern, photo_names
+from verger.sources.path_pattern import PathPattern, State, photo_names
 from verger.storage.objects import SCHEMES, ObjectPath, object_path
 from verger.storage.objects.parallel_listing import ObjectInfo
 from verger.storage.uri import escape_path, is_local, local_folder, split_glob
@@ -23,7 +24,12 @@ _SYSTEM_FOLDERS = "@eadir,#recycle,#snapshot,__macosx,$recycle.bin,system volume
 _SYSTEM_FILES = "thumbs.db,ehthumbs.db,desktop.ini"
 _SYSTEM_NAMES = frozenset(f"{_SYSTEM_FOLDERS},{_SYSTEM_FILES}".split(","))
 
-_SUFFIX = re.compile(r"\.\w{1,9}")
+_SUFFIX = re.compile(r"\.[a-z][a-z0-9]{0,7}")
+_MAX_SUFFIXES = 1000  # names such as scan.a7f3 would make each file a suffix of its own
+_MAX_SHOWN = 20
+
+_NOTHING: State = frozenset()
+_LASTING = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 # Marks at the ends of names while the names in a folder are sorted. No file name contains these characters.
 _FOLDER, _UNREADABLE = "/", "\0"
@@ -48,10 +54,12 @@ class Skipped:
 
     suffixes: files whose names match no pattern, by suffix in lower case.
     n_hidden: hidden files and folders (.name), and those that systems make, such as Thumbs.db and __MACOSX.
+    unlisted: paths of folders that cannot be listed; the photos in them are not known.
     """
 
     suffixes: Counter[str] = field(default_factory=Counter)
     n_hidden: int = 0
+    unlisted: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         counts = ", ".join(f"{n:,} {suffix}" for suffix, n in self.counts().items())
@@ -62,13 +70,17 @@ class Skipped:
 
     def counts(self) -> dict[str, int]:
         """Return the numbers of skipped files by suffix, the most frequent first, and of hidden ones."""
-        counts = dict(self.suffixes.most_common())
-        return counts | {"hidden": self.n_hidden} if self.n_hidden else counts
+        counts = dict(self.suffixes.most_common(_MAX_SHOWN))
+        n_others = self.suffixes.total() - sum(counts.values())
+        rest = {"other": counts.get("other", 0) + n_others, "hidden": self.n_hidden}
+        return counts | {name: number for name, number in rest.items() if number}
 
     def add(self, name: str) -> None:
         """Count a file by its suffix."""
-        suffix = os.path.splitext(name)[1]
-        self.suffixes[suffix.lower() if _SUFFIX.fullmatch(suffix) else "without suffix"] += 1
+        suffix = os.path.splitext(name)[1].lower()
+        suffix = suffix if _SUFFIX.fullmatch(suffix) else "without suffix"
+        is_known = suffix in self.suffixes or len(self.suffixes) < _MAX_SUFFIXES
+        self.suffixes[suffix if is_known else "other"] += 1
 
 
 def is_hidden(name: str) -> bool:
@@ -94,51 +106,90 @@ def walk_source(src: str, patterns: tuple[str, ...], skipped: Skipped) -> Iterat
     base, glob = split_glob(local_folder(src))
     assert isinstance(base, Path)
     if base.is_dir():
-        yield from _walk_folder(base, PathPattern(glob), is_photo, skipped)
+        yield from _FolderWalk(PathPattern(glob), is_photo, skipped).photos(str(base))
     elif os.path.lexists(base) and not glob:
         yield _file_entry(str(base))
     else:
         raise SourceError(f"{src}: no such folder or file")
 
 
-def _walk_folder(root: Path, pattern: PathPattern, is_photo: IsPhoto, skipped: Skipped) -> Iterator[Entry]:
-    """Yield the photos below a folder. Links to folders are followed, but each real folder is read only once."""
-    seen = {os.path.realpath(root)}
+class _FolderWalk:
+    """A walk through a folder. Links to folders are followed, but each file is yielded only once.
+
+    A real folder is read again only if another path to it may select more of its files.
+    """
+
+    def __init__(self, pattern: PathPattern, is_photo: IsPhoto, skipped: Skipped) -> None:
+        self._pattern = pattern
+        self._is_photo = is_photo
+        self._skipped = skipped
+        self._states: dict[str, State] = {}  # by real folder: the states of all visits
+        # Path, state of this visit, state of earlier visits, and names that are left of each open folder.
+        self._open = list[tuple[str, State, State, Iterator[str]]]()
+
+    def photos(self, root: str) -> Iterator[Entry]:
+        """Yield the photos below a folder; raises SourceError if this folder cannot be listed."""
+        try:
+            names = _names(root, self._skipped)
+        except OSError as error:
+            raise SourceError(f"cannot list {root}: {error.strerror}") from error
+        self._states[os.path.realpath(root)] = self._pattern.start
+        self._open.append((root, self._pattern.start, _NOTHING, iter(names)))
+        yield from self._walk()
+
+    def _walk(self) -> Iterator[Entry]:
+        while self._open:
+            folder, state, earlier, names = self._open[-1]
+            marked = next(names, None)
+            if marked is None:
+                self._open.pop()
+                continue
+            name = marked.rstrip(_FOLDER + _UNREADABLE)
+            reached, reached_earlier = self._pattern.enter(state, name), self._pattern.enter(earlier, name)
+            if marked.endswith(_FOLDER):
+                yield from self._enter(os.path.join(folder, name), reached, reached_earlier)
+                continue
+            is_selected = self._pattern.is_match(reached) and not self._pattern.is_match(reached_earlier)
+            if marked.endswith(_UNREADABLE):
+                yield from self._unreadable(os.path.join(folder, name), reached, is_selected=is_selected)
+            elif is_selected:
+                yield from self._file(os.path.join(folder, name), name)
+
+    def _enter(self, path: str, state: State, earlier: State) -> Iterator[Entry]:
+        """Open a folder, unless this visit cannot select more of its files than the earlier ones."""
+        real = os.path.realpath(path)
+        earlier |= self._states.get(real, _NOTHING)
+        if state <= earlier:
+            return
+        self._states[real] = earlier | state
+        try:
+            names = _names(path, Skipped() if earlier else self._skipped)
+        except OSError as error:
+            if error.errno not in _LASTING:
+                raise SourceError(f"cannot list {path}: {error.strerror}: run again") from error
+            self._skipped.unlisted.append(path)
+            yield _unreadable_entry(path)
+        else:
+            self._open.append((path, state, earlier, iter(names)))
+
+    def _unreadable(self, path: str, reached: State, *, is_selected: bool) -> Iterator[Entry]:
+        if is_selected or (reached and not _is_circular(path)):
+            yield _unreadable_entry(path)
+
+    def _file(self, path: str, name: str) -> Iterator[Entry]:
+        if self._is_photo(name):
+            yield _file_entry(path)
+        else:
+            self._skipped.add(name)
+
+
+def _is_circular(path: str) -> bool:
+    """Return whether a link leads back to itself; then nothing is below it."""
     try:
-        waiting = [(str(root), pattern.start, iter(_names(str(root), skipped)))]
+        os.stat(path)
     except OSError as error:
-        raise SourceError(f"cannot list {root}: {error.strerror}") from error
-    while waiting:
-        folder, state, names = waiting[-1]
-        marked = next(names, None)
-        if marked is None:
-            waiting.pop()
-            continue
-        name = marked.rstrip(_FOLDER + _UNREADABLE)
-        path, reached = os.path.join(folder, name), pattern.enter(state, name)
-        if marked == name:
-            if not is_photo(name):
-                skipped.add(name)
-            elif pattern.is_match(reached):
-                yield _file_entry(path)
-        elif reached:
-            below = _open_folder(path, seen, skipped) if marked.endswith(_FOLDER) else None
-            if below is None:
-                yield _unreadable_entry(path)
-            else:
-                waiting.append((path, reached, below))
-
-
-def _open_folder(path: str, seen: set[str], skipped: Skipped) -> Iterator[str] | None:
-    """Return the names in a folder: no names if the real folder is in `seen`, None if it cannot be listed."""
-    real = os.path.realpath(path)
-    if real in seen:
-        return iter(())
-    seen.add(real)
-    try:
-        return iter(_names(path, skipped))
-    except OSError:
-        return None
+        return error.errno == errno.ELOOP
+    return False
 
 
 def _names(folder: str, skipped: Skipped) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from verger.engine.spark.compat import n_slots
 from verger.errors import SettingsError, SourceError
-from verger.sources.labels import label_function
+from verger.sources.labels import label_function, nfc
 from verger.sources.partitions import PartitionRule, Selection
 from verger.storage.uri import is_hadoop
 
@@ -40,15 +40,14 @@ def hadoop_images(spark: SparkSession, folder: HadoopFolder, selection: Selectio
     Spark skips empty files, and files whose names begin with a dot or an underscore. Raises SourceError if no photo
     is found.
     """
-    from pyspark.sql.functions import col, count, element_at, lit, split
+    from pyspark.sql.functions import count, lit
     from pyspark.sql.functions import max as greatest
 
     _set_partition_rule(spark, PartitionRule())
     files = spark.read.format("binaryFile").options(
         recursiveFileLookup="true", pathGlobFilter=case_insensitive_glob(selection.glob)
     )
-    photos = files.load(folder.src).withColumn("label", element_at(split(col("path"), "/"), -2))
-    images = select_photos(photos, selection)
+    images = select_photos(files.load(folder.src), selection)
     found = images.agg(count(lit(1)), greatest("length")).first()
     assert found is not None
     n_photos, max_bytes = found
@@ -72,11 +71,15 @@ def select_photos(table: DataFrame, selection: Selection) -> DataFrame:
         table = table.where(xxhash64("path") / 2.0**64 + 0.5 < selection.sample)
     if selection.limit is not None:
         table = table.limit(selection.limit)
-    if selection.label == "parent":
-        return table
     if selection.label.startswith("csv:"):
         raise SettingsError("label", selection.label, "parent, none or regex:PATTERN for photos on Hadoop")
-    return table.withColumn("label", udf(label_function(selection.label), "string")(col("path")))
+    find = label_function(selection.label)
+
+    def label(path: str) -> str | None:
+        found = find(path)
+        return None if found is None else nfc(found)
+
+    return table.withColumn("label", udf(label, "string")(col("path")))
 
 
 def _set_partition_rule(spark: SparkSession, rule: PartitionRule) -> None:
