@@ -74,12 +74,7 @@ def select_photos(table: DataFrame, selection: Selection) -> DataFrame:
     if selection.label.startswith("csv:"):
         raise SettingsError("label", selection.label, "parent, none or regex:PATTERN for photos on Hadoop")
     find = label_function(selection.label)
-
-    def label(path: str) -> str | None:
-        found = find(path)
-        return None if found is None else nfc(found)
-
-    return table.withColumn("label", udf(label, "string")(col("path")))
+    return table.withColumn("label", udf(lambda path: (label := find(path)) and nfc(label), "string")(col("path")))
 
 
 def _set_partition_rule(spark: SparkSession, rule: PartitionRule) -> None:
