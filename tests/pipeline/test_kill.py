@@ -112,7 +112,8 @@ def test_an_interrupted_run_is_resumed_to_the_same_result(
     os.killpg(run.pid, signal.SIGINT)
     run.communicate(timeout=60)
     counts = manifest_of(*words(many_photos, engine, "--resume"), cwd=tmp_path)["counts"]
-    assert 0 < counts["computed"] < counts["features"] == counts["computed"] + counts["reused"]
+    # On a busy machine the run may have written its last part before the interrupt arrived.
+    assert counts["reused"] > 0 and counts["features"] == counts["computed"] + counts["reused"]
     for name in ("features", "rejected", "components"):
         assert contents(tmp_path / "out" / name) == contents(undisturbed / name), name
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
