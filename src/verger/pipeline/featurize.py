@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 import pyarrow.parquet as pq
 
 from verger.errors import ResultError, SettingsError
+from verger.kernel.decode import DECODER_VERSION
 from verger.kernel.networks.device import CPU, prepare_network_on
 from verger.kernel.networks.network import Network
 from verger.kernel.networks.onnx_session import import_runtime
@@ -62,7 +63,8 @@ def featurize_photos(context: RunContext, photos: Photos, network: Network) -> l
     Return the files with new features if all other features are those of the result at OUT, otherwise None.
     """
     key = fingerprint(network, context.settings.max_pixels, context.settings.decode)
-    context.manifest.network = network.describe() | {"spec": asdict(context.spec), "fingerprint": key}
+    facts = {"spec": asdict(context.spec), "decoder": DECODER_VERSION, "fingerprint": key}
+    context.manifest.network = network.describe() | facts
     plan = _plan(context, photos, key) if context.settings.resume else None
     todo = plan.todo if plan else photos
     features, rejected = context.stage / FEATURES, scratch_folder(context.stage) / REJECTED

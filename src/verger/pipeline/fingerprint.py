@@ -6,6 +6,7 @@ import hashlib
 from typing import Any
 
 from verger.errors import ResultError
+from verger.kernel.decode import DECODER_VERSION
 from verger.kernel.networks.network import Network
 from verger.storage.manifest import Manifest, find_manifest
 from verger.storage.uri import AnyPath
@@ -13,11 +14,13 @@ from verger.storage.uri import AnyPath
 # Settings (in addition to those of the network) on which features depend, and the packages that convert networks.
 _SETTINGS = ("max_megapixels", "decode", "device")
 _VERSIONS = ("keras", "openvino")
+# The version of the decoder that made results whose manifest does not name it.
+_FIRST_DECODER = 1
 
 
 def fingerprint(network: Network, max_pixels: int, decode: str = "exact") -> str:
     """Return a hash of everything on which the features of a photo depend."""
-    text = f"{network.key} {max_pixels}" + ("" if decode == "exact" else f" {decode}")
+    text = f"{network.key} {max_pixels} {decode} {DECODER_VERSION}"
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -36,8 +39,9 @@ def check_reusable(out: AnyPath, manifest: Manifest) -> None:
     if earlier is None or not n_features or fingerprint_of_result(earlier) == fingerprint_of_result(manifest):
         return
     raise ResultError(
-        f"{out} holds {n_features:,} features made with other settings ({_differences(earlier, manifest)}), which "
-        "--resume cannot reuse: add --overwrite to compute everything again, or choose another folder"
+        f"{out} holds {n_features:,} features made with other settings or versions "
+        f"({_differences(earlier, manifest)}), which --resume cannot reuse: "
+        "add --overwrite to compute everything again, or choose another folder"
     )
 
 
@@ -52,8 +56,10 @@ def _differences(earlier: Manifest, current: Manifest) -> str:
 
 
 def _settings_of(manifest: Manifest) -> dict[str, Any]:
+    """Return the settings on which features depend, and the version of the decoder."""
     settings = {name: manifest.settings[name] for name in _SETTINGS if name in manifest.settings}
-    return {**manifest.section("network", "spec"), **settings}
+    decoder = int(manifest.number("network", "decoder") or _FIRST_DECODER)
+    return {**manifest.section("network", "spec"), **settings, "decoder": decoder}
 
 
 def _weights_of(manifest: Manifest) -> dict[str, Any]:

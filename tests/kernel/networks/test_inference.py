@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.support.networks import save_tiny_onnx
 from tests.support.photos import EXIF_TURNED, encode, paint
-from verger.kernel.decode import DEFAULT_MAX_PIXELS, limits
+from verger.kernel.decode import DECODER_VERSION, DEFAULT_MAX_PIXELS, limits
 from verger.kernel.networks.catalog import NetworkSpec
 from verger.kernel.networks.inference import Extractor, Resizer, Vector, Views, featurize_photo
 from verger.kernel.networks.network import prepare_network
@@ -118,11 +118,13 @@ def test_a_photo_in_a_table_that_is_too_large_is_not_decoded(
     assert rows["reason"].to_pylist() == [None, "too-large"]
 
 
-def test_exact_vectors_keep_their_fingerprint_and_scaled_ones_have_another() -> None:
+def test_a_fingerprint_contains_all_that_decoding_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
     network = prepare_network(NetworkSpec("fruitnet"))
-    as_ever = hashlib.sha256(f"{network.key} 1000".encode()).hexdigest()[:32]
-    assert fingerprint(network, 1000) == fingerprint(network, 1000, "exact") == as_ever
-    assert fingerprint(network, 1000, "scaled") != as_ever
+    now = hashlib.sha256(f"{network.key} 1000 exact {DECODER_VERSION}".encode()).hexdigest()[:32]
+    assert fingerprint(network, 1000) == fingerprint(network, 1000, "exact") == now
+    others = {fingerprint(network, 1000, "scaled"), fingerprint(network, 1001)}
+    monkeypatch.setattr("verger.pipeline.fingerprint.DECODER_VERSION", DECODER_VERSION + 1)
+    assert len(others | {now, fingerprint(network, 1000)}) == 4
 
 
 @pytest.mark.parametrize(("precision", "views"), [("f32", 1), ("f32", 5), ("bf16", 1)])

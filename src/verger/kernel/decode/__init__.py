@@ -21,7 +21,12 @@ from verger.kernel.decode.formats import photo_format
 from verger.kernel.decode.image import RGB, Decoded, decode_image, decode_rgb, read_orientation
 from verger.kernel.decode.limits import DEFAULT_MAX_PIXELS, check_file_size, max_file_bytes
 
+# Part of the fingerprint of features, so that `--resume` does not mix the pixels of two versions. Increase it with
+# every change after which a photo has other pixels, or is read although it was rejected before (or the reverse).
+DECODER_VERSION = 2
+
 __all__ = [
+    "DECODER_VERSION",
     "DEFAULT_MAX_PIXELS",
     "RGB",
     "Decoded",
