@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
+import unicodedata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -25,7 +29,10 @@ from verger.errors import (
     SetupError,
     StorageError,
 )
+from verger.kernel.decode import DECODER_VERSION
 from verger.kernel.moments import Moments
+from verger.kernel.networks.catalog import NetworkSpec
+from verger.kernel.networks.network import prepare_network
 from verger.pipeline.context import CAN_RESUME, open_run
 from verger.process.progress import SilentProgress
 from verger.settings import load_settings
@@ -194,6 +201,41 @@ def test_features_made_with_other_settings_are_not_replaced_unasked(
         with pytest.raises(ResultError, match=rf"12 features .*\({difference}\).*--overwrite"):
             resume(source, other)
         assert files(source.parent / "out") == before and beside(source.parent / "out") == []
+
+
+@pytest.mark.usefixtures("first")
+def test_features_of_an_earlier_decoder_are_not_mixed_with_new_ones(
+    source: Path, network: tuple[str, ...], tiny_model: str
+) -> None:
+    manifest = source.parent / "out" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    assert content["network"].pop("decoder") == DECODER_VERSION
+    key = prepare_network(NetworkSpec(tiny_model)).key
+    before = hashlib.sha256(f"{key} {load_settings().max_pixels}".encode()).hexdigest()[:32]
+    content["network"]["fingerprint"] = before
+    manifest.write_text(json.dumps(content))
+    with pytest.raises(ResultError, match=rf"\(decoder = 1 then, {DECODER_VERSION} now\).*--overwrite"):
+        resume(source, network)
+    assert resume(source, network, "--overwrite") == (N_FEATURES, 0, N_REJECTED)
+    assert resume(source, network) == (0, N_FEATURES, N_REJECTED)
+
+
+def test_photos_that_are_gone_have_labels_in_one_form(source: Path, network: tuple[str, ...]) -> None:
+    nfc, nfd = (unicodedata.normalize(form, "p\u00eache") for form in ("NFC", "NFD"))
+    (source / "apple").rename(source / nfd)
+    n_photos = len(list((source / nfd).iterdir()))
+    run(source, network)
+    for name in ("features", "listing"):  # as an earlier version wrote them
+        for file in (source.parent / "out" / name).glob("*.parquet"):
+            rows = table(file)
+            labels = [nfd if label == nfc else label for label in rows["label"].to_pylist()]
+            assert rows.schema.field("label").type == pa.string()
+            position = rows.schema.get_field_index("label")
+            pq.write_table(rows.set_column(position, rows.schema.field(position), pa.array(labels)), file)
+    (source / nfd / "3.png").unlink()
+    assert resume(source, network) == (0, N_FEATURES, N_REJECTED)
+    labels = table(source.parent / "out" / "features")["label"].to_pylist()
+    assert labels.count(nfc) == n_photos and nfd not in labels
 
 
 def test_features_of_weights_with_another_content_are_not_replaced_unasked(source: Path, tmp_path: Path) -> None:

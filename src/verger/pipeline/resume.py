@@ -17,8 +17,9 @@ import pyarrow as pa
 
 from verger.pipeline.discover import Photos
 from verger.pipeline.earlier_results import LISTING_COLUMNS, EarlierResults, PhotoKeys, read_rows
+from verger.sources.labels import nfc
 from verger.sources.partitions import Listing, PartitionRule, partition_file, write_partition
-from verger.storage.arrow import booleans, longs
+from verger.storage.arrow import booleans, longs, strings
 from verger.storage.uri import AnyPath, parquet_files, read_parquet, remove_tree
 from verger.tasks.earlier_features import EARLIER, NO_ROW, ROW_BITS, EarlierFeatures, KeyIndex, Keys, RowIds
 
@@ -196,10 +197,19 @@ def _join(tables: list[pa.Table]) -> pa.Table:
 
 
 def _gone_photos(earlier: EarlierResults, listed_paths: KeyIndex) -> pa.Table:
-    """Return the photos that have features in the result at OUT but whose paths are no longer listed."""
+    """Return the photos that have features in the result at OUT but whose paths are no longer listed.
+
+    Their labels are in the form NFC, as those of the listing; results of earlier versions may hold other forms.
+    """
     gone = []
     for _, rows in read_rows(parquet_files(earlier.listing) if earlier.n_current else [], LISTING_COLUMNS):
         keys = PhotoKeys.of(rows)
         is_gone = (listed_paths.find(keys.path) == NO_ROW) & earlier.is_current(earlier.by_row.find(keys.row))
-        gone.append(pa.Table.from_batches([rows]).filter(booleans(is_gone.tolist())))
+        gone.append(_with_normal_labels(pa.Table.from_batches([rows]).filter(booleans(is_gone.tolist()))))
     return pa.concat_tables(gone) if gone else pa.table({})
+
+
+def _with_normal_labels(rows: pa.Table) -> pa.Table:
+    labels = [None if label is None else nfc(label) for label in rows["label"].to_pylist()]
+    position = rows.schema.get_field_index("label")
+    return rows.set_column(position, rows.schema.field(position), strings(labels))
