@@ -16,6 +16,7 @@ import pytest
 from tests.support.thumbnails import thumbnails_here
 from verger.errors import DecodeError, Reason
 from verger.kernel.classifier.classifier import load_classifier
+from verger.kernel.decode import DEFAULT_MAX_PIXELS, limits
 from verger.learn.finetune.dataset import _read_photo
 from verger.learn.predict import predict
 from verger.sources.content import read_photo, read_photos
@@ -130,6 +131,13 @@ def test_an_empty_and_a_large_file_are_read(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     assert read_photo(f"file:{tmp_path}/large") == content
     assert read_photo(str(tmp_path / "empty")) == b""
+
+
+def test_a_file_that_is_longer_than_it_says_is_read_up_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert os.stat("/proc/version").st_size == 0 and len(read_photo("/proc/version")) > 10
+    monkeypatch.setattr(limits, "_MORE_BYTES", -8 * DEFAULT_MAX_PIXELS + 10)
+    with pytest.raises(DecodeError, match=r"too-large: .* is over the limit"):
+        read_photo("/proc/version")
 
 
 def test_no_descriptor_stays_open(odd: Path, tmp_path: Path) -> None:

@@ -60,8 +60,11 @@ def _read_file(path: str, max_pixels: int) -> bytes:
         _check_is_regular(path, status.st_mode)  # the path may now be that of another file
         check_file_size(status.st_size, max_pixels)
         parts = [os.read(descriptor, status.st_size + 1)]
+        n_bytes = len(parts[0])
         while part := os.read(descriptor, _READ_BYTES):
             parts.append(part)
+            n_bytes += len(part)
+            check_file_size(n_bytes, max_pixels)  # a file may grow, and some file systems report a size of zero
         return b"".join(parts)
     finally:
         os.close(descriptor)
