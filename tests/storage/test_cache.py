@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from verger.cloud.deploy.deployments import has_deployment
 from verger.errors import SetupError
 from verger.storage import cache
 
@@ -35,6 +36,23 @@ def test_without_a_home_they_are_in_a_folder_of_this_user(monkeypatch: pytest.Mo
     own = tmp_path / f"verger-{os.getuid()}"
     assert (cache.cache_dir(), cache.state_dir()) == (own / "cache", own / "state")
     assert own.stat().st_mode & 0o777 == 0o700
+
+
+def test_records_in_a_home_that_cannot_be_written_to_are_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`verger cloud down` must find a deployment that costs money."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    home = tmp_path / ".local" / "state" / "verger"
+    (home / "cloud" / "test").mkdir(parents=True)
+    (home / "cloud" / "test" / "deployment.json").touch()
+    (tmp_path / ".cache" / "verger").mkdir(parents=True)
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
+    assert cache.state_dir() == home and has_deployment("test")
+    own = tmp_path / f"verger-{os.getuid()}"
+    assert cache.cache_dir() == own / "cache"
+    (tmp_path / ".local" / "state" / "verger").rename(tmp_path / "moved")
+    assert cache.state_dir() == own / "state"
 
 
 def test_a_folder_to_which_others_may_write_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import stat
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,9 +31,10 @@ def cache_dir() -> Path:
 def state_dir() -> Path:
     """Return the folder for records of clusters and deployments: VERGER_STATE, or the user's state folder.
 
-    Without a home, the folder is in the temporary folder, as for `cache_dir`.
+    Without a home, the folder is in the temporary folder, as for `cache_dir`. A folder that exists is used even if
+    it cannot be written to: its records may be those of a deployment that costs money.
     """
-    return _own_folder(STATE_VARIABLE, "XDG_STATE_HOME", ".local/state")
+    return _own_folder(STATE_VARIABLE, "XDG_STATE_HOME", ".local/state", is_usable=_can_be_read_or_written)
 
 
 def keras_home() -> Path:
@@ -65,18 +67,18 @@ def remove_old_logs(folder: Path, pattern: str) -> None:
                 log.unlink()
 
 
-def _own_folder(own: str, shared: str, in_home: str) -> Path:
+def _own_folder(own: str, shared: str, in_home: str, is_usable: Callable[[Path], bool] | None = None) -> Path:
     """Return the folder that the variable `own` names; without it a folder called verger.
 
     The latter is in the folder that the variable `shared` names, or in the folder `in_home` of the user's home. If
-    it cannot be written to, a folder in the temporary folder is returned.
+    it is not usable (default: it cannot be written to), a folder in the temporary folder is returned.
     """
     if path := os.environ.get(own):
         return Path(path).absolute()
     home = user_home()
     parents = [Path(path)] if (path := os.environ.get(shared)) else [home / in_home] if home is not None else []
     for folder in (parent / "verger" for parent in parents):
-        if _can_be_written(folder):
+        if (is_usable or _can_be_written)(folder):
             return folder
     return _temporary_folder(own) / Path(in_home).name.removeprefix(".")
 
@@ -85,6 +87,10 @@ def _can_be_written(folder: Path) -> bool:
     """Return whether the folder, or the nearest parent that exists, can be written to."""
     existing = next((parent for parent in (folder, *folder.parents) if os.path.lexists(parent)), Path("/"))
     return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+
+
+def _can_be_read_or_written(folder: Path) -> bool:
+    return _can_be_written(folder) or (folder.is_dir() and os.access(folder, os.R_OK | os.X_OK))
 
 
 def _temporary_folder(variable: str) -> Path:
