@@ -74,13 +74,13 @@ class ChildDecoder:
             if not connection.poll(self._photo_timeout_s):
                 self._stop(kill=True)
                 raise DecodeError(Reason.TIMEOUT, f"{action} it takes longer than {self._photo_timeout_s:g} s")
-            answer: T | DecodeError = connection.recv()
+            answer: T | DecodeError | SetupError = connection.recv()
         except MemoryError:
             self._stop(kill=True)  # part of the answer may be left in the pipe
             raise DecodeError(Reason.POISON, f"{action} it takes more memory than there is") from None
         except (EOFError, OSError):
             raise DecodeError(Reason.POISON, f"{action} it ended the process ({self._stop()})") from None
-        if isinstance(answer, DecodeError):
+        if isinstance(answer, (DecodeError, SetupError)):
             raise answer
         return answer
 
@@ -135,14 +135,14 @@ def open_photo_tools(max_pixels: int, *, in_child: bool, photo_timeout_s: float 
 def serve(connection: Connection) -> None:
     """Send "ready" after the imports. Then receive pairs (work, value), and send back work(value).
 
-    If `work` raises a DecodeError, the error is sent back.
+    If `work` raises a DecodeError or SetupError, the error is sent back.
     """
     connection.send("ready")
     while True:
         work, value = connection.recv()
         try:
             connection.send(work(value))
-        except DecodeError as error:
+        except (DecodeError, SetupError) as error:
             connection.send(error)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from PIL import Image
 from tests.support.chain import manifest_here, table
 from tests.support.photos import EXIF_TURNED, HEIC, claim_size, encode, paint
 from verger import photo_names
-from verger.errors import DecodeError, Reason, SourceError
-from verger.kernel.decode import decode_image, decode_rgb, photo_format, read_orientation
+from verger.errors import DecodeError, Reason, SetupError, SourceError
+from verger.kernel.decode import DEFAULT_MAX_PIXELS, decode_image, decode_rgb, photo_format, read_orientation
 from verger.privacy.metadata import strip_metadata
 from verger.sources.partitions import Selection, list_photo_files
+from verger.tasks.child_decoder import open_photo_tools
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:::PIL\.")
 
@@ -123,6 +125,25 @@ def test_damaged_metadata_of_a_heic_do_no_harm() -> None:
     damaged = data.replace(b"rdf+xml", b"rdf+\xf8ml")
     assert damaged != data
     assert np.array_equal(decode_rgb(damaged), decode_rgb(data))
+
+
+@needs_heic
+@pytest.mark.parametrize("in_child", [False, True])
+def test_a_pi_heif_that_does_not_fit_is_named_and_rejects_no_photo(
+    in_child: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = "def load_file(content, *, threads=1): raise AssertionError"
+    (tmp_path / "_pi_heif.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.delitem(sys.modules, "_pi_heif", raising=False)
+    with (
+        open_photo_tools(DEFAULT_MAX_PIXELS, in_child=in_child, photo_timeout_s=None) as tools,
+        pytest.raises(SetupError, match=r"pi-heif \d.* does not fit verger.*TypeError.*pip install 'pi-heif>="),
+    ):
+        tools.decode(PHOTOS["plain"])
+    with pytest.raises(SetupError):
+        read_orientation(PHOTOS["plain"])
 
 
 @pytest.mark.parametrize("kind", KINDS)

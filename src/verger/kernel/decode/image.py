@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from verger.errors import DecodeError, Reason
+from verger.errors import DecodeError, Reason, SetupError
 from verger.kernel.decode.formats import Reader, photo_format, reader_of
 from verger.kernel.decode.limits import (
     DEFAULT_MAX_PIXELS,
@@ -107,7 +107,7 @@ def _read_or_explain(data: bytes, reader: Reader, max_pixels: int, min_size_px: 
     """Decode a photo as it is; raises DecodeError with the reason."""
     try:
         return _read(data, reader, max_pixels, min_size_px)
-    except DecodeError:
+    except (DecodeError, SetupError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DecodeError(Reason.TOO_MANY_PIXELS, f"over the limit of {megapixels(max_pixels)}") from error
@@ -126,7 +126,7 @@ def read_orientation(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> in
     kind = photo_format(data) or ""
     try:
         return _orientation_in(data, kind, max_pixels)
-    except DecodeError:
+    except (DecodeError, SetupError):
         raise
     except Exception:  # a file that cannot be decoded has no orientation
         with suppress(Exception):
