@@ -7,11 +7,18 @@ import os
 from typing import Any
 from urllib.parse import urlsplit
 
+from verger.storage.objects.address_check import check_endpoint
+
 
 def emulator() -> str | None:
-    """Return the address http://HOST:PORT of the emulator that Google's own clients would use, or None."""
+    """Return the address http://HOST:PORT of the emulator that Google's own clients would use, or None.
+
+    Raises SettingsError if the variable contains no address.
+    """
     host = os.environ.get("STORAGE_EMULATOR_HOST")
-    return host if host is None or "://" in host else f"http://{host}"
+    if not host:
+        return None
+    return check_endpoint("STORAGE_EMULATOR_HOST", host if "://" in host else f"http://{host}")
 
 
 def emulator_account(url: str) -> str:

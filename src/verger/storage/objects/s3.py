@@ -8,21 +8,30 @@ from pathlib import Path
 from typing import Any
 
 from verger.errors import SetupError
+from verger.storage.objects.address_check import check_endpoint, check_region
 
 
 def s3_endpoint() -> str | None:
-    """Return the URL of the S3 endpoint; None if it is Amazon's own endpoint."""
-    return (
-        os.environ.get("AWS_ENDPOINT_URL_S3")
-        or os.environ.get("AWS_ENDPOINT_URL")
-        or _profile().get("endpoint_url")
-    )
+    """Return the URL of the S3 endpoint; None if it is Amazon's own endpoint. Raises SettingsError for no URL."""
+    key, url = _first_setting("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", profile_key="endpoint_url")
+    return check_endpoint(key, url) if url else None
 
 
 def s3_region() -> str:
-    """Return the region from the environment or the AWS profile; the default is us-east-1, as in Amazon's tools."""
-    environment = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    return environment or _profile().get("region") or "us-east-1"
+    """Return the region from the environment or the AWS profile; the default is us-east-1, as in Amazon's tools.
+
+    Raises SettingsError if this is not the name of a region.
+    """
+    key, region = _first_setting("AWS_REGION", "AWS_DEFAULT_REGION", profile_key="region")
+    return check_region(key, region) if region else "us-east-1"
+
+
+def _first_setting(*variables: str, profile_key: str) -> tuple[str, str | None]:
+    """Return (name, value) of the first variable that is set, otherwise of the key of the AWS profile."""
+    for name in variables:
+        if value := os.environ.get(name):
+            return name, value
+    return f"{profile_key} of the AWS profile", _profile().get(profile_key)
 
 
 def file_system() -> Any:
