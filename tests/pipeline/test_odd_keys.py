@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from tests.support import s3
-from tests.support.chain import manifest_of
+from tests.support.chain import manifest_of, verger
 from tests.support.photos import encode, paint
-from verger.errors import DecodeError
+from verger.errors import DecodeError, StorageError
 from verger.sources.content import read_photo
 from verger.sources.walk import Skipped, walk_source
+from verger.storage.objects import pages
 from verger.storage.uri import any_path
+from verger.tasks import thumbnails
 
 BUCKET = f"s3a://{s3.BUCKET}"
 GOOD = ("p/1.jpg", "p/a%20b.jpg", "p/a b.jpg", "p/a*b.jpg", "p/Zo\u00eb.jpg", "p/c:d.jpg", "p[1]/5.jpg")
@@ -55,8 +58,43 @@ def test_an_object_whose_key_cannot_be_used_is_unreadable_and_no_other_is_read(k
     try:
         with pytest.raises(DecodeError, match="rename the object"):
             read_photo(f"{BUCKET}/{key}")
+        assert thumbnails._size(f"{BUCKET}/{key}") is None
     finally:
         s3.remove("x.jpg")
+
+
+def test_a_slash_too_many_does_not_hide_that_out_is_the_source(tmp_path: Path, tiny_model: str) -> None:
+    manifest_of("pack", f"{BUCKET}/p1", f"{BUCKET}/shards", cwd=tmp_path)
+    before = s3.keys("shards/")
+    flags = (f"{BUCKET}/shards", "--overwrite", "--model", tiny_model, "--no-report")
+    try:
+        for src in ("s3://orchard//shards", "s3://orchard///shards/", "s3://orchard/shards//"):
+            done = verger("run", src, *flags, cwd=tmp_path)
+            assert done.returncode != 0 and "would replace the source" in done.stderr
+            assert s3.keys("shards/") == before
+    finally:
+        for key in s3.keys("shards/"):
+            s3.remove(key)
+
+
+def test_an_unusable_key_after_the_mark_of_a_folder_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store sorts the mark d/2024/ after d/2024-05/1.jpg; obstore returns d/2024. The first page ends there."""
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "3")
+    monkeypatch.setattr(pages, "PAGE", 3)
+    monkeypatch.setattr(pages, "_pages", partial(pages._pages, size=3))
+    keys = ("d/2024-05/1.jpg", "d/2024.zip/1.jpg", "d/2024/", "d/z//bad.jpg", "d/z/2.jpg")
+    for key in keys:
+        s3.put(key, b"" if key.endswith("/") else b"a photo")
+    try:
+        assert paths(f"{BUCKET}/d") == [key for key in keys if not key.endswith("/")]
+    finally:
+        for key in keys:
+            s3.remove(key)
+
+
+def test_a_source_with_an_empty_part_is_an_error_of_the_store() -> None:
+    with pytest.raises(StorageError, match="orchard/f//x: "):
+        paths(f"{BUCKET}/f//x")
 
 
 @pytest.mark.parametrize("engine", ["local", pytest.param("spark", marks=pytest.mark.slow)])

@@ -12,7 +12,7 @@ from functools import partial
 
 from verger.errors import DecodeError, Reason, StorageError
 from verger.kernel.decode import DEFAULT_MAX_PIXELS, check_file_size
-from verger.storage.objects import object_path
+from verger.storage.objects import listed_object
 from verger.storage.uri import is_local, local_file
 
 Content = bytes | DecodeError
@@ -34,7 +34,7 @@ def read_photo(uri: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
     that is too large is not read. Raises StorageError if the store itself fails; a later attempt may then succeed.
     """
     try:
-        remote = object_path(uri)
+        remote = listed_object(uri)
         if remote is not None:
             return remote.read_bytes(partial(check_file_size, max_pixels=max_pixels))
         if not is_local(uri):
@@ -46,7 +46,7 @@ def read_photo(uri: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
         cause = getattr(error, "strerror", None) or error
         raise DecodeError(Reason.UNREADABLE, f"{type(error).__name__}: {cause}"[:500]) from error
     except StorageError as error:
-        if not (error.is_refusal or error.is_invalid_key):
+        if not (error.is_refusal or error.is_invalid_key or is_local(uri)):  # local: the URI names another host
             raise
         raise DecodeError(Reason.UNREADABLE, str(error)) from error
 

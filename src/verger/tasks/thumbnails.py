@@ -14,7 +14,7 @@ from PIL import Image
 from verger.errors import DecodeError, StorageError
 from verger.kernel.decode import decode_image
 from verger.sources.content import read_photo
-from verger.storage.objects import object_path
+from verger.storage.objects import listed_object
 from verger.storage.uri import is_local, local_file
 from verger.tasks.base import Attempt
 from verger.tasks.time_limit import time_limit
@@ -70,7 +70,7 @@ def _affordable(sizes: Iterable[int | None], budget_bytes: int) -> list[bool]:
 
 def _size(uri: str) -> int | None:
     try:
-        if (remote := object_path(uri)) is not None:
+        if (remote := listed_object(uri)) is not None:
             return remote.size()
         return os.stat(local_file(uri)).st_size
     except (OSError, ValueError, StorageError):  # ValueError: a zero byte in the name

@@ -75,6 +75,11 @@ def test_all_spellings_of_s3_are_what_spark_calls_s3a(scheme: str) -> None:
     assert str(any_path(f"{scheme}://bucket/a/b/")) == "s3a://bucket/a/b"
 
 
+@pytest.mark.parametrize("uri", ["s3://b//out", "s3://b///out//", "s3a://b/out"])
+def test_slashes_around_a_key_are_removed(uri: str) -> None:
+    assert any_path(uri) == ObjectPath("s3a://b", "out")
+
+
 def test_azures_containers_have_a_short_name_too() -> None:
     assert any_path("az://photos/a/b/") == ObjectPath("az://photos", "a/b")
 
@@ -88,6 +93,7 @@ def test_azures_containers_have_a_short_name_too() -> None:
         ("s3://b", "s3a://b/out", False),
         ("s3://b/out", "gs://b/out", False),
         ("s3://b/x", "s3://b", True),
+        ("s3://b//out", "s3://b/out", True),
         ("az://c/out", "abfss://c@one.dfs.core.windows.net/out", True),
         ("abfs://c@one.dfs.core.windows.net/out/x", "abfss://c@one.dfs.core.windows.net/out", True),
         ("abfss://c@two.dfs.core.windows.net/out", "abfss://c@one.dfs.core.windows.net/out", False),

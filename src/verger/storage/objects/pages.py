@@ -7,7 +7,7 @@ from itertools import chain, groupby, islice
 from typing import TYPE_CHECKING, Any
 
 from verger.errors import StorageError
-from verger.storage.objects.parallel_listing import ObjectInfo, list_ranges
+from verger.storage.objects.parallel_listing import ObjectInfo, key_in_order, list_ranges
 from verger.storage.objects.stores import pyarrow_store, send_list_request, send_request, translate_error
 
 if TYPE_CHECKING:
@@ -58,26 +58,26 @@ def _with_invalid_keys(root: str, folder: str, objects: Iterable[ObjectInfo]) ->
     pyarrow accepts any key, but returns all objects at once: about 500 MB for a million. Raises StorageError if the
     rest cannot be listed.
     """
-    last, is_sorted_so_far = "", True
+    last: str | None = ""  # None: the store does not list in the order of the keys
     try:
         for info in objects:
-            is_sorted_so_far &= info.key >= last
-            last = info.key
+            last = None if last is None else key_in_order(last, info)
             yield info
     except StorageError as error:
         store = pyarrow_store(root)
-        if not error.is_invalid_key or store is None or not is_sorted_so_far:
+        if not error.is_invalid_key or store is None or last is None:
             raise
         yield from (info for info in _list_with_pyarrow(store, root, folder) if info.key > last)
 
 
 def _list_with_pyarrow(store: Any, root: str, folder: str) -> list[ObjectInfo]:
+    import pyarrow as pa
     from pyarrow import fs
 
     bucket = root.partition("://")[2]
     try:
         found = store.get_file_info(fs.FileSelector(f"{bucket}/{folder}".rstrip("/"), recursive=True))
-    except OSError as error:
+    except (OSError, pa.ArrowException) as error:
         raise translate_error(f"{root}/{folder}", error) from None
     return sorted(
         ObjectInfo(info.path.removeprefix(f"{bucket}/"), info.size, info.mtime_ns // 1_000_000 * 1000)

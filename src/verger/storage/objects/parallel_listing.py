@@ -83,18 +83,23 @@ def list_ranges(
 
 
 def _last_in_order(last: str, page: Page) -> str:
-    """Return the last key of a page; the page follows the key `last`. Raises _OrderError if keys descend.
+    """Return the last key of a page; the page follows the key `last`. Raises _OrderError if keys descend."""
+    for info in page:
+        key = key_in_order(last, info)
+        if key is None:
+            raise _OrderError
+        last = key
+    return last
+
+
+def key_in_order(last: str, info: ObjectInfo) -> str | None:
+    """Return the key of an object that is listed after the key `last`; None if this is not the order of the keys.
 
     obstore returns the mark of a folder, a/b/, as an empty object a/b. The store sorts this mark after a/b.jpg.
     """
-    for info in page:
-        if info.key > last:
-            last = info.key
-        elif not info.length and f"{info.key}/" >= last:
-            last = f"{info.key}/"
-        else:
-            raise _OrderError
-    return last
+    if info.key > last:
+        return info.key
+    return f"{info.key}/" if not info.length and f"{info.key}/" >= last else None
 
 
 class _Range:

@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
+from verger.errors import StorageError
 from verger.storage.objects import pages
 from verger.storage.objects.deletion import delete_object, delete_tree
 from verger.storage.objects.parallel_listing import ObjectInfo
@@ -53,7 +54,7 @@ class Version:
 
 @dataclass(frozen=True, order=True)
 class ObjectPath:
-    """Path in an object store: `root` is scheme://bucket, `key` has no slash at its end."""
+    """Path in an object store: `root` is scheme://bucket, `key` has no slash at either end."""
 
     root: str
     key: str
@@ -261,10 +262,26 @@ class _Readable(io.BufferedIOBase):
 
 
 def object_path(uri: str) -> ObjectPath | None:
-    """Return the path of an object store's URI; None for any other text."""
+    """Return the path of an object store's URI, without slashes around the key; None for any other text."""
     match = _URI.match(uri)
     if match is None:
         return None
     scheme, bucket, key = match.groups()
     scheme = "s3a" if scheme.lower() in _S3 else scheme.lower()
-    return ObjectPath(f"{scheme}://{bucket}", (key or "").rstrip("/"))
+    return ObjectPath(f"{scheme}://{bucket}", (key or "").strip("/"))
+
+
+def listed_object(uri: str) -> ObjectPath | None:
+    """Return the path of an object from its URI in a table, where s3a://bucket//x.jpg is not s3a://bucket/x.jpg.
+
+    Returns None for any other text. Raises StorageError for a key that begins with a slash: obstore removes this
+    slash and would use the other object.
+    """
+    match = _URI.match(uri)
+    if match is not None and (match[3] or "").startswith("/"):
+        raise StorageError(
+            f"{uri}: the key begins with a slash, which obstore removes: rename the object, or remove the slash if "
+            "the URI is wrong",
+            is_invalid_key=True,
+        )
+    return object_path(uri)
