@@ -44,6 +44,17 @@ def test_a_result_may_have_any_name(place: Path, tiny_model: str, name: str) -> 
     check_chain(place, tiny_model, name, "local")
 
 
+def test_a_source_may_begin_with_two_slashes(place: Path, tiny_model: str) -> None:
+    flags = ("--model", tiny_model, "--no-report", "--components", 2, "--label", f"csv:{place}/labels.csv")
+    lines = [f"/{path},fruit\n" for path in (place / "photos").rglob("*.*")]
+    (place / "labels.csv").write_text("path,label\n" + "".join(lines))
+    made = manifest_here("run", f"/{place}/photos", "out", *flags, cwd=place)
+    assert made["counts"]["features"] == 12
+    listed = parquet_files(place / "out" / "listing")
+    rows = [row for file in listed for row in read_parquet(file).to_pylist()]
+    assert all(row["path"].startswith(f"file:{place}/") and row["label"] == "fruit" for row in rows)
+
+
 @pytest.mark.usefixtures("spark")
 @pytest.mark.parametrize("name", ["out [v1]", "caf\udce9"])
 def test_a_result_of_spark_may_have_any_name(place: Path, tiny_model: str, name: str) -> None:

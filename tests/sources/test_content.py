@@ -65,6 +65,14 @@ def test_what_is_no_regular_file_is_refused_at_once(odd: Path) -> None:
     assert caught.value.reason == Reason.UNREADABLE
 
 
+def test_a_file_on_another_host_is_unreadable_and_the_others_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"a photo")
+    foreign, own = read_photos(["file://nas/photos/a.jpg", f"file:/{tmp_path}/a.jpg"])
+    assert isinstance(foreign, DecodeError)
+    assert foreign.reason == Reason.UNREADABLE and "not on the host 'nas'" in foreign.detail
+    assert own == b"a photo"
+
+
 def test_commands_without_an_engine_refuse_it_too(odd: Path) -> None:
     (found,) = predict([odd], load_classifier())
     assert found.error is not None and found.error.startswith(NOT_REGULAR)

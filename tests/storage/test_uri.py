@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from verger.errors import StorageError
-from verger.storage.uri import any_path, is_hadoop, is_local, split_glob, to_local
+from verger.storage.uri import any_path, is_hadoop, is_local, local_folder, local_name, split_glob, to_local
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,18 @@ def test_uris_with_an_authority_are_percent_encoded(uri: str, path: str) -> None
 def test_a_file_on_another_host_is_refused() -> None:
     with pytest.raises(StorageError, match="not on the host 'nas'"):
         to_local("file://nas/photos")
+    assert local_name("file://nas/photos") == "file://nas/photos"
+
+
+def test_two_slashes_at_the_beginning_are_one(tmp_path: Path) -> None:
+    assert str(local_folder(f"/{tmp_path}")) == str(any_path(f"//{tmp_path}")) == str(tmp_path)
+
+
+def test_a_file_that_an_earlier_version_listed_with_two_slashes_is_found(tmp_path: Path) -> None:
+    (tmp_path / "a%20b.jpg").touch()
+    assert to_local(f"file:/{tmp_path}/a%20b.jpg") == str(tmp_path / "a%20b.jpg")
+    with pytest.raises(StorageError, match="not on the host"):
+        to_local(f"file:/{tmp_path}/absent.jpg")
 
 
 @pytest.mark.parametrize("uri", ["hdfs://host/x", "hdfs:/x", "viewfs:/x", "ftp://x/y"])

@@ -13,6 +13,7 @@ from tests.support.networks import save_tiny_onnx
 from verger.errors import ResultError, SourceError
 from verger.sources.packed import find_packed, list_packed_photos, row_group_bytes
 from verger.sources.partitions import Selection
+from verger.storage.uri import parquet_files, read_parquet
 
 
 @pytest.fixture
@@ -59,6 +60,20 @@ def test_packed_photos_are_selected_and_labelled(photos: Path, tmp_path: Path) -
     assert labels(Selection(glob=("0.png",), label=f"csv:{tmp_path}/x.csv")) == [None, "green"]
     with pytest.raises(SourceError, match="no photos"):
         labels(Selection(glob=("*.heic",)))
+
+
+def test_packed_photos_whose_paths_name_another_host_are_listed(photos: Path, tmp_path: Path) -> None:
+    manifest_here("pack", photos, "packed", cwd=tmp_path)
+    packed = find_packed(str(tmp_path / "packed"))
+    assert packed is not None
+    (shard,) = parquet_files(packed.folder)
+    rows = read_parquet(shard)
+    paths = [f"file://nas{path.removeprefix('file:')}" for path in rows["path"].to_pylist()]
+    pq.write_table(rows.set_column(rows.column_names.index("path"), "path", [paths]), shard)
+    for label in ("parent", r"regex:/(\w+)/\w+\.png"):
+        folder = tmp_path / f"listing-{label[:2]}"
+        list_packed_photos(packed, Selection(label=label, glob=("*.png",)), folder)
+        assert sorted(set(pq.read_table(folder)["label"].to_pylist())) == ["kiwi", "pear"]
 
 
 def test_a_resume_set_for_runs_is_not_for_packing(

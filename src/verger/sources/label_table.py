@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from verger.errors import SourceError, StorageError
 from verger.storage.objects import ObjectPath
-from verger.storage.uri import AnyPath, any_path, is_local, to_local
+from verger.storage.uri import AnyPath, any_path, is_local, normal_path, to_local
 
 if TYPE_CHECKING:
     from _csv import Reader as CsvReader
@@ -192,7 +192,7 @@ def _absolute_path(folder: AnyPath, path: str) -> str:
         return str(any_path(path))
     if isinstance(folder, ObjectPath):
         return str(folder / path)
-    return os.path.normpath(os.path.join(folder, to_local(path)))
+    return normal_path(os.path.join(folder, to_local(path)))
 
 
 def _key(path: str) -> str:

@@ -35,7 +35,7 @@ from verger.storage.arrow import longs, strings
 from verger.storage.manifest import MANIFEST
 from verger.storage.parquet import open_parquet
 from verger.storage.schemas import PACKED_LISTING
-from verger.storage.uri import AnyPath, any_path, escape_path, parquet_files, to_local
+from verger.storage.uri import AnyPath, any_path, escape_path, local_name, parquet_files
 
 SHARD_BYTES = 256_000_000
 SHARD_RULE = PartitionRule(photo_weight=1, bytes_per_weight=1, max_weight=SHARD_BYTES, min_per_slot=0)
@@ -117,7 +117,7 @@ def _selected_groups(
     if labeller.needs_all_paths:
         for _, _, group, rows in _selected_rows(packed, selection, Skipped()):
             for row in rows:
-                labeller.record(to_local(group["path"][row].as_py()))
+                labeller.record(local_name(group["path"][row].as_py()))
     for shard, first, group, rows in _selected_rows(packed, selection, skipped):
         yield _listing_rows(
             group, rows, shard, first, partial(_label, labeller, has_own=selection.label == "parent")
@@ -139,7 +139,7 @@ def _selected_rows(
         for row, path in enumerate(group["path"].to_pylist()):
             if not (takes_any_name or is_photo(path.rpartition("/")[2])):
                 skipped.add(path)
-            elif len(rows) < n_left and is_sampled(to_local(path), selection.sample):
+            elif len(rows) < n_left and is_sampled(local_name(path), selection.sample):
                 rows.append(row)
         n_left -= len(rows)
         if rows:
@@ -148,7 +148,7 @@ def _selected_rows(
 
 def _label(labeller: Labeller, path: str, packed_label: str | None, *, has_own: bool) -> str | None:
     """Return the label of a photo. With the rule `parent` it is the label that was packed with the photo."""
-    path = to_local(path)
+    path = local_name(path)
     return labeller.add(path, packed_label) if has_own else labeller.label(path)
 
 

@@ -63,7 +63,8 @@ def to_local(uri: str) -> str:
     """Return the local path of a plain path or a file: URI.
 
     file:/a%20b names the file "a%20b", as Spark writes it; file:///a%20b and file://localhost/a%20b name "a b".
-    Raises StorageError if a URI names another host.
+    Earlier versions wrote file://tmp/a b for //tmp/a b: if /tmp/a b exists, the URI names this file. Raises
+    StorageError if a URI names another host.
     """
     match = _FILE_URI.fullmatch(uri)
     if match is None:
@@ -72,8 +73,18 @@ def to_local(uri: str) -> str:
     if host is None:
         return path
     if host.lower() not in ("", "localhost"):
+        if os.path.lexists(f"/{host}{path}"):
+            return f"/{host}{path}"
         raise StorageError(f"{uri}: a file: URI names a file on this machine, not on the host {host!r}")
     return "/" + unquote(path, errors="surrogateescape").lstrip("/")
+
+
+def local_name(uri: str) -> str:
+    """Return the local path of a URI, for its names only: a URI of a file on another host stays as it is."""
+    try:
+        return to_local(uri)
+    except StorageError:
+        return uri
 
 
 def escape_path(path: str) -> str:
@@ -92,7 +103,16 @@ def local_file(uri: str) -> str:
 
 def local_folder(value: str) -> Path:
     """Return an absolute local path, `~` expanded."""
-    return Path(os.path.abspath(os.path.expanduser(to_local(value))))
+    return Path(normal_path(os.path.abspath(os.path.expanduser(to_local(value)))))
+
+
+def normal_path(path: str) -> str:
+    """Return a local path without "." and ".."; unlike normpath, with one slash at its beginning, not two.
+
+    POSIX lets a system give //a/b a meaning of its own, but file://a/b would be a file on the host a.
+    """
+    normal = os.path.normpath(path)
+    return normal[1:] if normal.startswith("//") else normal
 
 
 def is_within(path: AnyPath, folder: AnyPath) -> bool:
