@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from tests.support.chain import manifest_here
+from tests.support.folders import refuse_listing
 from verger.errors import SettingsError
 from verger.sources.partitions import Selection, list_photo_files
 from verger.storage.uri import parquet_files, read_parquet
@@ -132,14 +133,7 @@ def test_prune_removes_no_photos_of_a_folder_that_cannot_be_listed(
 ) -> None:
     flags = ("--model", tiny_model, "--no-report", "--components", 2)
     manifest_here("run", photos, "out", *flags, cwd=tmp_path)
-    real = os.scandir
-
-    def scandir(path: Any) -> Any:
-        if str(path).endswith("kiwi"):
-            raise PermissionError(13, "Permission denied")
-        return real(path)
-
-    monkeypatch.setattr(os, "scandir", scandir)
+    refuse_listing(monkeypatch, "kiwi", errno.EACCES)
     with pytest.raises(SettingsError, match=r"prune = True .*kiwi"):
         manifest_here("run", photos, "out", *flags, "--resume", "--prune", cwd=tmp_path)
     kept = manifest_here("run", photos, "out", *flags, "--resume", cwd=tmp_path)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tracemalloc
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import Row, SparkSession
 
+from tests.support.folders import refuse_listing
 from verger.engine.spark.compat import is_local
 from verger.errors import SourceError
 from verger.sources.partitions import MAX_WEIGHT, Listing, PartitionRule, Selection, list_photo_files
@@ -281,18 +283,10 @@ def test_items_that_cannot_be_read_are_listed_and_end_nothing(tmp_path: Path) ->
 
 
 def test_a_folder_that_cannot_be_listed_is_an_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tests may run as root, to whom nothing is forbidden."""
     for name in ("a/1.jpg", "forbidden/2.jpg", "z/3.jpg"):
         (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "tree" / name).touch()
-    real = os.scandir
-
-    def scandir(path: Any) -> Any:
-        if str(path).endswith("forbidden"):
-            raise PermissionError(13, "Permission denied")
-        return real(path)
-
-    monkeypatch.setattr(os, "scandir", scandir)
+    refuse_listing(monkeypatch, "forbidden", errno.EACCES)
     assert names(listed(tmp_path / "tree", tmp_path)) == ["1.jpg", "forbidden", "3.jpg"]
     assert names(listed(tmp_path / "tree" / "**" / "*.jpg", tmp_path)) == ["1.jpg", "forbidden", "3.jpg"]
     with pytest.raises(SourceError, match=r"cannot list .*forbidden: Permission denied"):
@@ -340,14 +334,7 @@ def test_a_folder_that_cannot_be_listed_for_a_moment_ends_the_run(
     for name in ("a/1.jpg", "mount/2.jpg"):
         (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "tree" / name).touch()
-    real = os.scandir
-
-    def scandir(path: Any) -> Any:
-        if str(path).endswith("mount"):
-            raise OSError(5, "Input/output error")
-        return real(path)
-
-    monkeypatch.setattr(os, "scandir", scandir)
+    refuse_listing(monkeypatch, "mount", errno.EIO)
     with pytest.raises(SourceError, match=r"cannot list .*mount: Input/output error: run again"):
         listed(tmp_path / "tree", tmp_path)
 
