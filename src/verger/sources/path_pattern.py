@@ -31,7 +31,7 @@ class PathPattern:
 
         The result is empty if neither the entry nor anything below it can match.
         """
-        if self.is_match(state):
+        if not state or self.is_match(state):
             return state
         reached = set()
         for position in state:
