@@ -5,6 +5,7 @@ By hand: `python -m tests.cloud.aws.moto_server PORT`, then AWS_ENDPOINT_URL=htt
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import threading
@@ -81,12 +82,15 @@ def _one_at_a_time(app: Any) -> Any:
     """Let requests wait for each other: moto lists what another thread deletes, and fails.
 
     An SDK that has lost an answer sends its request again, with the same invocation id, and gets the same answer:
-    otherwise it would make the resource twice.
+    otherwise it would make the resource twice. The body of each request is read before the answer. Terraform sends
+    it after the headers, and would lose the answer if the connection were closed before that.
     """
     lock = threading.Lock()
     answered: dict[str, Response] = {}
 
     def answer(environ: Any, start: Any) -> Any:
+        if length := int(environ.get("CONTENT_LENGTH") or 0):
+            environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(length))
         invocation = environ.get("HTTP_AMZ_SDK_INVOCATION_ID")
         with lock:
             if environ["REQUEST_METHOD"] != "POST" or not invocation:
