@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,9 @@ from verger.kernel.classifier.metrics import (
 from verger.kernel.classifier.temperature import choose_threshold, fit_temperature
 
 
-def classifier(threshold: float = 0.5) -> Classifier:
-    coef = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
-    return Classifier(
-        ("ap\u00fcle", "pear"), coef, np.zeros(2, np.float32), 2.0, threshold, {"model": "x"}, {"n": 3}
-    )
+def classifier(threshold: float = 0.5, transform: str = "none") -> Classifier:
+    coef, labels = np.array([[1, 0, 0], [0, 1, 0]], np.float32), ("ap\u00fcle", "pear")
+    return Classifier(labels, coef, np.zeros(2, np.float32), 2.0, threshold, {"model": "x"}, {"n": 3}, transform)
 
 
 def test_a_classifier_is_equal_after_saving_and_loading(tmp_path: Path) -> None:
@@ -35,6 +34,30 @@ def test_a_classifier_is_equal_after_saving_and_loading(tmp_path: Path) -> None:
         assert (after.temperature, after.threshold) == (2.0, 0.5)
         vectors = np.eye(3, dtype=np.float32)
         assert (after.probabilities(vectors) == before.probabilities(vectors)).all()
+
+
+def test_a_classifier_transforms_features_itself(tmp_path: Path) -> None:
+    before = classifier(transform="l2")
+    before.save(tmp_path / "classifier.npz")
+    after = load_classifier(tmp_path)
+    assert after.transform == "l2"
+    vectors = np.array([[3, 4, 0], [0.3, 0.4, 0]], np.float32)
+    assert np.allclose(after.logits(vectors), [[0.6, 0.8], [0.6, 0.8]])
+
+
+def test_a_file_without_a_transform_has_none(tmp_path: Path) -> None:
+    """As written by versions that had no transforms."""
+    path = tmp_path / "classifier.npz"
+    classifier().save(path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    attributes = json.loads(str(arrays["attributes"]))
+    assert attributes.pop("transform") == "none"
+    np.savez(path, **(arrays | {"attributes": np.array(json.dumps(attributes))}))
+    assert load_classifier(path).transform == "none"
+    np.savez(path, **(arrays | {"attributes": np.array(json.dumps(attributes | {"transform": "cube"}))}))
+    with pytest.raises(ClassifierError, match=r"'cube'.*none, l2, signed-sqrt"):
+        load_classifier(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not quite", None])

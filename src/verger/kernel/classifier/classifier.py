@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from verger.errors import ClassifierError
+from verger.kernel.classifier.transforms import NONE, TRANSFORMS, transform
 from verger.storage.uri import AnyPath
 
 FILE_NAME = "classifier.npz"
@@ -25,13 +26,15 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Classifier:
-    """Multinomial logistic regression on feature vectors, calibrated by a temperature (Guo et al. 2017).
+    """Softmax of linear functions of feature vectors, calibrated by a temperature (Guo et al. 2017).
 
     coef, intercept: (n_classes, n_features) and (n_classes,) float32. The scaling and the PCA of the training are
     included in these numbers, so the input is the network's features.
     threshold: an answer with a lower probability is "not sure".
     network: the settings of the network that computes the features, with the keys that a manifest uses.
     about: what the classifier was trained on.
+    transform: the name of the transform of features (see TRANSFORMS) that precedes the linear functions. Files of
+        versions without transforms have none. Raises ClassifierError for an unknown name.
     """
 
     labels: tuple[str, ...]
@@ -41,10 +44,18 @@ class Classifier:
     threshold: float
     network: dict[str, Any]
     about: dict[str, Any]
+    transform: str = NONE
+
+    def __post_init__(self) -> None:
+        if self.transform not in TRANSFORMS:
+            raise ClassifierError(
+                f"the classifier needs the transform {self.transform!r} of features; this version of verger has "
+                f"{', '.join(TRANSFORMS)}: use the version that trained the classifier, or train it again"
+            )
 
     def logits(self, features: Floats) -> Floats:
         """Return (n, n_classes) uncalibrated scores of (n, n_features) vectors."""
-        return np.asarray(features @ self.coef.T + self.intercept, np.float32)
+        return np.asarray(transform(self.transform, features) @ self.coef.T + self.intercept, np.float32)
 
     def probabilities(self, features: Floats) -> Floats:
         """Return (n, n_classes) calibrated probabilities of (n, n_features) vectors."""
@@ -58,6 +69,7 @@ class Classifier:
             "threshold": self.threshold,
             "network": self.network,
             "about": self.about,
+            "transform": self.transform,
         }
         with io.BytesIO() as file:
             text = np.array(json.dumps(attributes))
