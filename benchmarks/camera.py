@@ -1,4 +1,4 @@
-"""Compare exact and scaled decoding of photos of 12 megapixels: photos/s per core, and cosines.
+"""Compare exact and scaled decoding of photos of 12 megapixels, for each set of views: photos/s per core, cosines.
 
     python -m benchmarks.camera [N_PHOTOS]
 
@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from verger.kernel.decode import DEFAULT_MAX_PIXELS
 from verger.kernel.networks.catalog import NetworkSpec
 from verger.kernel.networks.device import CPU, prepare_network_on
 from verger.kernel.networks.inference import DecodeMode, Extractor, Vector, featurize_photo
+from verger.kernel.networks.view_sets import VIEW_SETS
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 MODELS = ("MobileNetV2", "fruitnet")
@@ -80,9 +82,9 @@ def _mosaic(tiles: Sequence[Image.Image], rng: random.Random) -> Image.Image:
     return mosaic
 
 
-def compare(photos: Sequence[bytes], model: str) -> Comparison:
+def compare(photos: Sequence[bytes], model: str, views: str) -> Comparison:
     """Featurize each photo with both ways of decoding, alternating, on this core."""
-    extractor = Extractor(prepare_network_on(NetworkSpec(model), CPU, batch_size=1))
+    extractor = Extractor(prepare_network_on(NetworkSpec(model, views=views), CPU, batch_size=1))
     featurize_photo(photos[0], extractor, max_pixels=DEFAULT_MAX_PIXELS)
     modes: tuple[DecodeMode, ...] = ("exact", "scaled")
     spent_s = dict.fromkeys(modes, 0.0)
@@ -105,16 +107,16 @@ def _cosine(one: Vector, other: Vector) -> float:
 
 
 def main() -> None:
-    """Print a line per network."""
+    """Print a line per network and set of views."""
     n_photos = int(sys.argv[1]) if len(sys.argv) > 1 else 40
     with tempfile.TemporaryDirectory(prefix="verger-camera-") as name:
         make_camera_photos(Path(name), n_photos)
         photos = [path.read_bytes() for path in sorted(Path(name).iterdir())]
-    for model in MODELS:
-        found = compare(photos, model)
+    for model, views in product(MODELS, VIEW_SETS):
+        found = compare(photos, model, views)
         print(
-            f"{model}: exact {found.exact_per_s:.1f} photos/s per core, scaled {found.scaled_per_s:.1f} "
-            f"({found.scaled_per_s / found.exact_per_s:.1f} times); "
+            f"{model}, views {views}: exact {found.exact_per_s:.1f} photos/s per core, "
+            f"scaled {found.scaled_per_s:.1f} ({found.scaled_per_s / found.exact_per_s:.1f} times); "
             f"cosine mean {found.cosine_mean:.5f}, lowest {found.cosine_lowest:.5f}"
         )
 

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from tests.support.chain import beside_progress, manifest_of, table, verger
 from verger.cli import app
 from verger.kernel.networks.catalog import CATALOG
+from verger.kernel.networks.view_sets import VIEW_SETS
 
 EXPLAINED = ("run", "features", "reduce", "train", "evaluate", "predict", "finetune", "sample")
 COMMANDS = (*EXPLAINED, "models", "cluster", "warm-up", "doctor", "version")
@@ -35,6 +36,12 @@ def test_examples_show_their_brackets() -> None:
         ("train", "regex:/([^/]+)_[0-9]+[.]jpg$"),
     ):
         assert example in plain(CliRunner().invoke(app, [command, "--help"], terminal_width=200).output)
+
+
+@pytest.mark.parametrize("command", ["run", "features", "predict"])
+def test_help_explains_each_set_of_views(command: str) -> None:
+    shown = plain(CliRunner().invoke(app, [command, "--help"], terminal_width=1000).output)
+    assert all(f"{name}: " in shown for name in VIEW_SETS)
 
 
 def plain(text: str) -> str:

@@ -58,6 +58,15 @@ def test_spark_and_local_processes_write_the_same_files(
         assert contents(result / name) == contents(other / name), name
 
 
+@pytest.mark.usefixtures("spark")
+def test_views_have_the_same_bits_on_both_engines(result: Path, words: tuple[object, ...], tmp_path: Path) -> None:
+    for engine in ENGINES:
+        (tmp_path / engine).mkdir()
+        run(words, engine, tmp_path / engine, "--views", "crops")
+    check_equal(tmp_path / "local" / "out", tmp_path / "spark" / "out")
+    assert not table(result / "features").equals(table(tmp_path / "local" / "out" / "features"))
+
+
 def test_the_number_of_workers_makes_no_difference(result: Path, words: tuple[object, ...], tmp_path: Path) -> None:
     src, *flags = words
     manifest_of("run", src, "out", *flags, "--workers", 1, cwd=tmp_path)

@@ -82,6 +82,21 @@ def test_predictions_use_the_requested_number_of_views(renders: Path) -> None:
     assert sum(kind == (photo.taxon and photo.taxon.english) for kind, photo in zip(KINDS, five, strict=True)) >= 4
 
 
+def test_predictions_use_the_views_of_the_training_by_default(renders: Path, tmp_path: Path) -> None:
+    photos = [renders / kind / "1_100.jpg" for kind in KINDS]
+    bundled = load_classifier()
+    expected = {views: list(predict(photos, bundled, views=views)) for views in ("whole", "crops")}
+    assert expected["whole"] != expected["crops"]
+    Classifier(**{**vars(bundled), "network": bundled.network | {"views": "crops"}}).save(tmp_path / "crops.npz")
+    trained_on_crops = load_classifier(tmp_path / "crops.npz")
+    assert list(predict(photos, trained_on_crops)) == expected["crops"]
+    assert list(predict(photos, trained_on_crops, views="whole")) == expected["whole"]
+    done = verger("predict", photos[0], "--views", "crops", "--json", cwd=tmp_path)
+    assert dict(json.loads(done.stdout)["best"]) == dict(expected["crops"][0].best), done.stderr
+    wrong = verger("predict", photos[0], "--views", "four", cwd=tmp_path)
+    assert wrong.returncode == 2 and "whole, center, crops, 5" in wrong.stderr
+
+
 def test_a_classifier_of_other_features_says_so(renders: Path, tmp_path: Path) -> None:
     spec = {"model": "fruitnet", "weights": None, "pooling": "avg", "precision": "f32", "preprocessing": None}
     narrow = Classifier(("a", "b"), np.zeros((2, 7), np.float32), np.zeros(2, np.float32), 1.0, 0.0, spec, {})

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support import s3
 from tests.support.chain import manifest_here, verger
-from verger.errors import WeightsError
+from verger.errors import SettingsError, WeightsError
 from verger.pipeline.network_choice import network_spec
 from verger.sample import SampleOptions, render_sample
 from verger.settings import load_settings
@@ -43,6 +43,22 @@ def test_with_the_weights_at_hand_it_is_mobilenet(tmp_path: Path, monkeypatch: p
 
 def test_an_own_graph_named_as_weights_keeps_its_own_preprocessing() -> None:
     assert network_spec(load_settings(weights="tuned/model.keras")).effective_preprocessing == "none"
+
+
+def test_views_come_from_flags_the_environment_and_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert network_spec(load_settings()).views == "whole"
+    for text, name in (('"center"', "center"), ("5", "5"), ("1", "whole")):
+        Path("verger.toml").write_text(f"views = {text}\n")
+        assert network_spec(load_settings()).views == name
+    monkeypatch.setenv("VERGER_VIEWS", "crops")
+    assert network_spec(load_settings()).views == "crops"
+    assert network_spec(load_settings(views="1")).views == "whole"
+    assert network_spec(load_settings(views=5)).views == "5"
+    with pytest.raises(SettingsError, match=r"views = 'four'.*whole, center, crops, 5"):
+        network_spec(load_settings(views="four"))
 
 
 @pytest.mark.usefixtures("spark")

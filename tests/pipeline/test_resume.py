@@ -196,6 +196,7 @@ def test_features_made_with_other_settings_are_not_replaced_unasked(
     for other, difference in (
         ((*network, "--max-megapixels", "40"), "max_megapixels = 50.0 then, 40.0 now"),
         ((*network, "--decode", "scaled"), "decode = exact then, scaled now"),
+        ((*network, "--views", "crops"), "views = whole then, crops now"),
         (("--model", str(tmp_path / "other.onnx")), "model = .*tiny.onnx then, .*other.onnx now"),
     ):
         with pytest.raises(ResultError, match=rf"12 features .*\({difference}\).*--overwrite"):
@@ -213,6 +214,7 @@ def test_features_of_an_earlier_decoder_are_not_mixed_with_new_ones(
     key = prepare_network(NetworkSpec(tiny_model)).key
     before = hashlib.sha256(f"{key} {load_settings().max_pixels}".encode()).hexdigest()[:32]
     content["network"]["fingerprint"] = before
+    content["network"]["spec"]["views"] = 1  # the earlier name of `whole`
     manifest.write_text(json.dumps(content))
     with pytest.raises(ResultError, match=rf"\(decoder = 1 then, {DECODER_VERSION} now\).*--overwrite"):
         resume(source, network)

@@ -153,6 +153,14 @@ def test_page_shows_the_numbers(tmp_path: Path) -> None:
     assert "standardised" in html
 
 
+@pytest.mark.parametrize(("views", "shown"), [("crops", "crops"), (1, "whole"), (None, None)])
+def test_page_names_the_views(tmp_path: Path, views: str | int | None, shown: str | None) -> None:
+    network = {"model": "MobileNetV2"} | ({} if views is None else {"views": views})
+    html = own_html(write_html(tmp_path, Fake(manifest={"network": network})))
+    facts = dict(re.findall(r"<dt>(.*?)</dt>\s*<dd><bdi>(.*?)</bdi></dd>", html))
+    assert facts["Network"] == "MobileNetV2" and facts.get("Views") == shown
+
+
 def test_page_loads_nothing(tmp_path: Path) -> None:
     html = own_html(write_html(tmp_path, Fake()))
     assert "http:" not in html

@@ -53,7 +53,8 @@ def test_the_defaults_are_those_of_the_command_line() -> None:
 
 def test_every_param_explains_itself() -> None:
     told = ImageFeaturizer().explainParams()
-    for name in ("model", "weights", "pooling", "precision", "preprocessing", "maxPixels", "inputCol", "pathCol"):
+    network = ("model", "weights", "pooling", "precision", "preprocessing", "views")
+    for name in (*network, "maxPixels", "inputCol", "pathCol"):
         assert f"{name}: " in told
 
 
@@ -63,6 +64,21 @@ def test_a_copy_takes_other_params_and_leaves_the_original(tiny_model: str) -> N
     assert (other.getOutputCol(), other.spec().pooling) == ("vector", "max")
     assert (stage.getOutputCol(), stage.spec().pooling) == ("features", "avg")
     assert other.spec().model == tiny_model and other.uid == stage.uid
+
+
+@pytest.mark.usefixtures("spark")
+def test_views_are_a_name_or_a_number_of_earlier_versions(tiny_model: str, tmp_path: Path) -> None:
+    assert ImageFeaturizer().spec().views == "whole"
+    for given, name in ((1, "whole"), (5, "5"), ("crops", "crops")):
+        stage = ImageFeaturizer(model=tiny_model, views=given)
+        assert stage.spec().views == stage.getOrDefault(stage.views) == name
+        assert stage.network().describe()["views"] == name
+    earlier = ImageFeaturizer()
+    earlier.set(earlier.views, 5)  # as a stage is read that an earlier version saved
+    earlier.save(str(tmp_path / "stage"))
+    assert ImageFeaturizer.load(str(tmp_path / "stage")).spec().views == "5"
+    with pytest.raises(SettingsError, match=r"views = 'four'.*whole, center, crops, 5"):
+        ImageFeaturizer(model=tiny_model, views="four").spec()
 
 
 def test_a_wrong_param_is_told_before_any_job_starts(images: DataFrame, tiny_model: str) -> None:

@@ -25,7 +25,7 @@ from verger.cli.app import (
 from verger.cli.flags import pipeline_command
 from verger.cli.progress_bar import show_progress
 from verger.process.progress import Progress
-from verger.settings import ENGINE, RESULT, SPARK, Settings
+from verger.settings import ENGINE, RESULT, SPARK, VIEWS_HELP, Settings
 from verger.storage.manifest import Manifest
 from verger.storage.uri import any_path, local_folder
 
@@ -86,16 +86,14 @@ def predict(
     photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="photo files, or URIs of photos")],
     classifier: Trained = None,
     top: Annotated[int, typer.Option(min=1, help="number of likely labels to show for each photo")] = 3,
-    views: Annotated[
-        int | None, typer.Option(help="1: the whole photo; 5: also its corners (slower, often more accurate)")
-    ] = None,
+    views: Annotated[str | None, typer.Option(help=f"{VIEWS_HELP} [dim]\\[default: as in training][/dim]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print only one JSON object for each photo")] = False,
 ) -> None:
     """Name the fruit in photos.
 
     \b
     verger predict fruit.jpg
-    verger predict photos/*.jpg --top 5 --views 5
+    verger predict photos/*.jpg --top 5 --views crops
     verger predict fruit.jpg --classifier classifier/ --json
     """
     from verger.kernel.classifier.classifier import load_classifier

@@ -22,6 +22,7 @@ def run(src: Source, out: Result, settings: Settings, progress: Progress) -> Man
     verger run photos/ out/
     verger run photos/ out/ --limit 200                    # try a few photos first
     verger run photos/ out/ --model VGG16 --pooling max --variance 0.95
+    verger run photos/ out/ --views crops                  # average the vectors of five crops of each photo
     verger run photos/ out/ --overwrite --export csv,json --single-file
     verger run photos/ out/ --resume                       # finish an interrupted run, or add new photos
     VERGER_WEIGHTS=random:0 verger run 'photos/*/good' out/
@@ -39,6 +40,7 @@ def features(src: Source, out: Result, settings: Settings, progress: Progress) -
     verger features photos/ out/
     verger features photos/ out/ --label 'regex:/(\\[a-z]+)_[0-9]+[.]jpg$'
     verger features photos/ out/ --weights my-model.keras --preprocessing tf
+    verger features photos/ out/ --views center            # without the margins of each photo
     """
     from verger.pipeline import chain
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from verger.kernel.networks.catalog import CATALOG
+from verger.kernel.networks.view_sets import WHOLE
 from verger.settings import Settings
 from verger.storage.manifest import Manifest
 from verger.storage.uri import AnyPath
@@ -52,6 +53,7 @@ def _counts(manifest: Manifest) -> list[tuple[str, str]]:
         rejected += f" ({manifest.rejected_share:.1%}): {reasons}"
     assert manifest.network is not None
     network = manifest.network
+    views = "" if network["views"] == WHOLE else f", views: {network['views']}"
     resumed = []
     if "reused" in counts:
         resumed = [("resumed", f"{counts['reused']:,} features from earlier runs, {counts['computed']:,} new")]
@@ -59,7 +61,7 @@ def _counts(manifest: Manifest) -> list[tuple[str, str]]:
         ("photos", f"{counts['listed']:,} in {counts['labels']:,} labels"),
         *passed_over,
         *resumed,
-        ("features", f"{counts['features']:,} x {network['n_features']:,}, {network['model']}"),
+        ("features", f"{counts['features']:,} x {network['n_features']:,}, {network['model']}{views}"),
         ("weights", str(network["weights_from"])),
         ("rejected", rejected),
     ]

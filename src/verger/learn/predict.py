@@ -13,6 +13,7 @@ from verger.kernel.decode import DEFAULT_MAX_PIXELS
 from verger.kernel.networks.catalog import NetworkSpec
 from verger.kernel.networks.device import CPU, prepare_network_on
 from verger.kernel.networks.inference import Extractor, featurize_photo
+from verger.kernel.networks.view_sets import view_set_name
 from verger.sources.content import read_photo
 
 
@@ -36,18 +37,18 @@ class Prediction:
 
 
 def predict(
-    photos: Iterable[str | Path], classifier: Classifier, *, top: int = 3, views: int | None = None
+    photos: Iterable[str | Path], classifier: Classifier, *, top: int = 3, views: str | int | None = None
 ) -> Iterator[Prediction]:
     """Yield the prediction for each photo: a path, or a URI of a file or an object.
 
     top: number of (label, probability) pairs. views: see NetworkSpec; None: the same as in training. Raises
-    WeightsError if the weights of the classifier's network are not available, ClassifierError if this network
-    computes vectors of another length than in training.
+    SettingsError if there are no such views, WeightsError if the weights of the classifier's network are not
+    available, ClassifierError if this network computes vectors of another length than in training.
     """
     spec = NetworkSpec(**classifier.network)
-    extractor = Extractor(
-        prepare_network_on(spec if views is None else replace(spec, views=views), CPU, batch_size=1)
-    )
+    if views is not None:
+        spec = replace(spec, views=view_set_name(views))
+    extractor = Extractor(prepare_network_on(spec, CPU, batch_size=1))
     check_n_features(classifier, extractor.n_features)
     for path in map(str, photos):
         try:

@@ -8,6 +8,7 @@ from typing import Any
 from verger.errors import ResultError
 from verger.kernel.decode import DECODER_VERSION
 from verger.kernel.networks.network import Network
+from verger.kernel.networks.view_sets import view_set_name
 from verger.storage.manifest import Manifest, find_manifest
 from verger.storage.uri import AnyPath
 
@@ -59,7 +60,9 @@ def _settings_of(manifest: Manifest) -> dict[str, Any]:
     """Return the settings on which features depend, and the version of the decoder."""
     settings = {name: manifest.settings[name] for name in _SETTINGS if name in manifest.settings}
     decoder = int(manifest.number("network", "decoder") or _FIRST_DECODER)
-    return {**manifest.section("network", "spec"), **settings, "decoder": decoder}
+    spec = manifest.section("network", "spec")
+    views = {"views": view_set_name(spec["views"])} if "views" in spec else {}
+    return {**spec, **views, **settings, "decoder": decoder}
 
 
 def _weights_of(manifest: Manifest) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from verger.kernel.networks.view_sets import view_set_name
 from verger.report.wording import (
     format_count,
     format_criterion,
@@ -58,6 +59,7 @@ def make_header(name: str, manifest: Manifest, counts: PhotoCounts) -> Header:
         "Source": manifest.text("source"),
         "Created": None if created is None else format_time(created),
         "Network": manifest.text("network", "model"),
+        "Views": _views(manifest),
         "Weights": weights,
     }
     return Header(
@@ -68,6 +70,12 @@ def make_header(name: str, manifest: Manifest, counts: PhotoCounts) -> Header:
         is_random=weights.startswith("random:"),
         warnings=_warnings(manifest, counts),
     )
+
+
+def _views(manifest: Manifest) -> str | None:
+    """Return the name of the set of views; None if the manifest has none."""
+    views = manifest.section("network").get("views")
+    return None if views is None else view_set_name(views)
 
 
 def _describe_run(manifest: Manifest) -> str:

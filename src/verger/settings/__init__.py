@@ -75,6 +75,12 @@ DEFAULT_MASTER = "local[*]"
 # Measured by benchmarks/precision.py: MobileNetV2, 1,030 photos of fruits360-test, a processor with AVX-512 BF16.
 BF16_FIDELITY = "1.7 times as fast, not exact (cosine to f32: mean 0.978, lowest 0.921)"
 
+VIEWS_HELP = (
+    "parts of the photo whose vectors are averaged. whole: the whole photo; center: its central 0.75 of each side; "
+    "crops: the center and four overlapping corners of 0.6 of each side, for small subjects; 5: the whole photo "
+    "and four corners of 0.8. Five views take longer and are often more accurate"
+)
+
 
 def _setting(group: str, default: Any, help: str, **limits: Any) -> Any:
     """Return a field of Settings. The command line shows `help` under the heading `group`."""
@@ -112,9 +118,7 @@ class Settings(BaseSettings):
         NETWORK, None, "none, tf, caffe or torch; by default that of the catalog; for a model of your own, none"
     )
 
-    views: int = _setting(
-        NETWORK, 1, "1: the whole photo; 5: the mean of the photo and its corners, slower and often more accurate"
-    )
+    views: str = _setting(NETWORK, "whole", VIEWS_HELP, coerce_numbers_to_str=True)
 
     decode: Literal["exact", "scaled"] = _setting(
         NETWORK,

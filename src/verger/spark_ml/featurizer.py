@@ -17,6 +17,7 @@ from verger.kernel.networks.catalog import NetworkSpec
 from verger.kernel.networks.device import CPU, prepare_network_on
 from verger.kernel.networks.inference import DecodeMode
 from verger.kernel.networks.network import Network
+from verger.kernel.networks.view_sets import VIEW_SETS, WHOLE, view_set_name
 from verger.spark_ml.featurize_frame import featurize
 from verger.tasks.featurize_batches import WorkerOptions
 
@@ -53,8 +54,8 @@ class ImageFeaturizer(
         "none, tf, caffe or torch; unset: the model's default",
         TypeConverters.toString,
     )
-    views: Param[int] = Param(
-        Params._dummy(), "views", "1: the whole photo; 5: the whole photo and its corners", TypeConverters.toInt
+    views: Param[str] = Param(
+        Params._dummy(), "views", f"a set of views: {', '.join(VIEW_SETS)}; or 1 or 5", view_set_name
     )
     maxPixels: Param[int] = Param(Params._dummy(), "maxPixels", "limit on a photo's pixels", TypeConverters.toInt)
     decode: Param[str] = Param(Params._dummy(), "decode", "exact or scaled", TypeConverters.toString)
@@ -81,7 +82,7 @@ class ImageFeaturizer(
         pooling: str = "avg",
         precision: str = "f32",
         preprocessing: str | None = None,
-        views: int = 1,
+        views: str | int = WHOLE,
         maxPixels: int = DEFAULT_MAX_PIXELS,
         decode: str = "exact",
         device: str = CPU,
@@ -95,7 +96,7 @@ class ImageFeaturizer(
             model="MobileNetV2",
             pooling="avg",
             precision="f32",
-            views=1,
+            views=WHOLE,
             maxPixels=DEFAULT_MAX_PIXELS,
             decode="exact",
             device=CPU,

@@ -63,7 +63,7 @@ def test_every_model_has_the_preprocessing_keras_gives_it(keras_preprocessing: d
         ({"model": "MobileNetV2+fruitnet", "weights": "imagenet"}, "weights", "joined networks use their defaults"),
         ({"model": "MobileNetV2+fruitnet", "pooling": "max"}, "pooling", "avg"),
         ({"model": "MobileNetV2+peach"}, "model", "fruitnet"),
-        ({"views": 3}, "views", "1, 5"),
+        ({"views": "four"}, "views", "whole, center, crops, 5"),
     ],
 )
 def test_a_bad_choice_names_key_value_and_the_valid_ones(given: dict[str, Any], key: str, valid: str) -> None:

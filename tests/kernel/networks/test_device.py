@@ -53,13 +53,14 @@ def photos() -> list[Image.Image]:
 @pytest.mark.parametrize(
     ("model", "weights", "views"),
     [
-        ("fruitnet", None, 1),
-        pytest.param("MobileNetV2", "random:3", 1, marks=pytest.mark.slow),
-        ("fruitnet+TINY", None, 5),
+        ("fruitnet", None, "whole"),
+        pytest.param("MobileNetV2", "random:3", "whole", marks=pytest.mark.slow),
+        ("fruitnet+TINY", None, "5"),
+        ("fruitnet+TINY", None, "crops"),
     ],
 )
 def test_onnx_runtime_gives_openvinos_vectors(
-    model: str, weights: str | None, views: int, photos: list[Image.Image], tiny_model: str
+    model: str, weights: str | None, views: str, photos: list[Image.Image], tiny_model: str
 ) -> None:
     spec = NetworkSpec(model.replace("TINY", tiny_model), weights, views=views)
     ours = vectors_of(Extractor(prepare_network_on(spec, "onnx", batch_size=3)), photos)

@@ -37,7 +37,7 @@ def test_a_photo_is_decoded_at_three_times_the_largest_input(tmp_path: Path) -> 
     save_tiny_onnx(small, size_px=8)
     save_tiny_onnx(large, size_px=16)
     one = Extractor(prepare_network(NetworkSpec(f"{small}+{large}")))
-    five = Extractor(prepare_network(NetworkSpec(f"{small}+{large}", views=5)))
+    five = Extractor(prepare_network(NetworkSpec(f"{small}+{large}", views="5")))
     assert one.min_decode_px == (48, 48)
     assert five.min_decode_px == (60, 60), "the corners are 80 % of the photo"
 
@@ -127,8 +127,10 @@ def test_a_fingerprint_contains_all_that_decoding_depends_on(monkeypatch: pytest
     assert len(others | {now, fingerprint(network, 1000)}) == 4
 
 
-@pytest.mark.parametrize(("precision", "views"), [("f32", 1), ("f32", 5), ("bf16", 1)])
-def test_photos_in_batches_have_the_bits_of_photos_alone(precision: str, views: int) -> None:
+@pytest.mark.parametrize(
+    ("precision", "views"), [("f32", "whole"), ("f32", "5"), ("f32", "crops"), ("bf16", "whole")]
+)
+def test_photos_in_batches_have_the_bits_of_photos_alone(precision: str, views: str) -> None:
     network = prepare_network(NetworkSpec("fruitnet", precision=precision, views=views))
     fruitnet = Extractor(network)
     assert network.batch_size == fruitnet.batch_size == 4

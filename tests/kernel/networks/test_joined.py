@@ -34,7 +34,7 @@ def test_joined_networks_give_their_vectors_one_after_the_other(photo: Image.Ima
 
 def test_five_views_are_the_whole_and_the_corners(photo: Image.Image, tiny: str) -> None:
     one = Extractor(prepare_network(NetworkSpec(f"{tiny}+fruitnet")))
-    five = Extractor(prepare_network(NetworkSpec(f"{tiny}+fruitnet", views=5)))
+    five = Extractor(prepare_network(NetworkSpec(f"{tiny}+fruitnet", views="5")))
     boxes = [(0, 0, 130, 90), *((x, y, x + 104, y + 72) for x in (0, 26) for y in (0, 18))]
     views = [one.featurize(photo.crop(box)) for box in boxes]
     assert np.ptp(views, axis=0).max() > 0.01, "the views must differ"
@@ -42,5 +42,5 @@ def test_five_views_are_the_whole_and_the_corners(photo: Image.Image, tiny: str)
 
 
 def test_networks_with_other_views_have_other_keys(tiny: str) -> None:
-    specs = [NetworkSpec(tiny), NetworkSpec(tiny, views=5), NetworkSpec(f"{tiny}+{tiny}")]
+    specs = [NetworkSpec(tiny), NetworkSpec(tiny, views="crops"), NetworkSpec(f"{tiny}+{tiny}")]
     assert len({prepare_network(spec).key for spec in specs}) == 3

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from verger.errors import SettingsError
+from verger.kernel.networks.view_sets import VIEW_SETS, WHOLE, view_set_name
 
 Preprocessing = Literal["none", "tf", "caffe", "torch"]
 Pooling = Literal["avg", "max", "flatten"]
@@ -88,7 +89,6 @@ CATALOG: dict[str, Architecture] = {
 
 USER_GRAPH_SUFFIXES = (".keras", ".onnx")
 JOIN = "+"
-VIEWS = (1, 5)
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ class NetworkSpec:
     weights: "imagenet", "random:SEED", or a path (.h5, .weights.h5, .keras, .onnx); None: the model's default
     (bundled for fruitnet, imagenet for others).
     preprocessing: None: the preprocessing in the catalog, or no preprocessing if the model is a file.
-    views: 1: the whole photo. 5: the mean of the vectors of the whole photo and of one crop at each corner (four
-    fifths of the width and height).
+    views: a name in `VIEW_SETS`; the photo's vector is the mean of the vectors of these views. The numbers 1 and 5
+    of earlier versions are also accepted, and stand for "whole" and "5".
     """
 
     model: str = "MobileNetV2"
@@ -109,11 +109,11 @@ class NetworkSpec:
     pooling: str = "avg"
     precision: str = "f32"
     preprocessing: str | None = None
-    views: int = 1
+    views: str = WHOLE
 
     def __post_init__(self) -> None:
-        if self.views not in VIEWS:
-            raise SettingsError("views", self.views, [str(number) for number in VIEWS])
+        object.__setattr__(self, "views", view_set_name(self.views))
+        _check_in("views", self.views, tuple(VIEW_SETS))
         if self.is_joined:
             self._check_joined()
             return

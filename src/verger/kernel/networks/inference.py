@@ -21,12 +21,12 @@ from verger.kernel.decode import Decoded, decode_image
 from verger.kernel.networks.network import Graph, Network
 from verger.kernel.networks.onnx_session import OnnxSession
 from verger.kernel.networks.openvino_session import OpenVinoSession
+from verger.kernel.networks.view_sets import VIEW_SETS, Box, pixel_boxes, smallest_shares
 
 Pixels = npt.NDArray[np.uint8]
 Vector = npt.NDArray[np.float32]
 # The input of each graph for one photo: (views, height, width, 3).
 Views = tuple[Pixels, ...]
-Box = tuple[float, float, float, float]
 # A function from bytes to an upright RGB picture; raises DecodeError.
 Decode = Callable[[bytes], Decoded]
 # "scaled" decodes large JPEGs at a reduced scale, see Extractor.min_decode_px.
@@ -39,9 +39,6 @@ SCALED_FACTOR = 3
 # The filter that resizes a photo to the network's input. The features depend on it: if it changes, `fingerprint`
 # (pipeline/fingerprint.py) must change too, otherwise --resume reuses features that were made with another filter.
 _RESAMPLING = Image.Resampling.BICUBIC
-
-# Each view of a corner leaves out this share of the width and of the height.
-_CORNER_MARGIN = 0.2
 
 
 class InferenceSession(Protocol):
@@ -64,18 +61,18 @@ class Extractor:
         self.n_features = network.n_features
         self.batch_size = network.batch_size
         self._sessions = [_open_session(graph, network, gpu) for graph in network.graphs]
-        self.resizer = Resizer(tuple(session.size_px for session in self._sessions), network.views)
+        self.resizer = Resizer(tuple(session.size_px for session in self._sessions), VIEW_SETS[network.views])
 
     @property
     def min_decode_px(self) -> tuple[int, int]:
         """The smallest width and height of a photo decoded at a reduced scale.
 
-        For one view, this is SCALED_FACTOR times the largest input of a graph. For five views it is larger, so
-        that each corner view has that size.
+        For the whole photo, this is SCALED_FACTOR times the largest input of a graph. For views of parts of the
+        photo it is larger, so that the smallest view has that size.
         """
-        share = 1 if self.resizer.n_views == 1 else 1 - _CORNER_MARGIN
         widths, heights = zip(*self.resizer.sizes_px, strict=True)
-        return math.ceil(SCALED_FACTOR * max(widths) / share), math.ceil(SCALED_FACTOR * max(heights) / share)
+        across, down = smallest_shares(self.resizer.boxes)
+        return math.ceil(SCALED_FACTOR * max(widths) / across), math.ceil(SCALED_FACTOR * max(heights) / down)
 
     def __call__(self, pixels: Pixels) -> Vector:
         """Return the (n_features,) float32 vector of a photo, (height, width, 3) uint8 RGB."""
@@ -88,24 +85,27 @@ class Extractor:
 
     def infer(self, photos: Sequence[Views]) -> Vector:
         """Return the (n, n_features) float32 vectors of resized photos."""
-        parts = []
+        parts, n_views = [], len(self.resizer.boxes)
         for number, session in enumerate(self._sessions):
             vectors = session(np.concatenate([views[number] for views in photos]))
-            by_photo = vectors.reshape(len(photos), self.resizer.n_views, -1)
-            parts.append(by_photo[:, 0] if self.resizer.n_views == 1 else by_photo.mean(axis=1, dtype=np.float32))
+            by_photo = vectors.reshape(len(photos), n_views, -1)
+            parts.append(by_photo[:, 0] if n_views == 1 else by_photo.mean(axis=1, dtype=np.float32))
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
 @dataclass(frozen=True)
 class Resizer:
-    """Resizes photos to the input sizes of a network's graphs. Unlike an Extractor, a Resizer can be pickled."""
+    """Resizes views of photos to the input sizes of a network's graphs. Unlike an Extractor, it can be pickled.
+
+    boxes: the views, as shares of the photo's width and height.
+    """
 
     sizes_px: tuple[tuple[int, int], ...]
-    n_views: int
+    boxes: tuple[Box, ...]
 
     def resize(self, photo: Image.Image) -> Views:
         """Return each graph's input for an RGB photo, (views, height, width, 3)."""
-        boxes = _view_boxes(photo.size, self.n_views)
+        boxes = pixel_boxes(self.boxes, photo.size)
         return tuple(
             np.stack([np.asarray(photo.resize(size_px, _RESAMPLING, box)) for box in boxes])
             for size_px in self.sizes_px
@@ -116,17 +116,6 @@ def _open_session(graph: Graph, network: Network, gpu: int) -> InferenceSession:
     if network.device == "cpu":
         return OpenVinoSession(graph, network.precision, network.batch_size)
     return OnnxSession(graph, network.device, network.batch_size, gpu)
-
-
-def _view_boxes(size_px: tuple[int, int], n_views: int) -> list[Box]:
-    """Return a box (left, top, right, lower) for each view: the whole photo, with five views also the corners."""
-    width, height = size_px
-    whole: Box = (0, 0, width, height)
-    if n_views == 1:
-        return [whole]
-    corners = [(x, y) for y in (0, _CORNER_MARGIN * height) for x in (0, _CORNER_MARGIN * width)]
-    side = 1 - _CORNER_MARGIN
-    return [whole, *((x, y, x + side * width, y + side * height) for x, y in corners)]
 
 
 @dataclass(frozen=True)

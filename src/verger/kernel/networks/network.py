@@ -18,6 +18,7 @@ from pathlib import Path
 
 from verger.errors import WeightsError
 from verger.kernel.networks.catalog import JOIN, NetworkSpec
+from verger.kernel.networks.view_sets import WHOLE, view_set_key
 from verger.process.launch import module_command, module_environment
 from verger.process.traceback_text import innermost_error
 from verger.storage.atomic import fill_atomically
@@ -52,7 +53,7 @@ class Graph:
 class Network:
     """A network ready for inference: a photo's feature vector is the concatenated output of the graphs.
 
-    views: the output is the mean over this number of views of the photo, see NetworkSpec.
+    views: the set of views over which the output is averaged, a name in `VIEW_SETS`.
     device: where the vectors are computed, see device.py. batch_size: number of photos in one call.
     """
 
@@ -62,7 +63,7 @@ class Network:
     weights_from: str
     weights_sha256: str
     graphs: tuple[Graph, ...]
-    views: int = 1
+    views: str = WHOLE
     device: str = "cpu"
     batch_size: int = 1
 
@@ -105,7 +106,7 @@ def prepare_network(spec: NetworkSpec) -> Network:
     """
     parts = [_prepare_one(part) for part in spec.parts]
     return Network(
-        key=f"{JOIN.join(part.key for part in parts)}-{spec.views}",
+        key=f"{JOIN.join(part.key for part in parts)}-{view_set_key(spec.views)}",
         model=JOIN.join(part.model for part in parts),
         precision=spec.precision,
         weights_from=JOIN.join(part.weights_from for part in parts),
