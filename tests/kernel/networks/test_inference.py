@@ -57,12 +57,14 @@ def test_scaled_decoding_leaves_small_photos_as_they_are(fruitnet: Extractor) ->
     assert np.array_equal(scaled.features, exact.features)
 
 
+@pytest.mark.parametrize("views", ["whole", "crops"])
 @pytest.mark.parametrize("decodes_in_child", [False, True])
-def test_workers_decode_as_their_options_say(fruitnet: Extractor, decodes_in_child: bool) -> None:
-    expected = featurize_photo(LARGE, fruitnet, max_pixels=DEFAULT_MAX_PIXELS, decode="scaled")
+def test_workers_decode_as_their_options_say(decodes_in_child: bool, views: str) -> None:
+    extractor = Extractor(prepare_network(NetworkSpec("fruitnet", views=views)))
+    expected = featurize_photo(LARGE, extractor, max_pixels=DEFAULT_MAX_PIXELS, decode="scaled")
     batch = pa.RecordBatch.from_pydict({"path": ["a.jpg"], "content": [LARGE]})
     options = WorkerOptions(DEFAULT_MAX_PIXELS, decodes_in_child=decodes_in_child, decode="scaled")
-    (rows,) = featurize_batches([batch], fruitnet, options)
+    (rows,) = featurize_batches([batch], extractor, options)
     (row,) = rows.to_pylist()
     assert (row["width"], row["height"]) == (1500, 2000)
     assert np.array_equal(np.array(row["features"], np.float32), expected.features)
