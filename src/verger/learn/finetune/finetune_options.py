@@ -55,7 +55,7 @@ class FinetuneOptions:
         self._check("patience", self.patience >= 1, "1 or more")
 
     def _check_network(self) -> None:
-        trainable = [name for name, entry in CATALOG.items() if not entry.is_bundled]
+        trainable = [name for name, entry in CATALOG.items() if entry.is_from_keras]
         self._check("model", self.model in trainable, "one of " + ", ".join(trainable))
         is_graph = self.weights.endswith(USER_GRAPH_SUFFIXES)
         self._check("weights", not is_graph, "one of " + ", ".join(_WEIGHTS))
