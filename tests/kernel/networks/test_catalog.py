@@ -63,6 +63,7 @@ def test_every_model_has_the_preprocessing_keras_gives_it(keras_preprocessing: d
         ({"model": "MobileNetV2+fruitnet", "weights": "imagenet"}, "weights", "joined networks use their defaults"),
         ({"model": "MobileNetV2+fruitnet", "pooling": "max"}, "pooling", "avg"),
         ({"model": "MobileNetV2+peach"}, "model", "fruitnet"),
+        ({"model": "EfficientNetLite2", "weights": "mine.h5"}, "weights", "a path ending in .keras or .onnx"),
         ({"views": "four"}, "views", "whole, center, crops, 5"),
     ],
 )

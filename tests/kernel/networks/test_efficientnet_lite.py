@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -193,6 +194,34 @@ print(json.dumps([name for name in ("keras", "tensorflow", "torch") if name in s
     env = {"VERGER_CACHE": str(tmp_path), "PYTHONPATH": ":".join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
+
+
+# Runs as on a worker without the packages with weights, and without a cache.
+WORKER = """
+import pickle, sys
+import numpy as np
+from verger.kernel.networks.inference import Extractor
+
+class Hiding:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.startswith("efficientnet_lite"):
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Hiding)
+network, pixels = pickle.load(sys.stdin.buffer)
+sys.stdout.buffer.write(Extractor(network)(pixels).tobytes())
+"""
+
+
+@pytest.mark.parametrize("device", ["cpu", "onnx"])
+def test_workers_need_no_weights_of_their_own(device: str, tmp_path: Path) -> None:
+    network, pixels = prepare_network_on(NetworkSpec("EfficientNetLite2"), device), smooth_pixels(260)
+    env = {"VERGER_CACHE": str(tmp_path), "PYTHONPATH": ":".join(sys.path)}
+    sent = pickle.dumps((network.for_workers(), pixels))
+    done = subprocess.run([sys.executable, "-c", WORKER], env=env, input=sent, capture_output=True, check=True)
+    assert np.frombuffer(done.stdout, np.float32).tolist() == Extractor(network)(pixels).tolist()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -253,6 +253,7 @@ def test_without_a_backend_that_trains_it_says_what_to_install(
     [
         ({"model": "LeNet"}, "model", "MobileNetV2"),
         ({"model": "fruitnet"}, "model", "MobileNetV2"),
+        ({"model": "EfficientNetLite2"}, "model", "MobileNetV2"),
         ({"model": "own.keras"}, "model", "MobileNetV2"),
         ({"weights": "noisy"}, "weights", "random:SEED"),
         ({"weights": "own.keras"}, "weights", "a .h5 file"),
