@@ -15,13 +15,12 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from train.fruitnet import Photos, held_out, read_all
+from train.fruitnet import Photos, read_all
 from train.photos import Photo, deal_folds
 from train.pool import NO_LABEL, load_pool
 from train.result import write_result
@@ -67,10 +66,9 @@ def groups_of(photos: list[Photo]) -> list[str]:
 
 
 def whole_photos(photos: Photos) -> Iterator[Example]:
-    """Yield every photo and render unchanged, except the shop photos held out for evaluation."""
-    fruits, shop = photos.subjects.fruits, photos.subjects.shop
-    is_kept = np.append(np.ones(len(fruits), bool), ~held_out(shop, None))
-    for photo, group in compress(zip(fruits + shop, groups_of(fruits) + groups_of(shop), strict=True), is_kept):
+    """Yield every photo on white, every render, and every shop photo for training unchanged."""
+    fruits, shop = photos.subjects.fruits, photos.shop
+    for photo, group in zip(fruits + shop, groups_of(fruits) + groups_of(shop), strict=True):
         label = taxon_name(photo.label, is_shop=photo.path.startswith("grocery"))
         yield f"{group}/{photo.path}", label, photo.pixels
 
@@ -78,13 +76,12 @@ def whole_photos(photos: Photos) -> Iterator[Example]:
 def pool_views(photos: Photos, folder: Path) -> Iterator[Example]:
     """Yield labelled views of a pool, each in the group of its shop photo's shelf, or in the group `film`."""
     pool = load_pool(folder)
-    shelves = groups_of(photos.subjects.shop)
-    rows = pool.rows_without(held_out(photos.subjects.shop, None))
-    labelled = rows[(pool.fruit[rows] != NO_LABEL) | (pool.shop[rows] != NO_LABEL)]
+    shelves = groups_of(photos.shop)
+    labelled = np.flatnonzero((pool.fruit != NO_LABEL) | (pool.shop != NO_LABEL))
     for row in np.random.default_rng(0).choice(labelled, min(N_VIEWS, len(labelled)), replace=False):
         is_shop = bool(pool.shop[row] != NO_LABEL)
         label = photos.shop_names[pool.shop[row]] if is_shop else photos.fruit_names[pool.fruit[row]]
-        group = shelves[pool.sources[row, 0]] if is_shop else "film"
+        group = shelves[pool.scene[row]] if is_shop else "film"
         yield f"{group}/{row}", taxon_name(label, is_shop=is_shop), pool.views[row]
 
 
@@ -99,10 +96,11 @@ def taxon_name(label: str, *, is_shop: bool) -> str:
 
 def write_features(examples: Iterable[Example], folder: Path) -> None:
     """Write fruitnet's features of these pictures, in the format of `verger features`."""
-    extractor = Extractor(prepare_network(NetworkSpec(FRUITNET)))
+    spec = NetworkSpec(FRUITNET)
+    extractor = Extractor(prepare_network(spec))
     shutil.rmtree(folder, ignore_errors=True)
     rows = ((path, label, extractor(pixels)) for path, label, pixels in examples)
-    write_result(rows, FRUITNET, folder)
+    write_result(rows, spec, folder)
 
 
 if __name__ == "__main__":

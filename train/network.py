@@ -14,7 +14,7 @@ import keras
 
 # Channels and blocks of each stage; a stage halves the picture.
 _STEM = 16
-_STAGES = ((24, 1), (40, 2), (80, 3), (160, 2))
+_STAGES = ((24, 1), (48, 2), (96, 3), (192, 2))
 _EXPANSION = 2
 N_FEATURES = 1280
 _BN_MOMENTUM = 0.99

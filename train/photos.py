@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
 import io
 import tarfile
 from collections.abc import Iterator
@@ -14,8 +16,8 @@ from PIL import Image
 
 RGB = npt.NDArray[np.uint8]
 
-N_FOLDS = 3
-SHORT_SIDE_PX = 288  # of shop photos in memory: a view of 224 pixels may show 60 % of one
+SHORT_SIDE_PX = 288  # of photos of scenes in memory
+HELD_OUT_AUTHORS = 0.15  # share of the authors whose photos are only for evaluation
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,21 @@ def read_photos(archive: Path) -> list[Photo]:
     return [Photo(path, Path(path).parent.name, _pixels(data)) for path, data in read_archive(archive)]
 
 
+def read_authors(archive: Path) -> dict[str, str]:
+    """Return the address of the author's page of each photo in an archive with CREDITS.csv, by the file's stem."""
+    with tarfile.open(archive) as tar:
+        name = next(name for name in tar.getnames() if Path(name).name == "CREDITS.csv")
+        file = tar.extractfile(name)
+        assert file is not None
+        rows = csv.DictReader(io.TextIOWrapper(file, "utf-8", newline=""))
+        return {row["image"]: row["author_url"] for row in rows}
+
+
+def is_held_out(author: str) -> bool:
+    """Return whether an author's photos are only for evaluation: `HELD_OUT_AUTHORS` of all, by a hash."""
+    return int(hashlib.sha256(author.encode()).hexdigest()[:8], 16) < HELD_OUT_AUTHORS * 2**32
+
+
 def read_folder(folder: Path, prefix: str) -> list[Photo]:
     """Return the JPEGs below a folder; their label is `prefix` and the name of their folder."""
     files = sorted(folder.rglob("*.jpg"))
@@ -56,7 +73,7 @@ def _pixels(data: bytes) -> RGB:
     return np.asarray(image)
 
 
-def deal_folds(paths: list[str], n_folds: int = N_FOLDS) -> npt.NDArray[np.int64]:
+def deal_folds(paths: list[str], n_folds: int) -> npt.NDArray[np.int64]:
     """Return each photo's fold, 0 to n_folds - 1: each label's photos, sorted by name, are split into runs.
 
     Photos with neighbouring numbers show the same shelf, so a run of them stays in one fold.

@@ -1,7 +1,7 @@
 """A pool of augmented views, with the teacher's vector of each.
 
-The teacher (MobileNetV2 with ImageNet weights at 224 pixels, computed with verger's own kernel) gets exactly
-the view that the student is trained on: a consistent teacher (Beyer et al. 2022, arXiv:2106.05237). It is five
+The teacher (EfficientNet-Lite2 with ImageNet weights at 260 pixels, computed with verger's own kernel) gets exactly
+the view that the student is trained on: a consistent teacher (Beyer et al. 2022, arXiv:2106.05237). It is ten
 times as slow as the student, so its vectors are stored and each view is used in several epochs.
 """
 
@@ -28,7 +28,7 @@ from train.views import (
     on_background,
     on_white,
     pile,
-    shop_crop,
+    scene_crop,
     wild_crop,
 )
 from verger.kernel.networks.catalog import NetworkSpec
@@ -36,11 +36,14 @@ from verger.kernel.networks.inference import Extractor
 from verger.kernel.networks.network import Network, prepare_network
 
 RGB = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+TEACHER = "EfficientNetLite2"
+_PRECISION = "bf16"  # half the time of f32; the cosine of their vectors is 0.998 or more
 NO_LABEL = -1
 NO_PHOTO = -1
 _CHUNK = 256
 # The kinds of views in a mixed view, and their probabilities.
-_MIXED = ("shop", "wild", "on_background", "pile")
+_MIXED = ("crop", "wild", "on_background", "pile")
 _MIXED_SHARES = (0.37, 0.33, 0.22, 0.08)
 
 
@@ -51,38 +54,47 @@ class Mixture:
     on_white: int = 0
     on_background: int = 0
     pile: int = 0
-    shop: int = 0
+    crop: int = 0
     wild: int = 0
     mixed: int = 0
 
 
 @dataclass(frozen=True)
+class Scenes:
+    """Photos with natural backgrounds: of shops and of Flickr.
+
+    Of each photo: the number of its shop label, the number of its species, NO_LABEL where it has none, and its
+    probability to be chosen for a view.
+    """
+
+    photos: list[Photo]
+    shop_labels: Labels
+    species: Labels
+    shares: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Subjects:
-    """The source photos of views: fruits on white and shop photos, with the number of each photo's label."""
+    """The source photos of views: fruits on white, with the number of each photo's label, and scenes."""
 
     fruits: list[Photo]
-    fruit_labels: npt.NDArray[np.int64]
-    shop: list[Photo]
-    shop_labels: npt.NDArray[np.int64]
+    fruit_labels: Labels
+    scenes: Scenes
 
 
 @dataclass(frozen=True)
 class Pool:
     """N views (N, 128, 128, 3) uint8, teacher vectors (N, 1280) float16, labels (N,), NO_LABEL where none.
 
-    `sources` (N, 2) are the numbers of the shop photos that a view shows parts of; NO_PHOTO where none.
+    `scene` is the number of the photo that a labelled crop shows; NO_PHOTO where none.
     """
 
     views: npt.NDArray[np.uint8]
     teacher: npt.NDArray[np.float16]
-    fruit: npt.NDArray[np.int64]
-    shop: npt.NDArray[np.int64]
-    sources: npt.NDArray[np.int64]
-
-    def rows_without(self, is_held_out: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-        """Return the rows of the views without parts of held-out shop photos; `is_held_out` has a flag for each."""
-        shows_held_out = np.append(is_held_out, False)[self.sources]  # index NO_PHOTO is the last, False
-        return np.flatnonzero(~shows_held_out.any(axis=1))
+    fruit: Labels
+    shop: Labels
+    species: Labels
+    scene: Labels
 
 
 def load_pool(folder: Path) -> Pool:
@@ -90,8 +102,7 @@ def load_pool(folder: Path) -> Pool:
     views, teacher, origins = (
         np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("views", "teacher", "origins")
     )
-    origins = np.array(origins)
-    return Pool(views, teacher, origins[:, 0], origins[:, 1], origins[:, 2:])
+    return Pool(views, teacher, *np.array(origins).T)
 
 
 def make_pool(folder: Path, subjects: Subjects, mixture: Mixture, seed: int) -> Pool:
@@ -107,7 +118,7 @@ def _fill(folder: Path, subjects: Subjects, mixture: Mixture, seed: int) -> None
     kinds = np.repeat(list(mixture.__dict__), list(mixture.__dict__.values()))
     np.random.default_rng(seed).shuffle(kinds)
     n = len(kinds)
-    network = prepare_network(NetworkSpec(model="MobileNetV2"))
+    network = prepare_network(NetworkSpec(TEACHER, precision=_PRECISION))
     views = np.lib.format.open_memmap(folder / "views.npy", "w+", np.uint8, (n, VIEW_PX, VIEW_PX, 3))
     teacher = np.lib.format.open_memmap(folder / "teacher.npy", "w+", np.float16, (n, network.n_features))
     origins = np.zeros((n, 4), np.int64)
@@ -126,17 +137,17 @@ def _fill(folder: Path, subjects: Subjects, mixture: Mixture, seed: int) -> None
 
 @dataclass(frozen=True)
 class _View:
-    """A view, 128 or 224 pixels square, with its labels and the shop photos in it."""
+    """A view, 128 or 260 pixels square, with its labels and the scene of a labelled crop."""
 
     pixels: RGB
     fruit: int = NO_LABEL
     shop: int = NO_LABEL
-    source: int = NO_PHOTO
-    other_source: int = NO_PHOTO
+    species: int = NO_LABEL
+    scene: int = NO_PHOTO
 
     @property
     def origin(self) -> tuple[int, int, int, int]:
-        return self.fruit, self.shop, self.source, self.other_source
+        return self.fruit, self.shop, self.species, self.scene
 
 
 class _Maker:
@@ -147,47 +158,48 @@ class _Maker:
         self.teacher = Extractor(network)
         labels = subjects.fruit_labels
         self.of_label = {label: np.flatnonzero(labels == label) for label in np.unique(labels)}
+        self.shares = np.cumsum(subjects.scenes.shares)
 
     def view(self, kind: str, rng: np.random.Generator) -> _View:
         if kind == "mixed":
             return self._mixed(rng)
-        if kind in ("shop", "wild"):
-            return self._shop(kind, rng)
+        if kind in ("crop", "wild"):
+            return self._scene(kind, rng)
         return self._fruit(kind, rng)
 
     def _mixed(self, rng: np.random.Generator) -> _View:
-        """Return a mixture of two views, each with at most one shop photo."""
-        one, other = (self.view(str(kind), rng) for kind in rng.choice(_MIXED, 2, p=_MIXED_SHARES))
-        size_px = max(one.pixels.shape[0], other.pixels.shape[0])
-        sides = [_resized(view.pixels, size_px, cv2.INTER_CUBIC) for view in (one, other)]
-        return _View(mixed(sides[0], sides[1], rng), source=one.source, other_source=other.source)
+        one, other = (self.view(str(kind), rng).pixels for kind in rng.choice(_MIXED, 2, p=_MIXED_SHARES))
+        size_px = max(one.shape[0], other.shape[0])
+        sides = [_resized(pixels, size_px, cv2.INTER_CUBIC) for pixels in (one, other)]
+        return _View(mixed(sides[0], sides[1], rng))
 
-    def _shop(self, kind: str, rng: np.random.Generator) -> _View:
-        at = int(rng.integers(len(self.subjects.shop)))
-        pixels = self.subjects.shop[at].pixels
+    def _scene(self, kind: str, rng: np.random.Generator) -> _View:
+        scenes, at = self.subjects.scenes, self._draw_scene(rng)
+        pixels = scenes.photos[at].pixels
         if kind == "wild":
-            return _View(wild_crop(pixels, rng, size_px=TEACHER_PX, smallest=0.04), source=at)
-        view = shop_crop(pixels, rng, size_px=TEACHER_PX, smallest=0.12)
-        return _View(view, shop=int(self.subjects.shop_labels[at]), source=at)
+            return _View(wild_crop(pixels, rng, size_px=TEACHER_PX, smallest=0.04))
+        view = scene_crop(pixels, rng, size_px=TEACHER_PX, smallest=0.12)
+        return _View(view, shop=int(scenes.shop_labels[at]), species=int(scenes.species[at]), scene=at)
+
+    def _draw_scene(self, rng: np.random.Generator) -> int:
+        return int(np.searchsorted(self.shares, rng.random() * self.shares[-1]))
 
     def _fruit(self, kind: str, rng: np.random.Generator) -> _View:
         at = int(rng.integers(len(self.subjects.fruits)))
         fruit, label = self.subjects.fruits[at], int(self.subjects.fruit_labels[at])
         if kind == "on_white":
             return _View(on_white(fruit.pixels, rng), fruit=label)
-        background, source = self._background(rng)
+        background = self._background(rng)
         if kind == "on_background":
-            view = on_background(cut_out(fruit.pixels), background, rng)
-            return _View(view, fruit=label, source=source)
+            return _View(on_background(cut_out(fruit.pixels), background, rng), fruit=label)
         others = rng.choice(self.of_label[label], 4)
         fruits = [cut_out(self.subjects.fruits[i].pixels) for i in others]
-        return _View(pile(fruits, background, rng), fruit=label, source=source)
+        return _View(pile(fruits, background, rng), fruit=label)
 
-    def _background(self, rng: np.random.Generator) -> tuple[RGB, int]:
+    def _background(self, rng: np.random.Generator) -> RGB:
         if rng.random() < 0.5:
-            return backdrop(rng), NO_PHOTO
-        at = int(rng.integers(len(self.subjects.shop)))
-        return backdrop(rng, self.subjects.shop[at].pixels), at
+            return backdrop(rng)
+        return backdrop(rng, self.subjects.scenes.photos[self._draw_scene(rng)].pixels)
 
 
 _maker: _Maker

@@ -18,10 +18,10 @@ _SCHEMA = pa.schema([("path", pa.string()), ("label", pa.string()), ("features",
 Row = tuple[str, str, Any]
 
 
-def write_result(rows: Iterable[Row], model: str, folder: Path) -> None:
+def write_result(rows: Iterable[Row], spec: NetworkSpec, folder: Path) -> None:
     """Write (path, label, features) rows, and a manifest that names the network, into `folder`."""
     (folder / "features").mkdir(parents=True)
     columns = dict(zip(_SCHEMA.names, zip(*rows, strict=True), strict=True))
     table = pa.Table.from_pydict({name: list(values) for name, values in columns.items()}, _SCHEMA)
     pq.write_table(table, folder / "features" / "part-0.parquet")
-    (folder / "manifest.json").write_text(json.dumps({"network": {"spec": asdict(NetworkSpec(model))}}))
+    (folder / "manifest.json").write_text(json.dumps({"network": {"spec": asdict(spec)}}))

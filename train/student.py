@@ -1,4 +1,8 @@
-"""The student: fruitnet with three heads, trained on the teacher's vectors and predictions, and on labels."""
+"""The student: fruitnet with its heads, trained on the teacher's vectors and predictions, and on labels.
+
+The learning rate rises, stays, and falls to zero in the last epochs. Unlike with a cosine, an interrupted training
+may continue with another `N_EPOCHS` (Hu et al. 2024, arXiv:2404.06395).
+"""
 
 from __future__ import annotations
 
@@ -15,43 +19,41 @@ from train.heads import fit_head
 from train.network import build_backbone
 from train.pool import NO_LABEL, Pool
 
+SIZE_PX = 96
+N_EPOCHS = 14
+_N_FALLING_EPOCHS = 5
+_LEARNING_RATE = 2e-3
+_N_RISING_STEPS = 600
 _BATCH = 128
+_SMALLEST_CROP = 0.85  # side of the part of a view that the student sees
+_HEADS = ("fruit", "shop", "species")
+_HEAD_WEIGHT = 0.3  # the loss of the teacher's vector has weight 1
 WEIGHTS = "best.weights.h5"
+LOG = "log.csv"
 
-
-@dataclass(frozen=True)
-class Stage:
-    """A stage of training: input size in pixels, epochs, highest learning rate, seed."""
-
-    size_px: int
-    n_epochs: int
-    learning_rate: float
-    seed: int
+Floats = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Numbers of fruit labels, shop labels and teacher features."""
+    """Numbers of fruit labels, shop labels, species and teacher features."""
 
-    n_fruits: int
-    n_shop: int
+    fruit: int
+    shop: int
+    species: int
     n_teacher: int = 1280
 
 
-def build_student(size_px: int, shape: Shape) -> Any:
-    """Return the student: pixels (0 to 255) in; teacher vector, fruit logits and shop logits out."""
-    backbone = build_backbone(size_px)
-    pixels = keras.Input((size_px, size_px, 3))
+def build_student(shape: Shape) -> Any:
+    """Return the student: pixels (0 to 255) in; teacher vector and the logits of the heads out."""
+    backbone = build_backbone(SIZE_PX)
+    pixels = keras.Input((SIZE_PX, SIZE_PX, 3))
     embedding = backbone(keras.layers.Rescaling(1 / 127.5, -1.0)(pixels))
     dropped = keras.layers.Dropout(0.2)(embedding)
-    return keras.Model(
-        pixels,
-        {
-            "teacher": keras.layers.Dense(shape.n_teacher, name="teacher")(embedding),
-            "fruit": keras.layers.Dense(shape.n_fruits, name="fruit")(dropped),
-            "shop": keras.layers.Dense(shape.n_shop, name="shop")(dropped),
-        },
-    )
+    heads = {name: keras.layers.Dense(getattr(shape, name), name=name)(dropped) for name in _HEADS}
+    teacher = keras.layers.Dense(shape.n_teacher, name="teacher")(embedding)
+    return keras.Model(pixels, {"teacher": teacher} | heads)
 
 
 def backbone_of(student: Any) -> Any:
@@ -59,44 +61,65 @@ def backbone_of(student: Any) -> Any:
     return next(layer for layer in student.layers if isinstance(layer, keras.Model))
 
 
+def signed_root(vectors: Floats) -> Floats:
+    """Return rows of length 1, each number replaced by its root with the same sign, again of length 1.
+
+    The classifiers use vectors in this form: large activations count less.
+    """
+    roots = np.sign(vectors) * np.sqrt(np.abs(vectors))
+    return np.asarray(roots / np.linalg.norm(roots, axis=1, keepdims=True).clip(1e-12), np.float32)
+
+
 @dataclass(frozen=True)
 class Targets:
     """Training targets for each view of a pool: arrays with a row per view."""
 
-    teacher: npt.NDArray[np.float32]
-    fruit: npt.NDArray[np.float16]
-    shop: npt.NDArray[np.float16]
+    teacher: npt.NDArray[np.float16]
+    heads: dict[str, npt.NDArray[np.float16]]
 
-    def of(self, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.float32]]:
-        """Return the targets of a batch."""
-        heads: dict[str, npt.NDArray[Any]] = {"teacher": self.teacher, "fruit": self.fruit, "shop": self.shop}
-        return {name: values[rows].astype(np.float32) for name, values in heads.items()}
+    def of(self, rows: Rows) -> dict[str, Floats]:
+        """Return the targets of these views."""
+        arrays = {"teacher": self.teacher} | self.heads
+        return {name: array[rows].astype(np.float32) for name, array in arrays.items()}
 
 
-def prepare_targets(pool: Pool, rows: npt.NDArray[np.int64], shape: Shape) -> Targets:
-    """Fit the teacher's heads on `rows`, and return the targets of every view."""
-    teacher = np.asarray(pool.teacher, np.float32)
-    mean, scale = teacher[rows].mean(axis=0), teacher[rows].std(axis=0) + 0.05
+def prepare_targets(pool: Pool, rows: Rows, shape: Shape) -> Targets:
+    """Fit the heads to the labels of `rows`, and return the targets of every view.
+
+    Where a view shows a known fruit from white, half of the fruit head's target is its label. Photos of scenes
+    are too few for that: the student would learn the shops.
+    """
+    teacher = signed_root(np.asarray(pool.teacher, np.float32))
+    mean, scale = teacher[rows].mean(axis=0), teacher[rows].std(axis=0)
     teacher -= mean
-    teacher /= scale
-    fruit = fit_head(teacher[rows], pool.fruit[rows], shape.n_fruits)(teacher)
-    shop = fit_head(teacher[rows], pool.shop[rows], shape.n_shop)(teacher)
-    has_label = np.flatnonzero(pool.fruit != NO_LABEL)
-    fruit[has_label] /= 2
-    fruit[has_label, pool.fruit[has_label]] += 0.5
-    return Targets(teacher, fruit.astype(np.float16), shop.astype(np.float16))
+    teacher /= scale + 0.1 * scale.mean()
+    heads = {}
+    for name in _HEADS:
+        labels = getattr(pool, name)
+        heads[name] = fit_head(teacher[rows], labels[rows], getattr(shape, name))(teacher)
+    labelled = np.flatnonzero(pool.fruit != NO_LABEL)
+    heads["fruit"][labelled] /= 2
+    heads["fruit"][labelled, pool.fruit[labelled]] += 0.5
+    return Targets(teacher.astype(np.float16), {name: array.astype(np.float16) for name, array in heads.items()})
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows of a pool, with the targets of the pool's views."""
+
+    pool: Pool
+    targets: Targets
+    rows: Rows
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     """Batches of a pool's views, randomly mirrored and shifted in each epoch."""
 
-    def __init__(
-        self, pool: Pool, rows: npt.NDArray[np.int64], stage: Stage, targets: Targets, *, is_training: bool
-    ) -> None:
+    def __init__(self, examples: Examples, seed: int, *, is_training: bool, first_epoch: int = 0) -> None:
         super().__init__(workers=2 if is_training else 1, max_queue_size=16)
-        self._pool, self._rows, self._stage, self._is_training = pool, rows, stage, is_training
-        self._targets = targets
-        self._epoch = -1
+        self._pool, self._targets, self._rows = examples.pool, examples.targets, examples.rows
+        self._seed, self._is_training = seed, is_training
+        self._epoch = first_epoch - 1
         self.on_epoch_end()
 
     def __len__(self) -> int:
@@ -106,57 +129,60 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         """Shuffle the views."""
         self._epoch += 1
         if self._is_training:
-            self._rows = np.random.default_rng([self._stage.seed, self._epoch]).permutation(self._rows)
+            self._rows = np.random.default_rng([self._seed, self._epoch]).permutation(self._rows)
 
     def __getitem__(self, index: int) -> tuple[Any, dict[str, Any]]:
         rows = np.sort(self._rows[index * _BATCH : (index + 1) * _BATCH])
-        rng = np.random.default_rng([self._stage.seed, self._epoch, index])
+        rng = np.random.default_rng([self._seed, self._epoch, index])
         pixels = [self._pixels(self._pool.views[row], rng) for row in rows]
         return np.stack(pixels).astype(np.float32), self._targets.of(rows)
 
     def _pixels(self, view: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-        size_px = self._stage.size_px
+        resampling = cv2.INTER_AREA
         if self._is_training:
             whole = view.shape[0]
-            side = rng.integers(round(0.88 * whole), whole + 1)
+            side = rng.integers(round(_SMALLEST_CROP * whole), whole + 1)
             left, top = rng.integers(whole - side + 1, size=2)
             view = view[top : top + side, left : left + side]
             if rng.random() < 0.5:
                 view = view[:, ::-1]
-        return np.asarray(cv2.resize(view, (size_px, size_px), interpolation=cv2.INTER_AREA))
+            if rng.random() < 0.5:
+                resampling = cv2.INTER_CUBIC  # sharper: photos are resized in other ways too
+        return np.asarray(cv2.resize(view, (SIZE_PX, SIZE_PX), interpolation=resampling))
 
 
-def fit(student: Any, pool: Pool, rows: npt.NDArray[np.int64], stage: Stage, folder: Path) -> None:
-    """Train in place on `rows` of a pool; write the weights of the best epoch and the log to `folder`."""
+class Schedule(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
+    """A learning rate that rises in `_N_RISING_STEPS`, stays, and falls to zero in the last `n_falling` steps."""
+
+    def __init__(self, n_steps: int, n_falling: int) -> None:
+        self._n_steps, self._n_falling = n_steps, n_falling
+
+    def __call__(self, step: Any) -> Any:
+        """Return the learning rate of a step."""
+        step = keras.ops.cast(step, "float32")
+        rising, falling = (step + 1) / _N_RISING_STEPS, (self._n_steps - step) / self._n_falling
+        return _LEARNING_RATE * keras.ops.clip(keras.ops.minimum(rising, falling), 0.0, 1.0)
+
+
+def fit(student: Any, pool: Pool, seed: int, folder: Path) -> None:
+    """Train in place on a pool; write the weights of the best epoch and the log to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows = np.random.default_rng(stage.seed).permutation(rows)
+    rows = np.random.default_rng(seed).permutation(len(pool.views))
     n_held_out = max(_BATCH, len(rows) // 50)
-    n_fruits, n_shop = (student.get_layer(name).units for name in ("fruit", "shop"))
-    targets = prepare_targets(pool, rows[n_held_out:], Shape(n_fruits, n_shop))
-    batches = Batches(pool, rows[n_held_out:], stage, targets, is_training=True)
-    n_steps = len(batches) * stage.n_epochs
-    rate = keras.optimizers.schedules.CosineDecay(
-        stage.learning_rate / 20, n_steps, warmup_target=stage.learning_rate, warmup_steps=n_steps // 15
-    )
-    student.compile(
-        optimizer=keras.optimizers.AdamW(rate, weight_decay=0.02, clipnorm=5.0),
-        loss={
-            "teacher": "mean_squared_error",
-            "fruit": keras.losses.CategoricalCrossentropy(from_logits=True),
-            "shop": keras.losses.CategoricalCrossentropy(from_logits=True),
-        },
-        loss_weights={"teacher": 1.0, "fruit": 0.3, "shop": 0.3},
-        metrics={"fruit": ["categorical_accuracy"], "shop": ["categorical_accuracy"]},
-    )
+    shape = Shape(*(student.get_layer(name).units for name in (*_HEADS, "teacher")))
+    targets = prepare_targets(pool, rows[n_held_out:], shape)
+    training = Examples(pool, targets, rows[n_held_out:])
+    batches = Batches(training, seed, is_training=True, first_epoch=_n_epochs_done(folder))
+    _compile(student, len(batches))
     best = folder / WEIGHTS
     student.fit(
         batches,
-        validation_data=Batches(pool, rows[:n_held_out], stage, targets, is_training=False),
-        epochs=stage.n_epochs,
+        validation_data=Batches(Examples(pool, targets, rows[:n_held_out]), seed, is_training=False),
+        epochs=N_EPOCHS,
         verbose=2,
         callbacks=[
             keras.callbacks.ModelCheckpoint(best, save_best_only=True, save_weights_only=True),
-            keras.callbacks.CSVLogger(folder / "log.csv", append=True),
+            keras.callbacks.CSVLogger(folder / LOG, append=True),
             # An interrupted training continues after its last complete epoch.
             keras.callbacks.BackupAndRestore(folder / "backup"),
         ],
@@ -164,11 +190,27 @@ def fit(student: Any, pool: Pool, rows: npt.NDArray[np.int64], stage: Stage, fol
     student.load_weights(best)
 
 
+def _n_epochs_done(folder: Path) -> int:
+    log = folder / LOG
+    return len(log.read_text().splitlines()) - 1 if log.exists() else 0
+
+
+def _compile(student: Any, n_steps: int) -> None:
+    """Set losses and optimizer; n_steps: number of steps of an epoch."""
+    rate = Schedule(n_steps * N_EPOCHS, n_steps * _N_FALLING_EPOCHS)
+    student.compile(
+        optimizer=keras.optimizers.AdamW(rate, weight_decay=0.02, clipnorm=5.0),
+        loss={"teacher": "mean_squared_error"}
+        | {name: keras.losses.CategoricalCrossentropy(from_logits=True) for name in _HEADS},
+        loss_weights={"teacher": 1.0} | dict.fromkeys(_HEADS, _HEAD_WEIGHT),
+        metrics={name: ["categorical_accuracy"] for name in _HEADS},
+    )
+
+
 def save_backbone(student: Any, pool: Pool, folder: Path) -> None:
     """Write backbone.npz: the weights in order, and the features of a few views, to check the export with."""
     backbone = backbone_of(student)
-    size_px = backbone.input_shape[1]
-    views = [cv2.resize(view, (size_px, size_px), interpolation=cv2.INTER_AREA) for view in pool.views[:16]]
+    views = [cv2.resize(view, (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_AREA) for view in pool.views[:16]]
     features = backbone.predict(np.stack(views).astype(np.float32) / 127.5 - 1, verbose=0)
     weights = {f"weight_{i:03d}": array for i, array in enumerate(backbone.get_weights())}
     np.savez(folder / "backbone.npz", views=np.stack(views), features=features, **weights)

@@ -1,4 +1,4 @@
-"""Augmented views of fruits on white and of shop photos, similar to photos from a user's phone.
+"""Augmented views of fruits on white and of scenes, similar to photos from a user's phone.
 
 All views are `VIEW_PX` square, RGB uint8. Random numbers come only from the generator that a function is given.
 """
@@ -17,7 +17,7 @@ Random = np.random.Generator
 Point = npt.NDArray[np.float64]
 
 VIEW_PX = 128
-TEACHER_PX = 224
+TEACHER_PX = 260
 _SHADOW_REACH_PX = 12
 _WHITE = 232  # JPEG leaves the white background between this and 255
 
@@ -68,8 +68,8 @@ def pile(fruits: Sequence[RGBA], background: RGB, rng: Random) -> RGB:
     return _retouched(view, rng, strength=1.0)
 
 
-def shop_crop(pixels: RGB, rng: Random, *, size_px: int, smallest: float) -> RGB:
-    """Return a crop of a shop photo, `smallest` to 100 % of its area, sides up to 4:3, mirrored half the time."""
+def scene_crop(pixels: RGB, rng: Random, *, size_px: int, smallest: float) -> RGB:
+    """Return a crop of a photo, `smallest` to 100 % of its area, sides up to 4:3, mirrored half the time."""
     return _retouched(_crop(pixels, rng, size_px, smallest), rng, strength=0.7)
 
 
