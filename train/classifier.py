@@ -25,11 +25,11 @@ from train.photos import Photo, deal_folds
 from train.pool import NO_LABEL, load_pool
 from train.result import write_result
 from verger.kernel.classifier.classifier import FILE_NAME, load_classifier
+from verger.kernel.classifier.folds import FRAME_PATTERN, group_of
 from verger.kernel.classifier.taxonomy import taxon_of
 from verger.kernel.networks.catalog import FRUITNET, NetworkSpec
 from verger.kernel.networks.inference import Extractor
 from verger.kernel.networks.network import prepare_network
-from verger.learn.folds import FRAME_PATTERN, group_of
 
 MODELS = Path(__file__).parent.parent / "src" / "verger" / "models"
 N_VIEWS = 12_000

@@ -3,78 +3,35 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
 from tests.support.chain import manifest_here, verger
+from tests.support.labelled_vectors import (
+    KINDS,
+    N_FEATURES,
+    SPEC,
+    labelled,
+    make_components,
+    make_result,
+    write_vectors,
+)
 from verger.engine.choice import LOCAL, SPARK
 from verger.errors import ClassifierError, ResultError, SetupError
 from verger.kernel.classifier.classifier import Classifier, Floats, load_classifier
-from verger.kernel.moments import Moments
-from verger.kernel.pca import Criterion, Projection, fit_exact
+from verger.kernel.classifier.training_plan import MAX_CROSS_VALIDATED, TrainingPlan
 from verger.learn.classifier_jobs import evaluate_result, train_result
 from verger.learn.fit_local import read_examples
-from verger.learn.train import MAX_CROSS_VALIDATED, TrainingPlan
 from verger.learn.training_options import TrainOptions
-from verger.pipeline.pca_folder import write_pca_model
 from verger.process.progress import SilentProgress
 from verger.settings import load_settings
 from verger.storage.manifest import Manifest
-
-N_FEATURES = 12
-KINDS = ("Apple", "Pear", "Plum")
-SPEC = {"model": "MobileNetV2", "weights": "random:0", "pooling": "avg", "precision": "f32", "preprocessing": None}
-
-
-def make_result(
-    folder: Path,
-    *,
-    noise: float = 0.4,
-    kinds: tuple[str, ...] = KINDS,
-    seed: int = 0,
-    width: int = N_FEATURES,
-    n_photos: int = 10,
-) -> Path:
-    """A result of `verger features` whose vectors cluster by label, each label in four films."""
-    rng = np.random.default_rng(seed)
-    centres = np.random.default_rng(9).normal(0, 1, (len(kinds), width))
-    rows: list[dict[str, Any]] = [
-        {
-            "path": f"file:/photos/{kind}/{axis}{n}_100.jpg",
-            "label": kind,
-            "features": (centres[k] * 3 + 5 + rng.normal(0, noise, width)).astype(np.float32),
-        }
-        for k, kind in enumerate(kinds)
-        for axis in ("", "r_", "r2_", "r3_")
-        for n in range(n_photos + n_photos * k // 2)
-    ]
-    rows.insert(3, {"path": "file:/photos/x.jpg", "label": None, "features": np.zeros(width, np.float32)})
-    rows.insert(70, {"path": "file:/photos/Pear/y.jpg", "label": "Pear", "features": None})
-    write_vectors(folder / "features", rows, "features")
-    (folder / "manifest.json").write_text(json.dumps({"network": {"spec": SPEC}}))
-    return folder
-
-
-def write_vectors(folder: Path, rows: Sequence[dict[str, Any]], column: str) -> None:
-    """A table in two files."""
-    folder.mkdir(parents=True)
-    schema = pa.schema([("path", pa.string()), ("label", pa.string()), (column, pa.list_(pa.float32()))])
-    for number, part in enumerate((rows[:50], rows[50:])):
-        pq.write_table(pa.Table.from_pylist(list(part), schema), folder / f"part-{number}.parquet")
-
-
-def labelled(result: Path, column: str = "features") -> tuple[Floats, list[str]]:
-    rows = pq.read_table(result / column).to_pylist()
-    rows = [row for row in rows if row["label"] is not None and row[column] is not None]
-    return np.array([row[column] for row in rows], np.float32), [row["label"] for row in rows]
 
 
 def trained(result: Path, out: Path, *regularisations: float, engine: str = LOCAL, **options: Any) -> Classifier:
@@ -152,7 +109,7 @@ def test_both_engines_cross_validate_the_same_photos(spark: SparkSession, monkey
     from pyspark.sql import functions as sql
 
     paths = [f"file:/photos/é {n}_100.jpg" for n in range(2000)]
-    monkeypatch.setattr("verger.learn.train.MAX_CROSS_VALIDATED", 500)
+    monkeypatch.setattr("verger.kernel.classifier.training_plan.MAX_CROSS_VALIDATED", 500)
     plan = TrainingPlan({"Apple": 1500, "Pear": 500}, None, {}, 5)
     local = [path for path in paths if plan.is_sampled(path)]
     table = spark.createDataFrame([(path,) for path in paths], "path string")
@@ -223,25 +180,6 @@ def test_without_scikit_learn_the_error_says_what_to_install(
     with pytest.raises(SetupError, match=r"pip install 'verger\[learn\]'"):
         trained(tmp_path / "result", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["result"]
-
-
-def fitted_pca(vectors: Floats) -> tuple[Projection, Moments]:
-    moments = Moments.from_vectors(vectors)
-    return fit_exact(moments, Criterion(k=6), standardize=True), moments
-
-
-def make_components(result: Path) -> None:
-    vectors, labels = labelled(result)
-    projection, moments = fitted_pca(vectors)
-    write_pca_model(result / "model" / "pca", projection, moments)
-    paths = [
-        row["path"] for row in pq.read_table(result / "features").to_pylist() if row["label"] and row["features"]
-    ]
-    rows = [
-        {"path": path, "label": label, "components": components}
-        for path, label, components in zip(paths, labels, projection(vectors), strict=True)
-    ]
-    write_vectors(result / "components", rows, "components")
 
 
 def test_a_classifier_trained_on_components_takes_features(tmp_path: Path) -> None:

@@ -42,26 +42,50 @@ def train(
     group: Annotated[
         str, typer.Option(help="groups of photos that stay in one fold: film, photo, none or regex:PATTERN")
     ] = "film",
-    folds: Annotated[int, typer.Option(help="number of cross-validation folds")] = 5,
+    folds: Annotated[
+        str,
+        typer.Option(help="number of cross-validation folds; groups: leave one group out at a time"),
+    ] = "5",
+    classifier: Annotated[
+        str, typer.Option(help="logistic: a logistic regression; lda: linear discriminant analysis with shrinkage")
+    ] = "logistic",
     regularisation: Annotated[
-        str, typer.Option(help="regularisation strengths to choose from")
-    ] = "0.00003,0.0003,0.003,0.03",
+        str | None,
+        typer.Option(help="logistic: strengths to choose from \\[default: 0.00003,0.0003,0.003,0.03]"),
+    ] = None,
+    shrinkage: Annotated[
+        str | None,
+        typer.Option(help="lda: shrinkages to choose from \\[default: 0.01,0.02,0.05,0.1,0.2,0.3,0.5]"),
+    ] = None,
+    priors: Annotated[
+        str | None,
+        typer.Option(help="lda: uniform, or empirical (photos per label) \\[default: uniform]"),
+    ] = None,
+    transform: Annotated[
+        str | None,
+        typer.Option(
+            help="transform of features: none, l2 or signed-sqrt \\[default: lda signed-sqrt, logistic none]"
+        ),
+    ] = None,
     accuracy: Annotated[
         float, typer.Option(help='accuracy that answers must reach; less certain answers become "not sure"')
     ] = 0.95,
 ) -> Manifest:
-    """Train a classifier on labelled features: a cross-validated, calibrated logistic regression.
+    """Train a classifier on labelled features: cross-validated and calibrated.
 
     \b
     verger features photos/ out/ && verger train out/ classifier/
     verger train out/ classifier/ --on components --folds 3
     verger train out/ classifier/ --group 'regex:/([^/]+)_[0-9]+[.]jpg$'   # keep series of photos together
+    verger train out/ classifier/ --classifier lda    # reads the features once
+    verger train out/ classifier/ --classifier lda --shrinkage 0.1,0.2 --transform l2
+    verger train out/ clf/ --group 'regex:/([^/]+)/[^/]+/[^/]+$' --folds groups   # photos/SHOP/LABEL/x.jpg
     """
     from verger.learn.classifier_jobs import train_result
-    from verger.learn.training_options import TrainOptions, parse_regularisations
+    from verger.learn.training_options import TrainFlags, parse_options
 
-    strengths = parse_regularisations(regularisation)
-    options = TrainOptions(on, group, n_folds=folds, regularisations=strengths, accuracy=accuracy)
+    flags = TrainFlags(classifier, regularisation, shrinkage, priors, folds)
+    options = parse_options(flags, column=on, group=group, transform=transform, accuracy=accuracy)
     return train_result(any_path(features), any_path(out), settings, progress, options)
 
 

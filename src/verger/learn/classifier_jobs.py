@@ -10,15 +10,16 @@ from verger.engine.choice import LOCAL, choose_engine
 from verger.errors import ClassifierError, SettingsError
 from verger.kernel.classifier.classifier import FILE_NAME, load_classifier
 from verger.learn.train import Examples, TrainingResult, train
-from verger.learn.training_options import FEATURES, TrainOptions
+from verger.learn.training_options import FEATURES, LDA, TrainOptions
+from verger.pipeline.context import open_run
 from verger.pipeline.pca_folder import read_projection
 from verger.process.progress import Progress
 from verger.settings import Settings
 from verger.settings.spark_master import is_connect
-from verger.storage.commit import check_not_read, stage_result, table_folder
+from verger.storage.commit import check_not_read, scratch_folder, stage_result, table_folder
 from verger.storage.manifest import MANIFEST, Manifest, read_manifest
 from verger.storage.table_parts import list_parts
-from verger.storage.uri import AnyPath, parquet_files
+from verger.storage.uri import AnyPath, parquet_files, remove_tree
 
 EVALUATION = "evaluation.json"
 MANIFEST_METRICS = (
@@ -32,13 +33,19 @@ def train_result(
 ) -> Manifest:
     """Train on the vectors of a result; write the classifier, its evaluation and a report to `out`.
 
-    The local engine trains in this process, with scikit-learn; the Spark engine trains with Spark ML.
+    lda is trained by tasks, on any engine. For a logistic regression, the local engine trains in this process, with
+    scikit-learn; the Spark engine trains with Spark ML.
     """
     check_not_read(out, [str(result)])
+    if options.classifier == LDA:
+        job = _TrainingJob(result, options, _read_network_spec(result), progress)
+        return _train_by_tasks(job, out, settings)
     is_local = choose_engine(settings, str(result)).name == LOCAL
     if not is_local and settings.master is not None and is_connect(settings.master):
         raise SettingsError(
-            "master", settings.master, "a master of classic Spark: training does not run on Spark Connect"
+            "master",
+            settings.master,
+            "a master of classic Spark, or --classifier lda: a logistic regression does not train on Spark Connect",
         )
     job = _TrainingJob(result, options, _read_network_spec(result), progress)
     return _train_locally(job, out, settings) if is_local else _train_on_spark(job, out, settings)
@@ -59,6 +66,19 @@ class _TrainingJob:
         return train(examples, self.options, self.progress, network=self.network, input_pca=pca)
 
 
+def _train_by_tasks(job: _TrainingJob, out: AnyPath, settings: Settings) -> Manifest:
+    with open_run("train", str(job.result), out, settings, job.progress) as context:
+        from verger.learn.fit_lda import SummedExamples
+
+        column, scratch = job.options.column, scratch_folder(context.stage) / "sums"
+        with context.manifest.timed("train"):
+            parts = list_parts(parquet_files(table_folder(job.result, column)), column)
+            trained = job.run(SummedExamples(context.engine, parts, scratch, job.options, job.progress))
+            remove_tree(scratch)
+        context.engine.release()
+        return _write_classifier(context.manifest, trained, context.stage, out, settings)
+
+
 def _train_locally(job: _TrainingJob, out: AnyPath, settings: Settings) -> Manifest:
     from verger.learn.fit_local import check_scikit_learn, read_examples
 
@@ -68,13 +88,12 @@ def _train_locally(job: _TrainingJob, out: AnyPath, settings: Settings) -> Manif
     with stage_result(out, overwrite=settings.overwrite) as stage:
         with manifest.timed("train"):
             job.progress.stage("read")
-            trained = job.run(read_examples(job.result, job.options.column))
+            trained = job.run(read_examples(job.result, job.options.column, job.options.transform_name))
         return _write_classifier(manifest, trained, stage, out, settings)
 
 
 def _train_on_spark(job: _TrainingJob, out: AnyPath, settings: Settings) -> Manifest:
     from verger.engine.spark.engine import SparkEngine
-    from verger.pipeline.context import open_run
 
     with open_run("train", str(job.result), out, settings, job.progress) as context:
         from verger.learn.fit_spark import SparkExamples, read_table
@@ -88,7 +107,7 @@ def _train_on_spark(job: _TrainingJob, out: AnyPath, settings: Settings) -> Mani
             column = job.options.column
             parts = list_parts(parquet_files(table_folder(job.result, column)), column)
             files = [part.file for part in parts]
-            return job.run(SparkExamples(read_table(spark, files, column), column))
+            return job.run(SparkExamples(read_table(spark, files, column, job.options.transform_name), column))
 
         with context.manifest.timed("train"):
             trained = session.run(fit)
@@ -125,6 +144,8 @@ def _write_evaluation(
     manifest: Manifest, evaluation: dict[str, Any], stage: AnyPath, out: AnyPath, settings: Settings
 ) -> Manifest:
     manifest.evaluation = {key: evaluation[key] for key in MANIFEST_METRICS}
+    if "cross_validation" in evaluation:
+        manifest.evaluation["cross_validation"] = evaluation["cross_validation"]
     manifest.timings_s["total"] = round(sum(manifest.timings_s.values()), 3)
     (stage / EVALUATION).write_text(json.dumps(evaluation, indent=1) + "\n")
     manifest.write(stage)

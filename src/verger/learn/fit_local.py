@@ -19,11 +19,13 @@ import pyarrow.compute as pc
 
 from verger.errors import ReductionError, SetupError
 from verger.kernel.classifier.classifier import Floats
+from verger.kernel.classifier.folds import group_of
+from verger.kernel.classifier.training_plan import TrainingPlan
+from verger.kernel.classifier.transforms import NONE, transform
 from verger.kernel.moments import Array, Moments
 from verger.kernel.pca import Projection, fit_exact
 from verger.kernel.sketch import fit_randomized, product_part
-from verger.learn.folds import group_of
-from verger.learn.train import TOLERANCE, HeldOutScores, Ints, Regression, TrainingPlan, criterion_for
+from verger.learn.train import TOLERANCE, HeldOutScores, Ints, Regression, criterion_for
 from verger.learn.training_options import TrainOptions
 from verger.storage.commit import table_folder
 from verger.storage.parquet import open_parquet
@@ -107,12 +109,12 @@ class LocalFitter:
         """Return the numbers of the folds that have photos."""
         return set(np.unique(self.rows.folds).tolist())
 
-    def fit(self, regularisation: float) -> Regression:
-        """Fit a regression on all photos."""
-        return self._fit(self.rows, regularisation)
+    def fit(self, strength: float) -> Regression:
+        """Return a regression for the vectors of the table, fitted on all photos."""
+        return self._fit(self.rows, strength).compose_with(self.projection)
 
     def score_held_out(self, trials: Sequence[tuple[float, int]]) -> Iterator[HeldOutScores]:
-        """For each (regularisation, fold), fit all other folds and yield the scores of the photos in this fold."""
+        """For each (strength, fold), fit all other folds and yield the scores of the photos in this fold."""
         sample = self.rows[self.is_sampled]
         for regularisation, fold in trials:
             held_out = sample[sample.folds == fold]
@@ -152,10 +154,11 @@ def _fit_seen(
     return estimator.coef_, estimator.intercept_
 
 
-def read_examples(result: AnyPath, column: str) -> LocalExamples:
+def read_examples(result: AnyPath, column: str, transform_name: str = NONE) -> LocalExamples:
     """Read the labelled rows of a table of a result; raises SourceError if there is no such table.
 
-    column: name of the table, and of its column of vectors. Raises ClassifierError for NaN or infinity in a vector.
+    column: name of the table, and of its column of vectors. transform_name: see TRANSFORMS. Raises
+    ClassifierError for NaN or infinity in a vector.
     """
     files = parquet_files(table_folder(result, column))
     list_parts(files, column)  # checks the columns
@@ -167,7 +170,7 @@ def read_examples(result: AnyPath, column: str) -> LocalExamples:
             for batch in batches:
                 paths.extend(batch["path"].to_pylist())
                 labels.extend(batch["label"].to_pylist())
-                yield np.asarray(matrix_of(batch[column]), np.float32)
+                yield transform(transform_name, matrix_of(batch[column]))
 
     with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
         blocks = list(_join_into_blocks(read_matrices(pool)))

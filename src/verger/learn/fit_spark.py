@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing.pool import ThreadPool
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +17,16 @@ from pyspark.sql import functions as sql
 
 from verger.engine.spark.compat import n_slots
 from verger.errors import ReductionError
+from verger.kernel.classifier.folds import group_of
+from verger.kernel.classifier.training_plan import TrainingPlan
+from verger.kernel.classifier.transforms import NONE, transform
 from verger.kernel.pca import Projection, fit_exact
-from verger.learn.folds import group_of
-from verger.learn.train import TOLERANCE, HeldOutScores, Regression, TrainingPlan, criterion_for
+from verger.learn.train import TOLERANCE, HeldOutScores, Regression, criterion_for
 from verger.learn.training_options import TrainOptions
 from verger.spark_ml.pca_stage import fit_projection, project, sum_moments, vectors_of
 from verger.storage.parquet import open_parquet
 from verger.storage.uri import any_path
-from verger.tasks.vector_columns import check_finite, matrix_of
+from verger.tasks.vector_columns import check_finite, map_vectors, matrix_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,8 +36,8 @@ _ROWS_PER_BATCH = 1024
 _FITS_AT_ONCE = 4
 
 
-def read_table(spark: SparkSession, files: Sequence[str], column: str) -> DataFrame:
-    """Return a DataFrame with the columns `path`, `label` and `column` (an array) of Parquet files.
+def read_table(spark: SparkSession, files: Sequence[str], column: str, transform_name: str = NONE) -> DataFrame:
+    """Return a DataFrame with the columns `path`, `label` and `column` (an array, transformed) of Parquet files.
 
     The workers read the files with pyarrow, so that object stores need no Hadoop connector.
     """
@@ -47,7 +50,9 @@ def read_table(spark: SparkSession, files: Sequence[str], column: str) -> DataFr
                 for rows in table.iter_batches(_ROWS_PER_BATCH, columns=["path", "label", column]):
                     vectors = rows[column].cast(pa.list_(pa.float32()))
                     if len(valid := vectors.drop_null()):
-                        check_finite(matrix_of(valid), column, files[number])
+                        matrix = matrix_of(valid)
+                        check_finite(matrix, column, files[number])
+                        vectors = map_vectors(vectors, partial(transform, transform_name), matrix.shape[1])
                     arrays = [rows["path"], rows["label"], vectors]
                     yield pa.RecordBatch.from_arrays(arrays, ["path", "label", column])
 
@@ -123,12 +128,12 @@ class SparkFitter:
         """Return the numbers of the folds that have photos."""
         return {row["fold"] for row in self.rows.select("fold").distinct().collect()}
 
-    def fit(self, regularisation: float) -> Regression:
-        """Fit a regression on all photos."""
-        return self._fit(self.rows, regularisation)
+    def fit(self, strength: float) -> Regression:
+        """Return a regression for the vectors of the table, fitted on all photos."""
+        return self._fit(self.rows, strength).compose_with(self.projection)
 
     def score_held_out(self, trials: Sequence[tuple[float, int]]) -> Iterator[HeldOutScores]:
-        """For each (regularisation, fold), fit all other folds and yield the scores of the photos in this fold."""
+        """For each (strength, fold), fit all other folds and yield the scores of the photos in this fold."""
         sample = self.rows.where("is_sampled").persist()
         context = self.rows.sparkSession.sparkContext
         job_group = context.getLocalProperty("spark.jobGroup.id") or ""

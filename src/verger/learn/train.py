@@ -1,15 +1,17 @@
-"""Train a classifier: choose the regularisation by cross-validation, calibrate it, export it to numpy.
+"""Train a classifier: choose its strength by cross-validation, calibrate it, export it to numpy.
 
-This module does not depend on the engine. `fit_local` and `fit_spark` implement the protocols `Examples`, to read
-the vectors, and `Fitter`, to fit the regressions. Both fit softmax regressions on features that are standardised
-and projected onto their principal directions. They minimise this sum, without a penalty on the intercept:
+This module does not depend on the classifier and the engine. `fit_lda`, `fit_local` and `fit_spark` implement the
+protocols `Examples`, to read the vectors, and `Fitter`, to fit regressions. The *strength* is the number that
+cross-validation chooses: the regularisation of a logistic regression, the shrinkage of lda.
+
+`fit_local` and `fit_spark` fit softmax regressions on features that are standardised and projected onto their
+principal directions. They minimise this sum, without a penalty on the intercept:
 
     sum_i weight_i * -log p(class_i | x_i) / sum_i weight_i  +  regularisation / 2 * |coef|^2
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -20,16 +22,14 @@ import numpy.typing as npt
 
 from verger.errors import ClassifierError
 from verger.kernel.classifier.classifier import Classifier, Floats, softmax
+from verger.kernel.classifier.folds import ALWAYS_TRAINED, assign_groups, assign_whole_groups, group_pattern
 from verger.kernel.classifier.metrics import Answers, evaluate_answers
 from verger.kernel.classifier.temperature import calibrate, log_loss
+from verger.kernel.classifier.training_plan import TrainingPlan
 from verger.kernel.moments import Moments
 from verger.kernel.pca import Criterion, Projection, max_components
-from verger.learn.folds import ALWAYS_TRAINED, assign_groups, fold_of, group_of, group_pattern
-from verger.learn.training_options import TrainOptions
+from verger.learn.training_options import LDA, TrainOptions
 from verger.process.progress import Progress
-
-# The maximum number of cross-validated photos: more photos take longer, but do not improve the choice.
-MAX_CROSS_VALIDATED = 3_000
 
 # The tolerance of both optimisers (L-BFGS).
 TOLERANCE = 1e-4
@@ -49,56 +49,8 @@ class TrainingResult:
 
 
 @dataclass(frozen=True)
-class TrainingPlan:
-    """The rules for the class, the weight and the fold of each photo, and for which photos are cross-validated.
-
-    counts: photos per label. pattern: regular expression that finds a photo's group in its path; None: no groups.
-    group_folds: fold of each (label, group).
-    """
-
-    counts: dict[str, int]
-    pattern: str | None
-    group_folds: dict[tuple[str, str], int]
-    n_folds: int
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels in the order of their class numbers."""
-        return tuple(sorted(self.counts))
-
-    @property
-    def n_photos(self) -> int:
-        """The number of labelled photos."""
-        return sum(self.counts.values())
-
-    @property
-    def classes(self) -> dict[str, int]:
-        """The class number of each label."""
-        return {label: number for number, label in enumerate(self.labels)}
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """The weight of one photo of each label, such that all labels have the same weight in total."""
-        return {label: self.n_photos / (len(self.counts) * n) for label, n in self.counts.items()}
-
-    @property
-    def sample_end(self) -> str:
-        """Hexadecimal text; photos whose paths have a SHA-256 below this text are cross-validated."""
-        share = MAX_CROSS_VALIDATED / max(self.n_photos, 1)
-        return "g" if share >= 1 else f"{int(share * 2**64):016x}"
-
-    def fold_of(self, path: str, label: str) -> int:
-        """Return the fold of a photo; ALWAYS_TRAINED if the photo must not be held out."""
-        return fold_of(path, label, group_of(path, self.pattern), self.group_folds, self.n_folds)
-
-    def is_sampled(self, path: str) -> bool:
-        """Return whether a photo is used in the cross-validation."""
-        return hashlib.sha256(path.encode("utf-8", "replace")).hexdigest() < self.sample_end
-
-
-@dataclass(frozen=True)
 class Regression:
-    """Softmax regression: coef (n_classes, n_directions) and intercept (n_classes,), float32."""
+    """Softmax of linear functions: coef (n_classes, d) and intercept (n_classes,), float32."""
 
     coef: Floats
     intercept: Floats
@@ -114,7 +66,7 @@ class Regression:
         return cls(all_coef, all_intercept)
 
     def logits(self, vectors: Floats) -> Floats:
-        """Return the (n, n_classes) scores of (n, n_directions) vectors."""
+        """Return the (n, n_classes) scores of (n, d) vectors."""
         return np.asarray(vectors @ self.coef.T + self.intercept, np.float32)
 
     def compose_with(self, projection: Projection) -> Regression:
@@ -133,20 +85,16 @@ class HeldOutScores:
 
 
 class Fitter(Protocol):
-    """Fits regressions on projected vectors."""
-
-    @property
-    def projection(self) -> Projection:
-        """The projection from the vectors of the table to the vectors on which regressions are fitted."""
+    """Fits regressions with different strengths."""
 
     def folds(self) -> set[int]:
         """Return the numbers of the folds that have photos."""
 
-    def fit(self, regularisation: float) -> Regression:
-        """Fit a regression on all photos."""
+    def fit(self, strength: float) -> Regression:
+        """Return a regression for the vectors of the table, after the transform, fitted on all photos."""
 
     def score_held_out(self, trials: Sequence[tuple[float, int]]) -> Iterator[HeldOutScores]:
-        """For each (regularisation, fold), fit all other folds and yield the scores of the photos in this fold.
+        """For each (strength, fold), fit all other folds and yield the scores of the photos in this fold.
 
         Only photos of the plan's sample are scored.
         """
@@ -166,7 +114,7 @@ class Examples(Protocol):
         """Return the set of (label, group) pairs of the photos, except photos whose path has no group."""
 
     def prepare(self, plan: TrainingPlan, options: TrainOptions) -> AbstractContextManager[Fitter]:
-        """Standardise and project the vectors onto their `n_directions` first principal directions."""
+        """Read the vectors and prepare them for the fits."""
 
 
 def train(
@@ -184,21 +132,23 @@ def train(
     Raises ClassifierError if there are fewer than two labels, or if no photo can be held out.
     """
     plan = plan_training(examples, options)
-    progress.stage("project")
+    progress.stage("prepare")
     with examples.prepare(plan, options) as fitter:
         scores = _cross_validate(fitter, options, progress)
         best = min(scores, key=lambda score: (-round(score.accuracy, 4), score.log_loss))
         progress.stage("train")
-        regression = fitter.fit(best.regularisation).compose_with(fitter.projection)
+        regression = fitter.fit(best.strength)
     if input_pca is not None:
         regression = regression.compose_with(input_pca)
     temperature, threshold = calibrate(best.logits, best.truth, options.accuracy)
     probabilities = softmax(best.logits / np.float32(temperature))
     evaluation = evaluate_answers(Answers.from_probabilities(probabilities, best.truth), plan.labels, threshold)
     evaluation["cross_validation"] = _describe_choice(scores, best, options)
-    about = {"n_photos": plan.n_photos, "on": examples.column, "regularisation": best.regularisation}
+    about = {"n_photos": plan.n_photos, "on": examples.column, **_describe_fit(best, options)}
     coef, intercept = regression.coef, regression.intercept
-    classifier = Classifier(plan.labels, coef, intercept, temperature, threshold, network, about)
+    classifier = Classifier(
+        plan.labels, coef, intercept, temperature, threshold, network, about, options.transform_name
+    )
     return TrainingResult(classifier, evaluation)
 
 
@@ -210,6 +160,8 @@ def plan_training(examples: Examples, options: TrainOptions) -> TrainingPlan:
         raise ClassifierError(f"training needs photos of at least two labels; found: {found}")
     pattern = group_pattern(options.group)
     groups = examples.find_groups(pattern) if pattern is not None else set()
+    if options.leaves_groups_out:
+        return TrainingPlan(counts, pattern, assign_whole_groups(groups, options.n_folds), 0)
     return TrainingPlan(counts, pattern, assign_groups(groups, options.n_folds), options.n_folds)
 
 
@@ -222,9 +174,10 @@ def criterion_for(moments: Moments, n_directions: int) -> Criterion:
 
 @dataclass(frozen=True)
 class _CandidateScore:
-    """The held-out scores of the photos of all folds, with one value of the regularisation."""
+    """The held-out scores of the photos of all folds, with one strength. log_loss: before calibration."""
 
-    regularisation: float
+    strength: float
+    n_folds: int
     logits: Floats
     truth: Ints
 
@@ -238,29 +191,36 @@ class _CandidateScore:
 
 
 def _cross_validate(fitter: Fitter, options: TrainOptions, progress: Progress) -> list[_CandidateScore]:
-    """Return the photos' scores for each regularisation; no regression scores photos on which it was fitted."""
+    """Return the photos' scores for each strength; no regression scores photos on which it was fitted."""
     folds = sorted(fitter.folds() - {ALWAYS_TRAINED})
     if not folds:
         raise ClassifierError("cannot cross-validate: each label has only one group of photos. Try --group none")
-    trials = [(regularisation, fold) for regularisation in options.regularisations for fold in folds]
+    trials = [(strength, fold) for fold in folds for strength in options.strengths]
     progress.stage("cross-validate", len(trials))
-    parts: dict[float, list[HeldOutScores]] = {regularisation: [] for regularisation in options.regularisations}
+    parts: dict[float, list[HeldOutScores]] = {strength: [] for strength in options.strengths}
     scored = zip(trials, fitter.score_held_out(trials), strict=True)
-    for n_done, ((regularisation, _), scores) in enumerate(scored, 1):
-        parts[regularisation].append(scores)
+    for n_done, ((strength, _), scores) in enumerate(scored, 1):
+        parts[strength].append(scores)
         progress.advance(n_done, 0)
     return [
-        _CandidateScore(value, np.concatenate([s.logits for s in of]), np.concatenate([s.truth for s in of]))
+        _CandidateScore(
+            value, len(folds), np.concatenate([s.logits for s in of]), np.concatenate([s.truth for s in of])
+        )
         for value, of in parts.items()
     ]
 
 
 def _describe_choice(scores: list[_CandidateScore], best: _CandidateScore, options: TrainOptions) -> dict[str, Any]:
+    name = options.strength_name
     return {
-        "n_folds": options.n_folds,
+        "n_folds": best.n_folds if options.leaves_groups_out else options.n_folds,
         "group": options.group,
-        "regularisation": best.regularisation,
-        "tried": [
-            {"regularisation": s.regularisation, "accuracy": s.accuracy, "log_loss": s.log_loss} for s in scores
-        ],
+        "transform": options.transform_name,
+        **_describe_fit(best, options),
+        "tried": [{name: s.strength, "accuracy": s.accuracy, "log_loss": s.log_loss} for s in scores],
     }
+
+
+def _describe_fit(best: _CandidateScore, options: TrainOptions) -> dict[str, Any]:
+    priors = {"priors": options.priors} if options.classifier == LDA else {}
+    return {"classifier": options.classifier, options.strength_name: best.strength, **priors}

@@ -15,6 +15,7 @@ from verger.kernel.moments import MAX_EXACT_FEATURES, Array, Moments, merge_all
 from verger.kernel.pca import Criterion, Projection, fit_exact
 from verger.kernel.sketch import add_products, fit_randomized
 from verger.pipeline.context import COMPONENTS, FEATURES, MODEL, RunContext
+from verger.pipeline.merge_tree import merge_in_trees
 from verger.pipeline.pca_folder import write_pca_model
 from verger.storage.commit import scratch_folder, table_folder
 from verger.storage.table_parts import TablePart, list_parts, vector_width
@@ -31,7 +32,7 @@ from verger.tasks.moments import (
     product_partition,
 )
 from verger.tasks.project import ProjectItem, ProjectJob, project_partition
-from verger.tasks.reduction_sizes import FAN_IN, rows_per_block, rows_per_part, rows_per_sum
+from verger.tasks.reduction_sizes import rows_per_block, rows_per_part, rows_per_sum
 from verger.tasks.spans import split_into_spans
 
 STATE = "state.npz"
@@ -137,22 +138,12 @@ class _VectorSums:
         self._n_passes += 1
         rows_each = rows_per_sum(self._n_rows, self._width)
         groups = split_into_spans([(part.file, part.n_rows) for part in self._parts], rows_each)
-        items = [PartialSum(spans, self._file(0, number)) for number, spans in enumerate(groups)]
+        prefix = str(self._scratch / f"pass-{self._n_passes}")
+        items = [PartialSum(spans, f"{prefix}-0-{number:06d}") for number, spans in enumerate(groups)]
         written = self._engine.map(task, items, job)
         files = [item.target for item, is_written in zip(items, written, strict=True) if is_written]
-        level = 0
-        while len(files) > FAN_IN:
-            level += 1
-            merges = [
-                Merge(tuple(files[start : start + FAN_IN]), self._file(level, start // FAN_IN))
-                for start in range(0, len(files), FAN_IN)
-            ]
-            self._engine.map(merge, merges, None)
-            files = [merged.target for merged in merges]
+        (files,) = merge_in_trees(self._engine, merge, [files], prefix)
         return [(self._scratch / file.rpartition("/")[2]).read_bytes() for file in files]
-
-    def _file(self, level: int, number: int) -> str:
-        return str(self._scratch / f"pass-{self._n_passes}-{level}-{number:06d}")
 
 
 def _project(context: RunContext, parts: Sequence[TablePart], projection: Projection) -> None:

@@ -18,6 +18,8 @@ PROJECTED_ROWS = 1024
 _BLOCK_BYTES = 32 << 20
 _MAX_BLOCK_ROWS = 65_536
 _MAX_PARTIAL_SUMS = 4096
+_BLOCKS_PER_CLASS_SUM = 16
+_MIN_CLASS_SUMS = 16
 _MIN_ROWS_PER_PART = 4 * PROJECTED_ROWS
 _MAX_PARTS = 20_000
 
@@ -31,6 +33,17 @@ def rows_per_sum(n_rows: int, n_features: int) -> int:
     """Return the number of rows per partial sum: whole blocks, such that there are at most 4,096 partial sums."""
     rows = rows_per_block(n_features)
     return rows * max(1, math.ceil(n_rows / rows / _MAX_PARTIAL_SUMS))
+
+
+def rows_per_class_sum(n_rows: int, n_features: int) -> int:
+    """Return the number of rows per sum of class moments: whole blocks.
+
+    A sum has one matrix for each fold of the cross-validation; to write these takes as long as to compute a few
+    blocks. So a sum covers 16 blocks, or fewer if there would be fewer than 16 sums.
+    """
+    n_blocks = math.ceil(n_rows / rows_per_block(n_features))
+    n_each = max(1, min(_BLOCKS_PER_CLASS_SUM, n_blocks // _MIN_CLASS_SUMS))
+    return rows_per_block(n_features) * max(n_each, math.ceil(n_blocks / _MAX_PARTIAL_SUMS))
 
 
 def rows_per_part(n_rows: int) -> int:

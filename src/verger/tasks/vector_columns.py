@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -11,6 +13,7 @@ from verger.kernel.pca import Projection
 from verger.storage import arrow
 
 Matrix = npt.NDArray[np.floating]
+Floats = npt.NDArray[np.float32]
 
 
 def matrix_of(vectors: pa.ListArray) -> Matrix:
@@ -33,10 +36,15 @@ def check_finite(vectors: Matrix, column: str, file: str) -> None:
 
 def components_column(vectors: pa.ListArray, projection: Projection) -> pa.Array:
     """Return the components of a list column of vectors; null where a vector is null."""
+    return map_vectors(vectors, projection, projection.k)
+
+
+def map_vectors(vectors: pa.ListArray, function: Callable[[Matrix], Floats], width: int) -> pa.Array:
+    """Apply a function from (n, d) to (n, width) matrices to a list column of vectors; nulls stay nulls."""
     is_valid = np.array(vectors.is_valid().to_pylist(), bool)
-    rows: list[npt.NDArray[np.float32] | None] = [None] * len(vectors)
+    rows: list[Floats | None] = [None] * len(vectors)
     if is_valid.any():
-        projected = projection(matrix_of(vectors.drop_null()))
-        for row, components in zip(np.flatnonzero(is_valid), projected, strict=True):
-            rows[row] = components
-    return arrow.vectors(rows, projection.k)
+        mapped = function(matrix_of(vectors.drop_null()))
+        for row, vector in zip(np.flatnonzero(is_valid), mapped, strict=True):
+            rows[row] = vector
+    return arrow.vectors(rows, width)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import reduce
 from itertools import pairwise
 
 import numpy as np
@@ -14,7 +15,6 @@ from verger.kernel.classifier.lda import (
     ClassMoments,
     Ints,
     fit_lda,
-    merge_all_classes,
 )
 from verger.kernel.moments import Array
 
@@ -60,7 +60,7 @@ def test_merged_moments_are_those_of_all_vectors(cuts: list[int], seed: int) -> 
     vectors, classes = examples(30, 25, 5, seed=seed)
     bounds = sorted({0, 60, *cuts})
     parts = [ClassMoments.from_vectors(vectors[low:high], classes[low:high], 3) for low, high in pairwise(bounds)]
-    found, whole = merge_all_classes(parts), moments_of(vectors, classes)
+    found, whole = reduce(ClassMoments.merge, parts), moments_of(vectors, classes)
     assert np.array_equal(found.n, whole.n)
     assert np.allclose(found.mean, whole.mean) and np.allclose(found.scatter, whole.scatter)
 

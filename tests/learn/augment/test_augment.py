@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from verger.cli import app, main
 from verger.errors import ResultError, SettingsError, SourceError
+from verger.kernel.classifier.folds import group_of, group_pattern
 from verger.learn.augment.augment import AugmentOptions, write_views
-from verger.learn.folds import group_of, group_pattern
 from verger.process.progress import SilentProgress
 from verger.storage.commit import local_folder
 

@@ -28,9 +28,6 @@ from verger.kernel.moments import Array
 
 Ints = npt.NDArray[np.int64]
 
-# For d features the scatter has d x d numbers of float64: 0.5 GB for 8,192.
-MAX_FEATURES = 8192
-
 EMPIRICAL, UNIFORM = "empirical", "uniform"
 
 
@@ -86,14 +83,6 @@ class ClassMoments:
         """Deserialize what `to_bytes` wrote."""
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
             return cls(stored["n"], stored["mean"], stored["scatter"])
-
-
-def merge_all_classes(parts: list[ClassMoments]) -> ClassMoments:
-    """Merge moments pairwise in the given order: the same parts always give the same bits."""
-    while len(parts) > 1:
-        pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
-        parts = [pair[0].merge(pair[1]) if len(pair) == 2 else pair[0] for pair in pairs]
-    return parts[0]
 
 
 def fit_lda(moments: ClassMoments, shrinkage: float, priors: str = UNIFORM) -> tuple[Array, Array]:

@@ -9,7 +9,7 @@ from collections import defaultdict
 import numpy as np
 import numpy.typing as npt
 
-from verger.learn.folds import FRAME_PATTERN, group_of
+from verger.kernel.classifier.folds import FRAME_PATTERN, group_of
 
 Rows = list[int]
 
@@ -18,8 +18,8 @@ def split_photos(paths: list[str], labels: list[str], *, share: float, seed: int
     """Return for each photo whether it is held out for validation. The same seed gives the same split.
 
     For each label, about `share` of the photos are held out. Normally only whole units are held out. A unit is a
-    film (see verger.learn.folds), or a photo that belongs to no film. If all photos of a label are one film, the
-    last frames of the film are held out. If a label has only one photo, it is used for training.
+    film (see verger.kernel.classifier.folds), or a photo that belongs to no film. If all photos of a label are one
+    film, the last frames of the film are held out. If a label has only one photo, it is used for training.
     """
     is_held_out = np.zeros(len(paths), bool)
     of_label: dict[str, Rows] = defaultdict(list)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from verger.errors import SettingsError
+from verger.errors import ClassifierError, SettingsError
 
 # Fruits-360 names frames [axis_]number_size: r_57_100.jpg is frame 57 of the film about the second axis.
 FRAME_PATTERN = r"/((?:r\d*_)?)\d+_\d+\.\w+$"
@@ -16,6 +16,9 @@ VIEW_PATTERN = r"/([^/]+)__\d+\.\w+$"
 GROUP_RULES = ("film", "photo", "none", "regex:PATTERN with one group")
 
 ALWAYS_TRAINED = -1
+
+# With more groups than this, several groups share a fold.
+MAX_GROUP_FOLDS = 20
 
 
 def group_pattern(rule: str) -> str | None:
@@ -58,6 +61,23 @@ def assign_groups(pairs: Iterable[tuple[str, str]], n_folds: int) -> dict[tuple[
         for label, of_label in groups.items()
         for i, group in enumerate(of_label)
     }
+
+
+def assign_whole_groups(pairs: Iterable[tuple[str, str]], n_folds: int) -> dict[tuple[str, str], int]:
+    """Return the fold of every (label, group), such that a group is in the same fold for all labels.
+
+    Each group is a fold of its own if there are at most MAX_GROUP_FOLDS groups; otherwise the groups are assigned
+    to `n_folds` folds in turn. A label with only one group gets ALWAYS_TRAINED, as in `assign_groups`. Raises
+    ClassifierError if there are no groups.
+    """
+    pairs = set(pairs)
+    names = sorted({group for _, group in pairs})
+    if not names:
+        raise ClassifierError("folds = groups: the rule of --group finds no group in the paths of the photos")
+    n = len(names) if len(names) <= MAX_GROUP_FOLDS else n_folds
+    folds = {name: number % n for number, name in enumerate(names)}
+    n_groups = Counter(label for label, _ in pairs)
+    return {(label, group): folds[group] if n_groups[label] > 1 else ALWAYS_TRAINED for label, group in pairs}
 
 
 def fold_of(path: str, label: str, group: str | None, group_folds: dict[tuple[str, str], int], n_folds: int) -> int:
