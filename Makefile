@@ -9,7 +9,7 @@ LOCK := requirements/dev.lock
 PYTEST = bin/pytest -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-cloud scan check lint test-spark35 notebook bench bench-model soak soak-scale pictures lock clean
+.PHONY: help setup demo test test-slow test-cloud scan check lint test-spark35 notebook bench bench-model bench-lda soak soak-scale pictures lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -76,6 +76,9 @@ soak: setup  ## 50 runs with randomly killed processes, compared with undisturbe
 
 soak-scale: setup  ## 200,000 photos in one run, 16,480 before and after: speed and memory; ten minutes
 	$(BIN)/python -m benchmarks.scale build/scale
+
+bench-lda: setup  ## lda on a million synthetic vectors: time and peak memory on both engines; 6 GB of disk, ten minutes
+	$(BIN)/python -m benchmarks.lda build/lda
 
 pictures: docs/pictures/layers.svg $(patsubst %.dot,%.svg,$(wildcard docs/pictures/*.dot))  ## draw docs/pictures: the layers of the code; clouds, with Graphviz
 

@@ -29,12 +29,12 @@ import psutil
 
 from benchmarks.measure import cpu_name
 from benchmarks.photos import unpack
+from benchmarks.processes import KINDS, sample_processes
 from verger.kernel.networks.catalog import FRUITNET
 
 RESULTS = Path(__file__).with_name("scale.md")
 N_PHOTOS = 200_000
 N_ROUNDS = 1  # of the few, before and after
-KINDS = ("driver", "JVM", "workers")
 
 _EVERY_S = 1.0
 _TEMP_EVERY = 10
@@ -145,22 +145,10 @@ def watch(photos: Path, folder: Path, engine: str) -> Watched:
 
 
 def _sample(watched: Watched, pid: int) -> None:
-    held = dict.fromkeys(KINDS, 0.0)
-    with suppress(psutil.NoSuchProcess):
-        run = psutil.Process(pid)
-        for process in [run, *run.children(recursive=True)]:
-            with suppress(psutil.NoSuchProcess, psutil.ZombieProcess, psutil.AccessDenied):
-                # PSS counts a page that n processes share as 1/n in each; workers are forks of one another.
-                held[_kind(process, pid)] += process.memory_full_info().pss / 1e6
-                watched.own_s[process.pid] = sum(process.cpu_times()[:2])
+    held, own_s = sample_processes(pid)
+    watched.own_s |= own_s
     for kind, mb in held.items():
         watched.memory_mb[kind].append(mb)
-
-
-def _kind(process: psutil.Process, run_pid: int) -> str:
-    if process.pid == run_pid:
-        return "driver"
-    return "JVM" if process.name() == "java" else "workers"
 
 
 def _busy_s() -> float:

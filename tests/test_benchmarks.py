@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from benchmarks.lda import write_features
 from benchmarks.measure import against
 from benchmarks.parts.peers import check_vectors, read_vectors
 from benchmarks.run import PARTS, keep
@@ -102,3 +103,11 @@ def test_paths_of_all_engines_are_compared_as_plain_ones(tmp_path: Path) -> None
     paths = ["file:///a/Apple%20Red/1.jpg", "file:/a/2.jpg", "/a/3.jpg"]
     pq.write_table(pa.table({"path": paths, "features": [[1.0, 0.0]] * 3}), tmp_path / "part.parquet")
     assert list(read_vectors(tmp_path)) == ["/a/Apple Red/1.jpg", "/a/2.jpg", "/a/3.jpg"]
+
+
+def test_synthetic_features_have_labels_in_the_order_of_their_paths(tmp_path: Path) -> None:
+    write_features(tmp_path, 250)
+    rows = pq.read_table(tmp_path / "features").to_pylist()
+    assert len(rows) == 250 and len({row["label"] for row in rows}) == 100
+    assert all(row["path"].split("/")[-2] == row["label"] and len(row["features"]) == 1280 for row in rows)
+    assert [row["path"] for row in rows] == sorted(row["path"] for row in rows)

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 
 from tests.support.chain import beside, manifest_of, table, verger
+from tests.support.labelled_vectors import make_result
 from verger.engine.spark.connect import connect
 from verger.engine.spark.installation import spark_home
 from verger.engine.spark.session import open_session
@@ -125,6 +126,15 @@ def test_a_run_that_fails_says_why_and_leaves_nothing(server: str, photos: Path,
     done = verger("run", photos, "out", "--model", "no.onnx", "--master", server, cwd=tmp_path)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["no.onnx"]
+
+
+@pytest.mark.slow
+def test_lda_gives_what_it_gives_on_classic_spark(server: str, tmp_path: Path) -> None:
+    make_result(tmp_path / "result")
+    for master, out in ((server, "connect"), ("local[2]", "classic")):
+        manifest_of("train", "result", out, "--classifier", "lda", "--master", master, cwd=tmp_path)
+    ours, theirs = (tmp_path / out / "classifier.npz" for out in ("connect", "classic"))
+    assert ours.read_bytes() == theirs.read_bytes()
 
 
 def test_training_says_that_it_wants_classic_spark(tmp_path: Path) -> None:
