@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from tests.support.chain import beside_progress, manifest_here, manifest_of, verger
 from verger.errors import ClassifierError, SourceError, VergerError
@@ -46,6 +49,59 @@ def _foreign(file: Path) -> None:
 
 def _texts(file: Path) -> None:
     pq.write_table(pa.table({"path": ["a"], "label": ["b"], "features": ["c"], "sha256": ["0"]}), file)
+
+
+@pytest.fixture(scope="module")
+def sources(tiny_model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the features of photos of two sources, and a classifier that was trained on them."""
+    folder = tmp_path_factory.mktemp("sources")
+    shades = {"shops/Granny-Smith": 40, "shops/Lemon": 200, "flickr/apple": 40, "flickr/not-a-fruit": 120}
+    for name, shade in shades.items():
+        (folder / "photos" / name).mkdir(parents=True)
+        for i in range(2 if name.startswith("shops") else 3):
+            Image.new("RGB", (9, 9), (shade, shade, i)).save(folder / "photos" / name / f"{i}.png")
+    manifest_here("features", "photos", "features", "--model", tiny_model, "--no-report", cwd=folder)
+    manifest_here("train", "features", "classifier", "--group", "none", "--folds", 2, cwd=folder)
+    return folder
+
+
+def test_groups_of_photos_are_reported(sources: Path) -> None:
+    words = ("evaluate", "features", "judged", "--classifier", "classifier", "--overwrite")
+    found = manifest_here(*words, "--by", "source", cwd=sources)["evaluation"]
+    written = json.loads((sources / "judged" / "evaluation.json").read_text())
+    assert found["by_group"] == written["by_group"] and "coverage_curve" in written["species"]
+    counts = [(row["group"], row["n_photos"], row["n_named"], row["n_not_fruit"]) for row in found["by_group"]]
+    assert counts == [("flickr", 6, 3, 3), ("shops", 4, 4, 0)]
+    assert found["n_photos"] == 7 and found["species"]["n_photos"] == 10
+    photos = sum(row["n_photos"] * row["species_accuracy"] for row in found["by_group"])
+    assert photos == pytest.approx(10 * found["species"]["accuracy"])
+    by_name = manifest_here(*words, "--by", "regex:/([A-Z])[^/]*/[^/]*$", cwd=sources)["evaluation"]["by_group"]
+    assert [(row["group"], row["n_photos"]) for row in by_name] == [("", 6), ("G", 2), ("L", 2)]
+    assert "by_group" not in manifest_here(*words, cwd=sources)["evaluation"]
+
+
+def test_the_summary_shows_both_levels_and_the_groups(sources: Path) -> None:
+    words = ("evaluate", "features", "shown", "--classifier", "classifier", "--by", "source", "--no-report")
+    shown = verger(*words, cwd=sources, COLUMNS="120").stdout
+    for name in ("species", "labels", "answered", "refused", "group flickr", "group shops"):
+        assert re.search(rf"^│ {name} +│ ", shown, re.MULTILINE), shown
+
+
+@pytest.mark.parametrize("by", ["sources", "film", "regex:/x/", "regex:(", "regex:(a)(b)"])
+def test_a_wrong_grouping_lists_the_valid_ones(by: str, sources: Path) -> None:
+    words = ("evaluate", "features", "wrong", "--classifier", "classifier", "--by", by)
+    done = verger(*words, cwd=sources)
+    assert done.returncode == 2 and not (sources / "wrong").exists()
+    assert f"by = {by!r} is not valid: expected one of source, regex:PATTERN with one group" in done.stderr
+
+
+def test_a_bundled_classifier_is_evaluated_by_its_name(sources: Path) -> None:
+    manifest_here("features", "photos", "bundled", "--model", "fruitnet", "--no-report", cwd=sources)
+    default = manifest_here("evaluate", "bundled", "default", cwd=sources)
+    named = manifest_here("evaluate", "bundled", "named", "--classifier", "fruitnet", cwd=sources)
+    assert named["evaluation"] == default["evaluation"] and named["evaluation"]["species"]["n_photos"] == 10
+    unknown = verger("evaluate", "bundled", "unknown", "--classifier", "fruitnets", cwd=sources)
+    assert unknown.returncode == 1 and "bundled classifier: fruitnet" in unknown.stderr
 
 
 DAMAGES = [

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from tests.support.chain import verger
 from verger.kernel.classifier.classifier import Classifier, load_classifier
+from verger.kernel.classifier.levels import NOT_A_FRUIT
 from verger.kernel.classifier.taxonomy import read_taxonomy
 from verger.kernel.networks.catalog import NetworkSpec
 from verger.kernel.networks.network import prepare_network
@@ -42,7 +44,7 @@ def test_bundled_is_small_whole_and_named_by_the_taxonomy() -> None:
     network, classifier = prepare_network(NetworkSpec("fruitnet")), load_classifier()
     assert sum(len(graph.xml) + len(graph.weights) for graph in network.graphs) < 6_000_000
     assert classifier.coef.shape == (len(classifier.labels), network.n_features)
-    assert set(classifier.labels) == {taxon.name for taxon in read_taxonomy().values()}
+    assert set(classifier.labels) <= {taxon.name for taxon in read_taxonomy().values()} | {NOT_A_FRUIT}
 
 
 def test_unreadable_photos_are_reported_and_the_others_are_named(renders: Path, tmp_path: Path) -> None:
@@ -69,10 +71,62 @@ def test_a_pipe_and_a_device_are_not_read_and_uris_are(renders: Path, tmp_path: 
 
 def test_below_its_threshold_it_is_not_sure(renders: Path, tmp_path: Path) -> None:
     bundled = load_classifier()
-    shy = Classifier(**{**vars(bundled), "threshold": 1.1})
-    shy.save(tmp_path / "classifier.npz")
+    replace(bundled, threshold=1.1).save(tmp_path / "classifier.npz")
     done = verger("predict", renders / "Banana" / "0_100.jpg", "--classifier", ".", "--json", cwd=tmp_path)
-    assert json.loads(done.stdout)["name"] == "not sure"
+    answer = json.loads(done.stdout)
+    assert (answer["name"], answer["decision"], answer["variety"]) == ("not sure", "unsure", None)
+    assert answer["species"][0][0] == "Banana" and answer["taxon"]["variety"] == ""
+
+
+@pytest.mark.parametrize("variety_threshold", [0, 1.1])
+def test_the_species_is_named_and_the_variety_only_if_it_is_sure(renders: Path, variety_threshold: float) -> None:
+    found = replace(load_classifier(), threshold=0, variety_threshold=variety_threshold)
+    (photo,) = predict([renders / "Apple" / "0_100.jpg"], found)
+    assert photo.decision == "sure" and photo.species[0][0] == "Apple" and photo.taxon is not None
+    assert (photo.taxon.english, photo.taxon.latin) == ("Apple", "Malus domestica")
+    if variety_threshold:
+        assert (photo.name, photo.variety, photo.taxon.variety) == ("Apple", None, "")
+    else:
+        assert photo.name == photo.variety == f"Apple {photo.taxon.variety}" != "Apple"
+    apples = sum(share for label, share in photo.best if label.startswith("Apple"))
+    assert photo.species[0][1] >= apples - 1e-5
+
+
+def test_a_photo_without_fruit_is_refused(renders: Path, tmp_path: Path) -> None:
+    bundled = load_classifier()
+    labels = (*(label for label in bundled.labels if label != NOT_A_FRUIT), NOT_A_FRUIT)
+    coef = np.zeros((len(labels), bundled.coef.shape[1]), np.float32)
+    coef[-1] = 1  # features are positive
+    replace(bundled, labels=labels, coef=coef, intercept=coef[:, 0], threshold=0).save(tmp_path / "classifier.npz")
+    words = ("predict", renders / "Banana" / "0_100.jpg", "--classifier", ".")
+    done = verger(*words, "--json", cwd=tmp_path)
+    answer = json.loads(done.stdout)
+    assert list(answer) == ["path", "decision", "species", "variety", "best", "taxon", "error", "name"]
+    assert answer["name"] == answer["decision"] == "not a fruit" and answer["species"][0][0] == NOT_A_FRUIT
+    assert answer["variety"] is None and answer["taxon"] is None and answer["error"] is None
+    assert "not a fruit" in verger(*words, cwd=tmp_path).stdout
+
+
+def test_bundled_classifiers_are_named(renders: Path, tmp_path: Path) -> None:
+    words = ("predict", renders / "Banana" / "0_100.jpg", "--json")
+    default = verger(*words, cwd=tmp_path)
+    named = verger(*words, "--classifier", "fruitnet", cwd=tmp_path)
+    assert named.returncode == 0 and named.stdout == default.stdout
+    unknown = verger(*words, "--classifier", "frutinet", cwd=tmp_path)
+    assert unknown.returncode == 1 and "frutinet holds no classifier" in unknown.stderr
+    assert "bundled classifier: fruitnet" in unknown.stderr
+
+
+@pytest.mark.parametrize(
+    ("label", "named"), [("Limes", "Lime"), ("Granny-Smith", "Granny-Smith"), ("my fruit", "my fruit")]
+)
+def test_labels_of_users_are_named(label: str, named: str, renders: Path) -> None:
+    bundled = load_classifier()
+    coef = np.zeros((2, bundled.coef.shape[1]), np.float32)
+    found = replace(bundled, labels=("cat", label), coef=coef, intercept=np.array([0, 9], np.float32), threshold=0)
+    (photo,) = predict([renders / "Banana" / "0_100.jpg"], found)
+    assert photo.name == named and photo.variety == (label if label == "Granny-Smith" else None)
+    assert [name for name, _ in photo.best] == [label, "cat"]
 
 
 def test_predictions_use_the_requested_number_of_views(renders: Path) -> None:

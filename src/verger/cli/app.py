@@ -50,7 +50,9 @@ Features = Annotated[str, typer.Argument(metavar="FEATURES", help="a result of `
 Result = Annotated[str, typer.Argument(metavar="OUT", help="the folder or URI of the result")]
 Trained = Annotated[
     str | None,
-    typer.Option(help="a result of `verger train` or `verger finetune` \\[default: the bundled classifier]"),
+    typer.Option(
+        help="a result of `verger train` or `verger finetune`, or the name of a bundled one \\[default: fruitnet]"
+    ),
 ]
 Update = Annotated[str | None, typer.Option(help="add the features to the PCA of this earlier result")]
 

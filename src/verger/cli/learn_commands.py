@@ -68,7 +68,8 @@ def train(
         ),
     ] = None,
     accuracy: Annotated[
-        float, typer.Option(help='accuracy that answers must reach; less certain answers become "not sure"')
+        float,
+        typer.Option(help='accuracy that named species must reach; less certain answers become "not sure"'),
     ] = 0.95,
 ) -> Manifest:
     """Train a classifier on labelled features: cross-validated and calibrated.
@@ -91,39 +92,56 @@ def train(
 
 @pipeline_command((RESULT,), RECOGNITION)
 def evaluate(
-    features: Features, out: Result, settings: Settings, progress: Progress, classifier: Trained = None
+    features: Features,
+    out: Result,
+    settings: Settings,
+    progress: Progress,
+    classifier: Trained = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="also report groups of photos: source (the first folder that differs), or regex:PATTERN"),
+    ] = None,
 ) -> Manifest:
     """Measure a classifier's accuracy on labelled features that were not used for training, and write a report.
+
+    Labels of other data sets are mapped to the classifier's. A photo with the label of a species counts for species
+    only. Photos labelled "Not a fruit" must be refused.
 
     \b
     verger evaluate out/ judged/                             # the bundled classifier
     verger evaluate other/ judged/ --classifier classifier/
+    verger evaluate other/ judged/ --by source               # photos/shops/..., photos/flickr/...
+    verger evaluate other/ judged/ --by 'regex:/([^/]+)/[^/]+/[^/]+$'   # photos/SHOP/LABEL/x.jpg
     """
+    from verger.kernel.classifier.classifier import classifier_path
     from verger.learn.classifier_jobs import evaluate_result
 
-    path = any_path(classifier) if classifier else None
-    return evaluate_result(path, any_path(features), any_path(out), settings, progress)
+    trained = classifier_path(classifier)
+    return evaluate_result(trained, any_path(features), any_path(out), settings, progress, by=by)
 
 
 @app.command(rich_help_panel=RECOGNITION)
 def predict(
     photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="photo files, or URIs of photos")],
     classifier: Trained = None,
-    top: Annotated[int, typer.Option(min=1, help="number of likely labels to show for each photo")] = 3,
+    top: Annotated[int, typer.Option(min=1, help="number of likely species (--json: also labels) to show")] = 3,
     views: Annotated[str | None, typer.Option(help=f"{VIEWS_HELP} [dim]\\[default: as in training][/dim]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print only one JSON object for each photo")] = False,
 ) -> None:
-    """Name the fruit in photos.
+    """Name the fruit in photos: the species, and the variety if the classifier is sure of it.
+
+    Other answers are "not sure", with the species that are possible, and "not a fruit".
 
     \b
     verger predict fruit.jpg
+    verger predict fruit.jpg --classifier fruitnet           # a bundled classifier
     verger predict photos/*.jpg --top 5 --views crops
     verger predict fruit.jpg --classifier classifier/ --json
     """
-    from verger.kernel.classifier.classifier import load_classifier
+    from verger.kernel.classifier.classifier import classifier_path, load_classifier
     from verger.learn.predict import predict
 
-    chosen = load_classifier(any_path(classifier) if classifier else None)
+    chosen = load_classifier(classifier_path(classifier))
     predictions = list(predict(photos, chosen, top=top, views=views))
     if as_json:
         print("\n".join(json.dumps(asdict(photo) | {"name": photo.name}) for photo in predictions))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from verger.engine.spark.standalone.control import ClusterStatus
     from verger.learn.finetune.finetune import FinetuneResult
     from verger.learn.predict import Prediction
+
+# Species with a lower probability are not shown as alternatives.
+_SMALLEST_SHARE = 0.01
 
 
 def summary(manifest: Manifest, out: AnyPath) -> RenderableType:
@@ -79,31 +83,51 @@ def _evaluation(manifest: Manifest) -> list[tuple[str, str]]:
     scores = manifest.evaluation
     if scores is None:
         return []
+    species = scores["species"]
+    varieties = [("labels", _accuracy(scores))] if species["has_varieties"] else []
+    rows = [("species", _accuracy(species)), *varieties]
+    rows += [("top-3 accuracy", f"{scores['top3']:.1%}"), ("macro F1", f"{scores['macro_f1']:.1%}")]
+    rows += [("calibration", f"ECE {species['ece']:.1%} (about {species['ece_by_chance']:.1%} by chance)")]
+    if species["fruit_answered"] is not None:
+        rows += [("answered", f"{species['fruit_answered']:.1%} of the photos of fruit")]
+    if species["accuracy_when_sure"] is not None:
+        rows += [("accuracy of answers", f"{species['accuracy_when_sure']:.1%}")]
+    if species["n_not_fruit"]:
+        rows += [("refused", f"{species['others_refused']:.1%} of {species['n_not_fruit']:,} photos without fruit")]
+    return rows + [(f"group {row['group']}", _group(row)) for row in scores.get("by_group", [])]
+
+
+def _accuracy(scores: dict[str, Any]) -> str:
     low, high = scores["accuracy_95"]
-    when_sure = scores["accuracy_when_sure"]
-    correct = "" if when_sure is None else f", {when_sure:.1%} of them correct"
-    return [
-        ("accuracy", f"{scores['accuracy']:.1%} ({low:.1%} to {high:.1%}) of {scores['n_photos']:,} photos"),
-        ("top-3 accuracy", f"{scores['top3']:.1%}"),
-        ("macro F1", f"{scores['macro_f1']:.1%}"),
-        ("calibration", f"ECE {scores['ece']:.1%} (about {scores['ece_by_chance']:.1%} by chance)"),
-        ("answered", f"{scores['coverage']:.1%}{correct}"),
-    ]
+    return f"{scores['accuracy']:.1%} correct ({low:.1%} to {high:.1%}) of {scores['n_photos']:,} photos"
+
+
+def _group(row: dict[str, Any]) -> str:
+    labels = "" if row["accuracy"] is None else f", labels {row['accuracy']:.1%}"
+    return f"species {row['species_accuracy']:.1%}{labels}, {row['n_photos']:,} photos"
 
 
 def prediction_table(predictions: list[Prediction]) -> Table:
-    """Return a table with each photo's predicted label, the probability of this label, and the next best labels."""
+    """Return a table with each photo's answer, the probability of its species, and what else it may be.
+
+    Photos are shown by their file names; if two files have the same name, by their paths.
+    """
     table = Table("photo", "fruit", "probability", "or")
     table.columns[0].overflow = "fold"
-    for photo in predictions:
+    table.columns[0].min_width = 16
+    table.columns[1].no_wrap = table.columns[2].no_wrap = True
+    names = [PurePosixPath(photo.path).name for photo in predictions]
+    is_unique = len(set(names)) == len(names)
+    for photo, name in zip(predictions, names, strict=True):
+        shown = Text(name if is_unique else photo.path)
         if photo.error is not None:
-            table.add_row(Text(photo.path), Text(photo.error, style="red"), "", "")
+            table.add_row(shown, Text(photo.error, style="red"), "", "")
             continue
-        (_, share), *others = photo.best
-        rest = photo.best if not photo.is_sure else others
+        share = "" if photo.is_unsure else f"{photo.species[0][1]:.0%}"
+        rest = photo.species if photo.is_unsure else photo.species[1:]
+        others = ", ".join(f"{name} {share:.0%}" for name, share in rest if share >= _SMALLEST_SHARE)
         style = "green" if photo.is_sure else "yellow"
-        alternatives = ", ".join(f"{label} {other:.0%}" for label, other in rest)
-        table.add_row(Text(photo.path), Text(photo.name, style=style), f"{share:.0%}", Text(alternatives))
+        table.add_row(shown, Text(photo.name, style=style), share, Text(others))
     return table
 
 

@@ -124,9 +124,18 @@ def _write_classifier(
 
 
 def evaluate_result(
-    classifier: AnyPath | None, result: AnyPath, out: AnyPath, settings: Settings, progress: Progress
+    classifier: AnyPath | None,
+    result: AnyPath,
+    out: AnyPath,
+    settings: Settings,
+    progress: Progress,
+    *,
+    by: str | None = None,
 ) -> Manifest:
-    """Evaluate a classifier (None: the bundled one) on a result's labelled features; write a report to `out`."""
+    """Evaluate a classifier (None: the default) on a result's labelled features; write a report to `out`.
+
+    by: see learn.evaluate.
+    """
     from verger.learn.evaluate import evaluate
 
     check_not_read(out, [str(result)] if classifier is None else [str(result), str(classifier)])
@@ -135,7 +144,7 @@ def evaluate_result(
         with manifest.timed("evaluate"):
             progress.stage("evaluate")
             loaded = load_classifier(classifier)
-            evaluation = evaluate(loaded, result)
+            evaluation = evaluate(loaded, result, by=by)
         manifest.network = {"model": loaded.network.get("model")}
         return _write_evaluation(manifest, evaluation, stage, out, settings)
 
@@ -144,6 +153,10 @@ def _write_evaluation(
     manifest: Manifest, evaluation: dict[str, Any], stage: AnyPath, out: AnyPath, settings: Settings
 ) -> Manifest:
     manifest.evaluation = {key: evaluation[key] for key in MANIFEST_METRICS}
+    curves = ("reliability", "coverage_curve")
+    manifest.evaluation["species"] = {k: v for k, v in evaluation["species"].items() if k not in curves}
+    if "by_group" in evaluation:
+        manifest.evaluation["by_group"] = evaluation["by_group"]
     if "cross_validation" in evaluation:
         manifest.evaluation["cross_validation"] = evaluation["cross_validation"]
     manifest.timings_s["total"] = round(sum(manifest.timings_s.values()), 3)

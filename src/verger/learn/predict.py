@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from verger.errors import DecodeError
-from verger.kernel.classifier.classifier import NOT_SURE, Classifier, check_n_features
-from verger.kernel.classifier.taxonomy import Taxon, taxon_named
+from verger.kernel.classifier.classifier import NOT_FRUIT, SURE, UNSURE, Classifier, Floats, check_n_features
+from verger.kernel.classifier.taxonomy import Taxon, names_variety, taxon_labelled
 from verger.kernel.decode import DEFAULT_MAX_PIXELS
 from verger.kernel.networks.catalog import NetworkSpec
 from verger.kernel.networks.device import CPU, prepare_network_on
@@ -16,24 +16,45 @@ from verger.kernel.networks.inference import Extractor, featurize_photo
 from verger.kernel.networks.view_sets import view_set_name
 from verger.sources.content import read_photo
 
+NOT_SURE = "not sure"
+
 
 @dataclass(frozen=True)
 class Prediction:
-    """The most probable (label, probability) pairs of a photo, or `error` if it cannot be read.
+    """The answer for one photo, or `error` if the photo cannot be read.
 
-    taxon: species, names and variety of the most probable label, if the classifier was trained on taxa.
+    decision: "sure" of the species, "unsure" or "not a fruit".
+    species, best: the most probable (name, probability) pairs of species, and of labels. The probability of a
+        species is the sum of its labels'.
+    variety: the label of the variety; None if the classifier is not sure of it, or if the label names none.
+    taxon: names of the most probable species, if the taxonomy of fruit has it; its variety is empty unless the
+        classifier is sure of it.
     """
 
     path: str
+    decision: str = UNSURE
+    species: tuple[tuple[str, float], ...] = ()
+    variety: str | None = None
     best: tuple[tuple[str, float], ...] = ()
-    is_sure: bool = False
     taxon: Taxon | None = None
     error: str | None = None
 
     @property
+    def is_sure(self) -> bool:
+        """Whether the classifier is sure of the species."""
+        return self.decision == SURE
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether there is no answer."""
+        return self.decision == UNSURE
+
+    @property
     def name(self) -> str:
-        """The most probable label, or "not sure" if its probability is below the classifier's threshold."""
-        return self.best[0][0] if self.is_sure else NOT_SURE
+        """The variety or the species if the classifier is sure of it, otherwise "not sure" or "not a fruit"."""
+        if self.is_sure:
+            return self.variety or self.species[0][0]
+        return NOT_SURE if self.is_unsure else NOT_FRUIT
 
 
 def predict(
@@ -41,7 +62,7 @@ def predict(
 ) -> Iterator[Prediction]:
     """Yield the prediction for each photo: a path, or a URI of a file or an object.
 
-    top: number of (label, probability) pairs. views: see NetworkSpec; None: the same as in training. Raises
+    top: number of (name, probability) pairs. views: see NetworkSpec; None: the same as in training. Raises
     SettingsError if there are no such views, WeightsError if the weights of the classifier's network are not
     available, ClassifierError if this network computes vectors of another length than in training.
     """
@@ -59,7 +80,22 @@ def predict(
 
 def _predict_one(path: str, data: bytes, classifier: Classifier, extractor: Extractor, top: int) -> Prediction:
     vector = featurize_photo(data, extractor, max_pixels=DEFAULT_MAX_PIXELS, decode="scaled").features
-    probabilities = classifier.probabilities(vector[None])[0]
-    best = tuple((classifier.labels[i], float(probabilities[i])) for i in (-probabilities).argsort()[:top])
-    taxon = taxon_named(best[0][0]) if classifier.about.get("taxonomy") else None
-    return Prediction(path, best, best[0][1] >= classifier.threshold, taxon)
+    levels = classifier.levels
+    decisions = classifier.decide(classifier.probabilities(vector[None]))
+    ranked = decisions.ranked
+    label = classifier.labels[ranked.variety[0]]
+    taxon = taxon_labelled(label)
+    if taxon is not None and not decisions.names_label[0]:
+        taxon = replace(taxon, variety="")
+    return Prediction(
+        path,
+        decision=decisions.describe(0),
+        species=_best(levels.species, ranked.species[0], top),
+        variety=label if decisions.names_label[0] and names_variety(label) else None,
+        best=_best(classifier.labels, ranked.labels[0], top),
+        taxon=taxon,
+    )
+
+
+def _best(names: tuple[str, ...], probabilities: Floats, top: int) -> tuple[tuple[str, float], ...]:
+    return tuple((names[i], float(probabilities[i])) for i in (-probabilities).argsort(kind="stable")[:top])

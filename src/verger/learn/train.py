@@ -22,8 +22,9 @@ import numpy.typing as npt
 
 from verger.errors import ClassifierError
 from verger.kernel.classifier.classifier import Classifier, Floats, softmax
+from verger.kernel.classifier.evaluation import Judgement, evaluate_levels
 from verger.kernel.classifier.folds import ALWAYS_TRAINED, assign_groups, assign_whole_groups, group_pattern
-from verger.kernel.classifier.metrics import Answers, evaluate_answers
+from verger.kernel.classifier.levels import levels_of
 from verger.kernel.classifier.temperature import calibrate, log_loss
 from verger.kernel.classifier.training_plan import TrainingPlan
 from verger.kernel.moments import Moments
@@ -140,15 +141,23 @@ def train(
         regression = fitter.fit(best.strength)
     if input_pca is not None:
         regression = regression.compose_with(input_pca)
-    temperature, threshold = calibrate(best.logits, best.truth, options.accuracy)
-    probabilities = softmax(best.logits / np.float32(temperature))
-    evaluation = evaluate_answers(Answers.from_probabilities(probabilities, best.truth), plan.labels, threshold)
-    evaluation["cross_validation"] = _describe_choice(scores, best, options)
-    about = {"n_photos": plan.n_photos, "on": examples.column, **_describe_fit(best, options)}
-    coef, intercept = regression.coef, regression.intercept
+    levels = levels_of(plan.labels)
+    fitted = calibrate(best.logits, best.truth, options.accuracy, levels)
     classifier = Classifier(
-        plan.labels, coef, intercept, temperature, threshold, network, about, options.transform_name
+        plan.labels,
+        regression.coef,
+        regression.intercept,
+        fitted.temperature,
+        fitted.threshold,
+        network,
+        {"n_photos": plan.n_photos, "on": examples.column, **_describe_fit(best, options)},
+        options.transform_name,
+        fitted.variety_threshold,
     )
+    probabilities = softmax(best.logits / np.float32(fitted.temperature))
+    judgement = Judgement.of(classifier, probabilities, [plan.labels[i] for i in best.truth])
+    evaluation = evaluate_levels(judgement, levels, fitted.threshold)
+    evaluation["cross_validation"] = _describe_choice(scores, best, options)
     return TrainingResult(classifier, evaluation)
 
 

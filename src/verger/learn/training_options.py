@@ -38,8 +38,8 @@ class TrainOptions:
     n_folds: number of folds of the cross-validation, which chooses one of the `strengths`.
     n_directions: number of principal directions onto which a logistic regression projects the standardised
         features. The fit becomes much faster, and changes little because of the L2 penalty.
-    accuracy: determines the "not sure" threshold: on held-out photos, this share of the answers above the threshold
-        is correct.
+    accuracy: determines the thresholds for species and varieties: on held-out photos, this share of those that are
+        named is correct (see calibrate).
     max_iterations: limit of the optimiser in each fit of a logistic regression.
     classifier: a name of CLASSIFIERS. regularisations: used by logistic. shrinkages, priors: used by lda.
     transform: a name of TRANSFORMS; None: the default of the classifier, none for components.

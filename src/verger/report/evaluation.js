@@ -1,5 +1,5 @@
 "use strict";
-// Draws the three charts of an evaluation. Labels are untrusted text: Plotly would interpret HTML tags in them.
+// Draws the charts of an evaluation. Labels are untrusted text: Plotly would interpret HTML tags in them.
 (() => {
   const byId = (id) => document.getElementById(id);
   const data = JSON.parse(byId("page-data").textContent);
@@ -33,9 +33,9 @@
     }), CONFIG);
   }
 
-  function drawReliability(rows) {
+  function drawReliability(plot, rows) {
     const most = Math.max(...rows.map((row) => row.n_photos));
-    Plotly.newPlot(byId("reliability"), [
+    Plotly.newPlot(plot, [
       { x: [0, 1], y: [0, 1], mode: "lines", line: { dash: "dot", color: "#9aa59d" }, hoverinfo: "skip" },
       { x: rows.map((row) => row.sureness), y: rows.map((row) => row.accuracy), mode: "markers+lines",
         line: { color: "#4c9a6a", width: 1 },
@@ -48,12 +48,12 @@
     }), CONFIG);
   }
 
-  function drawCoverage(curve, [covered, accuracy]) {
+  function drawCoverage(plot, curve, [covered, accuracy]) {
     const lowest = Math.min(...curve.map(([, accuracy]) => accuracy));
     const mark = accuracy === null ? [] : [{ x: [covered], y: [accuracy], mode: "markers",
       marker: { size: 13, color: "#d9731f" },
-      hovertemplate: "threshold: coverage %{x:.1%}, accuracy %{y:.1%}<extra></extra>" }];
-    Plotly.newPlot(byId("coverage"), [
+      hovertemplate: "this classifier: coverage %{x:.1%}, accuracy %{y:.1%}<extra></extra>" }];
+    Plotly.newPlot(plot, [
       { x: curve.map(([coverage]) => coverage), y: curve.map(([, accuracy]) => accuracy), mode: "lines",
         line: { color: "#4c9a6a", width: 3 }, hovertemplate: "coverage %{x:.0%}, accuracy %{y:.1%}<extra></extra>" },
       ...mark,
@@ -63,7 +63,9 @@
     }), CONFIG);
   }
 
-  drawConfusion(data.confusion);
-  drawReliability(data.reliability);
-  drawCoverage(data.coverage, data.chosen);
+  data.levels.forEach(({ reliability, coverage, chosen }, i) => {
+    drawReliability(byId(`reliability-${i}`), reliability);
+    if (coverage.length) drawCoverage(byId(`coverage-${i}`), coverage, chosen);
+  });
+  if (data.confusion.labels.length) drawConfusion(data.confusion);
 })();

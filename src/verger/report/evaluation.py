@@ -16,17 +16,34 @@ def write_evaluation_report(result: AnyPath, *, title: str) -> AnyPath:
     """Write report.html from evaluation.json and manifest.json in the folder `result`; return its path."""
     evaluation = json.loads((result / FILE_NAME).read_text())
     manifest = json.loads((result / "manifest.json").read_text())
-    confusion = confusion_matrix(evaluation)
-    data = {
+    confusion, levels = confusion_matrix(evaluation), _levels(evaluation)
+    data = {"confusion": confusion, "levels": [_charts(scores) for scores in levels.values()]}
+    shown = {
+        "title": title,
+        "labels": evaluation,
+        "species": evaluation["species"],
+        "levels": levels,
+        "cv": evaluation.get("cross_validation"),
+        "groups": evaluation.get("by_group", []),
+        "manifest": manifest,
+        "rows": sorted(evaluation["per_class"], key=lambda row: (row["f1"], row["label"])),
         "confusion": confusion,
-        "reliability": evaluation["reliability"],
-        "coverage": evaluation["coverage_curve"],
-        "chosen": [evaluation["coverage"], evaluation["accuracy_when_sure"]],
     }
-    rows = sorted(evaluation["per_class"], key=lambda row: (row["f1"], row["label"]))
-    cv = evaluation.get("cross_validation")
-    shown = {"title": title, "it": evaluation, "cv": cv, "manifest": manifest, "rows": rows, "confusion": confusion}
     return write_page(render_page("evaluation", data, with_plots=True, **shown), result)
+
+
+def _levels(evaluation: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the metrics of each level by its name; one level without a name if both are equal."""
+    species = evaluation["species"]
+    return {"species": species, "labels": evaluation} if species["has_varieties"] else {"": species}
+
+
+def _charts(scores: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "reliability": scores["reliability"],
+        "coverage": scores["coverage_curve"],
+        "chosen": [scores["coverage"], scores["accuracy_when_sure"]],
+    }
 
 
 def confusion_matrix(evaluation: dict[str, Any]) -> dict[str, Any]:

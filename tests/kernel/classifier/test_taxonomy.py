@@ -7,7 +7,14 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from verger.kernel.classifier import taxonomy
-from verger.kernel.classifier.taxonomy import Taxon, read_taxonomy, taxon_named, taxon_of
+from verger.kernel.classifier.taxonomy import (
+    Taxon,
+    is_general,
+    names_variety,
+    read_taxonomy,
+    taxon_named,
+    taxon_of,
+)
 from verger.sample import KINDS
 
 BINOMIAL = re.compile(r"[A-Z][a-z]+ (\N{MULTIPLICATION SIGN} )?[a-z]+(-[a-z]+)?( var\. [a-z]+)?")
@@ -17,11 +24,12 @@ def labels_of(source: str) -> set[str]:
     return {label for where, label in read_taxonomy() if where == source}
 
 
-def labels_in(archive: Path) -> set[str]:
+def labels_in(archive: Path, folder: str = "") -> set[str]:
     if not archive.is_file():
         pytest.skip(f"needs the real photos in {archive}")
     with tarfile.open(archive) as members:
-        return {PurePosixPath(name).parent.name for name in members.getnames() if name.endswith(".jpg")}
+        names = [name for name in members.getnames() if name.startswith(folder)]
+        return {PurePosixPath(name).parent.name for name in names if name.endswith(".jpg")}
 
 
 @pytest.mark.parametrize(
@@ -31,6 +39,25 @@ def labels_in(archive: Path) -> set[str]:
 def test_every_label_of_the_data_sets_is_known(shared: Path, source: str, archive: str, count: int) -> None:
     assert labels_of(source) == labels_in(shared / "data" / archive)
     assert len(labels_of(source)) == count
+
+
+def test_every_kind_of_fruit_of_the_flickr_photos_is_known_as_a_species(shared: Path) -> None:
+    archive = shared / "data" / "snacks.tar"
+    fruit, other = labels_in(archive, "snacks/fruit/"), labels_in(archive, "snacks/other/")
+    assert labels_of("snacks") == fruit and len(fruit) == 7
+    for label in fruit:
+        taxon = taxon_of(label, "snacks")
+        assert taxon is not None and (taxon.name, taxon.variety) == (label.capitalize(), "")
+        assert taxon == taxon_of(label) and not names_variety(label)
+    assert not any(taxon_of(label) for label in other)
+
+
+@pytest.mark.parametrize(
+    ("label", "general"),
+    [("Grape", True), ("grape", True), ("Apple", True), ("Grape Blue", False), ("Banana", False), ("cat", False)],
+)
+def test_a_label_is_general_if_only_data_sets_without_varieties_have_it(label: str, general: bool) -> None:
+    assert is_general(label) == general
 
 
 def test_the_renders_are_known_as_species() -> None:

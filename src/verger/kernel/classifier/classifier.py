@@ -13,13 +13,19 @@ import numpy as np
 import numpy.typing as npt
 
 from verger.errors import ClassifierError
+from verger.kernel.classifier.levels import Candidates, Levels, levels_of
 from verger.kernel.classifier.transforms import NONE, TRANSFORMS, transform
-from verger.storage.uri import AnyPath
+from verger.storage.uri import AnyPath, any_path
 
 FILE_NAME = "classifier.npz"
-NOT_SURE = "not sure"
 
-_BUNDLED = Path(__file__).parents[2] / "models" / "fruitnet"
+# The decisions about a photo: the species is named; the species is not named; there is no fruit.
+SURE, UNSURE, NOT_FRUIT = "sure", "unsure", "not a fruit"
+
+_MODELS = Path(__file__).parents[2] / "models"
+# The classifiers in verger's package: their names and folders.
+BUNDLED = {"fruitnet": _MODELS / "fruitnet"}
+DEFAULT = "fruitnet"
 
 Floats = npt.NDArray[np.float32]
 
@@ -30,7 +36,9 @@ class Classifier:
 
     coef, intercept: (n_classes, n_features) and (n_classes,) float32. The scaling and the PCA of the training are
     included in these numbers, so the input is the network's features.
-    threshold: an answer with a lower probability is "not sure".
+    threshold: if the most probable species has a lower probability, the decision is "unsure".
+    variety_threshold: the variety of a named species is named too if its share of the species' probability is at
+        least this, and if no label of another species is more probable.
     network: the settings of the network that computes the features, with the keys that a manifest uses.
     about: what the classifier was trained on.
     transform: the name of the transform of features (see TRANSFORMS) that precedes the linear functions. Files of
@@ -45,6 +53,7 @@ class Classifier:
     network: dict[str, Any]
     about: dict[str, Any]
     transform: str = NONE
+    variety_threshold: float = 0.5
 
     def __post_init__(self) -> None:
         if self.transform not in TRANSFORMS:
@@ -61,12 +70,24 @@ class Classifier:
         """Return (n, n_classes) calibrated probabilities of (n, n_features) vectors."""
         return softmax(self.logits(features) / self.temperature)
 
+    @property
+    def levels(self) -> Levels:
+        """The species of each label."""
+        return levels_of(self.labels)
+
+    def decide(self, probabilities: Floats) -> Decisions:
+        """Return the decisions about n photos from their (n, n_classes) calibrated probabilities."""
+        ranked = self.levels.rank(probabilities)
+        is_sure = ranked.is_fruit & (ranked.share >= self.threshold)
+        return Decisions(ranked, is_sure, is_sure & (ranked.variety_share >= self.variety_threshold))
+
     def save(self, path: AnyPath) -> None:
         """Write an .npz file without pickled objects."""
         attributes = {
             "labels": self.labels,
             "temperature": self.temperature,
             "threshold": self.threshold,
+            "variety_threshold": self.variety_threshold,
             "network": self.network,
             "about": self.about,
             "transform": self.transform,
@@ -77,16 +98,46 @@ class Classifier:
             path.write_bytes(file.getvalue())
 
 
+@dataclass(frozen=True)
+class Decisions:
+    """What a classifier decides about n photos.
+
+    is_sure: (n,) whether the most probable species is named. names_label: (n,) whether its label is named too.
+    """
+
+    ranked: Candidates
+    is_sure: npt.NDArray[np.bool_]
+    names_label: npt.NDArray[np.bool_]
+
+    def describe(self, photo: int) -> str:
+        """Return the decision about one photo: SURE, UNSURE or NOT_FRUIT."""
+        if not self.ranked.is_fruit[photo]:
+            return NOT_FRUIT
+        return SURE if self.is_sure[photo] else UNSURE
+
+
+def classifier_path(name: str | None) -> AnyPath:
+    """Return the path of a classifier: a path or URI, or the name of a bundled classifier; None means the default.
+
+    A name means a bundled classifier only if there is no file or folder with this name.
+    """
+    if name is None:
+        return BUNDLED[DEFAULT]
+    path = any_path(name)
+    return BUNDLED[name] if name in BUNDLED and not path.exists() else path
+
+
 def load_classifier(path: AnyPath | None = None) -> Classifier:
-    """Load a classifier from a file or from the folder of a `verger train` result; None loads the bundled one.
+    """Load a classifier from a file or from the folder of a `verger train` result; None loads the default.
 
     Raises ClassifierError.
     """
-    path = path or _BUNDLED
+    path = classifier_path(None) if path is None else path
     file = path / FILE_NAME if path.is_dir() else path
     if not file.is_file():
         raise ClassifierError(
-            f"{path} holds no classifier: expected a result of `verger train`, or its {FILE_NAME}"
+            f"{path} holds no classifier: expected a result of `verger train`, its {FILE_NAME}, or the name of a "
+            f"bundled classifier: {', '.join(BUNDLED)}"
         )
     try:
         with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as arrays:

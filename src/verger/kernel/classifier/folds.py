@@ -13,7 +13,8 @@ from verger.errors import ClassifierError, SettingsError
 FRAME_PATTERN = r"/((?:r\d*_)?)\d+_\d+\.\w+$"
 # `verger augment` names views PHOTO__number.jpg.
 VIEW_PATTERN = r"/([^/]+)__\d+\.\w+$"
-GROUP_RULES = ("film", "photo", "none", "regex:PATTERN with one group")
+REGEX_RULE = "regex:PATTERN with one group"
+GROUP_RULES = ("film", "photo", "none", REGEX_RULE)
 
 ALWAYS_TRAINED = -1
 
@@ -32,13 +33,19 @@ def group_pattern(rule: str) -> str | None:
     patterns = {"film": FRAME_PATTERN, "photo": VIEW_PATTERN, "none": None}
     if rule in patterns:
         return patterns[rule]
+    pattern = capture_pattern(rule)
+    if pattern is None:
+        raise SettingsError("group", rule, GROUP_RULES)
+    return pattern
+
+
+def capture_pattern(rule: str) -> str | None:
+    """Return the PATTERN of a rule `regex:PATTERN`; None if it is another rule or has not exactly one group."""
     pattern = rule.removeprefix("regex:")
     try:
-        if pattern != rule and re.compile(pattern).groups == 1:
-            return pattern
+        return pattern if pattern != rule and re.compile(pattern).groups == 1 else None
     except re.error:
-        pass
-    raise SettingsError("group", rule, GROUP_RULES)
+        return None
 
 
 def group_of(path: str, pattern: str | None) -> str | None:

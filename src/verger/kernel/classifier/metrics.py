@@ -15,6 +15,7 @@ _Z95 = 1.959964
 _LAST = 1_000_000  # the rank of a true label that the classifier does not know
 
 Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -46,16 +47,24 @@ class Answers:
         columns = zip(*((p.truth, p.predicted, p.confidence, p.rank) for p in parts), strict=True)
         return cls(*(np.concatenate(column) for column in columns))
 
+    def __getitem__(self, rows: Flags) -> Answers:
+        return Answers(self.truth[rows], self.predicted[rows], self.confidence[rows], self.rank[rows])
+
     @property
-    def is_right(self) -> npt.NDArray[np.bool_]:
+    def is_right(self) -> Flags:
         """Whether the predicted label of each photo is the true one, (n,)."""
         return np.asarray(self.truth == self.predicted)
 
 
-def evaluate_answers(answers: Answers, labels: tuple[str, ...], threshold: float) -> dict[str, Any]:
-    """Return all metrics as JSON-compatible values; shares are 0 to 1. `answers` must not be empty."""
+def evaluate_answers(
+    answers: Answers, labels: tuple[str, ...], threshold: float, is_sure: Flags, is_fruit: Flags
+) -> dict[str, Any]:
+    """Return all metrics as JSON-compatible values; shares are 0 to 1. `answers` must not be empty.
+
+    threshold: the classifier's threshold, for the report. is_sure: (n,) whether the predicted label is named.
+    is_fruit: (n,) whether it is a fruit; with other labels nothing is named at any threshold.
+    """
     n, right = len(answers.truth), answers.is_right
-    sure = answers.confidence >= threshold
     confusion = _confusion(answers, len(labels))
     per_class = _per_class(confusion, labels)
     present = [row["f1"] for row in per_class if row["n_photos"]]
@@ -69,10 +78,10 @@ def evaluate_answers(answers: Answers, labels: tuple[str, ...], threshold: float
         "ece": calibration_error(answers.confidence, right),
         "ece_by_chance": calibration_error_by_chance(answers.confidence),
         "threshold": threshold,
-        "coverage": float(sure.mean()),
-        "accuracy_when_sure": float(right[sure].mean()) if sure.any() else None,
+        "coverage": float(is_sure.mean()),
+        "accuracy_when_sure": float(right[is_sure].mean()) if is_sure.any() else None,
         "reliability": _reliability(answers.confidence, right),
-        "coverage_curve": _coverage_curve(answers.confidence, right),
+        "coverage_curve": _coverage_curve(answers.confidence[is_fruit], right[is_fruit], n),
         "per_class": per_class,
         "confusions": _confusions(confusion, labels),
     }
@@ -86,7 +95,7 @@ def wilson(n_right: int, n: int) -> tuple[float, float]:
     return float(max(0.0, middle - half)), float(min(1.0, middle + half))
 
 
-def calibration_error(confidence: Floats, is_right: npt.NDArray[np.bool_]) -> float:
+def calibration_error(confidence: Floats, is_right: Flags) -> float:
     """Return the expected calibration error over 15 equal bins (Naeini et al. 2015)."""
     rows = _reliability(confidence, is_right)
     return float(sum(row["n_photos"] * abs(row["sureness"] - row["accuracy"]) for row in rows) / len(confidence))
@@ -107,7 +116,7 @@ def _bins(confidence: Floats) -> Ints:
     return np.minimum((confidence * N_BINS).astype(np.int64), N_BINS - 1)
 
 
-def _reliability(confidence: Floats, is_right: npt.NDArray[np.bool_]) -> list[dict[str, Any]]:
+def _reliability(confidence: Floats, is_right: Flags) -> list[dict[str, Any]]:
     bins = _bins(confidence)
     return [
         {
@@ -120,12 +129,17 @@ def _reliability(confidence: Floats, is_right: npt.NDArray[np.bool_]) -> list[di
     ]
 
 
-def _coverage_curve(confidence: Floats, is_right: npt.NDArray[np.bool_]) -> list[tuple[float, float]]:
-    """Return up to 100 pairs (share of photos answered, accuracy of these answers), for falling thresholds."""
+def _coverage_curve(confidence: Floats, is_right: Flags, n_photos: int) -> list[tuple[float, float]]:
+    """Return up to 100 pairs (share of photos answered, accuracy of these answers), for falling thresholds.
+
+    confidence, is_right: of the answers that name a fruit; there may be none.
+    """
+    if not len(confidence):
+        return []
     order = np.argsort(-confidence, kind="stable")
     accuracy = np.cumsum(is_right[order]) / np.arange(1, len(order) + 1)
     at = np.unique(np.linspace(1, len(order), 100).round().astype(np.int64)) - 1
-    return [(float((i + 1) / len(order)), float(accuracy[i])) for i in at]
+    return [(float((i + 1) / n_photos), float(accuracy[i])) for i in at]
 
 
 def _confusion(answers: Answers, n_classes: int) -> Ints:

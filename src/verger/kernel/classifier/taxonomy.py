@@ -9,6 +9,9 @@ from importlib.resources import files
 
 TABLE = "taxonomy.csv"
 
+# Data sets whose labels are species, although they have photos of several varieties.
+_SPECIES_SOURCES = ("render", "snacks")
+
 
 @dataclass(frozen=True)
 class Taxon:
@@ -34,7 +37,8 @@ class Taxon:
 def read_taxonomy() -> dict[tuple[str, str], Taxon]:
     """Return the taxon of each (source, label).
 
-    source: fruits360, grocery or render (`verger sample`). label: the name of a folder of that source.
+    source: fruits360, grocery, snacks (Flickr photos) or render (`verger sample`). label: the name of a folder of
+    that source.
     """
     text = files(__package__).joinpath(TABLE).read_text("utf-8")
     return {(row.pop("source"), row.pop("label")): Taxon(**row) for row in csv.DictReader(text.splitlines())}
@@ -47,11 +51,11 @@ def taxon_of(label: str, source: str | None = None) -> Taxon | None:
     Return None if the label has no taxon, or different taxa in different sources. Case is ignored, and '-', '_' and
     ' ' are the same.
     """
-    normalized = _normalize(label)
+    normalized = normalize(label)
     meanings = {
         taxon
         for (taxon_source, taxon_label), taxon in read_taxonomy().items()
-        if source in (None, taxon_source) and _normalize(taxon_label) == normalized
+        if source in (None, taxon_source) and normalize(taxon_label) == normalized
     }
     return meanings.pop() if len(meanings) == 1 else None
 
@@ -61,5 +65,27 @@ def taxon_named(name: str) -> Taxon | None:
     return next((taxon for taxon in read_taxonomy().values() if taxon.name == name), None)
 
 
-def _normalize(label: str) -> str:
+@cache
+def taxon_labelled(label: str) -> Taxon | None:
+    """Return the taxon that has this name, or that this label of a data set means; None if there is none."""
+    return taxon_named(label) or taxon_of(label)
+
+
+@cache
+def names_variety(label: str) -> bool:
+    """Return whether a label names a variety of a species."""
+    taxon = taxon_labelled(label)
+    return taxon is not None and taxon.variety != ""
+
+
+@cache
+def is_general(label: str) -> bool:
+    """Return whether a label means any variety of its species: only data sets without varieties have it."""
+    taxon = taxon_labelled(label)
+    sources = {source for (source, _), meaning in read_taxonomy().items() if meaning == taxon}
+    return bool(sources) and sources <= set(_SPECIES_SOURCES)
+
+
+def normalize(label: str) -> str:
+    """Return a label in lower case, with spaces instead of '-' and '_'."""
     return label.casefold().replace("-", " ").replace("_", " ").strip()

@@ -98,8 +98,8 @@ def _make_classifier(network: NetworkInTraining, features: Floats) -> Classifier
     spec = asdict(NetworkSpec(MODEL))  # a relative path: load_classifier looks in the classifier's folder
     uncalibrated = Classifier(tuple(dataset.labels), kernel.T, bias, 1.0, 0.0, spec, about)
     logits = uncalibrated.logits(features)
-    temperature, threshold = calibrate(logits, dataset.validation.labels, _ACCURACY_WHEN_SURE)
-    return replace(uncalibrated, temperature=temperature, threshold=threshold)
+    fitted = calibrate(logits, dataset.validation.labels, _ACCURACY_WHEN_SURE, uncalibrated.levels)
+    return replace(uncalibrated, **asdict(fitted))
 
 
 def _score_labels(dataset: Dataset, is_correct: np.ndarray[Any, np.dtype[np.bool_]]) -> list[LabelScore]:
