@@ -110,18 +110,19 @@ def _group(row: dict[str, Any]) -> str:
 def prediction_table(predictions: list[Prediction]) -> Table:
     """Return a table with each photo's answer, the probability of its species, and what else it may be.
 
-    Photos are shown by their file names; if two files have the same name, by their paths.
+    Photos are shown by their file names; if two files have the same name, by their paths. If a photo cannot be
+    read, the last column has the error.
     """
     table = Table("photo", "fruit", "probability", "or")
-    table.columns[0].overflow = "fold"
-    table.columns[0].min_width = 16
-    table.columns[1].no_wrap = table.columns[2].no_wrap = True
+    photo_column, fruit_column, share_column, _ = table.columns
+    photo_column.overflow = fruit_column.overflow = "fold"
+    photo_column.min_width, fruit_column.min_width, share_column.no_wrap = 20, 12, True
     names = [PurePosixPath(photo.path).name for photo in predictions]
     is_unique = len(set(names)) == len(names)
     for photo, name in zip(predictions, names, strict=True):
         shown = Text(name if is_unique else photo.path)
         if photo.error is not None:
-            table.add_row(shown, Text(photo.error, style="red"), "", "")
+            table.add_row(shown, Text("error", style="red"), "", Text(photo.error))
             continue
         share = "" if photo.is_unsure else f"{photo.species[0][1]:.0%}"
         rest = photo.species if photo.is_unsure else photo.species[1:]
