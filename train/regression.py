@@ -1,0 +1,76 @@
+"""The weighted softmax regression of the bundled classifiers."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from train.examples import Table
+from verger.kernel.classifier.transforms import SIGNED_SQRT, transform
+
+Floats = npt.NDArray[np.float32]
+
+_N_DIRECTIONS = 640
+_REGULARISATION = 0.05  # scikit-learn's C
+_MAX_ITERATIONS = 80
+# How much an example counts, by its kind; photos on white are many, and alike.
+_KIND_WEIGHTS = {"photo": 1.0, "crop": 0.3, "pasted": 0.1}
+_ON_WHITE = 0.3
+# The weight of a label grows with the root of the weight of its examples, up to this.
+_FULL_LABEL = 60.0
+
+
+@dataclass(frozen=True)
+class Regression:
+    """labels, coef (n_labels, n_features) and intercept (n_labels,), for transformed vectors."""
+
+    labels: tuple[str, ...]
+    coef: Floats
+    intercept: Floats
+
+    def logits(self, vectors: Floats, labels: tuple[str, ...]) -> Floats:
+        """Return (n, len(labels)) scores of (n, n_features) vectors; -30 for labels without an example."""
+        scores = transform(SIGNED_SQRT, vectors) @ self.coef.T + self.intercept
+        number = {label: i for i, label in enumerate(self.labels)}
+        missing = np.full((len(vectors), 1), -30, np.float32)
+        columns = [number.get(label, len(number)) for label in labels]
+        return np.asarray(np.hstack([scores, missing])[:, columns], np.float32)
+
+
+def fit_regression(table: Table, rows: npt.NDArray[np.bool_]) -> Regression:
+    """Fit on these rows of a table."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    vectors = transform(SIGNED_SQRT, table.vectors[rows]).astype(np.float64)
+    labels, weights = table.column("label")[rows], example_weights(table)[rows]
+    mean = vectors.mean(axis=0)
+    _, directions = np.linalg.eigh(np.cov((vectors - mean).T))
+    directions = directions[:, ::-1][:, :_N_DIRECTIONS]
+    projected = (vectors - mean) @ directions
+    scale = projected.std()
+    estimator = LogisticRegression(C=_REGULARISATION, max_iter=_MAX_ITERATIONS, tol=1e-3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of iterations is limited on purpose
+        estimator.fit((projected / scale).astype(np.float32), labels, label_weights(labels, weights))
+    coef = estimator.coef_ @ (directions / scale).T
+    intercept = estimator.intercept_ - coef @ mean
+    return Regression(tuple(map(str, estimator.classes_)), coef.astype(np.float32), intercept.astype(np.float32))
+
+
+def example_weights(table: Table) -> npt.NDArray[np.float64]:
+    """Return the weight of each example, before the weights of labels."""
+    kinds, sources = table.column("kind"), table.column("source")
+    is_on_white = np.isin(sources, ["fruits360", "render"]) & (kinds == "photo")
+    return np.where(is_on_white, _ON_WHITE, np.array([_KIND_WEIGHTS[kind] for kind in kinds]))
+
+
+def label_weights(labels: npt.NDArray[np.str_], weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return weights with the mean 1, such that a label with many examples counts less than in proportion."""
+    _, number = np.unique(labels, return_inverse=True)
+    total = np.bincount(number, weights)
+    weights = weights / total[number] * np.sqrt(np.minimum(total[number], _FULL_LABEL))
+    return np.asarray(weights / weights.mean())
