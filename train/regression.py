@@ -9,18 +9,20 @@ import numpy as np
 import numpy.typing as npt
 
 from train.examples import Table
+from verger.kernel.classifier.levels import NOT_A_FRUIT
 from verger.kernel.classifier.transforms import SIGNED_SQRT, transform
 
 Floats = npt.NDArray[np.float32]
 
 _N_DIRECTIONS = 640
-_REGULARISATION = 0.05  # scikit-learn's C
-_MAX_ITERATIONS = 80
+_REGULARISATION = 0.03  # scikit-learn's C
+_MAX_ITERATIONS = 60
 # How much an example counts, by its kind; photos on white are many, and alike.
-_KIND_WEIGHTS = {"photo": 1.0, "crop": 0.3, "pasted": 0.1}
+_KIND_WEIGHTS = {"photo": 1.0, "crop": 0.3, "pasted": 0.03}
 _ON_WHITE = 0.3
 # The weight of a label grows with the root of the weight of its examples, up to this.
 _FULL_LABEL = 60.0
+_NOT_A_FRUIT = 2.0  # times this weight: many different things have this label
 
 
 @dataclass(frozen=True)
@@ -73,4 +75,5 @@ def label_weights(labels: npt.NDArray[np.str_], weights: npt.NDArray[np.float64]
     _, number = np.unique(labels, return_inverse=True)
     total = np.bincount(number, weights)
     weights = weights / total[number] * np.sqrt(np.minimum(total[number], _FULL_LABEL))
+    weights = np.where(labels == NOT_A_FRUIT, _NOT_A_FRUIT, 1.0) * weights
     return np.asarray(weights / weights.mean())

@@ -24,8 +24,8 @@ SURE, UNSURE, NOT_FRUIT = "sure", "unsure", "not a fruit"
 
 _MODELS = Path(__file__).parents[2] / "models"
 # The classifiers in verger's package: their names and folders.
-BUNDLED = {"fruitnet": _MODELS / "fruitnet"}
-DEFAULT = "fruitnet"
+BUNDLED = {"EfficientNetLite2": _MODELS / "lite2", "fruitnet": _MODELS / "fruitnet"}
+DEFAULT = "EfficientNetLite2"
 
 Floats = npt.NDArray[np.float32]
 
