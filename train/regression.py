@@ -15,11 +15,10 @@ from verger.kernel.classifier.transforms import SIGNED_SQRT, transform
 Floats = npt.NDArray[np.float32]
 
 _N_DIRECTIONS = 640
-_REGULARISATION = 0.03  # scikit-learn's C
-_MAX_ITERATIONS = 60
-# How much an example counts, by its kind; photos on white are many, and alike.
+_REGULARISATION = 0.05  # scikit-learn's C
+_MAX_ITERATIONS = 80
+# How much an example counts, by its kind.
 _KIND_WEIGHTS = {"photo": 1.0, "crop": 0.3, "pasted": 0.03}
-_ON_WHITE = 0.3
 # The weight of a label grows with the root of the weight of its examples, up to this.
 _FULL_LABEL = 60.0
 _NOT_A_FRUIT = 2.0  # times this weight: many different things have this label
@@ -48,7 +47,8 @@ def fit_regression(table: Table, rows: npt.NDArray[np.bool_]) -> Regression:
     from sklearn.linear_model import LogisticRegression
 
     vectors = transform(SIGNED_SQRT, table.vectors[rows]).astype(np.float64)
-    labels, weights = table.column("label")[rows], example_weights(table)[rows]
+    labels = table.column("label")[rows]
+    weights = np.array([_KIND_WEIGHTS[kind] for kind in table.column("kind")[rows]])
     mean = vectors.mean(axis=0)
     _, directions = np.linalg.eigh(np.cov((vectors - mean).T))
     directions = directions[:, ::-1][:, :_N_DIRECTIONS]
@@ -61,13 +61,6 @@ def fit_regression(table: Table, rows: npt.NDArray[np.bool_]) -> Regression:
     coef = estimator.coef_ @ (directions / scale).T
     intercept = estimator.intercept_ - coef @ mean
     return Regression(tuple(map(str, estimator.classes_)), coef.astype(np.float32), intercept.astype(np.float32))
-
-
-def example_weights(table: Table) -> npt.NDArray[np.float64]:
-    """Return the weight of each example, before the weights of labels."""
-    kinds, sources = table.column("kind"), table.column("source")
-    is_on_white = np.isin(sources, ["fruits360", "render"]) & (kinds == "photo")
-    return np.where(is_on_white, _ON_WHITE, np.array([_KIND_WEIGHTS[kind] for kind in kinds]))
 
 
 def label_weights(labels: npt.NDArray[np.str_], weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
