@@ -68,7 +68,7 @@ bench: setup $(if $(filter peers camera,$(or $(PARTS),peers)),.venv-peers/.done)
 	.venv-peers/bin/pip install --quiet --no-compile --disable-pip-version-check --retries 5 --require-hashes -r $<
 	@touch $@
 
-bench-model: setup  ## accuracy and speed of fruitnet and ImageNet's MobileNetV2; 30 minutes, without TensorFlow 90
+bench-model: setup  ## accuracy and speed of the bundled networks and of MobileNetV2; 20 minutes
 	$(BIN)/python -m benchmarks.model
 
 soak: setup  ## 50 runs with randomly killed processes, compared with undisturbed ones; 30 minutes
