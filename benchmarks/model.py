@@ -38,7 +38,7 @@ MODELS = (NetworkSpec.model, FRUITNET, "EfficientNetLite2")
 VIEWS = ("whole", "crops")
 N_ROUNDS = 3
 N_KERNEL_PHOTOS = 1_000
-_EVERY = 4  # of the frames of Fruits-360, which are alike
+_EVERY = 4  # of the frames of Fruits-360: neighbours are nearly equal
 _N_SHELVES = 5
 _SHELF = r"regex:/shelf(\d+)-[^/]+$"
 

@@ -83,7 +83,8 @@ class Trials:
     def folds(self) -> npt.NDArray[np.int64]:
         """Return each example's fold.
 
-        0: other shops and the authors on whom fruitnet was not trained; 1 to 4: other authors; -1: always trained.
+        0: other shops, and the authors whose photos fruitnet was not trained on. 1 to 4: the other authors. -1: in
+        no fold, always trained.
         """
         others = sorted({e.author for e in self.table.examples if e.author and not is_for_evaluation(e)})
         number = {author: 1 + i % (_N_FOLDS - 1) for i, author in enumerate(others)}

@@ -101,7 +101,15 @@ def test_a_bundled_classifier_is_evaluated_by_its_name(sources: Path) -> None:
     named = manifest_here("evaluate", "bundled", "named", "--classifier", "fruitnet", cwd=sources)
     assert named["evaluation"] == default["evaluation"] and named["evaluation"]["species"]["n_photos"] == 10
     unknown = verger("evaluate", "bundled", "unknown", "--classifier", "fruitnets", cwd=sources)
-    assert unknown.returncode == 1 and "bundled classifier: fruitnet" in unknown.stderr
+    assert unknown.returncode == 1 and "EfficientNetLite2, fruitnet" in unknown.stderr
+
+
+def test_features_of_another_network_are_refused_though_they_have_the_same_length(sources: Path) -> None:
+    manifest_here("features", "photos", "small", "--model", "fruitnet", "--no-report", cwd=sources)
+    done = verger("evaluate", "small", "wrong", "--classifier", "EfficientNetLite2", cwd=sources)
+    assert done.returncode == 1 and not (sources / "wrong").exists()
+    assert "trained on features of EfficientNetLite2, but" in done.stderr
+    assert "has features of fruitnet: compute them with --model EfficientNetLite2 --views crops" in done.stderr
 
 
 DAMAGES = [

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.support.chain import verger
-from verger.kernel.classifier.classifier import Classifier, load_classifier
+from verger.kernel.classifier.classifier import BUNDLED, Classifier, load_classifier
 from verger.kernel.classifier.levels import NOT_A_FRUIT
 from verger.kernel.classifier.taxonomy import read_taxonomy
 from verger.kernel.networks.catalog import NetworkSpec
@@ -40,11 +40,19 @@ def test_the_bundled_classifier_names_fruit_without_java_or_weights(renders: Pat
     assert all(1 >= photo["best"][0][1] >= photo["best"][1][1] >= 0 for photo in predictions)
 
 
-def test_bundled_is_small_whole_and_named_by_the_taxonomy() -> None:
-    network, classifier = prepare_network(NetworkSpec("fruitnet")), load_classifier()
-    assert sum(len(graph.xml) + len(graph.weights) for graph in network.graphs) < 6_000_000
+@pytest.mark.parametrize("name", BUNDLED)
+def test_bundled_classifiers_fit_their_network_and_are_named_by_the_taxonomy(name: str) -> None:
+    classifier = load_classifier(BUNDLED[name])
+    network = prepare_network(NetworkSpec(**classifier.network))
+    assert (network.model, network.views) == (name, "crops")
     assert classifier.coef.shape == (len(classifier.labels), network.n_features)
     assert set(classifier.labels) <= {taxon.name for taxon in read_taxonomy().values()} | {NOT_A_FRUIT}
+    assert NOT_A_FRUIT in classifier.labels
+
+
+def test_fruitnet_is_small() -> None:
+    network = prepare_network(NetworkSpec("fruitnet"))
+    assert sum(len(graph.xml) + len(graph.weights) for graph in network.graphs) < 6_000_000
 
 
 def test_unreadable_photos_are_reported_and_the_others_are_named(renders: Path, tmp_path: Path) -> None:
@@ -111,10 +119,11 @@ def test_bundled_classifiers_are_named(renders: Path, tmp_path: Path) -> None:
     words = ("predict", renders / "Banana" / "0_100.jpg", "--json")
     default = verger(*words, cwd=tmp_path)
     named = verger(*words, "--classifier", "fruitnet", cwd=tmp_path)
-    assert named.returncode == 0 and named.stdout == default.stdout
+    assert named.returncode == 0 and named.stdout != default.stdout
+    assert [json.loads(done.stdout)["name"] for done in (default, named)] == ["Banana", "Banana"]
     unknown = verger(*words, "--classifier", "frutinet", cwd=tmp_path)
     assert unknown.returncode == 1 and "frutinet holds no classifier" in unknown.stderr
-    assert "bundled classifier: fruitnet" in unknown.stderr
+    assert "EfficientNetLite2, fruitnet" in unknown.stderr
 
 
 @pytest.mark.parametrize(
@@ -131,7 +140,7 @@ def test_labels_of_users_are_named(label: str, named: str, renders: Path) -> Non
 
 def test_predictions_use_the_requested_number_of_views(renders: Path) -> None:
     photos = [renders / kind / "1_100.jpg" for kind in KINDS]
-    once, again, five = (list(predict(photos, load_classifier(), views=views)) for views in (None, 1, 5))
+    once, again, five = (list(predict(photos, load_classifier(), views=views)) for views in (None, "crops", 5))
     assert once == again != five
     assert sum(kind == (photo.taxon and photo.taxon.english) for kind, photo in zip(KINDS, five, strict=True)) >= 4
 
@@ -141,10 +150,10 @@ def test_predictions_use_the_views_of_the_training_by_default(renders: Path, tmp
     bundled = load_classifier()
     expected = {views: list(predict(photos, bundled, views=views)) for views in ("whole", "crops")}
     assert expected["whole"] != expected["crops"]
-    Classifier(**{**vars(bundled), "network": bundled.network | {"views": "crops"}}).save(tmp_path / "crops.npz")
-    trained_on_crops = load_classifier(tmp_path / "crops.npz")
-    assert list(predict(photos, trained_on_crops)) == expected["crops"]
-    assert list(predict(photos, trained_on_crops, views="whole")) == expected["whole"]
+    Classifier(**{**vars(bundled), "network": bundled.network | {"views": "whole"}}).save(tmp_path / "whole.npz")
+    trained_on_whole = load_classifier(tmp_path / "whole.npz")
+    assert list(predict(photos, trained_on_whole)) == expected["whole"]
+    assert list(predict(photos, trained_on_whole, views="crops")) == expected["crops"]
     done = verger("predict", photos[0], "--views", "crops", "--json", cwd=tmp_path)
     assert dict(json.loads(done.stdout)["best"]) == dict(expected["crops"][0].best), done.stderr
     wrong = verger("predict", photos[0], "--views", "four", cwd=tmp_path)

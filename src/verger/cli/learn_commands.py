@@ -116,7 +116,7 @@ def evaluate(
     from verger.kernel.classifier.classifier import classifier_path
     from verger.learn.classifier_jobs import evaluate_result
 
-    trained = classifier_path(classifier)
+    trained = classifier_path(classifier) if classifier is not None else None
     return evaluate_result(trained, any_path(features), any_path(out), settings, progress, by=by)
 
 

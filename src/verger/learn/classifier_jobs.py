@@ -8,7 +8,8 @@ from typing import Any
 
 from verger.engine.choice import LOCAL, choose_engine
 from verger.errors import ClassifierError, SettingsError
-from verger.kernel.classifier.classifier import FILE_NAME, load_classifier
+from verger.kernel.classifier.classifier import BUNDLED, FILE_NAME, Classifier, load_classifier
+from verger.kernel.networks.catalog import CATALOG
 from verger.learn.train import Examples, TrainingResult, train
 from verger.learn.training_options import FEATURES, LDA, TrainOptions
 from verger.pipeline.context import open_run
@@ -143,7 +144,7 @@ def evaluate_result(
     with stage_result(out, overwrite=settings.overwrite) as stage:
         with manifest.timed("evaluate"):
             progress.stage("evaluate")
-            loaded = load_classifier(classifier)
+            loaded = _load_for(classifier, result)
             evaluation = evaluate(loaded, result, by=by)
         manifest.network = {"model": loaded.network.get("model")}
         return _write_evaluation(manifest, evaluation, stage, out, settings)
@@ -169,11 +170,35 @@ def _write_evaluation(
     return manifest
 
 
-def _read_network_spec(result: AnyPath) -> dict[str, Any]:
-    """Return the NetworkSpec with which a result's features were computed, from the result's manifest."""
+def _load_for(path: AnyPath | None, result: AnyPath) -> Classifier:
+    """Load a classifier, or the bundled one for the network of a result's features if `path` is None.
+
+    Raises ClassifierError if the classifier was trained on the features of another network of the catalog.
+    """
+    spec = _find_network_spec(result) or {}
+    model = spec.get("model")
+    loaded = load_classifier(BUNDLED[model] if path is None and model in BUNDLED else path)
+    trained_on = loaded.network.get("model")
+    if spec.get("weights") is None and model != trained_on and {model, trained_on} <= CATALOG.keys():
+        raise ClassifierError(
+            f"the classifier was trained on features of {trained_on}, but {result} has features of {model}: "
+            f"compute them with --model {trained_on} --views {loaded.network.get('views', 'whole')}"
+        )
+    return loaded
+
+
+def _find_network_spec(result: AnyPath) -> dict[str, Any] | None:
+    """Return the NetworkSpec with which a result's features were computed, if its manifest has it."""
     for folder in (result, result.parent):
         if (folder / MANIFEST).is_file() and (spec := read_manifest(folder).section("network", "spec")):
             return dict(spec)
+    return None
+
+
+def _read_network_spec(result: AnyPath) -> dict[str, Any]:
+    """Return the NetworkSpec with which a result's features were computed; raises ClassifierError without it."""
+    if (spec := _find_network_spec(result)) is not None:
+        return spec
     raise ClassifierError(
         f"{result} has no {MANIFEST} that names the network of its features: use a result of `verger run` or "
         "`verger features`; if an older version of verger wrote this result, compute it again"
