@@ -108,7 +108,7 @@ def evaluate(
     only. Photos labelled "Not a fruit" must be refused.
 
     \b
-    verger evaluate out/ judged/                             # the bundled classifier
+    verger evaluate out/ judged/                             # the bundled classifier of this network
     verger evaluate other/ judged/ --classifier classifier/
     verger evaluate other/ judged/ --by source               # photos/shops/..., photos/flickr/...
     verger evaluate other/ judged/ --by 'regex:/([^/]+)/[^/]+/[^/]+$'   # photos/SHOP/LABEL/x.jpg
