@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from train.photos import is_held_out, read_archive, read_authors
-from train.views import backdrop, cut_out, on_background, pile, scene_crop
+from train.views import scene_crop
 from verger.kernel.classifier.levels import NOT_A_FRUIT
 from verger.kernel.classifier.taxonomy import taxon_of
 from verger.kernel.networks.catalog import NetworkSpec
@@ -31,10 +31,9 @@ RGB = npt.NDArray[np.uint8]
 
 VIEWS = "crops"  # of photos; an altered crop is a view of its own
 _N_CROPS = 4  # altered crops of each photo of a scene
-_N_PASTED = 40  # of each label that has photos on white only
 _EVERY = 4  # of the frames of a film: neighbours are nearly equal
 _RENDERS_PER_KIND, _RENDERS_SEED = 20, 1000  # `verger sample` starts at seed 0
-_CROP_PX, _PASTED_PX, _SHORT_SIDE_PX = 300, 256, 500
+_CROP_PX, _SHORT_SIDE_PX = 300, 500
 _SMALLEST_CROP = 0.15
 
 
@@ -43,7 +42,7 @@ class Example:
     """A photo, or what is made of it.
 
     source: fruits360, grocery, flickr, things (Flickr photos without fruit) or render.
-    kind: "photo", "crop" (an altered crop) or "pasted" (fruit on white pasted on another background).
+    kind: "photo" or "crop" (an altered crop).
     label: the name of the taxon, or NOT_A_FRUIT. author: of Flickr photos. thing: what a photo without fruit shows.
     split: the folder of the data set, such as train or val.
     """
@@ -106,29 +105,24 @@ def compute_table(data: Path, model: str, cache: Path) -> Table:
     examples = [*photos, *_altered(photos)]
     if not cache.is_file():
         np.save(cache, compute_vectors(examples, photos, model))
-    return Table(examples, np.load(cache))
+    vectors = np.load(cache)
+    if len(vectors) != len(examples):
+        raise SystemExit(f"{cache} has vectors of other examples: remove this file")
+    return Table(examples, vectors)
 
 
 def _altered(photos: Iterable[Example]) -> Iterator[Example]:
-    """Yield the altered crops of all scenes, and the pasted fruits of labels without scenes."""
-    known = list(photos)
-    in_scenes = {photo.label for photo in known if photo.source in ("grocery", "flickr")}
-    for photo in known:
+    """Yield the altered crops of all photos that are not on white."""
+    for photo in photos:
         if photo.source in ("grocery", "flickr", "things"):
             yield from (replace(photo, kind="crop", number=number) for number in range(_N_CROPS))
-    on_white = [photo for photo in known if photo.source == "fruits360" and photo.split == "Training"]
-    for label in sorted({photo.label for photo in on_white} - in_scenes):
-        frames = [photo for photo in on_white if photo.label == label]
-        for number in range(_N_PASTED):
-            yield replace(frames[number * 7 % len(frames)], kind="pasted", number=number)
 
 
 @dataclass(frozen=True)
 class _Worker:
-    """What a process needs: the bytes of the photos, their labels' frames, backgrounds, and two extractors."""
+    """What a process needs: the bytes of the photos, and an extractor for each set of views."""
 
     photos: dict[Example, bytes]
-    backgrounds: list[bytes]
     by_views: dict[str, Extractor]
 
 
@@ -151,9 +145,8 @@ def compute_vectors(examples: Sequence[Example], photos: dict[Example, bytes], m
 
 def _start(photos: dict[Example, bytes], networks: dict[str, Network]) -> None:
     global _worker
-    backgrounds = [content for photo, content in photos.items() if photo.source in ("things", "grocery")]
     by_views = {views: Extractor(replace(network, batch_size=1)) for views, network in networks.items()}
-    _worker = _Worker(photos, backgrounds, by_views)
+    _worker = _Worker(photos, by_views)
 
 
 def _compute(example: Example) -> Floats:
@@ -162,10 +155,8 @@ def _compute(example: Example) -> Floats:
         image = Image.open(io.BytesIO(_worker.photos[example])).convert("RGB")
         return _worker.by_views[VIEWS].featurize(image)
     original = _worker.photos[replace(example, kind="photo", number=0)]
-    if example.kind == "crop":
-        view = scene_crop(_pixels(original), rng, size_px=_CROP_PX, smallest=_SMALLEST_CROP)
-        return _worker.by_views[WHOLE](view)
-    return _worker.by_views[VIEWS](_pasted(_pixels(original), rng))
+    view = scene_crop(_pixels(original), rng, size_px=_CROP_PX, smallest=_SMALLEST_CROP)
+    return _worker.by_views[WHOLE](view)
 
 
 def _pixels(content: bytes) -> RGB:
@@ -174,15 +165,6 @@ def _pixels(content: bytes) -> RGB:
     if shrink < 1:
         image = image.resize((round(image.width * shrink), round(image.height * shrink)), Image.Resampling.BICUBIC)
     return np.asarray(image)
-
-
-def _pasted(fruit: RGB, rng: np.random.Generator) -> RGB:
-    photo = None
-    if rng.random() < 0.6:
-        photo = _pixels(_worker.backgrounds[int(rng.integers(len(_worker.backgrounds)))])
-    background = backdrop(rng, photo, _PASTED_PX)
-    piece = cut_out(fruit)
-    return on_background(piece, background, rng) if rng.random() < 0.6 else pile([piece], background, rng)
 
 
 def is_for_evaluation(example: Example) -> bool:

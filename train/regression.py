@@ -18,7 +18,7 @@ _N_DIRECTIONS = 640
 _REGULARISATION = 0.05  # scikit-learn's C
 _MAX_ITERATIONS = 80
 # How much an example counts, by its kind.
-_KIND_WEIGHTS = {"photo": 1.0, "crop": 0.3, "pasted": 0.03}
+_KIND_WEIGHTS = {"photo": 1.0, "crop": 0.3}
 # The weight of a label grows with the root of the weight of its examples, up to this.
 _FULL_LABEL = 60.0
 _NOT_A_FRUIT = 2.0  # times this weight: many different things have this label

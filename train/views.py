@@ -1,7 +1,6 @@
 """Augmented views of fruits on white and of scenes, similar to photos from a user's phone.
 
-Views are square, RGB uint8: `VIEW_PX`, or the size of the background that is given. Random numbers come only from
-the generator that a function is given.
+All views are `VIEW_PX` square, RGB uint8. Random numbers come only from the generator that a function is given.
 """
 
 from __future__ import annotations
@@ -48,18 +47,16 @@ def on_white(pixels: RGB, rng: Random) -> RGB:
 def on_background(fruit: RGBA, background: RGB, rng: Random) -> RGB:
     """Return one fruit on a background, at any position and angle, 45 to 110 % of the view."""
     view = background.copy()
-    side = len(view)
-    scale = side / 100 * rng.uniform(0.45, 1.1)
-    _paste(view, fruit, scale, rng.uniform(0, 360), side * rng.uniform(0.3, 0.7, 2), rng)
+    scale = VIEW_PX / 100 * rng.uniform(0.45, 1.1)
+    _paste(view, fruit, scale, rng.uniform(0, 360), VIEW_PX * rng.uniform(0.3, 0.7, 2), rng)
     return _retouched(view, rng, strength=1.0)
 
 
 def pile(fruits: Sequence[RGBA], background: RGB, rng: Random) -> RGB:
     """Return a pile of fruits of one kind, as in a crate: on a jittered grid, each over the previous one."""
     view = background.copy()
-    side = len(view)
-    size_px = side * rng.uniform(0.22, 0.55)
-    positions = np.arange(-0.2, side / size_px + 0.2, 0.7)
+    size_px = VIEW_PX * rng.uniform(0.22, 0.55)
+    positions = np.arange(-0.2, VIEW_PX / size_px + 0.2, 0.7)
     grid = [(x, y) for y in positions for x in positions]
     share = rng.choice([1.0, 1.0, 0.6])
     for at in rng.permutation(len(grid)) if rng.random() < 0.5 else range(len(grid)):
@@ -118,36 +115,36 @@ def mixed(one: RGB, other: RGB, rng: Random) -> RGB:
     return view
 
 
-def backdrop(rng: Random, photo: RGB | None = None, size_px: int = VIEW_PX) -> RGB:
+def backdrop(rng: Random, photo: RGB | None = None) -> RGB:
     """Return a background: a colour, a gradient, coloured noise, or a blurred crop of `photo` if given."""
     kind = rng.integers(3) if photo is None else 3
     colours = rng.uniform(0, 255, (3, 3)) * 0.7 + rng.uniform(0, 255, (3, 1)) * 0.3
     if kind == 0:
-        return np.broadcast_to(colours[0], (size_px, size_px, 3)).astype(np.uint8)
+        return np.broadcast_to(colours[0], (VIEW_PX, VIEW_PX, 3)).astype(np.uint8)
     if kind == 1:
-        slope = _slope(rng, size_px)[..., None]
+        slope = _slope(rng)[..., None]
         return np.asarray(slope * colours[0] + (1 - slope) * colours[1], np.uint8)
     if kind == 2:
-        cloud = _cloud(rng, size_px)[..., None]
+        cloud = _cloud(rng)[..., None]
         return np.asarray(np.clip(colours[0] + cloud * (colours[1] - colours[0]), 0, 255), np.uint8)
     assert photo is not None
-    crop = wild_crop(photo, rng, size_px=size_px, smallest=0.05)
+    crop = wild_crop(photo, rng, size_px=VIEW_PX, smallest=0.05)
     return np.asarray(cv2.GaussianBlur(crop, (0, 0), rng.uniform(1, 8)), np.uint8)
 
 
-def _slope(rng: Random, size_px: int) -> npt.NDArray[np.float64]:
+def _slope(rng: Random) -> npt.NDArray[np.float64]:
     turn = rng.uniform(0, 2 * np.pi)
-    y, x = np.mgrid[0:size_px, 0:size_px] / size_px - 0.5
+    y, x = np.mgrid[0:VIEW_PX, 0:VIEW_PX] / VIEW_PX - 0.5
     return np.asarray(np.clip(0.5 + x * np.cos(turn) + y * np.sin(turn), 0, 1))
 
 
-def _cloud(rng: Random, size_px: int) -> npt.NDArray[np.float64]:
+def _cloud(rng: Random) -> npt.NDArray[np.float64]:
     """Return noise of three octaves, about 0 to 1."""
-    cloud = np.zeros((size_px, size_px))
+    cloud = np.zeros((VIEW_PX, VIEW_PX))
     first = rng.integers(2, 12)
     for octave in range(3):
         grid = rng.uniform(0, 1, (first * 2**octave,) * 2)
-        cloud += cv2.resize(grid, (size_px, size_px), interpolation=cv2.INTER_CUBIC) / 2 ** (octave + 1)
+        cloud += cv2.resize(grid, (VIEW_PX, VIEW_PX), interpolation=cv2.INTER_CUBIC) / 2 ** (octave + 1)
     return cloud
 
 
@@ -163,8 +160,8 @@ def _paste(view: RGB, fruit: RGBA, scale: float, turn_deg: float, centre: Point,
     if rng.random() < 0.5:
         fruit = fruit[:, ::-1].copy()
     reach = np.hypot(*fruit.shape[:2]) * scale / 2 + _SHADOW_REACH_PX
-    left, top = np.clip(centre - reach, 0, len(view)).astype(int)
-    right, lower = np.clip(centre + reach, 0, len(view)).astype(int)
+    left, top = np.clip(centre - reach, 0, VIEW_PX).astype(int)
+    right, lower = np.clip(centre + reach, 0, VIEW_PX).astype(int)
     if right <= left or lower <= top:
         return
     placed = _warp(fruit, scale, turn_deg, centre - (left, top), (right - left, lower - top), 0)

@@ -95,8 +95,33 @@ def test_a_wrong_grouping_lists_the_valid_ones(by: str, sources: Path) -> None:
     assert f"by = {by!r} is not valid: expected one of source, regex:PATTERN with one group" in done.stderr
 
 
+BUNDLED_FEATURES = ("--model", "fruitnet", "--views", "crops")
+
+
+def test_features_of_other_views_are_refused(sources: Path) -> None:
+    manifest_here("features", "photos", "whole", "--model", "fruitnet", "--no-report", cwd=sources)
+    done = verger("evaluate", "whole", "wrong", cwd=sources)
+    assert done.returncode == 1 and not (sources / "wrong").exists()
+    assert "of fruitnet with the views whole: compute them with --model fruitnet --views crops" in done.stderr
+
+
+def test_features_of_other_weights_are_refused(sources: Path) -> None:
+    manifest_here("features", "photos", "earlier", *BUNDLED_FEATURES, "--no-report", cwd=sources)
+    file = sources / "earlier" / "manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest["network"]["weights_sha256"] = "0123456789"
+    file.write_text(json.dumps(manifest))
+    done = verger("evaluate", "earlier", "wrong", cwd=sources)
+    assert done.returncode == 1 and "(01234567...): train it again" in done.stderr
+    trained = verger("train", "earlier", "earlier-classifier", cwd=sources)
+    assert trained.returncode == 0, trained.stderr
+    photo = next(path for path in (sources / "photos").rglob("*.*") if path.is_file())
+    done = verger("predict", photo, "--classifier", "earlier-classifier", cwd=sources)
+    assert done.returncode == 1 and "with other weights (01234567...) than those of this version" in done.stderr
+
+
 def test_a_bundled_classifier_is_evaluated_by_its_name(sources: Path) -> None:
-    manifest_here("features", "photos", "bundled", "--model", "fruitnet", "--no-report", cwd=sources)
+    manifest_here("features", "photos", "bundled", *BUNDLED_FEATURES, "--no-report", cwd=sources)
     default = manifest_here("evaluate", "bundled", "default", cwd=sources)
     named = manifest_here("evaluate", "bundled", "named", "--classifier", "fruitnet", cwd=sources)
     assert named["evaluation"] == default["evaluation"] and named["evaluation"]["species"]["n_photos"] == 10
@@ -108,8 +133,9 @@ def test_features_of_another_network_are_refused_though_they_have_the_same_lengt
     manifest_here("features", "photos", "small", "--model", "fruitnet", "--no-report", cwd=sources)
     done = verger("evaluate", "small", "wrong", "--classifier", "EfficientNetLite2", cwd=sources)
     assert done.returncode == 1 and not (sources / "wrong").exists()
-    assert "trained on features of EfficientNetLite2, but" in done.stderr
-    assert "has features of fruitnet: compute them with --model EfficientNetLite2 --views crops" in done.stderr
+    assert "trained on features of EfficientNetLite2 with the views crops, but" in done.stderr
+    assert "has features of fruitnet with the views whole" in done.stderr
+    assert "compute them with --model EfficientNetLite2 --views crops" in done.stderr
 
 
 DAMAGES = [

@@ -51,7 +51,7 @@ Result = Annotated[str, typer.Argument(metavar="OUT", help="the folder or URI of
 Trained = Annotated[
     str | None,
     typer.Option(
-        help="a result of `verger train` or `verger finetune`, or the name of a bundled one \\[default: fruitnet]"
+        help="a result of `verger train` or `verger finetune`, or EfficientNetLite2 or fruitnet, which are bundled"
     ),
 ]
 Update = Annotated[str | None, typer.Option(help="add the features to the PCA of this earlier result")]

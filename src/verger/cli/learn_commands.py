@@ -44,7 +44,9 @@ def train(
     ] = "film",
     folds: Annotated[
         str,
-        typer.Option(help="number of cross-validation folds; groups: leave one group out at a time"),
+        typer.Option(
+            help="number of cross-validation folds; groups: leave one group out at a time (above 20: five folds)"
+        ),
     ] = "5",
     classifier: Annotated[
         str, typer.Option(help="logistic: a logistic regression; lda: linear discriminant analysis with shrinkage")
@@ -99,7 +101,9 @@ def evaluate(
     classifier: Trained = None,
     by: Annotated[
         str | None,
-        typer.Option(help="also report groups of photos: source (the first folder that differs), or regex:PATTERN"),
+        typer.Option(
+            help="also report groups: source (the first folder in which the paths differ), or regex:PATTERN"
+        ),
     ] = None,
 ) -> Manifest:
     """Measure a classifier's accuracy on labelled features that were not used for training, and write a report.

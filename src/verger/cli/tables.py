@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 # Species with a lower probability are not shown as alternatives.
 _SMALLEST_SHARE = 0.01
 
+# Further groups of an evaluation are only in its report.
+_MAX_GROUPS = 20
+
 
 def summary(manifest: Manifest, out: AnyPath) -> RenderableType:
     """Return the summary of a finished run: counts, components, times, and the paths of the written files."""
@@ -86,7 +89,8 @@ def _evaluation(manifest: Manifest) -> list[tuple[str, str]]:
     species = scores["species"]
     varieties = [("labels", _accuracy(scores))] if species["has_varieties"] else []
     rows = [("species", _accuracy(species)), *varieties]
-    rows += [("top-3 accuracy", f"{scores['top3']:.1%}"), ("macro F1", f"{scores['macro_f1']:.1%}")]
+    of_labels = " of labels" if varieties else ""
+    rows += [(f"top-3{of_labels}", f"{scores['top3']:.1%}"), (f"macro F1{of_labels}", f"{scores['macro_f1']:.1%}")]
     rows += [("calibration", f"ECE {species['ece']:.1%} (about {species['ece_by_chance']:.1%} by chance)")]
     if species["fruit_answered"] is not None:
         rows += [("answered", f"{species['fruit_answered']:.1%} of the photos of fruit")]
@@ -94,7 +98,13 @@ def _evaluation(manifest: Manifest) -> list[tuple[str, str]]:
         rows += [("accuracy of answers", f"{species['accuracy_when_sure']:.1%}")]
     if species["n_not_fruit"]:
         rows += [("refused", f"{species['others_refused']:.1%} of {species['n_not_fruit']:,} photos without fruit")]
-    return rows + [(f"group {row['group']}", _group(row)) for row in scores.get("by_group", [])]
+    groups = scores.get("by_group", [])
+    rows += [
+        (f"group {row['group']}" if row["group"] else "(no group)", _group(row)) for row in groups[:_MAX_GROUPS]
+    ]
+    if len(groups) > _MAX_GROUPS:
+        rows += [("", f"and {len(groups) - _MAX_GROUPS:,} groups more, see report.html")]
+    return rows
 
 
 def _accuracy(scores: dict[str, Any]) -> str:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from verger.engine.choice import LOCAL, choose_engine
 from verger.errors import ClassifierError, SettingsError
-from verger.kernel.classifier.classifier import BUNDLED, FILE_NAME, Classifier, load_classifier
+from verger.kernel.classifier.classifier import (
+    BUNDLED,
+    FILE_NAME,
+    Classifier,
+    check_weights,
+    load_classifier,
+)
 from verger.kernel.networks.catalog import CATALOG
+from verger.kernel.networks.view_sets import WHOLE, view_set_name
 from verger.learn.train import Examples, TrainingResult, train
 from verger.learn.training_options import FEATURES, LDA, TrainOptions
 from verger.pipeline.context import open_run
@@ -39,7 +47,7 @@ def train_result(
     """
     check_not_read(out, [str(result)])
     if options.classifier == LDA:
-        job = _TrainingJob(result, options, _read_network_spec(result), progress)
+        job = _TrainingJob(result, options, _read_network(result), progress)
         return _train_by_tasks(job, out, settings)
     is_local = choose_engine(settings, str(result)).name == LOCAL
     if not is_local and settings.master is not None and is_connect(settings.master):
@@ -48,7 +56,7 @@ def train_result(
             settings.master,
             "a master of classic Spark, or --classifier lda: a logistic regression does not train on Spark Connect",
         )
-    job = _TrainingJob(result, options, _read_network_spec(result), progress)
+    job = _TrainingJob(result, options, _read_network(result), progress)
     return _train_locally(job, out, settings) if is_local else _train_on_spark(job, out, settings)
 
 
@@ -58,13 +66,16 @@ class _TrainingJob:
 
     result: AnyPath
     options: TrainOptions
-    network: dict[str, Any]
+    network: Mapping[str, Any]
     progress: Progress
 
     def run(self, examples: Examples) -> TrainingResult:
         """Train on the examples that the engine has read."""
         pca = None if self.options.column == FEATURES else read_projection(self.result / "model" / "pca")
-        return train(examples, self.options, self.progress, network=self.network, input_pca=pca)
+        spec = dict(self.network["spec"])
+        trained = train(examples, self.options, self.progress, network=spec, input_pca=pca)
+        about = trained.classifier.about | {"weights_sha256": self.network.get("weights_sha256")}
+        return replace(trained, classifier=replace(trained.classifier, about=about))
 
 
 def _train_by_tasks(job: _TrainingJob, out: AnyPath, settings: Settings) -> Manifest:
@@ -173,32 +184,36 @@ def _write_evaluation(
 def _load_for(path: AnyPath | None, result: AnyPath) -> Classifier:
     """Load a classifier, or the bundled one for the network of a result's features if `path` is None.
 
-    Raises ClassifierError if the classifier was trained on the features of another network of the catalog.
+    Raises ClassifierError if the classifier was trained on features of another network of the catalog, of other
+    views, or of other weights.
     """
-    spec = _find_network_spec(result) or {}
+    network = _find_network(result)
+    spec = dict(network.get("spec") or {})
     model = spec.get("model")
     loaded = load_classifier(BUNDLED[model] if path is None and model in BUNDLED else path)
-    trained_on = loaded.network.get("model")
-    if spec.get("weights") is None and model != trained_on and {model, trained_on} <= CATALOG.keys():
+    trained_on, views = loaded.network.get("model"), view_set_name(loaded.network.get("views", WHOLE))
+    expected, found = (trained_on, views), (model, view_set_name(spec.get("views", WHOLE)))
+    if spec.get("weights") is None and expected != found and {model, trained_on} <= CATALOG.keys():
         raise ClassifierError(
-            f"the classifier was trained on features of {trained_on}, but {result} has features of {model}: "
-            f"compute them with --model {trained_on} --views {loaded.network.get('views', 'whole')}"
+            f"the classifier was trained on features of {trained_on} with the views {views}, but {result} has "
+            f"features of {model} with the views {found[1]}: compute them with --model {trained_on} --views {views}"
         )
+    check_weights(loaded, network.get("weights_sha256"), str(result))
     return loaded
 
 
-def _find_network_spec(result: AnyPath) -> dict[str, Any] | None:
-    """Return the NetworkSpec with which a result's features were computed, if its manifest has it."""
+def _find_network(result: AnyPath) -> Mapping[str, Any]:
+    """Return what the manifest of a result says of the network of its features; empty if there is none."""
     for folder in (result, result.parent):
-        if (folder / MANIFEST).is_file() and (spec := read_manifest(folder).section("network", "spec")):
-            return dict(spec)
-    return None
+        if (folder / MANIFEST).is_file() and (network := read_manifest(folder).section("network")).get("spec"):
+            return network
+    return {}
 
 
-def _read_network_spec(result: AnyPath) -> dict[str, Any]:
-    """Return the NetworkSpec with which a result's features were computed; raises ClassifierError without it."""
-    if (spec := _find_network_spec(result)) is not None:
-        return spec
+def _read_network(result: AnyPath) -> Mapping[str, Any]:
+    """Return what the manifest says of the network of a result's features; raises ClassifierError without it."""
+    if network := _find_network(result):
+        return network
     raise ClassifierError(
         f"{result} has no {MANIFEST} that names the network of its features: use a result of `verger run` or "
         "`verger features`; if an older version of verger wrote this result, compute it again"

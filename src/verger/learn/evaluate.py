@@ -51,6 +51,8 @@ def evaluate(classifier: Classifier, features: AnyPath, *, by: str | None = None
     evaluation = evaluate_levels(judgement, classifier.levels, classifier.threshold)
     if by is not None:
         groups = source_names(paths) if by == SOURCE else [group_of(path, pattern) or "" for path in paths]
+        if not any(groups):
+            raise SettingsError("by", by, f"a pattern that matches paths like {paths[0]}")
         evaluation["by_group"] = evaluate_groups(judgement, groups)
     return evaluation
 

@@ -7,7 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from verger.errors import DecodeError
-from verger.kernel.classifier.classifier import NOT_FRUIT, SURE, UNSURE, Classifier, Floats, check_n_features
+from verger.kernel.classifier.classifier import (
+    NOT_FRUIT,
+    SURE,
+    UNSURE,
+    Classifier,
+    Floats,
+    check_n_features,
+    check_weights,
+)
 from verger.kernel.classifier.taxonomy import Taxon, names_variety, taxon_labelled
 from verger.kernel.decode import DEFAULT_MAX_PIXELS
 from verger.kernel.networks.catalog import NetworkSpec
@@ -32,7 +40,7 @@ class Prediction:
     """
 
     path: str
-    decision: str = UNSURE
+    decision: str | None = None
     species: tuple[tuple[str, float], ...] = ()
     variety: str | None = None
     best: tuple[tuple[str, float], ...] = ()
@@ -46,8 +54,8 @@ class Prediction:
 
     @property
     def is_unsure(self) -> bool:
-        """Whether there is no answer."""
-        return self.decision == UNSURE
+        """Whether there is no answer: the classifier is not sure, or the photo cannot be read."""
+        return self.decision in (UNSURE, None)
 
     @property
     def name(self) -> str:
@@ -64,13 +72,16 @@ def predict(
 
     top: number of (name, probability) pairs. views: see NetworkSpec; None: the same as in training. Raises
     SettingsError if there are no such views, WeightsError if the weights of the classifier's network are not
-    available, ClassifierError if this network computes vectors of another length than in training.
+    available, ClassifierError if this network has other weights, or computes vectors of another length, than in
+    training.
     """
     spec = NetworkSpec(**classifier.network)
     if views is not None:
         spec = replace(spec, views=view_set_name(views))
-    extractor = Extractor(prepare_network_on(spec, CPU, batch_size=1))
+    network = prepare_network_on(spec, CPU, batch_size=1)
+    extractor = Extractor(network)
     check_n_features(classifier, extractor.n_features)
+    check_weights(classifier, network.weights_sha256, f"this version of {network.model}")
     for path in map(str, photos):
         try:
             yield _predict_one(path, read_photo(path), classifier, extractor, top)
@@ -84,6 +95,7 @@ def _predict_one(path: str, data: bytes, classifier: Classifier, extractor: Extr
     decisions = classifier.decide(classifier.probabilities(vector[None]))
     ranked = decisions.ranked
     label = classifier.labels[ranked.variety[0]]
+    has_varieties = names_variety(label) or levels.n_varieties[ranked.best[0]] > 1
     taxon = taxon_labelled(label)
     if taxon is not None and not decisions.names_label[0]:
         taxon = replace(taxon, variety="")
@@ -91,7 +103,7 @@ def _predict_one(path: str, data: bytes, classifier: Classifier, extractor: Extr
         path,
         decision=decisions.describe(0),
         species=_best(levels.species, ranked.species[0], top),
-        variety=label if decisions.names_label[0] and names_variety(label) else None,
+        variety=label if decisions.names_label[0] and has_varieties else None,
         best=_best(classifier.labels, ranked.labels[0], top),
         taxon=taxon,
     )

@@ -136,6 +136,11 @@ def train(
     progress.stage("prepare")
     with examples.prepare(plan, options) as fitter:
         scores = _cross_validate(fitter, options, progress)
+        if not len(scores[0].truth):
+            raise ClassifierError(
+                "cannot cross-validate: none of the photos that are scored (about 3,000, chosen by their paths) "
+                "can be held out. Try another --group, or --group none"
+            )
         best = min(scores, key=lambda score: (-round(score.accuracy, 4), score.log_loss))
         progress.stage("train")
         regression = fitter.fit(best.strength)

@@ -76,9 +76,9 @@ DEFAULT_MASTER = "local[*]"
 BF16_FIDELITY = "1.7 times as fast, not exact (cosine to f32: mean 0.978, lowest 0.921)"
 
 VIEWS_HELP = (
-    "parts of the photo whose vectors are averaged. whole: the whole photo; center: its central 0.75 of each side; "
-    "crops: the center and four overlapping corners of 0.6 of each side; 5: the whole photo and four corners of "
-    "0.8. Five views take longer and are often more accurate"
+    "parts of the photo whose vectors are averaged. whole: the whole photo; center: the middle, 75 % of the width "
+    "and height; crops: the middle and four corners of 60 %, which overlap; 5: the whole photo and four corners of "
+    "80 %. Five views take longer and are often more accurate"
 )
 
 

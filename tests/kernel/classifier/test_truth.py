@@ -27,6 +27,9 @@ VARIETIES = ("Apple Granny Smith", "Apple Royal Gala", "Grape", "Grape Blue", "L
         (("not-a-fruit", "Pear"), "Not a fruit", "not-a-fruit", NOT_A_FRUIT, True),
         (("cat", "dog"), "cat", "cat", "cat", True),
         (("cat", "dog"), "Cat", None, None, True),
+        (("Melon Galia", "Melon Honeydew"), "melon", None, "Melon", False),  # a species without a label of its own
+        (("Dragon fruit Red", "Lime"), "dragon-fruit", None, "Dragon fruit", False),
+        (("Pear Conference", "Pear Kaiser"), "pear conference", "Pear Conference", "Pear", True),
     ],
 )
 def test_labels_of_other_data_sets_are_mapped_to_those_of_the_classifier(

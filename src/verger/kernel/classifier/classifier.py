@@ -79,7 +79,9 @@ class Classifier:
         """Return the decisions about n photos from their (n, n_classes) calibrated probabilities."""
         ranked = self.levels.rank(probabilities)
         is_sure = ranked.is_fruit & (ranked.share >= self.threshold)
-        return Decisions(ranked, is_sure, is_sure & (ranked.variety_share >= self.variety_threshold))
+        has_choice = self.levels.n_varieties[ranked.best] > 1
+        lowest = np.where(has_choice, self.variety_threshold, 0)
+        return Decisions(ranked, is_sure, is_sure & (ranked.variety_share >= lowest))
 
     def save(self, path: AnyPath) -> None:
         """Write an .npz file without pickled objects."""
@@ -167,6 +169,20 @@ def check_n_features(classifier: Classifier, n_features: int) -> None:
         raise ClassifierError(
             f"the classifier takes {expected} features of {network}, but these vectors have {n_features}: "
             "featurize the photos with the network on which the classifier was trained"
+        )
+
+
+def check_weights(classifier: Classifier, weights_sha256: str | None, origin: str) -> None:
+    """Raise ClassifierError if the classifier was trained on features of other weights.
+
+    weights_sha256: of the network that computed the features; nothing is checked if one of both is unknown. origin:
+    where these weights come from, for the message.
+    """
+    expected = classifier.about.get("weights_sha256")
+    if None not in (expected, weights_sha256) and expected != weights_sha256:
+        raise ClassifierError(
+            f"the classifier was trained on features of {classifier.network.get('model', '?')} with other weights "
+            f"({str(expected)[:8]}...) than those of {origin} ({str(weights_sha256)[:8]}...): train it again"
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from verger.kernel.classifier.classifier import Classifier, Floats
 from verger.kernel.classifier.levels import Levels
@@ -55,7 +56,7 @@ class Judgement:
             *(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)[2:]),
         )
 
-    def __getitem__(self, rows: Flags) -> Judgement:
+    def __getitem__(self, rows: Flags | npt.NDArray[np.int64]) -> Judgement:
         return Judgement(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def __len__(self) -> int:
@@ -83,8 +84,12 @@ def evaluate_levels(judgement: Judgement, levels: Levels, threshold: float) -> d
 
 def evaluate_groups(judgement: Judgement, groups: Sequence[str]) -> list[dict[str, Any]]:
     """Return a few metrics for each group of photos, by name; groups: the group of each photo."""
-    of_photo = np.array(groups)
-    return [{"group": str(name), **_describe_group(judgement[of_photo == name])} for name in np.unique(of_photo)]
+    names, number = np.unique(np.array(groups), return_inverse=True)
+    rows = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
+    return [
+        {"group": str(name), **_describe_group(judgement[of_group])}
+        for name, of_group in zip(names, rows, strict=True)
+    ]
 
 
 def _describe_group(judgement: Judgement) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from verger.kernel.classifier.taxonomy import is_general, normalize, taxon_labelled
+from verger.kernel.classifier.taxonomy import is_general, normalize, species_labelled, taxon_labelled
 
 # The species of photos that show no fruit, and their label, which may be spelt as a folder's name: not-a-fruit.
 NOT_A_FRUIT = "Not a fruit"
@@ -121,4 +121,4 @@ def species_name(label: str) -> str:
     if normalize(label) == normalize(NOT_A_FRUIT):
         return NOT_A_FRUIT
     taxon = taxon_labelled(label)
-    return taxon.english if taxon else label
+    return taxon.english if taxon else species_labelled(label) or label

@@ -61,8 +61,17 @@ def taxon_of(label: str, source: str | None = None) -> Taxon | None:
 
 
 def taxon_named(name: str) -> Taxon | None:
-    """Return the taxon that has this `Taxon.name`, or None."""
-    return next((taxon for taxon in read_taxonomy().values() if taxon.name == name), None)
+    """Return the taxon that has this `Taxon.name`, in any spelling (see normalize); None if there is none."""
+    wanted = normalize(name)
+    return next((taxon for taxon in read_taxonomy().values() if normalize(taxon.name) == wanted), None)
+
+
+@cache
+def species_labelled(label: str) -> str | None:
+    """Return the English name of the species with this name or key, in any spelling; None if there is none."""
+    wanted = normalize(label)
+    taxa = read_taxonomy().values()
+    return next((t.english for t in taxa if wanted in (normalize(t.english), normalize(t.species))), None)
 
 
 @cache

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from verger.kernel.classifier.levels import NOT_A_FRUIT, Levels, species_name
-from verger.kernel.classifier.taxonomy import is_general, names_variety, taxon_labelled
+from verger.kernel.classifier.taxonomy import is_general, names_variety, species_labelled, taxon_labelled
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,12 @@ def truth_of(label: str, levels: Levels) -> Truth:
     meant = _labels_meant(label, species, levels)
     if len(meant) == 1:
         return Truth(meant[0], species, names_label=not levels.is_general[meant[0]], is_fruit=is_fruit)
-    return Truth(-1, species, names_label=not meant and not is_general(label), is_fruit=is_fruit)
+    return Truth(-1, species, names_label=not meant and not _is_species(label), is_fruit=is_fruit)
+
+
+def _is_species(label: str) -> bool:
+    """Return whether a label means a whole species."""
+    return is_general(label) or (taxon_labelled(label) is None and species_labelled(label) is not None)
 
 
 def _labels_meant(label: str, species: int, levels: Levels) -> list[int]:
