@@ -22,14 +22,15 @@ import numpy as np
 import numpy.typing as npt
 
 from train.examples import VIEWS, Table, compute_table, is_for_evaluation
-from train.regression import Regression, fit_regression
+from train.regression import fit_regression
 from verger.kernel.classifier.classifier import FILE_NAME, Classifier, softmax
 from verger.kernel.classifier.evaluation import Judgement, evaluate_levels
 from verger.kernel.classifier.levels import levels_of
 from verger.kernel.classifier.temperature import calibrate
-from verger.kernel.classifier.transforms import SIGNED_SQRT
+from verger.kernel.classifier.transforms import SIGNED_SQRT, transform
 from verger.kernel.networks.catalog import FRUITNET, NetworkSpec
 from verger.kernel.networks.network import prepare_network
+from verger.learn.train import Regression
 
 MODELS = Path(__file__).parent.parent / "src" / "verger" / "models"
 LOG = Path(__file__).parent / "log"
@@ -62,7 +63,7 @@ class Trials:
 
     def __init__(self, table: Table) -> None:
         self.table = table
-        self.labels = tuple(sorted(set(table.column("label"))))
+        self.labels = tuple(map(str, np.unique(table.column("label"))))
         self.source = table.column("source")
         self.is_photo = table.column("kind") == "photo"
         self.is_test = (self.source == "fruits360") & (table.column("split") == "Test")
@@ -75,7 +76,7 @@ class Trials:
         """Fit without some rows, and score the photos among them, or among `scored`."""
         regression = self.fit(~left_out)
         rows = np.flatnonzero((left_out if scored is None else scored) & self.is_photo)
-        return Scored(regression.logits(self.table.vectors[rows], self.labels), rows)
+        return Scored(regression.logits(transform(SIGNED_SQRT, self.table.vectors[rows])), rows)
 
     def names(self, rows: npt.NDArray[np.int64]) -> list[str]:
         """Return the true labels of rows."""
@@ -109,7 +110,7 @@ def train(table: Table, model: str) -> tuple[Classifier, dict[str, Any]]:
     spec = NetworkSpec(model, views=VIEWS)
     final = trials.fit(np.ones(len(folds), bool))
     classifier = Classifier(
-        labels=final.labels,
+        labels=trials.labels,
         coef=final.coef,
         intercept=final.intercept,
         network=asdict(spec),

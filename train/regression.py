@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +10,7 @@ import numpy.typing as npt
 from train.examples import Table
 from verger.kernel.classifier.levels import NOT_A_FRUIT
 from verger.kernel.classifier.transforms import SIGNED_SQRT, transform
-
-Floats = npt.NDArray[np.float32]
+from verger.learn.train import Regression
 
 _N_DIRECTIONS = 640
 _REGULARISATION = 0.05  # scikit-learn's C
@@ -24,30 +22,14 @@ _FULL_LABEL = 60.0
 _NOT_A_FRUIT = 2.0  # times this weight: many different things have this label
 
 
-@dataclass(frozen=True)
-class Regression:
-    """labels, coef (n_labels, n_features) and intercept (n_labels,), for transformed vectors."""
-
-    labels: tuple[str, ...]
-    coef: Floats
-    intercept: Floats
-
-    def logits(self, vectors: Floats, labels: tuple[str, ...]) -> Floats:
-        """Return (n, len(labels)) scores of (n, n_features) vectors; -30 for labels without an example."""
-        scores = transform(SIGNED_SQRT, vectors) @ self.coef.T + self.intercept
-        number = {label: i for i, label in enumerate(self.labels)}
-        missing = np.full((len(vectors), 1), -30, np.float32)
-        columns = [number.get(label, len(number)) for label in labels]
-        return np.asarray(np.hstack([scores, missing])[:, columns], np.float32)
-
-
 def fit_regression(table: Table, rows: npt.NDArray[np.bool_]) -> Regression:
-    """Fit on these rows of a table."""
+    """Fit on these rows of a table; the regression is for transformed vectors, and has all labels of the table."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     vectors = transform(SIGNED_SQRT, table.vectors[rows]).astype(np.float64)
-    labels = table.column("label")[rows]
+    names, number = np.unique(table.column("label"), return_inverse=True)
+    labels = number[rows]
     weights = np.array([_KIND_WEIGHTS[kind] for kind in table.column("kind")[rows]])
     mean = vectors.mean(axis=0)
     _, directions = np.linalg.eigh(np.cov((vectors - mean).T))
@@ -57,10 +39,10 @@ def fit_regression(table: Table, rows: npt.NDArray[np.bool_]) -> Regression:
     estimator = LogisticRegression(C=_REGULARISATION, max_iter=_MAX_ITERATIONS, tol=1e-3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the number of iterations is limited on purpose
-        estimator.fit((projected / scale).astype(np.float32), labels, label_weights(labels, weights))
+        estimator.fit((projected / scale).astype(np.float32), labels, label_weights(names[labels], weights))
     coef = estimator.coef_ @ (directions / scale).T
     intercept = estimator.intercept_ - coef @ mean
-    return Regression(tuple(map(str, estimator.classes_)), coef.astype(np.float32), intercept.astype(np.float32))
+    return Regression.of_seen(coef, intercept, estimator.classes_, len(names))
 
 
 def label_weights(labels: npt.NDArray[np.str_], weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

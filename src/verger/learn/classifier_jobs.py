@@ -144,9 +144,9 @@ def evaluate_result(
     *,
     by: str | None = None,
 ) -> Manifest:
-    """Evaluate a classifier (None: the default) on a result's labelled features; write a report to `out`.
+    """Evaluate a classifier on a result's labelled features; write a report to `out`.
 
-    by: see learn.evaluate.
+    classifier: None for the bundled one of the features' network. by: see learn.evaluate.
     """
     from verger.learn.evaluate import evaluate
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from verger.errors import SettingsError, SourceError
 from verger.kernel.classifier.classifier import Classifier, check_n_features
@@ -18,7 +17,7 @@ from verger.storage.commit import table_folder
 from verger.storage.parquet import open_parquet
 from verger.storage.table_parts import list_parts
 from verger.storage.uri import AnyPath, parquet_files
-from verger.tasks.vector_columns import check_finite, matrix_of
+from verger.tasks.vector_columns import check_finite, labelled_rows, matrix_of
 
 SOURCE = "source"
 
@@ -32,7 +31,7 @@ def evaluate(classifier: Classifier, features: AnyPath, *, by: str | None = None
     by: how to group photos by their paths: "source" (see source_names), or "regex:PATTERN" that captures a name.
         `by_group` then has metrics for each group of photos. Photos without a match are in the group "".
     Raises SourceError if there are no labelled features. Raises ClassifierError if the features have another length
-    than in training, or are not finite numbers. Raises SettingsError for another `by`.
+    than in training, or are not finite numbers. Raises SettingsError for another `by`, or for no match.
     """
     pattern = _pattern(by)
     parts, paths = [], []
@@ -71,6 +70,5 @@ def _read_labelled(features: AnyPath) -> Iterator[tuple[AnyPath, pa.RecordBatch]
     for part in list_parts(parquet_files(table_folder(features, FEATURES)), FEATURES):
         with open_parquet(part.path) as table:
             for batch in table.iter_batches(_BATCH, columns=["path", "label", FEATURES]):
-                labelled = batch.filter(pc.and_(pc.is_valid(batch["label"]), pc.is_valid(batch[FEATURES])))
-                if labelled.num_rows:
+                if (labelled := labelled_rows(batch, FEATURES)).num_rows:
                     yield part.path, labelled

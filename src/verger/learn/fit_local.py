@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from verger.errors import ReductionError, SetupError
 from verger.kernel.classifier.classifier import Floats
@@ -31,7 +30,7 @@ from verger.storage.commit import table_folder
 from verger.storage.parquet import open_parquet
 from verger.storage.table_parts import list_parts
 from verger.storage.uri import AnyPath, parquet_files
-from verger.tasks.vector_columns import check_finite, matrix_of
+from verger.tasks.vector_columns import check_finite, labelled_rows, matrix_of
 
 _ROWS_PER_BATCH = 4096
 # The size of the slices of vectors: 32 MB as float64, large enough for fast matrix products.
@@ -180,8 +179,7 @@ def read_examples(result: AnyPath, column: str, transform_name: str = NONE) -> L
 def _read_labelled(file: AnyPath, column: str) -> list[pa.RecordBatch]:
     with open_parquet(file) as table:
         batches = table.iter_batches(_ROWS_PER_BATCH, columns=["path", "label", column])
-        valid = (b.filter(pc.and_(pc.is_valid(b["label"]), pc.is_valid(b[column]))) for b in batches)
-        labelled = [batch for batch in valid if batch.num_rows]
+        labelled = [rows for batch in batches if (rows := labelled_rows(batch, column)).num_rows]
     for batch in labelled:
         check_finite(matrix_of(batch[column]), column, str(file))
     return labelled

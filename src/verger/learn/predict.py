@@ -31,10 +31,11 @@ NOT_SURE = "not sure"
 class Prediction:
     """The answer for one photo, or `error` if the photo cannot be read.
 
-    decision: "sure" of the species, "unsure" or "not a fruit".
+    decision: "sure" of the species, "unsure" or "not a fruit"; None if there is an error.
     species, best: the most probable (name, probability) pairs of species, and of labels. The probability of a
         species is the sum of its labels'.
-    variety: the label of the variety; None if the classifier is not sure of it, or if the label names none.
+    variety: the label within the species; None if the classifier is not sure of it, or if the species has no other
+        label and this one names no variety.
     taxon: names of the most probable species, if the taxonomy of fruit has it; its variety is empty unless the
         classifier is sure of it.
     """

@@ -12,7 +12,6 @@ from functools import reduce
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from verger.kernel.classifier.classifier import Floats
 from verger.kernel.classifier.folds import group_of
@@ -21,10 +20,9 @@ from verger.kernel.classifier.training_plan import TrainingPlan
 from verger.kernel.classifier.transforms import transform
 from verger.storage.uri import any_path
 from verger.tasks.base import Attempt
-from verger.tasks.moments import Merge, PartialSum
-from verger.tasks.part_files import part_file
+from verger.tasks.moments import Merge, PartialSum, write_sum
 from verger.tasks.spans import Spans, read_spans
-from verger.tasks.vector_columns import check_finite, matrix_of
+from verger.tasks.vector_columns import check_finite, labelled_rows, matrix_of
 
 _LABELS_PER_BATCH = 65_536
 
@@ -96,7 +94,7 @@ def sum_classes(job: ClassMomentsJob, item: PartialSum, attempt: Attempt) -> Cla
         attempt.report(batch.num_rows, 0)
     files = {fold: f"{item.target}-fold-{fold}" for fold in sums}
     for fold, moments in sums.items():
-        _write(files[fold], moments)
+        write_sum(files[fold], moments.to_bytes())
     if not samples:
         return ClassSums({}, np.zeros((0, 0), np.float32), np.zeros(0, np.int64), np.zeros(0, np.int64))
     return ClassSums(files, *(np.concatenate(column) for column in zip(*samples, strict=True)))
@@ -104,7 +102,7 @@ def sum_classes(job: ClassMomentsJob, item: PartialSum, attempt: Attempt) -> Cla
 
 def merge_classes(shared: None, item: Merge, attempt: Attempt) -> bool:
     """Write the merged class moments of several files; two of them are in memory at a time."""
-    _write(item.target, merge_files(item.files))
+    write_sum(item.target, merge_files(item.files).to_bytes())
     return True
 
 
@@ -116,11 +114,5 @@ def merge_files(files: tuple[str, ...]) -> ClassMoments:
 def _labelled(spans: Spans, job: ClassMomentsJob) -> Iterator[pa.RecordBatch]:
     """Yield batches of the rows that have a label and a vector."""
     for batch in read_spans(spans, ["path", "label", job.column], job.block_rows):
-        rows = batch.filter(pc.and_(pc.is_valid(batch["label"]), pc.is_valid(batch[job.column])))
-        if rows.num_rows:
+        if (rows := labelled_rows(batch, job.column)).num_rows:
             yield rows
-
-
-def _write(target: str, moments: ClassMoments) -> None:
-    with part_file(any_path(target)) as file:
-        file.write(moments.to_bytes())

@@ -59,14 +59,14 @@ def moments_partition(job: MomentsJob, item: PartialSum, attempt: Attempt) -> bo
     parts = [Moments.from_vectors(block) for block in _blocks(item.spans, job.column, job.block_rows)]
     if not parts:
         return False
-    _write(item.target, merge_all(parts).to_bytes())
+    write_sum(item.target, merge_all(parts).to_bytes())
     return True
 
 
 def merge_moments(shared: None, item: Merge, attempt: Attempt) -> bool:
     """Write the merged moments of several files."""
     parts = [Moments.from_bytes(any_path(file).read_bytes()) for file in item.files]
-    _write(item.target, merge_all(parts).to_bytes())
+    write_sum(item.target, merge_all(parts).to_bytes())
     return True
 
 
@@ -75,13 +75,13 @@ def product_partition(job: ProductJob, item: PartialSum, attempt: Attempt) -> bo
     total = np.zeros(job.basis.shape)
     for block in _blocks(item.spans, job.column, job.block_rows):
         total += product_part(block, job.mean, job.scale, job.basis)
-    _write(item.target, total.tobytes())
+    write_sum(item.target, total.tobytes())
     return True
 
 
 def merge_products(shared: None, item: Merge, attempt: Attempt) -> bool:
     """Write the sum of several files of product parts."""
-    _write(item.target, add_products([any_path(file).read_bytes() for file in item.files]))
+    write_sum(item.target, add_products([any_path(file).read_bytes() for file in item.files]))
     return True
 
 
@@ -91,6 +91,7 @@ def _blocks(spans: Spans, column: str, block_rows: int) -> Iterator[Matrix]:
             yield matrix_of(vectors)
 
 
-def _write(target: str, data: bytes) -> None:
+def write_sum(target: str, data: bytes) -> None:
+    """Write the file of a sum; it appears under its name when it is complete."""
     with part_file(any_path(target)) as file:
         file.write(data)

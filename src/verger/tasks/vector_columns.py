@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from verger.errors import ClassifierError, ReductionError
 from verger.kernel.pca import Projection
@@ -22,6 +23,11 @@ def matrix_of(vectors: pa.ListArray) -> Matrix:
     if len(widths) != 1:
         raise ReductionError(f"feature vectors of unequal widths: {sorted(widths)}")
     return arrow.numbers_of(vectors.flatten()).reshape(len(vectors), -1)
+
+
+def labelled_rows(batch: pa.RecordBatch, column: str) -> pa.RecordBatch:
+    """Return the rows that have a label and a vector in `column`."""
+    return batch.filter(pc.and_(pc.is_valid(batch["label"]), pc.is_valid(batch[column])))
 
 
 def check_finite(vectors: Matrix, column: str, file: str) -> None:

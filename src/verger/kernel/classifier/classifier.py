@@ -38,7 +38,7 @@ class Classifier:
     included in these numbers, so the input is the network's features.
     threshold: if the most probable species has a lower probability, the decision is "unsure".
     variety_threshold: the variety of a named species is named too if its share of the species' probability is at
-        least this, and if no label of another species is more probable.
+        least this, or if it is the only one, and if no label of another species is more probable.
     network: the settings of the network that computes the features, with the keys that a manifest uses.
     about: what the classifier was trained on.
     transform: the name of the transform of features (see TRANSFORMS) that precedes the linear functions. Files of
