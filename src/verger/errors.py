@@ -6,6 +6,7 @@ VergerError                 base class; the command line prints the message with
 +-- StorageError            an object store fails, refuses or does not answer; names the credentials used
 +-- ResultError             the output folder exists, is locked or is not a verger result
 +-- WeightsError            the weights are missing, cannot be downloaded or do not fit the model
++-- DatabaseError           the service's database cannot be reached, or its tables have another version
 +-- ReductionError          PCA cannot be fitted with these settings; says which settings to use instead
 +-- ClassifierError         a classifier cannot be trained, read or used on these features
 +-- ClusterError            the cluster of `verger cluster` cannot start or does not respond
@@ -64,6 +65,10 @@ class ResultError(VergerError):
 
 class WeightsError(VergerError):
     """The weights cannot be read or downloaded, or do not fit the model."""
+
+
+class DatabaseError(VergerError):
+    """The service's database cannot be reached, or its tables have another version."""
 
 
 class ReductionError(VergerError):

@@ -1,0 +1,1 @@
+"""The service's database: observations, feedback, keys and facts in SQLite or PostgreSQL."""

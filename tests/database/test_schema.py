@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from verger.database.connection import Database, open_database
+from verger.database.schema import head_version, migrate
+from verger.database.tables import METADATA
+from verger.errors import DatabaseError
+
+
+def differences(connection: sa.Connection) -> list[object]:
+    options = {"compare_type": True, "compare_server_default": True}
+    return list(compare_metadata(MigrationContext.configure(connection, opts=options), METADATA))
+
+
+def test_migrations_and_tables_agree(database: Database) -> None:
+    with database.reading() as connection:
+        assert differences(connection) == []
+        tables = {*sa.inspect(connection).get_table_names()}
+        checks = [
+            check["name"] for table in tables for check in sa.inspect(connection).get_check_constraints(table)
+        ]
+    assert tables == {*METADATA.tables, "alembic_version"}
+    assert checks == ["ck_facts_language"]
+
+
+def test_down_and_up_again(database: Database) -> None:
+    with database.writing() as connection:
+        migrate(connection, "base")
+        assert sa.inspect(connection).get_table_names() == ["alembic_version"]
+    with pytest.raises(DatabaseError, match="has no tables of verger"):
+        database.check()
+    database.upgrade()
+    database.check()
+    with database.reading() as connection:
+        assert differences(connection) == []
+
+
+def test_an_upgrade_of_an_upgraded_database_keeps_its_rows(database: Database) -> None:
+    with database.writing() as connection:
+        connection.execute(METADATA.tables["batches"].insert(), _batch())
+    database.upgrade()
+    with database.reading() as connection:
+        assert connection.scalar(sa.select(METADATA.tables["batches"].c.batch_id)) == 2**40
+
+
+def _batch() -> dict[str, object]:
+    from tests.support.observations import NOW
+
+    return {"stream_id": "s", "batch_id": 2**40, "committed_at": NOW, "counts": {"photos": 3}}
+
+
+def test_a_database_without_tables_is_refused(empty: Database) -> None:
+    with pytest.raises(DatabaseError, match=f"no tables of verger, this verger needs version {head_version()}"):
+        empty.check()
+
+
+def test_a_newer_database_is_refused(database: Database) -> None:
+    with database.writing() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    for refuse in (database.check, database.upgrade):
+        with pytest.raises(DatabaseError, match="version 9999, but this verger knows only versions up to 0001"):
+            refuse()
+
+
+def test_a_failed_migration_leaves_nothing(empty: Database) -> None:
+    with empty.writing() as connection:
+        connection.exec_driver_sql("CREATE TABLE models (other INTEGER)")  # the migration cannot create its own
+    with pytest.raises(DatabaseError, match="models"):
+        empty.upgrade()
+    with empty.reading() as connection:
+        assert sa.inspect(connection).get_table_names() == ["models"]
+
+
+# Waits until the others are ready too: each has imported everything when it reads a line.
+_UPGRADE = """
+import sys
+from verger.database.connection import open_database
+database = open_database(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+database.upgrade()
+database.check()
+"""
+
+
+def test_processes_may_upgrade_at_the_same_moment(url: str) -> None:
+    command = [sys.executable, "-c", _UPGRADE, url]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    processes = [subprocess.Popen(command, text=True, **pipes) for _ in range(4)]  # type: ignore[call-overload]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    outputs = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, outputs
+    database = open_database(url)
+    database.check()
+    database.close()
