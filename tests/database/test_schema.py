@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from tests.support.database_writer import Writer, start_at_once
+from tests.support.observations import NOW
 from verger.database.connection import Database, open_database
 from verger.database.schema import head_version, migrate
 from verger.database.tables import METADATA
@@ -51,8 +50,6 @@ def test_an_upgrade_of_an_upgraded_database_keeps_its_rows(database: Database) -
 
 
 def _batch() -> dict[str, object]:
-    from tests.support.observations import NOW
-
     return {"stream_id": "s", "batch_id": 2**40, "committed_at": NOW, "counts": {"photos": 3}}
 
 
@@ -78,29 +75,11 @@ def test_a_failed_migration_leaves_nothing(empty: Database) -> None:
         assert sa.inspect(connection).get_table_names() == ["models"]
 
 
-# Waits until the others are ready too: each has imported everything when it reads a line.
-_UPGRADE = """
-import sys
-from verger.database.connection import open_database
-database = open_database(sys.argv[1])
-print("ready", flush=True)
-sys.stdin.readline()
-database.upgrade()
-database.check()
-"""
-
-
 def test_processes_may_upgrade_at_the_same_moment(url: str) -> None:
-    command = [sys.executable, "-c", _UPGRADE, url]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    processes = [subprocess.Popen(command, text=True, **pipes) for _ in range(4)]  # type: ignore[call-overload]
-    for process in processes:
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    outputs = [process.communicate(timeout=120) for process in processes]
-    assert [process.returncode for process in processes] == [0] * 4, outputs
+    writers = [Writer(url, number, 0) for number in range(4)]
+    start_at_once(writers)
+    for writer in writers:
+        writer.finish()
     database = open_database(url)
     database.check()
     database.close()

@@ -34,6 +34,17 @@ class UtcTime(sa.TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class PlainText(sa.TypeDecorator[str]):
+    """Text without the characters that PostgreSQL or UTF-8 cannot represent: NUL, and halves of surrogate pairs."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Return the text that is stored, or compared with stored text."""
+        return None if value is None else value.replace("\0", "").encode(errors="replace").decode()
+
+
 class VectorBytes(sa.TypeDecorator[Vector]):
     """A vector of float32, stored as little-endian bytes."""
 

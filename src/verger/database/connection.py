@@ -12,7 +12,8 @@ from verger.database.engines import create_engine, locked_for_upgrade, reading_e
 from verger.database.schema import check_schema, upgrade_schema
 from verger.errors import DatabaseError
 
-_UNREACHABLE = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
+# A statement of ours is wrong, or a row violates a constraint: the caller's mistake, not a failure of the database.
+_MISTAKES = (sa.exc.DataError, sa.exc.IntegrityError, sa.exc.NotSupportedError, sa.exc.ProgrammingError)
 
 
 class Database:
@@ -34,7 +35,7 @@ class Database:
 
     def upgrade(self) -> None:
         """Create the tables, or migrate them to the newest version; other processes that do the same wait."""
-        with self._translated_errors(sa.exc.DBAPIError), locked_for_upgrade(self.url) as connection:
+        with self._translated_errors(), locked_for_upgrade(self.url) as connection:
             upgrade_schema(connection)
 
     def check(self) -> None:
@@ -45,7 +46,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """Yield a connection in a transaction that sees one state of the database; it is for queries only."""
-        with self._translated_errors(*_UNREACHABLE), self._reading_engine.begin() as connection:
+        with self._translated_errors(_MISTAKES), self._reading_engine.begin() as connection:
             yield connection
 
     @contextmanager
@@ -54,7 +55,7 @@ class Database:
 
         On SQLite only one such block runs at a time, in all processes; do not nest them.
         """
-        with self._translated_errors(*_UNREACHABLE), self._writing_engine.begin() as connection:
+        with self._translated_errors(_MISTAKES), self._writing_engine.begin() as connection:
             yield connection
 
     def close(self) -> None:
@@ -62,10 +63,13 @@ class Database:
         self._engine.dispose()
 
     @contextmanager
-    def _translated_errors(self, *kinds: type[Exception]) -> Iterator[None]:
+    def _translated_errors(self, mistakes: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+        """Translate SQLAlchemy's errors, except those of these classes that a statement has caused."""
         try:
             yield
-        except kinds as error:
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
+            if isinstance(error, mistakes) and getattr(error, "statement", None) is not None:
+                raise
             cause = getattr(error, "orig", None) or error
             raise DatabaseError(f"the database {self.address} fails: {' '.join(str(cause).split())}") from error
 

@@ -68,7 +68,7 @@ def set_feedback(database: Database, observation_id: str, owner_sha256: str, fee
         if connection.scalar(sa.select(observations.c.id).where(is_mine).with_for_update(read=True)) is None:
             return None
         upsert(connection, feedback_table, [{"observation_id": observation_id, **asdict(feedback)}])
-        return feedback
+        return _observations(connection, [observation_id])[0].feedback
 
 
 def _insert_new(connection: sa.Connection, new: NewObservation) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from verger.database.column_types import UtcTime, VectorBytes
+from verger.database.column_types import PlainText, UtcTime, VectorBytes
 
 METADATA = sa.MetaData(
     naming_convention={
@@ -22,20 +22,20 @@ METADATA = sa.MetaData(
 
 def _observation_key() -> sa.Column[str]:
     reference = sa.ForeignKey("observations.id", ondelete="CASCADE")
-    return sa.Column("observation_id", sa.Text, reference, primary_key=True)
+    return sa.Column("observation_id", PlainText, reference, primary_key=True)
 
 
 observations = sa.Table(
     "observations",
     METADATA,
-    sa.Column("id", sa.Text, primary_key=True),  # a UUID
-    sa.Column("owner_sha256", sa.Text, nullable=False),
-    sa.Column("idempotency_key", sa.Text),
+    sa.Column("id", PlainText, primary_key=True),  # a UUID
+    sa.Column("owner_sha256", PlainText, nullable=False),
+    sa.Column("idempotency_key", PlainText),
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("expires_at", UtcTime, nullable=False),
     sa.Column("answer", sa.JSON, nullable=False),  # of /v1/identify
-    sa.Column("model", sa.Text, nullable=False),
-    sa.Column("classifier", sa.Text, nullable=False),
+    sa.Column("model", PlainText, nullable=False),
+    sa.Column("classifier", PlainText, nullable=False),
     sa.UniqueConstraint("owner_sha256", "idempotency_key"),
     sa.Index(None, "owner_sha256", "created_at", "id"),
     sa.Index(None, "expires_at"),
@@ -46,15 +46,15 @@ photos = sa.Table(
     METADATA,
     _observation_key(),
     sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),  # from 0
-    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("sha256", PlainText, nullable=False),
     sa.Column("width", sa.Integer, nullable=False),
     sa.Column("height", sa.Integer, nullable=False),
-    sa.Column("content_type", sa.Text, nullable=False),
+    sa.Column("content_type", PlainText, nullable=False),
     sa.Column("n_bytes", sa.Integer, nullable=False),
     # Unique, so that deleting the file of one observation cannot delete a photo of another.
-    sa.Column("storage_key", sa.Text, nullable=False, unique=True),
+    sa.Column("storage_key", PlainText, nullable=False, unique=True),
     sa.Column("vector", VectorBytes),
-    sa.Column("model", sa.Text),  # that computed the vector
+    sa.Column("model", PlainText),  # that computed the vector
 )
 
 feedback = sa.Table(
@@ -62,8 +62,8 @@ feedback = sa.Table(
     METADATA,
     _observation_key(),
     sa.Column("is_right", sa.Boolean, nullable=False),
-    sa.Column("species", sa.Text),
-    sa.Column("comment", sa.Text),
+    sa.Column("species", PlainText),
+    sa.Column("comment", PlainText),
     sa.Column("created_at", UtcTime, nullable=False),
 )
 
@@ -72,16 +72,16 @@ feedback = sa.Table(
 photo_deletions = sa.Table(
     "photo_deletions",
     METADATA,
-    sa.Column("storage_key", sa.Text, primary_key=True),
+    sa.Column("storage_key", PlainText, primary_key=True),
     sa.Column("due_at", UtcTime, nullable=False, index=True),
 )
 
 api_keys = sa.Table(
     "api_keys",
     METADATA,
-    sa.Column("id", sa.Text, primary_key=True),  # a UUID
-    sa.Column("name", sa.Text, nullable=False),
-    sa.Column("key_sha256", sa.Text, nullable=False, unique=True),
+    sa.Column("id", PlainText, primary_key=True),  # a UUID
+    sa.Column("name", PlainText, nullable=False),
+    sa.Column("key_sha256", PlainText, nullable=False, unique=True),
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("revoked_at", UtcTime),
     sa.Column("last_used_day", sa.Date),
@@ -90,13 +90,13 @@ api_keys = sa.Table(
 facts = sa.Table(
     "facts",
     METADATA,
-    sa.Column("species", sa.Text, primary_key=True),
-    sa.Column("language", sa.Text, primary_key=True),
-    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("species", PlainText, primary_key=True),
+    sa.Column("language", PlainText, primary_key=True),
+    sa.Column("version", PlainText, nullable=False),
     sa.Column("position", sa.Integer, nullable=False),  # in the alphabetical order of the language
     sa.Column("content", sa.JSON, nullable=False),
     sa.Column(
-        "search_text", sa.Text, nullable=False
+        "search_text", PlainText, nullable=False
     ),  # names in all languages, one a line, without case and accents
     sa.CheckConstraint("language IN ('en', 'fr')", name="language"),
 )
@@ -104,9 +104,9 @@ facts = sa.Table(
 models = sa.Table(
     "models",
     METADATA,
-    sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("weights_sha256", sa.Text, primary_key=True),
-    sa.Column("classifier_sha256", sa.Text, primary_key=True),
+    sa.Column("name", PlainText, primary_key=True),
+    sa.Column("weights_sha256", PlainText, primary_key=True),
+    sa.Column("classifier_sha256", PlainText, primary_key=True),
     sa.Column("first_seen_at", UtcTime, nullable=False),
 )
 
@@ -114,7 +114,7 @@ models = sa.Table(
 batches = sa.Table(
     "batches",
     METADATA,
-    sa.Column("stream_id", sa.Text, primary_key=True),
+    sa.Column("stream_id", PlainText, primary_key=True),
     sa.Column("batch_id", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("committed_at", UtcTime, nullable=False),
     sa.Column("counts", sa.JSON, nullable=False),
