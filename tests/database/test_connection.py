@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import stat
 import threading
+import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -74,6 +76,17 @@ def test_an_sqlite_file_is_private(is_upgraded: bool, tmp_path: Path) -> None:
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
     database.close()
     assert set(modes.values()) == {0o600} and "verger.db-wal" in modes
+
+
+def test_an_upgrade_waits_for_a_writer_that_came_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = sqlite3.connect(tmp_path / "verger.db", isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr(time, "sleep", lambda _: writer.commit())  # when the upgrade waits
+    database = open_database(f"sqlite:///{tmp_path / 'verger.db'}")
+    database.upgrade()
+    assert not writer.in_transaction
+    writer.close()
+    database.close()
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.support.observations import NOW, OTHER, OWNER, new_observation
+from tests.support.postgres import Server
 from verger.database.connection import Database, open_database
 from verger.database.deletions import delete_all, delete_expired, delete_observation
 from verger.database.observation_records import Deletion, Feedback
@@ -144,6 +147,48 @@ def test_deletions_and_additions_at_once_lose_no_file(database: Database) -> Non
     keys = sorted([*pending_deletions(database, 100), *kept])
     assert keys == sorted(f"{number}/{step}" for number in range(4) for step in range(10))
     assert total == len(items)
+
+
+@pytest.mark.parametrize(
+    ("use", "result"),
+    [
+        (lambda database, id_: delete_observation(database, id_, OWNER), Deletion(0, ())),
+        (lambda database, _: delete_all(database, OWNER), Deletion(0, ())),
+        (lambda database, id_: set_feedback(database, id_, OWNER, Feedback(True, None, None, NOW)), None),
+    ],
+    ids=["delete", "delete-all", "feedback"],
+)
+def test_while_an_observation_is_deleted_others_wait_and_find_nothing(
+    use: Callable[[Database, str], object], result: object, postgres: Server
+) -> None:
+    with postgres.new_database() as url, closing(open_database(url)) as database, ThreadPoolExecutor(1) as threads:
+        database.upgrade()
+        id_ = add(database, "a/0")
+        with database.writing() as connection:
+            connection.execute(METADATA.tables["observations"].delete())
+            used = threads.submit(use, database, id_)
+            while not is_waiting(database):
+                assert not used.done()
+        assert used.result() == result
+
+
+def is_waiting(database: Database) -> bool:
+    """Return whether a connection waits for a lock of another one."""
+    with database.reading() as connection:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        return bool(connection.exec_driver_sql(query).scalar_one())
+
+
+def test_expired_observations_that_another_process_deletes_are_left_to_it(postgres: Server) -> None:
+    with postgres.new_database() as url, closing(open_database(url)) as database:
+        database.upgrade()
+        for key in ("a/0", "b/0"):
+            add(database, key, expires_at=NOW)
+        table = METADATA.tables["observations"]
+        with database.writing() as connection:
+            oldest = connection.scalar(sa.select(table.c.id).limit(1).with_for_update())
+            assert delete_expired(database, NOW, 10).n_observations == 1
+        assert [item.id for item in list_observations(database, OWNER, 10, 0)[0]] == [oldest]
 
 
 def test_the_rows_of_an_observation_need_it(database: Database) -> None:

@@ -69,7 +69,14 @@ def running_postgres(bin_folder: Path) -> Iterator[Server]:
     initdb = [bin_folder / "initdb", "-D", data, "-U", "verger", "--auth=scram-sha-256", *flags]
     subprocess.run(initdb, check=True, capture_output=True, cwd=folder, **who)  # type: ignore[call-overload]
     options = ("listen_addresses=", f"unix_socket_directories={folder}", "fsync=off", "max_connections=60")
-    postgres = [bin_folder / "postgres", "-D", data, *(part for option in options for part in ("-c", option))]
+    start = ("setpriv", "--pdeathsig", "INT")  # the server ends with this process, also if this one is killed
+    postgres = [
+        *start,
+        bin_folder / "postgres",
+        "-D",
+        data,
+        *(part for option in options for part in ("-c", option)),
+    ]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(postgres, stdout=log, stderr=log, cwd=folder, **who)  # type: ignore[call-overload]
     try:
