@@ -55,7 +55,8 @@ def search(
 ) -> tuple[list[dict[str, Any]], int]:
     """Return one page of the facts with a text in the names of species or varieties, and the number of all.
 
-    It matches names in English, French and Latin; case and accents do not matter. Names that begin with the text come first, then the order is alphabetical.
+    It matches names in English, French and Latin; case and accents do not matter. Names that begin with the text
+    come first, then the order is alphabetical.
     """
     if len(text) > _MAX_QUERY_CHARACTERS:
         return [], 0
