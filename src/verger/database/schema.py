@@ -9,7 +9,6 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from verger.errors import DatabaseError
@@ -50,7 +49,9 @@ def head_version() -> str:
 
 def _known_version(connection: sa.Connection) -> str | None:
     """Return the version of the tables, None if there are none; raises DatabaseError if it is a newer verger's."""
-    version = MigrationContext.configure(connection).get_current_revision()
+    # Without alembic's MigrationContext, which logs two lines each time.
+    is_there = sa.inspect(connection).has_table("alembic_version")
+    version = connection.scalar(sa.text("SELECT version_num FROM alembic_version")) if is_there else None
     if version is not None and version not in _versions():
         raise DatabaseError(
             f"the database has version {version}, but this verger knows only versions up to {head_version()}: "
