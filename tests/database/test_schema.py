@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.operations import Operations
 
 from tests.support.database_writer import Writer, start_at_once
-from tests.support.observations import NOW
+from tests.support.observations import NOW, OWNER, new_observation
 from verger.database.connection import Database, open_database
+from verger.database.deletions import delete_observation
+from verger.database.engines import locked_for_upgrade
+from verger.database.observations import add_observation, find_observation
 from verger.database.schema import head_version, migrate
 from verger.database.tables import METADATA
 from verger.errors import DatabaseError
@@ -73,6 +79,29 @@ def test_a_failed_migration_leaves_nothing(empty: Database) -> None:
         empty.upgrade()
     with empty.reading() as connection:
         assert sa.inspect(connection).get_table_names() == ["models"]
+
+
+def test_a_migration_that_copies_a_table_keeps_the_rows_that_refer_to_it(database: Database) -> None:
+    new = new_observation("a/0")
+    add_observation(database, new)
+    with locked_for_upgrade(database.url) as connection:
+        operations = Operations(MigrationContext.configure(connection))
+        with operations.batch_alter_table("observations") as table:
+            table.alter_column("model", existing_type=sa.Text(), nullable=True)
+    found = find_observation(database, new.id, OWNER)
+    assert found and found.photos[0].storage_key == "a/0"
+    assert delete_observation(database, new.id, OWNER).storage_keys == ("a/0",)
+
+
+def test_a_migration_that_breaks_references_is_rolled_back(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path / 'verger.db'}")
+    database.upgrade()
+    new = new_observation("a/0")
+    add_observation(database, new)
+    with pytest.raises(DatabaseError, match="breaks references"), locked_for_upgrade(database.url) as connection:
+        connection.execute(METADATA.tables["observations"].delete())
+    assert find_observation(database, new.id, OWNER)
+    database.close()
 
 
 def test_processes_may_upgrade_at_the_same_moment(url: str) -> None:

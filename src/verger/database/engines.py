@@ -11,6 +11,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from verger.errors import DatabaseError
+
 # How long a writer waits for other writers of an SQLite database, and a migration for another process's.
 _BUSY_TIMEOUT_S = 60
 _UPGRADE_TIMEOUT_S = 600
@@ -56,7 +58,8 @@ def locked_for_upgrade(url: sa.URL) -> Iterator[sa.Connection]:
         yield connection
         if connection.dialect.name == "sqlite":
             violations = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
-            assert not violations, f"a migration has broken references: {violations}"
+            if violations:
+                raise DatabaseError(f"the migration is undone, because it breaks references: {violations[:5]}")
 
 
 def _postgresql_engine(url: sa.URL, **options: Any) -> sa.Engine:
