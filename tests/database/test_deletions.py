@@ -98,6 +98,7 @@ def test_expired_observations_are_deleted_oldest_first(database: Database) -> No
     now = NOW + timedelta(hours=2)
     assert delete_expired(database, NOW, 10) == Deletion(0, ())
     assert delete_expired(database, now, 1) == Deletion(1, ("1/0",))
+    assert pending_deletions(database, 10, now) == ["1/0"]
     assert delete_expired(database, now, 1) == Deletion(1, ("2/0",))
     assert delete_expired(database, now, 1) == Deletion(0, ())
     assert [item.photos[0].storage_key for item in list_observations(database, OWNER, 10, 0)[0]] == ["3/0"]

@@ -32,20 +32,23 @@ def delete_all(database: Database, owner_sha256: str) -> Deletion:
 
 
 def delete_expired(database: Database, now: datetime, limit: int) -> Deletion:
-    """Delete up to `limit` observations that expire at `now` or earlier; repeat until `n_observations` is 0."""
+    """Delete up to `limit` observations that expire at `now` or earlier; repeat until `n_observations` is 0.
+
+    Their files are due for deletion at `now`.
+    """
     is_expired = observations.c.expires_at <= now
     oldest = sa.select(observations.c.id).where(is_expired).order_by(observations.c.expires_at).limit(limit)
-    return _delete(database, oldest.with_for_update(skip_locked=True))
+    return _delete(database, oldest.with_for_update(skip_locked=True), now)
 
 
-def _delete(database: Database, selected: sa.Select[Any]) -> Deletion:
+def _delete(database: Database, selected: sa.Select[Any], due_at: datetime | None = None) -> Deletion:
     """Delete the selected observations and record their files for deletion, in one transaction."""
     keys: list[str] = []
     with database.writing() as connection:
         ids = connection.scalars(selected).all()
         for start in range(0, len(ids), _ROWS_PER_STATEMENT):
             keys += _delete_rows(connection, ids[start : start + _ROWS_PER_STATEMENT])
-        record_deletions(connection, keys, datetime.now(UTC))
+        record_deletions(connection, keys, due_at or datetime.now(UTC))
     return Deletion(len(ids), tuple(keys))
 
 
