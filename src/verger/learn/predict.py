@@ -21,6 +21,7 @@ from verger.kernel.decode import DEFAULT_MAX_PIXELS
 from verger.kernel.networks.catalog import NetworkSpec
 from verger.kernel.networks.device import CPU, prepare_network_on
 from verger.kernel.networks.inference import Extractor, featurize_photo
+from verger.kernel.networks.network import Network
 from verger.kernel.networks.view_sets import view_set_name
 from verger.sources.content import read_photo
 
@@ -76,18 +77,23 @@ def predict(
     available, ClassifierError if this network has other weights, or computes vectors of another length, than in
     training.
     """
-    spec = NetworkSpec(**classifier.network)
-    if views is not None:
-        spec = replace(spec, views=view_set_name(views))
-    network = prepare_network_on(spec, CPU, batch_size=1)
-    extractor = Extractor(network)
-    check_n_features(classifier, extractor.n_features)
-    check_weights(classifier, network.weights_sha256, f"this version of {network.model}")
+    extractor = Extractor(prepare_classifier_network(classifier, views))
     for path in map(str, photos):
         try:
             yield _predict_one(path, read_photo(path), classifier, extractor, top)
         except DecodeError as error:
             yield Prediction(path, error=str(error))
+
+
+def prepare_classifier_network(classifier: Classifier, views: str | int | None = None) -> Network:
+    """Return the network of a classifier's features, for one photo a call; raises the errors of `predict`."""
+    spec = NetworkSpec(**classifier.network)
+    if views is not None:
+        spec = replace(spec, views=view_set_name(views))
+    network = prepare_network_on(spec, CPU, batch_size=1)
+    check_n_features(classifier, network.n_features)
+    check_weights(classifier, network.weights_sha256, f"this version of {network.model}")
+    return network
 
 
 def _predict_one(path: str, data: bytes, classifier: Classifier, extractor: Extractor, top: int) -> Prediction:

@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -30,6 +30,8 @@ from verger.settings.spark_master import check_master
 
 TOML_FILE = "verger.toml"
 ENV_PREFIX = "VERGER_"
+# Tables of verger.toml with the settings of other classes.
+TABLES = ("serve",)
 EXPORT_FORMATS = ("csv", "json")
 
 
@@ -53,6 +55,8 @@ def _fraction(value: object) -> object:
         return float(value.strip().removesuffix("%")) / 100
     return value
 
+
+AnySettings = TypeVar("AnySettings", bound=BaseSettings)
 
 Fraction = Annotated[float, BeforeValidator(_fraction), Field(ge=0, le=1)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
@@ -82,8 +86,8 @@ VIEWS_HELP = (
 )
 
 
-def _setting(group: str, default: Any, help: str, **limits: Any) -> Any:
-    """Return a field of Settings. The command line shows `help` under the heading `group`."""
+def setting(group: str, default: Any, help: str, **limits: Any) -> Any:
+    """Return a field of settings. The command line shows `help` under the heading `group`."""
     return Field(default, description=help, json_schema_extra={"group": group}, **limits)
 
 
@@ -94,92 +98,90 @@ class Settings(BaseSettings):
         env_prefix=ENV_PREFIX, toml_file=TOML_FILE, frozen=True, extra="forbid", env_ignore_empty=True
     )
 
-    glob: Words = _setting(
-        PHOTOS, PHOTO_GLOBS, "file name patterns of photos, separated by commas; case is ignored"
-    )
-    label: str = _setting(PHOTOS, "parent", "label of a photo: parent (folder), none, regex:PATTERN or csv:FILE")
-    limit: int | None = _setting(PHOTOS, None, "use only the first N photos", ge=1)
-    sample: Fraction | None = _setting(PHOTOS, None, "use this share of the photos: 0.05 or 5%", gt=0)
-    max_megapixels: float = _setting(PHOTOS, 50, "reject larger photos before decoding them", gt=0)
-    max_rejected: Fraction = _setting(PHOTOS, 1.0, "exit with code 3 if more photos are rejected: 0.05 or 5%")
+    glob: Words = setting(PHOTOS, PHOTO_GLOBS, "file name patterns of photos, separated by commas; case is ignored")
+    label: str = setting(PHOTOS, "parent", "label of a photo: parent (folder), none, regex:PATTERN or csv:FILE")
+    limit: int | None = setting(PHOTOS, None, "use only the first N photos", ge=1)
+    sample: Fraction | None = setting(PHOTOS, None, "use this share of the photos: 0.05 or 5%", gt=0)
+    max_megapixels: float = setting(PHOTOS, 50, "reject larger photos before decoding them", gt=0)
+    max_rejected: Fraction = setting(PHOTOS, 1.0, "exit with code 3 if more photos are rejected: 0.05 or 5%")
 
-    model: str = _setting(
+    model: str = setting(
         NETWORK,
         "auto",
         "a name from `verger models`, a .keras or .onnx file, or several joined by +; auto: MobileNetV2 if its "
         "ImageNet weights are in Keras' cache, otherwise the bundled fruitnet",
     )
-    weights: str | None = _setting(
+    weights: str | None = setting(
         NETWORK, None, "imagenet, random:SEED, or a .h5, .keras or .onnx file; by default the weights of the model"
     )
-    pooling: Literal["avg", "max", "flatten"] = _setting(NETWORK, "avg", "avg, max or flatten")
-    precision: Literal["f32", "bf16"] = _setting(NETWORK, "f32", f"f32, or bf16: {BF16_FIDELITY}")
-    preprocessing: Literal["none", "tf", "caffe", "torch", "lite"] | None = _setting(
+    pooling: Literal["avg", "max", "flatten"] = setting(NETWORK, "avg", "avg, max or flatten")
+    precision: Literal["f32", "bf16"] = setting(NETWORK, "f32", f"f32, or bf16: {BF16_FIDELITY}")
+    preprocessing: Literal["none", "tf", "caffe", "torch", "lite"] | None = setting(
         NETWORK,
         None,
         "none, tf, caffe, torch or lite; by default that of the catalog; for a model of your own, none",
     )
 
-    views: str = _setting(NETWORK, "whole", VIEWS_HELP, coerce_numbers_to_str=True)
+    views: str = setting(NETWORK, "whole", VIEWS_HELP, coerce_numbers_to_str=True)
 
-    decode: Literal["exact", "scaled"] = _setting(
+    decode: Literal["exact", "scaled"] = setting(
         NETWORK,
         "exact",
         "exact; or scaled: decode large JPEGs at a reduced scale, about 3 times as fast on photos of 12 megapixels "
         "(cosine to exact at least 0.999); small photos give identical features",
     )
 
-    device: Literal["cpu", "cuda", "onnx"] = _setting(
+    device: Literal["cpu", "cuda", "onnx"] = setting(
         NETWORK,
         "cpu",
         "cpu: OpenVINO; cuda: ONNX Runtime on NVIDIA GPUs, not yet tested on one (docs/gpu.md); "
         "onnx: ONNX Runtime on the processor, for tests",
     )
-    batch_size: int | None = _setting(
+    batch_size: int | None = setting(
         NETWORK, None, "photos per inference call with --device cuda (64 by default) or onnx (4)", ge=1
     )
 
-    components: int | None = _setting(REDUCTION, None, "number of components to keep", ge=1)
-    variance: float | None = _setting(
+    components: int | None = setting(REDUCTION, None, "number of components to keep", ge=1)
+    variance: float | None = setting(
         REDUCTION,
         None,
         "keep the smallest number of components that explains this share of the variance (0.9 by default)",
         gt=0,
         le=1,
     )
-    standardize: bool = _setting(REDUCTION, False, "divide each feature by its standard deviation first")
+    standardize: bool = setting(REDUCTION, False, "divide each feature by its standard deviation first")
 
-    export: Words = _setting(EXPORT, (), "also write csv, json or both (csv,json)")
-    single_file: bool = _setting(
+    export: Words = setting(EXPORT, (), "also write csv, json or both (csv,json)")
+    single_file: bool = setting(
         EXPORT, False, "write components, CSV and JSON as one file each; features/ keeps one file per task"
     )
-    overwrite: bool = _setting(RESULT, False, "replace an existing result when the new one is complete")
-    report: bool = _setting(RESULT, True, "write report.html")
+    overwrite: bool = setting(RESULT, False, "replace an existing result when the new one is complete")
+    report: bool = setting(RESULT, True, "write report.html")
 
-    resume: bool = _setting(
+    resume: bool = setting(
         RESUME,
         False,
         "finish an interrupted run, or compute only new and changed photos; features in OUT that were computed "
         "with other settings are replaced only with --overwrite",
     )
-    prune: bool = _setting(RESUME, False, "with --resume: remove photos that are no longer in the source")
+    prune: bool = setting(RESUME, False, "with --resume: remove photos that are no longer in the source")
 
-    keep_metadata: bool = _setting(
+    keep_metadata: bool = setting(
         PRIVACY,
         False,
         "do not remove metadata (location, time, camera, names) from packed photos (docs/privacy.md)",
     )
 
-    max_side: int | None = _setting(PACK, None, "write smaller copies: maximum pixels of the longer side", ge=64)
+    max_side: int | None = setting(PACK, None, "write smaller copies: maximum pixels of the longer side", ge=64)
 
-    engine: Literal["local", "spark"] | None = _setting(
+    engine: Literal["local", "spark"] | None = setting(
         ENGINE,
         None,
         "local: processes on this machine, without Java; spark: a Spark master. By default local; spark with "
         "--master, inside a running Spark, and for sources that only Spark can read",
     )
-    workers: int | None = _setting(ENGINE, None, "processes of the local engine; by default one per core", ge=1)
-    photo_timeout_s: float = _setting(
+    workers: int | None = setting(ENGINE, None, "processes of the local engine; by default one per core", ge=1)
+    photo_timeout_s: float = setting(
         ENGINE,
         300,
         "stop reading or decoding a photo after this number of seconds, and reject it; `pack` sets it aside "
@@ -187,15 +189,15 @@ class Settings(BaseSettings):
         gt=0,
     )
 
-    master: str | None = _setting(
+    master: str | None = setting(
         SPARK,
         None,
         "Spark master: local[*], local[N], spark://HOST:PORT, yarn, k8s://URL or sc://HOST:PORT; "
         f"{DEFAULT_MASTER} by default with --engine spark",
     )
-    driver_memory: str = _setting(SPARK, "2g", "memory of the Spark driver")
-    conf: Pairs = _setting(SPARK, (), "a Spark setting, key=value; may be repeated")
-    verbose: bool = _setting(SPARK, False, "show Spark's log")
+    driver_memory: str = setting(SPARK, "2g", "memory of the Spark driver")
+    conf: Pairs = setting(SPARK, (), "a Spark setting, key=value; may be repeated")
+    verbose: bool = setting(SPARK, False, "show Spark's log")
 
     @field_validator("label")
     @classmethod
@@ -255,18 +257,37 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the sources of values in order of precedence: flags, environment variables, verger.toml."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, TomlTable(settings_cls)
+
+
+class TomlTable(TomlConfigSettingsSource):
+    """The keys of verger.toml that belong to one class of settings.
+
+    table: name of the table with its keys; None: the keys at the top of the file, without the tables in TABLES.
+    """
+
+    def __init__(self, settings_cls: type[BaseSettings], table: str | None = None) -> None:
+        super().__init__(settings_cls)
+        values = self.toml_data if table is None else self.toml_data.get(table, {})
+        if not isinstance(values, dict):
+            raise SettingsError(str(table), values, f"a table, [{table}]")
+        self.init_kwargs = {key: value for key, value in values.items() if table or key not in TABLES}
 
 
 def load_settings(**flags: Any) -> Settings:
     """Return the settings from flags, environment and verger.toml; None is no value. Raises SettingsError."""
+    return load_settings_of(Settings, **flags)
+
+
+def load_settings_of(settings_class: type[AnySettings], **flags: Any) -> AnySettings:
+    """Return the settings of a class, as `load_settings` does."""
     given = {key: value for key, value in flags.items() if value is not None}
     try:
         if os.path.isdir(TOML_FILE):
             raise IsADirectoryError("it is a folder")
-        return Settings(**given)
+        return settings_class(**given)
     except ValidationError as error:
-        raise _settings_error(error, given) from error
+        raise _settings_error(error, given, settings_class) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise SettingsError("file", TOML_FILE, f"TOML that can be read; {error}") from error
 
@@ -274,7 +295,7 @@ def load_settings(**flags: Any) -> Settings:
 def origins(**flags: Any) -> dict[str, str]:
     """Return the origin of each setting's value: flag, environment, verger.toml or default."""
     env = EnvSettingsSource(Settings)()
-    toml = TomlConfigSettingsSource(Settings)()
+    toml = TomlTable(Settings)()
     layers = {"flag": {k for k, v in flags.items() if v is not None}, "environment": env, TOML_FILE: toml}
     return {
         key: next((name for name, layer in layers.items() if key in layer), "default")
@@ -282,14 +303,17 @@ def origins(**flags: Any) -> dict[str, str]:
     }
 
 
-def _settings_error(error: ValidationError, given: Mapping[str, Any]) -> SettingsError:
+def _settings_error(
+    error: ValidationError, given: Mapping[str, Any], settings_class: type[BaseSettings]
+) -> SettingsError:
     """Return the first error; a value that is no flag is followed by the variable or file that sets it."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     variable = ENV_PREFIX + key.upper()
     origin = "" if key in given else f" (set by {variable if variable in os.environ else TOML_FILE})"
     if first["type"] == "extra_forbidden":
-        advice = "".join(f" (did you mean {name}?)" for name in get_close_matches(key, Settings.model_fields, n=1))
-        return SettingsError("setting", key, f"one of {', '.join(sorted(Settings.model_fields))}{advice}{origin}")
+        names = settings_class.model_fields
+        advice = "".join(f" (did you mean {name}?)" for name in get_close_matches(key, names, n=1))
+        return SettingsError("setting", key, f"one of {', '.join(sorted(names))}{advice}{origin}")
     message = first["msg"].removeprefix("Value error, ")
     return SettingsError(key, first["input"], message[0].lower() + message[1:] + origin)
