@@ -17,8 +17,8 @@ from verger.storage.cache import set_home
 
 # Importing a module registers its commands. This is their order in `verger --help`.
 # isort: off
-from verger.cli import pipeline_commands, learn_commands, cluster_commands, cost_command, cloud_commands  # noqa: F401
-from verger.cli import machine_commands  # noqa: F401
+from verger.cli import pipeline_commands, learn_commands, serve_commands, cluster_commands  # noqa: F401
+from verger.cli import cost_command, cloud_commands, machine_commands  # noqa: F401
 # isort: on
 
 __all__ = ["app", "main"]

@@ -13,7 +13,8 @@ from typer.core import TyperGroup
 EXIT_ERROR, EXIT_USAGE, EXIT_REJECTED, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 # The panels of `verger --help`, in this order.
-PIPELINE, RECOGNITION, CLUSTERS, MACHINE = "Pipeline", "Recognition", "Clusters and clouds", "This machine"
+PIPELINE, RECOGNITION, SERVICE = "Pipeline", "Recognition", "Service"
+CLUSTERS, MACHINE = "Clusters and clouds", "This machine"
 
 
 class PanelGroup(TyperGroup):
@@ -21,7 +22,7 @@ class PanelGroup(TyperGroup):
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """Return the names of the commands, sorted by panel. Without this, Typer lists groups of commands first."""
-        panels = (PIPELINE, RECOGNITION, CLUSTERS, MACHINE)
+        panels = (PIPELINE, RECOGNITION, SERVICE, CLUSTERS, MACHINE)
         return sorted(self.commands, key=lambda name: panels.index(self.commands[name].rich_help_panel))  # type: ignore[attr-defined]
 
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from difflib import get_close_matches
 
 from verger.errors import SettingsError
+from verger.serve.settings import ServeSettings
 from verger.settings import ENV_PREFIX, Settings
 from verger.storage.cache import CACHE_VARIABLE, STATE_VARIABLE
 
@@ -37,7 +38,7 @@ def check_working_folder() -> None:
 
 def unknown_variables() -> dict[str, str]:
     """Return variable -> advice for each variable that begins with VERGER_ but that verger does not read."""
-    known = [f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields]
+    known = [f"{ENV_PREFIX}{name.upper()}" for name in (*Settings.model_fields, *ServeSettings.model_fields)]
     known += [CACHE_VARIABLE, STATE_VARIABLE, *_CLOUD_VARIABLES]
     found = {}
     for name in sorted(os.environ):

@@ -9,6 +9,7 @@ from dataclasses import fields, is_dataclass
 from typing import Annotated, Any
 
 import typer
+from pydantic_settings import BaseSettings
 from rich.console import Console
 from rich.logging import RichHandler
 
@@ -23,8 +24,10 @@ Job = Callable[..., Manifest]
 Command = Callable[..., None]
 
 
-def setting_flags(groups: tuple[str, ...]) -> list[inspect.Parameter]:
-    """Return one flag for each field of `Settings` in `groups`, as parameters that Typer reads.
+def setting_flags(
+    groups: tuple[str, ...], settings_class: type[BaseSettings] = Settings
+) -> list[inspect.Parameter]:
+    """Return one flag for each field of a class of settings in `groups`, as parameters that Typer reads.
 
     `photo_timeout_s` becomes --photo-timeout-s. A boolean field becomes a flag such as --report/--no-report; a
     tuple field becomes a flag that users may repeat. The description and the default of a field become the help
@@ -33,7 +36,8 @@ def setting_flags(groups: tuple[str, ...]) -> list[inspect.Parameter]:
     The values of all other flags are texts, which `Settings` validates: so an invalid value gives the same error in
     a flag, an environment variable and verger.toml. All flags are None by default: then the other two are used.
     """
-    return [_setting_flag(name, field) for name, field in Settings.model_fields.items() if _group(field) in groups]
+    fields = settings_class.model_fields.items()
+    return [_setting_flag(name, field) for name, field in fields if _group(field) in groups]
 
 
 def take_setting_values(flags: list[inspect.Parameter], values: dict[str, Any]) -> dict[str, Any]:
@@ -84,11 +88,13 @@ def pipeline_command(groups: tuple[str, ...], panel: str) -> Callable[[Job], Com
     return decorate
 
 
-def with_setting_flags(groups: tuple[str, ...]) -> Callable[[Command], Command]:
+def with_setting_flags(
+    groups: tuple[str, ...], settings_class: type[BaseSettings] = Settings
+) -> Callable[[Command], Command]:
     """Add a flag for each setting in `groups` to a command, which gets the values as the dictionary `given`."""
 
     def decorate(command: Command) -> Command:
-        flags = setting_flags(groups)
+        flags = setting_flags(groups, settings_class)
 
         def with_flags(**values: Any) -> None:
             given = take_setting_values(flags, values)
