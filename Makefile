@@ -9,7 +9,7 @@ LOCK := requirements/dev.lock
 PYTEST = bin/pytest -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-cloud scan check lint test-spark35 notebook bench bench-model bench-lda soak soak-scale pictures lock clean
+.PHONY: help setup demo app test test-serve test-slow test-cloud scan check lint test-spark35 notebook bench bench-model bench-lda bench-serve soak soak-scale pictures lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -25,6 +25,12 @@ demo: setup  ## set up, render photos, run the chain on them
 
 test: setup  ## the everyday tests: minutes
 	$(VENV)/$(PYTEST) -m "not slow and not cloud"
+
+app: setup  ## set up, start the service with the bundled model, and print its address
+	$(BIN)/verger serve
+
+test-serve: setup  ## the service: API, both databases, page in a browser, load; also its slow tests
+	$(VENV)/$(PYTEST) tests/serve tests/database
 
 test-slow: setup  ## the slow tests: real data, memory, kills, ten thousand damaged photos
 	$(VENV)/$(PYTEST) -m "slow and not cloud"
@@ -70,6 +76,9 @@ bench: setup $(if $(filter peers camera,$(or $(PARTS),peers)),.venv-peers/.done)
 
 bench-model: setup  ## accuracy and speed of the bundled networks and of MobileNetV2; 20 minutes
 	$(BIN)/python -m benchmarks.model
+
+bench-serve: setup  ## the service under load, beside the bare kernel; needs vegeta, or Go to install it; 5 minutes
+	$(BIN)/python -m benchmarks.serve
 
 soak: setup  ## 50 runs with randomly killed processes, compared with undisturbed ones; 30 minutes
 	$(BIN)/python -m benchmarks.soak

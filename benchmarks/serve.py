@@ -1,0 +1,234 @@
+"""make bench-serve: the service under load, beside the bare kernel in the same run.
+
+    python -m benchmarks.serve [--classifier NAME] [--seconds 30]
+
+An open loop (vegeta) sends single photos at 1 a second, and at 0.5, 1 and 4 times the capacity. The capacity is the
+rate that the service reaches if eight clients send without a pause. The bare kernel decodes and computes the same
+photos in one process for each core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from benchmarks.measure import cpu_name, say
+from verger.kernel.classifier.classifier import classifier_path, load_classifier
+from verger.kernel.decode import DEFAULT_MAX_PIXELS
+from verger.kernel.networks.inference import Extractor, featurize_photo
+from verger.learn.predict import prepare_classifier_network
+from verger.sample import SampleOptions, render_sample
+
+RESULTS = Path(__file__).with_name("serve.md")
+VEGETA = "github.com/tsenart/vegeta/v12@v12.12.0"
+_DEADLINE_S = 2
+_N_CLIENTS = 8
+_MEGABYTE = 1e6
+
+
+@dataclass(frozen=True)
+class Load:
+    """The answers under one load: seconds of those with status 200, and of those that were refused."""
+
+    name: str
+    rate: float
+    seconds: float
+    answered_s: np.ndarray[tuple[int], np.dtype[np.float64]]
+    refused_s: np.ndarray[tuple[int], np.dtype[np.float64]]
+    n_failed: int
+
+
+def main(classifier: str, seconds: int, photos: list[bytes]) -> None:
+    """Measure the kernel and the service; print the table and write it to benchmarks/serve.md."""
+    vegeta = find_vegeta()
+    with tempfile.TemporaryDirectory(prefix="verger-bench-") as name, service(Path(name), classifier) as (url, pid):
+        kernel_s, kernel_rate = measure_kernel(classifier, photos)
+        say(f"kernel: {kernel_s * 1e3:.1f} ms a photo, {kernel_rate:.1f} photos/s on {os.cpu_count()} cores")
+        targets = Path(name) / "targets"
+        write_targets(targets, url, photos)
+        idle_mb = memory_mb(pid)
+        capacity = attack(vegeta, targets, "capacity", 0, seconds)
+        rate = len(capacity.answered_s) / capacity.seconds
+        rates = {"1 a second": 1, "0.5 x": rate / 2, "1 x": rate, "4 x": rate * 4}
+        loads = [attack(vegeta, targets, load, max(1, round(value)), seconds) for load, value in rates.items()]
+        table = format_results(classifier, kernel_s, kernel_rate, rate, loads, idle_mb, memory_mb(pid))
+    RESULTS.write_text(table)
+    print(table)
+
+
+def find_vegeta() -> str:
+    """Return the path of vegeta; install it with Go if it is not there."""
+    folder = Path("build/bin").absolute()
+    found = shutil.which("vegeta") or shutil.which("vegeta", path=str(folder))
+    if found:
+        return found
+    go = shutil.which("go")
+    if go is None:
+        sys.exit("this benchmark needs vegeta, or Go to install it")
+    subprocess.run([go, "install", VEGETA], env=os.environ | {"GOBIN": str(folder)}, check=True)
+    return str(folder / "vegeta")
+
+
+@contextmanager
+def service(folder: Path, classifier: str) -> Iterator[tuple[str, int]]:
+    """Start the service in a folder; yield its address and pid."""
+    command = [str(Path(sys.executable).with_name("verger")), "serve", "--port", "0", "--classifier", classifier]
+    limits = ["--rate", "1000000/second", "--deadline-s", str(_DEADLINE_S)]
+    with (folder / "log").open("w+") as log:
+        process = subprocess.Popen([*command, *limits], cwd=folder, stderr=log)
+        try:
+            while "Verger is at " not in (text := (folder / "log").read_text()):
+                if process.poll() is not None:
+                    sys.exit(f"the service did not start:\n{text}")
+                time.sleep(0.1)
+            yield text.partition("Verger is at ")[2].split()[0], process.pid
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def measure_kernel(classifier: str, photos: list[bytes]) -> tuple[float, float]:
+    """Return the median seconds of a photo in one process, and photos per second with one process a core."""
+    n_processes = len(os.sched_getaffinity(0))
+    with ProcessPoolExecutor(1) as pool:
+        alone = pool.submit(featurize, classifier, photos).result()
+    with ProcessPoolExecutor(n_processes) as pool:
+        for warm_up in [pool.submit(featurize, classifier, photos[:3]) for _ in range(n_processes)]:
+            warm_up.result()
+        start = time.perf_counter()
+        for together in [pool.submit(featurize, classifier, photos) for _ in range(n_processes)]:
+            together.result()
+        rate = n_processes * len(photos) / (time.perf_counter() - start)
+    return float(np.median(alone)), rate
+
+
+def featurize(classifier: str, photos: list[bytes]) -> list[float]:
+    """Return the seconds of decoding and computing each photo."""
+    extractor, seconds = _extractor(classifier), []
+    for photo in photos:
+        start = time.perf_counter()
+        featurize_photo(photo, extractor, max_pixels=DEFAULT_MAX_PIXELS, decode="scaled")
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+@cache
+def _extractor(classifier: str) -> Extractor:
+    return Extractor(prepare_classifier_network(load_classifier(classifier_path(classifier))))
+
+
+def write_targets(file: Path, url: str, photos: list[bytes]) -> None:
+    """Write vegeta's targets: one request for each photo."""
+    requests = [
+        {
+            "method": "POST",
+            "url": f"{url}v1/identify",
+            "header": {"Content-Type": ["image/jpeg"]},
+            "body": base64.b64encode(photo).decode(),
+        }
+        for photo in photos
+    ]
+    file.write_text("\n".join(map(json.dumps, requests)) + "\n")
+
+
+def attack(vegeta: str, targets: Path, name: str, rate: int, seconds: int) -> Load:
+    """Send requests at a rate (0: as fast as _N_CLIENTS clients can), and return the answers."""
+    say(f"load {name}: {rate or 'unlimited'} requests/s for {seconds} s")
+    options = ["-format=json", f"-targets={targets}", f"-rate={rate}", f"-duration={seconds}s", "-timeout=60s"]
+    if rate == 0:
+        options += [f"-max-workers={_N_CLIENTS}"]
+    sent = subprocess.run([vegeta, "attack", *options], check=True, capture_output=True).stdout
+    text = subprocess.run([vegeta, "encode", "-to=csv"], input=sent, check=True, capture_output=True).stdout
+    rows = [(int(row[1]), int(row[2]) / 1e9, int(row[0]) / 1e9) for row in csv.reader(StringIO(text.decode()))]
+    ends = [at + latency_s for _, latency_s, at in rows]
+    return Load(
+        name,
+        rate,
+        max(ends) - min(at for *_, at in rows),
+        np.array([latency_s for status, latency_s, _ in rows if status == 200]),
+        np.array([latency_s for status, latency_s, _ in rows if status in (429, 503)]),
+        sum(status not in (200, 429, 503) for status, *_ in rows),
+    )
+
+
+def memory_mb(pid: int) -> float:
+    """Return the memory of a process and its children, in MB (PSS: shared pages count once)."""
+    process = psutil.Process(pid)
+    return sum(p.memory_full_info().pss for p in (process, *process.children(recursive=True))) / _MEGABYTE
+
+
+def format_results(
+    classifier: str,
+    kernel_s: float,
+    kernel_rate: float,
+    rate: float,
+    loads: list[Load],
+    idle_mb: float,
+    busy_mb: float,
+) -> str:
+    """Return the results as Markdown."""
+    lines = [
+        "# The service under load",
+        "",
+        f"`make bench-serve`, {cpu_name()}, {os.cpu_count()} cores, {classifier}, deadline {_DEADLINE_S} s. vegeta "
+        "sends single photos in an open loop from the same machine.",
+        "",
+        f"Bare kernel in the same run: median {kernel_s * 1e3:.1f} ms a photo, {kernel_rate:.1f} photos/s on all "
+        f"cores. Capacity of the service: {rate:.1f} photos/s, {rate / kernel_rate:.2f} of the kernel. Memory of "
+        f"its processes: {idle_mb:.0f} MB idle, {busy_mb:.0f} MB after the loads.",
+        "",
+        "| load | requests/s | answered/s | p50 | p95 | p99 ms | refused | p50 | p99 ms | failed |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for load in loads:
+        answered = _percentiles(load.answered_s, (50, 95, 99))
+        refused = _percentiles(load.refused_s, (50, 99))
+        n_refused = len(load.refused_s)
+        lines.append(
+            f"| {load.name} | {load.rate:g} | {len(load.answered_s) / load.seconds:.1f} | {answered} "
+            f"| {n_refused:,} | {refused} | {load.n_failed} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _percentiles(seconds: np.ndarray[tuple[int], np.dtype[np.float64]], percents: tuple[int, ...]) -> str:
+    if not len(seconds):
+        return " | ".join("" for _ in percents)
+    return " | ".join(f"{value * 1e3:.0f}" for value in np.percentile(seconds, percents))
+
+
+def make_photos(folder: Path | None) -> list[bytes]:
+    """Return 60 photos of a folder, or of `verger sample`."""
+    with tempfile.TemporaryDirectory() as name:
+        if folder is None:
+            folder = Path(name)
+            render_sample(folder, SampleOptions(per_kind=4, seed=7))
+        paths = sorted(folder.rglob("*.jpg"))
+        return [path.read_bytes() for path in paths[:: max(1, len(paths) // 60)][:60]]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--classifier", default="EfficientNetLite2")
+    parser.add_argument("--seconds", type=int, default=30)
+    parser.add_argument("--photos", type=Path, help="a folder of JPEGs; by default, renders of `verger sample`")
+    chosen = parser.parse_args()
+    main(chosen.classifier, chosen.seconds, make_photos(chosen.photos))
