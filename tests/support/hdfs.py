@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import tempfile
 import time
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.maven import Jars, Module, obtain, spark_jars, version_of
+from tests.support.ports import free_ports
 from verger.engine.spark.java import use_java
 
 _START_S = 180.0
@@ -21,7 +21,7 @@ _START_S = 180.0
 def serving() -> Iterator[str]:
     """Start the file system; yield its URI."""
     with tempfile.TemporaryDirectory(prefix="verger-hdfs-") as folder:
-        port, ready = _free_port(), Path(folder) / "ready.xml"
+        (port,), ready = free_ports(1), Path(folder) / "ready.xml"
         with (Path(folder) / "log").open("wb") as log:
             server = subprocess.Popen(_command(port, ready), cwd=folder, stdout=log, stderr=log)
         try:
@@ -48,9 +48,3 @@ def _jars() -> list[Path]:
     cluster = Module("org.apache.hadoop", "hadoop-client-minicluster", hadoop, is_alone=True)
     junit = Module("junit", "junit", "4.13.2", is_alone=True)
     return obtain(Jars(f"minicluster-{hadoop}", (cluster, junit)))
-
-
-def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.maven import Jars, Module, obtain
+from tests.support.ports import free_ports
 from verger.engine.spark.java import use_java
 
 BUCKET = "orchard"
@@ -55,7 +56,7 @@ class Server:
 def serving(scratch: Path, *, logs_requests: bool = False) -> Iterator[Server]:
     """Run the server, fetched from Maven the first time, with a bucket of the files in the folder."""
     (jar,) = obtain(Jars(f"s3proxy-{_VERSION}", (_JAR,)))
-    port, folder = _free_port(), scratch / "buckets" / BUCKET
+    (port,), folder = free_ports(1), scratch / "buckets" / BUCKET
     folder.mkdir(parents=True, exist_ok=True)
     settings = {
         "s3proxy.endpoint": f"http://127.0.0.1:{port}",
@@ -78,12 +79,6 @@ def serving(scratch: Path, *, logs_requests: bool = False) -> Iterator[Server]:
             yield Server(f"http://127.0.0.1:{port}", folder, log)
         finally:
             process.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

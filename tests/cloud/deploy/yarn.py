@@ -13,8 +13,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from tests.support.hdfs import _free_port, _jars
+from tests.support.hdfs import _jars
 from tests.support.maven import Jars, Module, obtain, spark_jars
+from tests.support.ports import free_ports
 from verger.engine.spark.java import use_java
 
 _START_S = 180.0
@@ -52,11 +53,11 @@ def serving() -> Iterator[Path]:
 
 def _configuration(root: Path) -> tuple[Path, str]:
     """Write the settings; return their folder, and the address of the web page."""
-    conf, web = root / "conf", f"127.0.0.1:{_free_port()}"
+    conf, web = root / "conf", f"127.0.0.1:{free_ports(1)[0]}"
     conf.mkdir()
     _write(conf / "core-site.xml", {"fs.defaultFS": "file:///", "hadoop.tmp.dir": str(root / "tmp")})
     at = {
-        name: f"127.0.0.1:{_free_port()}"
+        name: f"127.0.0.1:{free_ports(1)[0]}"
         for name in (
             *("resourcemanager.address", "resourcemanager.scheduler.address", "resourcemanager.admin.address"),
             *("resourcemanager.resource-tracker.address", "nodemanager.address", "nodemanager.webapp.address"),
