@@ -122,8 +122,10 @@ def test_requests_that_are_no_photos_say_what_to_send(client: TestClient, banana
     assert (too_many.status_code, "1 to 5 files" in too_many.json()["detail"]) == (422, True)
     no_file = client.post("/v1/identify", files=[("picture", ("a.jpg", banana, "image/jpeg"))])
     assert (no_file.status_code, "found 0" in no_file.json()["detail"]) == (422, True)
+    as_text = client.post("/v1/identify", content=b"banana", headers={"Content-Type": "text/plain"})
+    assert as_text.status_code == 415
     as_json = client.post("/v1/identify", json={"photo": "banana"})
-    assert as_json.status_code == 415
+    assert (as_json.status_code, "uploads" in as_json.json()["detail"]) == (422, True)
     compressed = client.post(
         "/v1/identify", content=banana, headers={"Content-Type": "image/jpeg", "Content-Encoding": "gzip"}
     )

@@ -129,7 +129,7 @@ def test_the_openapi_document_describes_every_route(client: TestClient) -> None:
         document["paths"]
     )
     body = document["paths"]["/v1/identify"]["post"]["requestBody"]["content"]
-    assert set(body) == {"multipart/form-data", "image/*"}
+    assert set(body) == {"multipart/form-data", "application/json", "image/*"}
 
 
 @pytest.mark.parametrize(

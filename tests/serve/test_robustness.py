@@ -37,7 +37,7 @@ def memory_bytes(service: RunningService) -> int:
 def test_schemathesis_finds_no_server_error(tmp_path: Path) -> None:
     with running_service(tmp_path, "--key-rate", "100000/minute") as service:
         program = str(Path(sys.executable).with_name("schemathesis"))
-        command = [program, "run", f"{service.url}openapi.json", "--checks", _CHECKS, "--max-examples", "20"]
+        command = [program, "run", f"{service.url}openapi.json", "--checks", _CHECKS, "--max-examples", "50"]
         options = ["--header", f"Authorization: {OWNER['Authorization']}", "--seed", "1", "--mode", "all"]
         done = subprocess.run(
             [*command, *options], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=550

@@ -31,9 +31,7 @@ def add_observation(database: Database, new: NewObservation) -> tuple[Observatio
         with database.writing() as connection:
             if _insert_new(connection, new):
                 return _observations(connection, [new.id])[0], True
-            stored = _find(
-                connection, _owned(new.owner_sha256, observations.c.idempotency_key == new.idempotency_key)
-            )
+            stored = _find(connection, _has_key(new.owner_sha256, new.idempotency_key))
             if stored:
                 kept = {photo.storage_key for photo in stored.photos}
                 unused = [photo.storage_key for photo in new.photos if photo.storage_key not in kept]
@@ -46,6 +44,12 @@ def find_observation(database: Database, observation_id: str, owner_sha256: str)
     """Return an observation of an owner, or None."""
     with database.reading() as connection:
         return _find(connection, _owned(owner_sha256, observations.c.id == observation_id))
+
+
+def find_by_idempotency_key(database: Database, owner_sha256: str, idempotency_key: str) -> Observation | None:
+    """Return the observation that an owner has added with this key, or None."""
+    with database.reading() as connection:
+        return _find(connection, _has_key(owner_sha256, idempotency_key))
 
 
 def list_observations(
@@ -90,6 +94,10 @@ def _photo_values(photo: Photo) -> dict[str, Any]:
 
 def _owned(owner_sha256: str, condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
     return sa.and_(observations.c.owner_sha256 == owner_sha256, condition)
+
+
+def _has_key(owner_sha256: str, idempotency_key: str | None) -> sa.ColumnElement[bool]:
+    return _owned(owner_sha256, observations.c.idempotency_key == idempotency_key)
 
 
 def _find(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> Observation | None:

@@ -17,10 +17,10 @@ from verger.serve.fact_rows import load_facts
 from verger.serve.fruits import Fruits
 from verger.serve.logs import AccessLog
 from verger.serve.photo_store import PhotoStore
-from verger.serve.problems import add_problem_handlers
+from verger.serve.problems import add_problem_handlers, problem_responses
 from verger.serve.rate_limits import RateLimits
 from verger.serve.recognizer import Recognizer
-from verger.serve.routes import fruits, health, identify, observations, page
+from verger.serve.routes import fruits, health, identify, observations, page, uploads
 from verger.serve.security import SecurityHeaders
 from verger.serve.settings import N_PHOTOS, ServeSettings
 from verger.serve.state import Service
@@ -50,10 +50,11 @@ def create_app(service: Service) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # this page would load scripts from another site
         redoc_url=None,
+        responses=problem_responses({422: None}),
     )
     app.state.service = service
     add_problem_handlers(app)
-    for module in (identify, fruits, observations, health, page):
+    for module in (identify, uploads, observations, fruits, health, page):
         app.include_router(module.router)
     page.add_static_files(app)
     # The last middleware is the outermost one.

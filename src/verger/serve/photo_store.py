@@ -1,11 +1,18 @@
-"""Photos that people allow to keep, in a folder or a bucket."""
+"""Photos that people allow to keep, in a folder or a bucket, and uploads to a bucket that wait for a request."""
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 from verger.storage.atomic import write_atomically
+from verger.storage.objects.presigned import UploadForm, can_presign, presign_download, presign_upload
 from verger.storage.uri import AnyPath, any_path
+
+LINK_TIME = timedelta(minutes=10)  # in which a form or a link can be used
+_UPLOADS = "uploads"
 
 
 class PhotoStore:
@@ -13,6 +20,7 @@ class PhotoStore:
 
     def __init__(self, folder: str) -> None:
         self._folder: AnyPath = any_path(folder)
+        self.accepts_uploads = can_presign(self._folder)
 
     def write(self, key: str, photo: bytes) -> None:
         """Write a photo; it is complete or not there."""
@@ -23,9 +31,17 @@ class PhotoStore:
         with write_atomically(file) as temporary:
             temporary.write_bytes(photo)
 
-    def read(self, key: str) -> bytes:
-        """Return a photo; raises FileNotFoundError."""
-        return (self._folder / key).read_bytes()
+    def read(self, key: str, check_size: Callable[[int], None] | None = None) -> bytes:
+        """Return a photo; raises FileNotFoundError.
+
+        check_size: called with the number of bytes before they are read; it may raise an error to stop.
+        """
+        file = self._folder / key
+        if not isinstance(file, Path):
+            return file.read_bytes(check_size)
+        if check_size is not None:
+            check_size(file.stat().st_size)
+        return file.read_bytes()
 
     def delete(self, key: str) -> None:
         """Delete a photo if it is there, and its folder when that is empty."""
@@ -36,3 +52,20 @@ class PhotoStore:
                 file.parent.rmdir()
             except OSError:  # other photos of the observation
                 return
+
+    def link(self, key: str) -> str | None:
+        """Return a link with which a kept photo can be read without the service for LINK_TIME; None in a folder."""
+        file = self._folder / key
+        return presign_download(file, LINK_TIME) if self.accepts_uploads and not isinstance(file, Path) else None
+
+    def new_upload(self, upload_id: uuid.UUID, content_type: str, max_bytes: int) -> UploadForm:
+        """Return a form with which a client uploads a photo to the bucket within LINK_TIME."""
+        file = self._folder / upload_key(upload_id)
+        if isinstance(file, Path):
+            raise TypeError("a folder accepts no uploads")
+        return presign_upload(file, content_type, max_bytes, LINK_TIME)
+
+
+def upload_key(upload_id: uuid.UUID) -> str:
+    """Return the key of the file of an upload."""
+    return f"{_UPLOADS}/{upload_id}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -11,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from verger.errors import DatabaseError, SetupError, StorageError, VergerError
 from verger.serve.admission import OverloadedError
 from verger.serve.metrics import SHED, UNDECODABLE
 from verger.serve.recognizer import UndecodablePhotoError
@@ -25,6 +27,41 @@ class ProblemError(Exception):
     def __init__(self, status: int, detail: str, *, headers: dict[str, str] | None = None, **members: Any) -> None:
         super().__init__(detail)
         self.status, self.detail, self.headers, self.members = status, detail, headers, members
+
+
+# What the statuses of errors mean, in the OpenAPI document.
+_MEANINGS = {
+    400: "the form cannot be read",
+    401: "no valid key",
+    404: "not found",
+    413: "a photo or the request is too large",
+    415: "the body is neither a form, nor an image, nor JSON",
+    422: "the request is not valid, or a photo cannot be decoded: `reason` and `photo` say why and which one",
+    429: "too many requests from this client; see Retry-After",
+    503: "too much work, or the database or bucket cannot be used; see Retry-After",
+}
+_SCHEMA = {
+    "title": "Problem",
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "a sentence for people"},
+        "reason": {"type": "string", "description": "the cause, for programs"},
+        "photo": {"type": "integer", "description": "the position of the photo that cannot be decoded, from 0"},
+    },
+}
+
+
+def problem_responses(statuses: Mapping[int, str | None]) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI description of answers with problem details; None: the usual meaning of the status."""
+    content = {MEDIA_TYPE: {"schema": _SCHEMA}}
+    return {
+        status: {"description": meaning or _MEANINGS[status], "content": content}
+        for status, meaning in statuses.items()
+    }
 
 
 def problem(status: int, detail: str, *, headers: dict[str, str] | None = None, **members: Any) -> JSONResponse:
@@ -65,6 +102,13 @@ def add_problem_handlers(app: FastAPI) -> None:
         errors = [{"field": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
         detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
         return problem(422, detail, reason="invalid-request", errors=errors)
+
+    @app.exception_handler(DatabaseError)
+    @app.exception_handler(StorageError)
+    @app.exception_handler(SetupError)
+    async def _unavailable(request: Request, error: VergerError) -> JSONResponse:
+        _log.error("%s", error)
+        return problem(503, "the database or the photos cannot be used now", headers={"Retry-After": "5"})
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:

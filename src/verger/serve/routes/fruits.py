@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from verger.serve.fruits import Fruit, FruitPage
-from verger.serve.problems import ProblemError
+from verger.serve.problems import ProblemError, problem_responses
 from verger.serve.state import CurrentLanguage, CurrentService, language_headers
 
 router = APIRouter(prefix="/v1/fruits", tags=["fruits"])
@@ -29,7 +29,7 @@ def list_fruits(
     return service.fruits.search(q, language, limit, offset)
 
 
-@router.get("/{fruit_id}", responses={404: {"description": "there is no such fruit"}})
+@router.get("/{fruit_id}", responses=problem_responses({404: "there is no such fruit"}))
 def get_fruit(fruit_id: str, response: Response, service: CurrentService, language: CurrentLanguage) -> Fruit:
     """Return everything about one fruit."""
     fruit = service.fruits.get(fruit_id, language)

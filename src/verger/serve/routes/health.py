@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 
 from verger.errors import VergerError
 from verger.serve import metrics
-from verger.serve.problems import ProblemError
+from verger.serve.problems import ProblemError, problem_responses
 from verger.serve.state import CurrentService
 
 router = APIRouter(tags=["operations"])
@@ -18,7 +18,7 @@ async def is_alive() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/readyz", responses={503: {"description": "the database cannot be used"}})
+@router.get("/readyz", responses=problem_responses({503: "the database cannot be used"}))
 def is_ready(service: CurrentService) -> dict[str, str]:
     """Say that requests can be answered: the model is compiled and the database is reachable."""
     try:
