@@ -10,7 +10,7 @@ from verger.database.fruit_facts import FACT_FIELDS, FACTS_VERSION, FruitFacts, 
 from verger.kernel.classifier.taxonomy import read_taxonomy
 
 # The facts of FACTS_VERSION. If you change facts, set FACTS_VERSION to today, and this to the hash in the message.
-_VERSION, _SHA256 = "2026-11-30", "58596e8978901bf6f1511ad96f7a3417b6c8c453d6c968ec75611e728f79451a"
+_VERSION, _SHA256 = "2026-12-01", "59320919063264759e3a3bb246cb47c1fce104926fabb85a82b72a066ba9946e"
 
 _ENGLISH = re.compile(r"\b(the|and|with|from|fruit is|its)\b", re.IGNORECASE)
 _FRENCH = re.compile(r"\b(les|des|avec|dans|une|est)\b", re.IGNORECASE)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from verger.kernel.classifier.taxonomy import Taxon, read_taxonomy
 
 # The day of the last change of the facts; every answer of the service names it.
-FACTS_VERSION = "2026-11-30"
+FACTS_VERSION = "2026-12-01"
 
 FACT_FIELDS = ("family", "origin", "season", "nutrition", "storage", "varieties", "conservation")
 FactField = Literal["family", "origin", "season", "nutrition", "storage", "varieties", "conservation"]
