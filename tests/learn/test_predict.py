@@ -86,6 +86,13 @@ def test_below_its_threshold_it_is_not_sure(renders: Path, tmp_path: Path) -> No
     assert answer["species"][0][0] == "Banana" and answer["taxon"]["variety"] == ""
 
 
+def test_a_label_that_names_only_the_species_is_no_variety(renders: Path) -> None:
+    sure_of_all = replace(load_classifier(), threshold=0, variety_threshold=0)
+    found = [photo.variety for photo in predict(sorted(renders.glob("*/0_100.jpg")), sure_of_all)]
+    assert {"Apple", "Banana", "Lemon", "Pear"}.isdisjoint(found)
+    assert any(found) and None in found
+
+
 @pytest.mark.parametrize("variety_threshold", [0, 1.1])
 def test_the_species_is_named_and_the_variety_only_if_it_is_sure(renders: Path, variety_threshold: float) -> None:
     found = replace(load_classifier(), threshold=0, variety_threshold=variety_threshold)

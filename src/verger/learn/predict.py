@@ -35,8 +35,7 @@ class Prediction:
     decision: "sure" of the species, "unsure" or "not a fruit"; None if there is an error.
     species, best: the most probable (name, probability) pairs of species, and of labels. The probability of a
         species is the sum of its labels'.
-    variety: the label within the species; None if the classifier is not sure of it, or if the species has no other
-        label and this one names no variety.
+    variety: the label within the species; None if the classifier is not sure of it, or if it names no variety.
     taxon: names of the most probable species, if the taxonomy of fruit has it; its variety is empty unless the
         classifier is sure of it.
     """
@@ -102,7 +101,6 @@ def _predict_one(path: str, data: bytes, classifier: Classifier, extractor: Extr
     decisions = classifier.decide(classifier.probabilities(vector[None]))
     ranked = decisions.ranked
     label = classifier.labels[ranked.variety[0]]
-    has_varieties = names_variety(label) or levels.n_varieties[ranked.best[0]] > 1
     taxon = taxon_labelled(label)
     if taxon is not None and not decisions.names_label[0]:
         taxon = replace(taxon, variety="")
@@ -110,7 +108,7 @@ def _predict_one(path: str, data: bytes, classifier: Classifier, extractor: Extr
         path,
         decision=decisions.describe(0),
         species=_best(levels.species, ranked.species[0], top),
-        variety=label if decisions.names_label[0] and has_varieties else None,
+        variety=label if decisions.names_label[0] and names_variety(label) else None,
         best=_best(classifier.labels, ranked.labels[0], top),
         taxon=taxon,
     )

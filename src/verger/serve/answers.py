@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from verger.kernel.classifier.classifier import NOT_FRUIT, Classifier
-from verger.kernel.classifier.taxonomy import Taxon, names_variety, taxon_labelled
+from verger.kernel.classifier.taxonomy import Taxon, taxon_labelled
 from verger.serve.fruits import Fruits, FruitSummary
 from verger.serve.languages import Language
 from verger.serve.recognizer import Recognition, Recognizer
@@ -120,7 +120,6 @@ def _variety(recognition: Recognition, classifier: Classifier) -> Variety | None
     ranked = recognition.decisions.ranked
     label = classifier.labels[ranked.variety[0]]
     taxon = taxon_labelled(label)
-    if not names_variety(label) and classifier.levels.n_varieties[ranked.best[0]] < 2:
+    if taxon is None or not taxon.variety:
         return None
-    name = taxon.variety if taxon and taxon.variety else label
-    return Variety(name=name, probability=float(ranked.labels[0, ranked.variety[0]]))
+    return Variety(name=taxon.variety, probability=float(ranked.labels[0, ranked.variety[0]]))
