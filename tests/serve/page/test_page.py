@@ -221,6 +221,9 @@ def test_french(phone: Phone, photos: list[Path]) -> None:
     assert "Valeurs nutritives" in phone.text("#find-facts")
     (received,) = phone.fake.requests("POST", "/v1/identify")
     assert received.headers["accept-language"] == "fr"
+    phone.fake.shares = (("apple", 0.9),)
+    phone.identify(photos[2])
+    assert phone.text(".season-text") == "D\u2019août à décembre"
 
 
 def test_the_language_is_switched_at_once_and_remembered(phone: Phone, photos: list[Path]) -> None:

@@ -89,7 +89,7 @@ function spansOf(months) {
     while (has(end + 1)) end += 1;
     const from = texts.monthName(start, "long");
     const to = texts.monthName(((end + 11) % 12) + 1, "long");
-    return start === end ? from : texts.text("from-to", { from, to });
+    return start === end ? from : texts.elide(texts.text("from-to", { from, to }));
   });
   const joined = new Intl.ListFormat(texts.language(), { type: "conjunction" }).format(spans);
   return joined.charAt(0).toLocaleUpperCase(texts.language()) + joined.slice(1);

@@ -339,6 +339,11 @@ export function text(key, values = {}) {
   return found.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
 }
 
+/** Return a text with the French "de" shortened before a vowel: d’août. */
+export function elide(text) {
+  return current === "fr" ? text.replace(/\bde (?=[aeiouàâéèêîôû])/gi, "d’") : text;
+}
+
 /** Say whether the dictionary has a text. */
 export function hasText(key) {
   return key in TEXTS[current];
