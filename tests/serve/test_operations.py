@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -121,6 +122,14 @@ def test_logs_hold_no_photo_key_or_address(
     assert second["route"] == "/v1/observations/{observation_id}"
     for secret in ("verger_secret", "oooo", "testclient", "00000000-0000"):
         assert secret not in "".join(lines)
+
+
+def test_secrets_are_read_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "verger_database_url").write_text("postgresql://verger:secret@db/verger\n")
+    monkeypatch.setenv("VERGER_SECRETS", str(tmp_path))
+    assert load_serve_settings().database_url == "postgresql://verger:secret@db/verger"
+    monkeypatch.setenv("VERGER_DATABASE_URL", "sqlite:///here.db")
+    assert load_serve_settings().database_url == "sqlite:///here.db"
 
 
 def test_the_openapi_document_describes_every_route(client: TestClient) -> None:

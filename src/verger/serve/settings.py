@@ -6,7 +6,7 @@ import os
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
 from verger.errors import SettingsError
 from verger.settings import ENV_PREFIX, TOML_FILE, TomlTable, Words, load_settings_of, setting
@@ -17,6 +17,7 @@ GROUPS = (SERVER, RECOGNITION, STORAGE, LIMITS)
 DEFAULT_PORT = 8000
 DEFAULT_FOLDER = "verger-data"
 DEFAULT_DATABASE = f"sqlite:///{DEFAULT_FOLDER}/verger.db"
+SECRETS_VARIABLE, SECRETS_FOLDER = "VERGER_SECRETS", "/run/secrets"  # the folder as in Docker and Kubernetes
 N_PHOTOS = 5  # of one fruit, in one request
 
 
@@ -29,7 +30,10 @@ Port = Annotated[int, BeforeValidator(_port), Field(ge=0, le=65_535)]
 
 
 class ServeSettings(BaseSettings):
-    """The settings of `verger serve`: flags, variables VERGER_*, and keys of the table [serve] of verger.toml."""
+    """The settings of `verger serve`: flags, variables VERGER_*, and keys of the table [serve] of verger.toml.
+
+    A file VERGER_DATABASE_URL in /run/secrets, or in the folder $VERGER_SECRETS, is as good as a variable.
+    """
 
     # Other commands have variables of their own, so unknown ones are ignored.
     model_config = SettingsConfigDict(
@@ -124,8 +128,12 @@ class ServeSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return the sources of values in order of precedence: flags, environment variables, verger.toml."""
-        return init_settings, env_settings, TomlTable(settings_cls, "serve")
+        """Return the sources of values in order of precedence: flags, variables, files of secrets, verger.toml."""
+        sources = [init_settings, env_settings, TomlTable(settings_cls, "serve")]
+        folder = os.environ.get(SECRETS_VARIABLE, SECRETS_FOLDER)
+        if os.path.isdir(folder):
+            sources.insert(2, SecretsSettingsSource(settings_cls, folder, env_prefix=ENV_PREFIX))
+        return tuple(sources)
 
 
 def load_serve_settings(**flags: Any) -> ServeSettings:
