@@ -41,6 +41,7 @@ RESULTS = Path(__file__).with_name("serve.md")
 VEGETA = "github.com/tsenart/vegeta/v12@v12.12.0"
 _DEADLINE_S = 2
 _N_CLIENTS = 8
+_N_REQUESTS, _GROWTH_RATE = 10_000, 50  # of the measurement of memory; a second
 _MEGABYTE = 1e6
 
 
@@ -70,6 +71,7 @@ def main(classifier: str, seconds: int, photos: list[bytes]) -> None:
         rates = {"1 a second": 1, "0.5 x": rate / 2, "1 x": rate, "4 x": rate * 4}
         loads = [attack(vegeta, targets, load, max(1, round(value)), seconds) for load, value in rates.items()]
         table = format_results(classifier, kernel_s, kernel_rate, rate, loads, idle_mb, memory_mb(pid))
+    table += format_growth(*measure_growth(vegeta, photos))
     RESULTS.write_text(table)
     print(table)
 
@@ -173,6 +175,29 @@ def memory_mb(pid: int) -> float:
     """Return the memory of a process and its children, in MB (PSS: shared pages count once)."""
     process = psutil.Process(pid)
     return sum(p.memory_full_info().pss for p in (process, *process.children(recursive=True))) / _MEGABYTE
+
+
+def measure_growth(vegeta: str, photos: list[bytes]) -> tuple[float, float]:
+    """Return a service's memory in MB, with fruitnet, after a tenth of the requests and after all of them."""
+    found = []
+    with tempfile.TemporaryDirectory(prefix="verger-bench-") as name, service(Path(name), "fruitnet") as (url, pid):
+        targets = Path(name) / "targets"
+        write_targets(targets, url, photos)
+        for n_requests in (_N_REQUESTS // 10, _N_REQUESTS - _N_REQUESTS // 10):
+            seconds = n_requests // _GROWTH_RATE
+            load = attack(vegeta, targets, f"of {n_requests:,} requests", _GROWTH_RATE, seconds)
+            if len(load.answered_s) < 0.99 * n_requests:
+                sys.exit(f"only {len(load.answered_s):,} of {n_requests:,} requests were answered")
+            found.append(memory_mb(pid))
+    return found[0], found[1]
+
+
+def format_growth(before_mb: float, after_mb: float) -> str:
+    """Return the sentence about memory as Markdown."""
+    return (
+        f"\nMemory with fruitnet: {before_mb:.0f} MB after {_N_REQUESTS // 10:,} requests, {after_mb:.0f} MB after "
+        f"{_N_REQUESTS:,}.\n"
+    )
 
 
 def format_results(
