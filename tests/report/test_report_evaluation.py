@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.report.test_report_page import CHROMIUM, CHROMIUM_ARGS, watch
+from tests.report.test_report_page import watch
+from tests.support.browser import chromium
 from verger.kernel.classifier.classifier import Classifier, softmax
 from verger.kernel.classifier.evaluation import Judgement, evaluate_groups, evaluate_levels
 from verger.kernel.classifier.levels import NOT_A_FRUIT
@@ -100,11 +101,7 @@ def test_odd_evaluations_are_drawn(
 
 def charts_of(report: Path, scheme: str, width: int) -> int:
     """Open a report; return the number of charts of calibration and coverage."""
-    if not CHROMIUM.exists():
-        pytest.skip(f"no Chromium at {CHROMIUM}: install it or set VERGER_CHROMIUM")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install verger[dev]")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=CHROMIUM_ARGS)
+    with chromium() as browser:
         size = {"width": width, "height": 900}
         page = browser.new_context(offline=True, viewport=size, color_scheme=scheme).new_page()
         troubles, _ = watch(page)
@@ -112,6 +109,5 @@ def charts_of(report: Path, scheme: str, width: int) -> int:
         page.locator(".scree .main-svg").first.wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         n_charts = int(page.locator(".scree.js-plotly-plot").count())
-        browser.close()
     assert troubles == []
     return n_charts

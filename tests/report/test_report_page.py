@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from dataclasses import dataclass, field
@@ -14,20 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tests.support.browser import chromium
 from tests.support.thumbnails import thumbnails_here
 from verger.errors import ResultError
 from verger.report import page as report_page
 
-CHROMIUM = Path(os.environ.get("VERGER_CHROMIUM", "/usr/bin/chromium"))
-CHROMIUM_ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 HOSTILE = ["<script>alert(1)</script>", "</script><img src=x onerror=alert(2)>", "{{ 7 * 7 }} & \u2028\u202e"]
 
 
@@ -329,19 +319,14 @@ def test_garbled_spectrum_is_named(tmp_path: Path) -> None:
 @pytest.mark.browser
 @pytest.mark.parametrize("k", [1, 3])
 def test_page_works_in_a_browser_offline(tmp_path: Path, k: int) -> None:
-    if not CHROMIUM.exists():
-        pytest.skip(f"no Chromium at {CHROMIUM}: install it or set VERGER_CHROMIUM")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install verger[dev]")
     result = make_result(tmp_path, Fake(k=k, labels=("Apple", "Pear", HOSTILE[1])))
     write_report(result)
     report = result / "report.html"
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=CHROMIUM_ARGS)
+    with chromium() as browser:
         page = browser.new_context(offline=True, viewport={"width": 1280, "height": 900}).new_page()
         troubles, requests = watch(page)
         page.goto(report.as_uri())
         check_map(page)
-        browser.close()
     assert troubles == []
     assert {url.partition(":")[0] for url in requests} <= {"file", "data"}
     assert [url for url in requests if url.startswith("file:")] == [report.as_uri()]

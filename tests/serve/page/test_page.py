@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,12 +14,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.serve.page.conftest import PHONE
 from tests.serve.page.fake_service import STATIC, FakeService, Fault, serve
-from verger.sample import SampleOptions, render_kind
 
-CHROMIUM = Path(os.environ.get("VERGER_CHROMIUM", "/usr/bin/chromium"))
-CHROMIUM_ARGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-PHONE = {"width": 390, "height": 844}
 MAX_SHELL_BYTES = 100_000
 UNSURE = (("quince", 0.41), ("pear", 0.32), ("apple", 0.12))
 
@@ -79,29 +75,6 @@ class Phone:
         self.page.locator("#dock-history").click()
         self.page.locator(f"#history-list [data-state=answered] >> nth={n_answered - 1}").wait_for()
         assert self.page.locator("#history-list [data-state=answered]").count() == n_answered
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if not CHROMIUM.exists():
-        pytest.skip(f"no Chromium at {CHROMIUM}: install it or set VERGER_CHROMIUM")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install verger[dev]")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=CHROMIUM_ARGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Photos of fruit, rendered by verger."""
-    folder = tmp_path_factory.mktemp("photos")
-    paths = []
-    for kind in ("Banana", "Apple", "Pear"):
-        for i, photo in enumerate(render_kind(kind, SampleOptions(per_kind=2, size_px=256))):
-            paths.append(folder / f"{kind}-{i}.jpg")
-            photo.save(paths[-1], quality=92)
-    return paths
 
 
 @pytest.fixture

@@ -83,7 +83,8 @@ function renderHistory(finds) {
 
 function renderFind(find) {
   const { id, state, photos, feedback, feedbackProblem, isFeedbackSent, observation } = find;
-  const status = queueStatus();
+  // A preview is not stored yet, so it does not wait for the network.
+  const status = find.isPreview ? { state: "sending", until: 0 } : queueStatus();
   const isAnswered = state === "answered";
   renderPart("find-photos", [id, photos.length, find.isPreview], () => [answer.platesOf(find)]);
   element("find-photos").classList.toggle("looking", state === "waiting" && !["offline", "busy"].includes(status.state));
