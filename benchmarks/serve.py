@@ -22,16 +22,18 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
+from PIL import Image
 
 from benchmarks.measure import cpu_name, say
-from verger.kernel.classifier.classifier import classifier_path, load_classifier
+from verger.kernel.classifier.classifier import BUNDLED, classifier_path, load_classifier
 from verger.kernel.decode import DEFAULT_MAX_PIXELS
 from verger.kernel.networks.inference import Extractor, featurize_photo
 from verger.learn.predict import prepare_classifier_network
@@ -42,6 +44,7 @@ VEGETA = "github.com/tsenart/vegeta/v12@v12.12.0"
 _DEADLINE_S = 2
 _N_CLIENTS = 8
 _N_REQUESTS, _GROWTH_RATE = 10_000, 50  # of the measurement of memory; a second
+_BATCH, _N_CALLS = 8, 80
 _MEGABYTE = 1e6
 
 
@@ -71,7 +74,7 @@ def main(classifier: str, seconds: int, photos: list[bytes]) -> None:
         rates = {"1 a second": 1, "0.5 x": rate / 2, "1 x": rate, "4 x": rate * 4}
         loads = [attack(vegeta, targets, load, max(1, round(value)), seconds) for load, value in rates.items()]
         table = format_results(classifier, kernel_s, kernel_rate, rate, loads, idle_mb, memory_mb(pid))
-    table += format_growth(*measure_growth(vegeta, photos))
+    table += format_growth(*measure_growth(vegeta, photos)) + format_batching(measure_batching())
     RESULTS.write_text(table)
     print(table)
 
@@ -135,6 +138,35 @@ def featurize(classifier: str, photos: list[bytes]) -> list[float]:
 @cache
 def _extractor(classifier: str) -> Extractor:
     return Extractor(prepare_classifier_network(load_classifier(classifier_path(classifier))))
+
+
+def measure_batching() -> list[tuple[str, float, float]]:
+    """Return for each bundled classifier its network, and the photos/s of a thread with one and with 8 a call."""
+    found = []
+    for classifier in BUNDLED:
+        network = prepare_classifier_network(load_classifier(classifier_path(classifier)))
+        rates = []
+        for batch_size in (1, _BATCH):
+            extractor = Extractor(replace(network, batch_size=batch_size))
+            blank = extractor.resizer.resize(Image.new("RGB", (1_000, 1_000)))
+            calls = [timed(extractor, [blank] * batch_size) for _ in range(_N_CALLS // batch_size)]
+            rates.append(batch_size / float(np.median(calls)))
+        found.append((network.model, rates[0], rates[1]))
+    return found
+
+
+def timed(extractor: Extractor, views: list[Any]) -> float:
+    """Return the seconds of one call."""
+    start = time.perf_counter()
+    extractor.infer(views)
+    return time.perf_counter() - start
+
+
+def format_batching(found: list[tuple[str, float, float]]) -> str:
+    """Return the sentences about batches as Markdown."""
+    rates = [f"{model} {one:.1f} and {several:.1f}" for model, one, several in found]
+    how = f"Photos/s of one thread, without decoding, with one photo and with {_BATCH} a call"
+    return f"\n{how}: {'; '.join(rates)}.\n"
 
 
 def write_targets(file: Path, url: str, photos: list[bytes]) -> None:
