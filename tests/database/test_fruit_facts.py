@@ -10,7 +10,7 @@ from verger.database.fruit_facts import FACT_FIELDS, FACTS_VERSION, FruitFacts, 
 from verger.kernel.classifier.taxonomy import read_taxonomy
 
 # The facts of FACTS_VERSION. If you change facts, set FACTS_VERSION to today, and this to the hash in the message.
-_VERSION, _SHA256 = "2026-12-01", "17c9686455ff77187598450d6bdcd9a4309fc280b6ee1bcc8cc0349fdf5dd33a"
+_VERSION, _SHA256 = "2026-12-01", "3340be729abfa0418b310f0fb5e115645f2193c29e9731ef60cce8bec63ee7af"
 
 _ENGLISH = re.compile(r"\b(the|and|with|from|fruit is|its)\b", re.IGNORECASE)
 _FRENCH = re.compile(r"\b(les|des|avec|dans|une|est)\b", re.IGNORECASE)
