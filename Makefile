@@ -77,7 +77,7 @@ bench: setup $(if $(filter peers camera,$(or $(PARTS),peers)),.venv-peers/.done)
 bench-model: setup  ## accuracy and speed of the bundled networks and of MobileNetV2; 20 minutes
 	$(BIN)/python -m benchmarks.model
 
-bench-serve: setup  ## the service under load, beside the bare kernel; needs vegeta, or Go to install it; 5 minutes
+bench-serve: setup  ## the service under load, beside the bare kernel; needs vegeta, or Go to install it; 11 minutes
 	$(BIN)/python -m benchmarks.serve
 
 soak: setup  ## 50 runs with randomly killed processes, compared with undisturbed ones; 30 minutes
