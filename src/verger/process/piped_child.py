@@ -18,7 +18,7 @@ class PipedChild:
     process, and `arguments`.
 
     output: file for the child's stdout and stderr; None: the stdout and stderr of this process.
-    has_own_session: if true, Ctrl-C in the terminal does not reach the child.
+    Ctrl-C in the terminal does not reach the child: this process decides when it ends.
     """
 
     def __init__(
@@ -27,7 +27,6 @@ class PipedChild:
         *arguments: str,
         environment: Mapping[str, str] | None = None,
         output: IO[bytes] | None = None,
-        has_own_session: bool = False,
     ) -> None:
         self.connection, theirs = Pipe()
         with theirs:
@@ -39,7 +38,7 @@ class PipedChild:
                     stdout=output,
                     stderr=output,
                     pass_fds=[theirs.fileno()],
-                    start_new_session=has_own_session,
+                    start_new_session=True,
                 )
             except BaseException:
                 self.connection.close()

@@ -45,7 +45,6 @@ class WorkerProcess:
             # The driver removes this folder: a worker that is killed cannot remove its temporary files.
             environment=_ONE_THREAD | {"TMPDIR": str(self._scratch)},
             output=self._log,
-            has_own_session=True,  # the driver handles Ctrl-C and ends the workers
         )
 
     def send(self, task: Any, shared_file: Path, value: Any, item: QueuedItem) -> None:
