@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from verger.database.connection import Database
-from verger.database.facts_table import FactsRow, get, search, store_facts
+from verger.database.facts_table import FactsRow, search, store_facts
 
 NAMES = {
     "apple": ("Apple", "Pomme", "Malus domestica", "Granny Smith", "Clochard"),
@@ -71,18 +71,12 @@ def test_pages_are_in_alphabetical_order_of_the_language(facts: Database) -> Non
     assert [total for _, total in pages] == [4, 4, 4]
 
 
-def test_facts_are_read_by_species_and_language(facts: Database) -> None:
-    assert get(facts, "peach", "fr") == {"id": "peach", "name": "Pêche"}
-    for species, language in (("Peach", "fr"), ("peach", "de"), ("\0", "en"), ("%", "en")):
-        assert get(facts, species, language) is None
-
-
 def test_new_facts_replace_the_old(facts: Database) -> None:
     assert not store_facts(facts, facts_rows()), "they are the same"
     rows = [row for row in facts_rows("2") if row.species != "pineapple"]
     rows[0] = replace(rows[0], content={"id": "apple", "name": "New apple"}, names=("new",))
     assert store_facts(facts, rows)
-    assert get(facts, "pineapple", "en") is None and get(facts, "pineapple", "fr") is None
+    assert names_of(facts, "pineapple") == names_of(facts, "ananas", "fr") == []
     assert names_of(facts, "new") == ["New apple"] and names_of(facts, "Granny") == []
     assert names_of(facts, "Granny", "fr") == ["Pomme"]
 

@@ -55,6 +55,14 @@ def test_the_answer_is_in_the_language_of_the_phone(client: TestClient, banana: 
     assert "Accept-Language" in response.headers["Vary"]
 
 
+@pytest.mark.parametrize(
+    ("accepted", "language"), [("fr;q=0, en", "en"), ("fr; q=0.9, en; q=0.1", "fr"), ("it", "en"), ("fr-CA", "fr")]
+)
+def test_the_language_follows_the_qualities(client: TestClient, accepted: str, language: str) -> None:
+    response = client.get("/v1/fruits/banana", headers={"Accept-Language": accepted})
+    assert response.headers["Content-Language"] == language
+
+
 def test_a_photo_may_be_the_body(client: TestClient, banana: bytes) -> None:
     of_form = client.post("/v1/identify", files=files(banana)).json()
     of_body = client.post("/v1/identify", content=banana, headers={"Content-Type": "image/jpeg"}).json()

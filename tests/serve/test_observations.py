@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import io
 import sqlite3
 import uuid
@@ -13,7 +14,9 @@ from PIL import Image
 
 from tests.serve.test_identify import files
 from tests.support.service import OTHER_OWNER, OWNER
+from verger.errors import StorageError
 from verger.privacy.metadata import strip_metadata
+from verger.serve.photo_store import PhotoStore
 from verger.serve.purge import purge_expired
 from verger.serve.settings import ServeSettings
 
@@ -152,16 +155,80 @@ def test_purge_deletes_what_is_older_than_allowed(
     assert purge_expired(settings).n_observations == 0
     purged = purge_expired(settings, datetime.now(UTC) + age + timedelta(seconds=1))
     assert purged.n_observations >= 1
-    assert purged.n_photos >= purged.n_observations
+    assert purged.n_files >= purged.n_observations and purged.n_failed == 0
     assert rows_with(settings, made["id"]) == []
     assert kept_files(settings) == set()
+
+
+def test_a_shorter_retention_holds_for_old_observations(
+    client: TestClient, settings: ServeSettings, banana: bytes
+) -> None:
+    made = add(client, banana)
+    shorter = settings.model_copy(update={"retention_days": 30})
+    purge_expired(shorter, datetime.now(UTC) + timedelta(days=29))
+    assert rows_with(settings, made["id"]) != []
+    purge_expired(shorter, datetime.now(UTC) + timedelta(days=31))
+    assert rows_with(settings, made["id"]) == []
+
+
+def test_a_file_that_cannot_be_deleted_does_not_stop_the_others(
+    client: TestClient, settings: ServeSettings, banana: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = {"Authorization": "Bearer " + "w" * 43}
+    first, second = add(client, banana, owner=owner), add(client, banana, owner=owner)
+    whole = PhotoStore.delete
+
+    def fail(store: PhotoStore, key: str) -> None:
+        if key.startswith(first["id"]):
+            raise StorageError("the disk is read-only")
+        whole(store, key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PhotoStore, "delete", fail)
+        assert client.delete("/v1/observations", headers=owner).status_code == 204
+        assert purge_expired(settings).n_failed == 1
+    assert [one["id"] for one in (first, second) if any(one["id"] in str(f) for f in kept_files(settings))] == [
+        first["id"]
+    ]
+    assert purge_expired(settings).n_failed == 0
+    assert not any(first["id"] in str(file) for file in kept_files(settings))
+
+
+def test_kept_photos_belong_to_the_user_of_the_service(
+    client: TestClient, settings: ServeSettings, banana: bytes
+) -> None:
+    made = add(client, with_location(banana))
+    file = Path(settings.photos) / made["id"] / "0"
+    assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert made["photos"][0]["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_a_photo_that_is_gone_is_not_an_error_of_the_service(
+    client: TestClient, settings: ServeSettings, banana: bytes
+) -> None:
+    made = add(client, banana)
+    (Path(settings.photos) / made["id"] / "0").unlink()
+    gone = client.get(made["photos"][0]["url"], headers=OWNER)
+    assert (gone.status_code, gone.json()["reason"]) == (404, "gone")
+
+
+def test_a_photo_whose_metadata_cannot_be_found_is_refused(client: TestClient, settings: ServeSettings) -> None:
+    """A GIF whose second frame is cut off: it can be decoded, but not split into its parts."""
+    file, before = io.BytesIO(), kept_files(settings)
+    first, second = Image.linear_gradient("L").resize((60, 60)), Image.radial_gradient("L").resize((60, 60))
+    first.save(file, "GIF", save_all=True, append_images=[second])
+    descriptor = b"\x2c" + bytes(4) + (60).to_bytes(2, "little") * 2  # of a frame at (0, 0)
+    damaged = file.getvalue()[: file.getvalue().rindex(descriptor) + 5]
+    assert client.post("/v1/identify", files=files(damaged)).status_code == 200
+    refused = client.post("/v1/observations", files=files(damaged), data=CONSENT, headers=OWNER)
+    assert (refused.status_code, refused.json()["reason"]) == (422, "corrupt")
+    assert kept_files(settings) == before
 
 
 def test_photos_without_an_observation_are_purged(settings: ServeSettings, client: TestClient) -> None:
     """A service that was killed between writing a photo and its row leaves a file and its planned deletion."""
     from verger.database.connection import open_database
     from verger.database.photo_files import plan_deletions
-    from verger.serve.photo_store import PhotoStore
 
     now, key = datetime.now(UTC), f"{uuid.uuid4()}/0"
     database = open_database(settings.database_url)

@@ -30,7 +30,8 @@ def test_health_does_not_need_the_database(client: TestClient, monkeypatch: pyte
     monkeypatch.setattr(service_of(client).database, "check", fail)
     assert client.get("/healthz").status_code == 200
     down = client.get("/readyz")
-    assert (down.status_code, "the database is away" in down.json()["detail"]) == (503, True)
+    assert (down.status_code, down.json()["detail"]) == (503, "the database cannot be used")
+    assert [client.head(path).status_code for path in ("/", "/healthz")] == [200, 200]
 
 
 def test_the_database_has_the_model_that_answers(client: TestClient, banana: bytes) -> None:
@@ -88,6 +89,21 @@ def test_rates_are_limited_for_each_address() -> None:
     limits.check("192.0.2.2", None)
     for _ in range(3):
         limits.check("192.0.2.1", "an app")
+
+
+def test_each_photo_counts() -> None:
+    limits = RateLimits("4/minute", "4/minute")
+    assert limits.check("192.0.2.1", None, 3)["RateLimit"].startswith('"photos";r=1;t=')
+    with pytest.raises(ProblemError):
+        limits.check("192.0.2.1", None, 3)
+
+
+def test_ipv4_users_of_an_ipv6_socket_are_counted_one_by_one() -> None:
+    limits = RateLimits("1/minute", "1/minute")
+    limits.check("::ffff:192.0.2.1", None)
+    limits.check("::ffff:192.0.2.2", None)
+    with pytest.raises(ProblemError):
+        limits.check("::ffff:192.0.2.1", None)
 
 
 def test_an_ipv6_user_cannot_change_the_address_to_get_more() -> None:

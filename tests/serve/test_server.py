@@ -112,4 +112,6 @@ def test_keys_are_managed_on_the_command_line(tmp_path: Path) -> None:
     assert verger("serve", "keys", "revoke", listed.split()[0], cwd=tmp_path).returncode == 0
     assert "revoked" in verger("serve", "keys", "list", cwd=tmp_path).stdout
     assert verger("serve", "keys", "revoke", "nothing", cwd=tmp_path).returncode == 2
-    assert verger("serve", "purge", cwd=tmp_path).stdout == "deleted 0 observations and 0 photos\n"
+    early = verger("serve", "--photos", "elsewhere", "purge", cwd=tmp_path)
+    assert (early.returncode, "flags after the command" in early.stderr) == (2, True)
+    assert verger("serve", "purge", cwd=tmp_path).stdout == "deleted 0 observations and 0 files of photos\n"

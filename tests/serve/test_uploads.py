@@ -65,11 +65,14 @@ def upload(app: TestClient, photo: bytes) -> str:
     return str(form["id"])
 
 
-def test_an_uploaded_photo_gets_the_same_answer(app: TestClient, banana: bytes, lemon: bytes) -> None:
+def test_an_uploaded_photo_gets_the_same_answer_and_is_deleted(
+    app: TestClient, bucket: Server, banana: bytes, lemon: bytes
+) -> None:
     uploads = [upload(app, banana), upload(app, lemon)]
     answer = app.post("/v1/identify", json={"uploads": uploads})
     assert answer.status_code == 200, answer.text
     assert answer.json() == app.post("/v1/identify", files=files(banana, lemon)).json()
+    assert not any(one in name for name in bucket.keys() for one in uploads)  # noqa: SIM118
 
 
 @pytest.mark.parametrize(
@@ -138,6 +141,10 @@ def test_uploads_that_nobody_uses_are_purged(
     upload_id, now = upload(app, banana), datetime.now(UTC)
     purge_expired(settings_of_bucket, now)
     assert f"photos/uploads/{upload_id}" in bucket.keys()  # noqa: SIM118
+    used = new_form(app)
+    assert send(used, banana).status_code == 204
+    assert app.post("/v1/identify", json={"uploads": [used["id"]]}).status_code == 200
+    assert send(used, banana).status_code == 204  # the form is still valid
     purge_expired(settings_of_bucket, now + timedelta(hours=2))
     assert not any("uploads" in name for name in bucket.keys())  # noqa: SIM118
 

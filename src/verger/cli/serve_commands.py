@@ -8,6 +8,8 @@ import typer
 
 from verger.cli.app import SERVICE, app, console, messages
 from verger.cli.flags import with_setting_flags
+from verger.database.extra import check_serve_extra
+from verger.errors import SettingsError, StorageError
 from verger.serve.settings import GROUPS, STORAGE, ServeSettings, load_serve_settings
 
 commands = typer.Typer(invoke_without_command=True)
@@ -27,7 +29,11 @@ def serve(context: typer.Context, given: dict[str, Any]) -> None:
     verger serve --host 0.0.0.0 --certificate chain.pem --certificate-key key.pem
     verger serve purge
     """
+    check_serve_extra()
     if context.invoked_subcommand is not None:
+        if early := [name for name, value in given.items() if value is not None]:
+            command = f"verger serve {context.invoked_subcommand}"
+            raise SettingsError(early[0], given[early[0]], f"flags after the command: {command} --...")
         return
     from verger.serve.server import run_server
 
@@ -39,7 +45,7 @@ def serve(context: typer.Context, given: dict[str, Any]) -> None:
 @commands.command()
 @with_setting_flags((STORAGE,), ServeSettings)
 def purge(given: dict[str, Any]) -> None:
-    """Delete observations that are older than allowed, with their photos, and photos that have no observation.
+    """Delete observations that are older than allowed, with their photos, and unused uploads.
 
     Run it every day, for example with cron.
 
@@ -50,7 +56,9 @@ def purge(given: dict[str, Any]) -> None:
     from verger.serve.purge import purge_expired
 
     purged = purge_expired(load_serve_settings(**given))
-    console.print(f"deleted {purged.n_observations:,} observations and {purged.n_photos:,} photos")
+    console.print(f"deleted {purged.n_observations:,} observations and {purged.n_files:,} files of photos")
+    if purged.n_failed:
+        raise StorageError(f"{purged.n_failed:,} files could not be deleted; the next purge tries again")
 
 
 @keys.command()
@@ -91,10 +99,9 @@ def revoke(key_id: str, given: dict[str, Any]) -> None:
     """Make an API key invalid, by its id.
 
     \b
-    verger serve keys revoke 6f1e2d3c
+    verger serve keys revoke 6f1e2d3c-8a4b-4c1d-9e2f-0a1b2c3d4e5f
     """
     from verger.database.api_keys import revoke_key
-    from verger.errors import SettingsError
     from verger.serve.data import migrated_database
 
     with migrated_database(load_serve_settings(**given)) as database:

@@ -17,7 +17,7 @@ _ROWS_PER_STATEMENT = 1000  # databases limit the number of parameters of a stat
 
 
 def delete_observation(database: Database, observation_id: str, owner_sha256: str) -> Deletion:
-    """Delete an observation of an owner; `n_observations` is 0 if the owner has no such one."""
+    """Delete an observation of an owner; `n_observations` is 0 if the owner has no such observation."""
     is_mine = sa.and_(observations.c.owner_sha256 == owner_sha256, observations.c.id == observation_id)
     return _delete(database, sa.select(observations.c.id).where(is_mine).with_for_update())
 
@@ -31,12 +31,16 @@ def delete_all(database: Database, owner_sha256: str) -> Deletion:
     )
 
 
-def delete_expired(database: Database, now: datetime, limit: int) -> Deletion:
+def delete_expired(
+    database: Database, now: datetime, limit: int, created_before: datetime | None = None
+) -> Deletion:
     """Delete up to `limit` observations that expire at `now` or earlier; repeat until `n_observations` is 0.
 
-    Their files are due for deletion at `now`.
+    created_before: also delete what was added before this time. The files are due for deletion at `now`.
     """
     is_expired = observations.c.expires_at <= now
+    if created_before is not None:
+        is_expired = sa.or_(is_expired, observations.c.created_at <= created_before)
     oldest = sa.select(observations.c.id).where(is_expired).order_by(observations.c.expires_at).limit(limit)
     return _delete(database, oldest.with_for_update(skip_locked=True), now)
 

@@ -43,13 +43,6 @@ def store_facts(database: Database, rows: Sequence[FactsRow]) -> bool:
     return True
 
 
-def get(database: Database, species: str, language: str) -> dict[str, Any] | None:
-    """Return the facts about a species in a language, or None."""
-    query = sa.select(facts.c.content).where(facts.c.species == species, facts.c.language == language)
-    with database.reading() as connection:
-        return connection.scalar(query)
-
-
 def search(
     database: Database, text: str, language: str, limit: int, offset: int
 ) -> tuple[list[dict[str, Any]], int]:

@@ -28,10 +28,14 @@ def plan_deletions(database: Database, keys: Sequence[str], due_at: datetime) ->
         record_deletions(connection, keys, due_at)
 
 
-def pending_deletions(database: Database, limit: int, now: datetime | None = None) -> list[str]:
-    """Return up to `limit` storage keys whose files are to be deleted now, longest due first."""
+def pending_deletions(database: Database, limit: int, now: datetime | None = None, *, skip: int = 0) -> list[str]:
+    """Return up to `limit` storage keys whose files are to be deleted now, longest due first.
+
+    skip: number of keys to leave out, because their files could not be deleted.
+    """
     due = photo_deletions.c.due_at <= (now or datetime.now(UTC))
-    query = sa.select(photo_deletions.c.storage_key).where(due).order_by(photo_deletions.c.due_at).limit(limit)
+    order = (photo_deletions.c.due_at, photo_deletions.c.storage_key)
+    query = sa.select(photo_deletions.c.storage_key).where(due).order_by(*order).limit(limit).offset(skip)
     with database.reading() as connection:
         return list(connection.scalars(query))
 

@@ -15,8 +15,8 @@ _WEIGHT = 0.1
 class OverloadedError(Exception):
     """The service has too much work; a request may be sent again after `retry_after_s` seconds."""
 
-    def __init__(self, retry_after_s: int) -> None:
-        super().__init__(f"too many photos are waiting: try again in {retry_after_s} s")
+    def __init__(self, retry_after_s: int, cause: str = "too many photos are waiting") -> None:
+        super().__init__(f"{cause}: try again in {retry_after_s} s")
         self.retry_after_s = retry_after_s
 
 
@@ -52,5 +52,5 @@ class Admission:
             self.n_photos -= n_photos
 
     def record(self, photo_s: float) -> None:
-        """Record the time in which a server computed one photo, in seconds."""
+        """Record the time of one photo in the slower one of its stages, in seconds."""
         self._photo_s += _WEIGHT * (photo_s - self._photo_s)

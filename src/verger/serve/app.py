@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -22,13 +23,11 @@ from verger.serve.rate_limits import RateLimits
 from verger.serve.recognizer import Recognizer
 from verger.serve.routes import fruits, health, identify, observations, page, uploads
 from verger.serve.security import SecurityHeaders
-from verger.serve.settings import N_PHOTOS, ServeSettings
+from verger.serve.settings import ServeSettings
 from verger.serve.state import Service
 
-# The settings of the server processes, as JSON; the command line sets this variable for them.
+# The file with the settings of the server processes, as JSON; the command line sets this variable for them.
 SETTINGS_VARIABLE = "VERGER_SERVE_SETTINGS"
-
-_FORM_BYTES = 100_000  # for the other fields, and the boundaries of the form
 
 
 def create_app(service: Service) -> FastAPI:
@@ -58,14 +57,14 @@ def create_app(service: Service) -> FastAPI:
         app.include_router(module.router)
     page.add_static_files(app)
     # The last middleware is the outermost one.
-    app.add_middleware(BodyLimit, max_bytes=N_PHOTOS * settings.max_photo_bytes + _FORM_BYTES)
+    app.add_middleware(BodyLimit, max_photo_bytes=settings.max_photo_bytes)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.cors_origins),
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-API-Key"],
-            expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After"],
+            expose_headers=["Location", "RateLimit", "RateLimit-Policy", "Retry-After"],
         )
     app.add_middleware(SecurityHeaders)
     app.add_middleware(AccessLog)
@@ -74,7 +73,8 @@ def create_app(service: Service) -> FastAPI:
 
 def create_app_from_environment() -> FastAPI:
     """Return the application for the settings in SETTINGS_VARIABLE: what a server process of uvicorn calls."""
-    return create_app(open_service(ServeSettings.model_validate_json(os.environ[SETTINGS_VARIABLE])))
+    content = Path(os.environ[SETTINGS_VARIABLE]).read_text("utf-8")
+    return create_app(open_service(ServeSettings.model_validate_json(content)))
 
 
 def open_service(settings: ServeSettings) -> Service:

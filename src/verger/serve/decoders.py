@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import queue
 import resource
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from verger.kernel.decode import decode_image
 from verger.kernel.networks.inference import PreparedPhoto, Resizer, prepare_photo
+from verger.privacy.metadata import strip_metadata
 from verger.tasks.child_decoder import ChildDecoder
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class Decoders:
         self, n_children: int, resizer: Resizer, min_size_px: tuple[int, int], limits: DecodeLimits
     ) -> None:
         self._prepare = partial(_prepare, resizer=resizer, min_size_px=min_size_px, limits=limits)
+        self._strip = partial(_strip, limits=limits)
         self.threads = ThreadPoolExecutor(n_children, "decoder")
         self._idle: queue.SimpleQueue[ChildDecoder] = queue.SimpleQueue()
         self._children = [ChildDecoder(limits.timeout_s) for _ in range(n_children)]
@@ -43,9 +49,16 @@ class Decoders:
 
     def prepare(self, data: bytes) -> PreparedPhoto:
         """Return a photo that is ready for inference; raises DecodeError. Call it in one of `threads`."""
+        return self._run(self._prepare, data)
+
+    def strip(self, data: bytes) -> bytes:
+        """Return a photo without its metadata, as `strip_metadata` does. Call it in one of `threads`."""
+        return self._run(self._strip, data)
+
+    def _run(self, work: Callable[[bytes], T], data: bytes) -> T:
         child = self._idle.get()
         try:
-            return child.run(self._prepare, data)
+            return child.run(work, data)
         finally:
             self._idle.put(child)
 
@@ -55,11 +68,7 @@ class Decoders:
             started.result()
 
     def _start_one(self) -> None:
-        child = self._idle.get()
-        try:
-            child.run(_get_ready, b"")
-        finally:
-            self._idle.put(child)
+        self._run(_get_ready, b"")
 
     def close(self) -> None:
         """End the threads and the child processes."""
@@ -74,7 +83,17 @@ def _get_ready(data: bytes) -> None:
 
 def _prepare(data: bytes, resizer: Resizer, min_size_px: tuple[int, int], limits: DecodeLimits) -> PreparedPhoto:
     """Decode and resize a photo in the child process."""
-    resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
+    _limit_memory(limits)
     return prepare_photo(
         data, resizer, partial(decode_image, max_pixels=limits.max_pixels, min_size_px=min_size_px)
     )
+
+
+def _strip(data: bytes, limits: DecodeLimits) -> bytes:
+    """Remove the metadata of a photo in the child process."""
+    _limit_memory(limits)
+    return strip_metadata(data, max_pixels=limits.max_pixels)
+
+
+def _limit_memory(limits: DecodeLimits) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))

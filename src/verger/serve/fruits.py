@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from verger.database import facts_table
 from verger.database.connection import Database
 from verger.database.fruit_facts import FACTS_VERSION
-from verger.serve.languages import Language
+from verger.serve.languages import LANGUAGES, Language
 
 
 class _Part(BaseModel):
@@ -94,21 +94,26 @@ class Fruit(FruitSummary):
 
 
 class Fruits:
-    """The facts in a database."""
+    """The facts in a database. They are read once, because each answer needs some; searches use the database."""
 
     version = FACTS_VERSION
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._contents = {
+            (language, content["id"]): content
+            for language in LANGUAGES
+            for content in facts_table.search(database, "", language, limit=10_000, offset=0)[0]
+        }
 
     def get(self, fruit_id: str, language: Language) -> Fruit | None:
         """Return everything about a fruit; None if there is no such fruit."""
-        content = facts_table.get(self._database, fruit_id, language)
+        content = self._contents.get((language, fruit_id))
         return None if content is None else Fruit.model_validate(_summary(content) | content)
 
     def summary(self, fruit_id: str, language: Language) -> FruitSummary | None:
         """Return the summary of a fruit; None if there is no such fruit."""
-        content = facts_table.get(self._database, fruit_id, language)
+        content = self._contents.get((language, fruit_id))
         return None if content is None else FruitSummary.model_validate(_summary(content))
 
     def search(self, text: str, language: Language, limit: int, offset: int) -> FruitPage:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -9,13 +11,17 @@ from datetime import UTC, datetime, timedelta
 from verger.database.observation_records import NewObservation, NewPhoto, Observation
 from verger.database.observations import add_observation
 from verger.database.photo_files import finish_deletions, plan_deletions
+from verger.errors import DatabaseError, StorageError
 from verger.serve.answers import Identification
+from verger.serve.photo_store import upload_key
 from verger.serve.recognizer import Recognition
 from verger.serve.sent_photos import content_type_of
 from verger.serve.state import Service
 
 # After this time an upload has certainly ended, so files without an observation are left over.
 UPLOAD_TIME = timedelta(hours=1)
+
+_log = logging.getLogger(__name__)
 
 
 def keep_observation(
@@ -58,7 +64,7 @@ def _photo_rows(
     return tuple(
         NewPhoto(
             position=position,
-            sha256=found.sha256,
+            sha256=hashlib.sha256(photo).hexdigest(),
             width=found.width,
             height=found.height,
             content_type=content_type_of(photo),
@@ -73,6 +79,23 @@ def _photo_rows(
 
 def delete_files(service: Service, keys: Sequence[str]) -> None:
     """Delete the files of deleted rows. What fails stays in the table photo_deletions, for `verger serve purge`."""
-    for key in keys:
+    try:
+        finish_deletions(service.database, [key for key in keys if _delete_file(service, key)])
+    except DatabaseError as error:
+        _log.warning("deleted photos stay recorded for `verger serve purge`: %s", error)
+
+
+def delete_uploads(service: Service, uploads: Sequence[uuid.UUID]) -> None:
+    """Delete uploads that were used. Their planned deletions stay, because their forms are valid for a while."""
+    for upload in uploads:
+        _delete_file(service, upload_key(upload))
+
+
+def _delete_file(service: Service, key: str) -> bool:
+    """Delete a file; return False and log the cause if that fails, since the rows are already gone."""
+    try:
         service.photos.delete(key)
-    finish_deletions(service.database, keys)
+    except StorageError as error:
+        _log.warning("a photo is left for `verger serve purge`: %s", error)
+        return False
+    return True

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
+from verger.errors import StorageError
 from verger.storage.atomic import write_atomically
 from verger.storage.objects.presigned import UploadForm, can_presign, presign_download, presign_upload
 from verger.storage.uri import AnyPath, any_path
@@ -23,35 +26,44 @@ class PhotoStore:
         self.accepts_uploads = can_presign(self._folder)
 
     def write(self, key: str, photo: bytes) -> None:
-        """Write a photo; it is complete or not there."""
+        """Write a photo, complete and readable only by this user; raises StorageError."""
         file = self._folder / key
         if not isinstance(file, Path):
             file.write_bytes(photo)
             return
-        with write_atomically(file) as temporary:
-            temporary.write_bytes(photo)
+        with _translated(key):
+            for folder in (Path(str(self._folder)), file.parent):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with write_atomically(file) as temporary:
+                handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                with open(handle, "wb") as opened:
+                    opened.write(photo)
+                    opened.flush()
+                    os.fsync(handle)
+            for folder in (file.parent, file.parent.parent):
+                _flush(folder)
 
     def read(self, key: str, check_size: Callable[[int], None] | None = None) -> bytes:
-        """Return a photo; raises FileNotFoundError.
+        """Return a photo; raises FileNotFoundError or StorageError.
 
         check_size: called with the number of bytes before they are read; it may raise an error to stop.
         """
         file = self._folder / key
         if not isinstance(file, Path):
             return file.read_bytes(check_size)
-        if check_size is not None:
-            check_size(file.stat().st_size)
-        return file.read_bytes()
+        with _translated(key):
+            if check_size is not None:
+                check_size(file.stat().st_size)
+            return file.read_bytes()
 
     def delete(self, key: str) -> None:
-        """Delete a photo if it is there, and its folder when that is empty."""
+        """Delete a photo if it is there, and its folder when that is empty; raises StorageError."""
         file = self._folder / key
-        file.unlink(missing_ok=True)
+        with _translated(key):
+            file.unlink(missing_ok=True)
         if isinstance(file, Path):
-            try:
+            with suppress(OSError):  # other photos of the observation
                 file.parent.rmdir()
-            except OSError:  # other photos of the observation
-                return
 
     def link(self, key: str) -> str | None:
         """Return a link with which a kept photo can be read without the service for LINK_TIME; None in a folder."""
@@ -64,6 +76,25 @@ class PhotoStore:
         if isinstance(file, Path):
             raise TypeError("a folder accepts no uploads")
         return presign_upload(file, content_type, max_bytes, LINK_TIME)
+
+
+@contextmanager
+def _translated(key: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StorageError(f"the photo {key} cannot be used: {error.strerror}") from error
+
+
+def _flush(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def upload_key(upload_id: uuid.UUID) -> str:

@@ -34,6 +34,7 @@ _MEANINGS = {
     400: "the form cannot be read",
     401: "no valid key",
     404: "not found",
+    408: "the request did not arrive in time",
     413: "a photo or the request is too large",
     415: "the body is neither a form, nor an image, nor JSON",
     422: "the request is not valid, or a photo cannot be decoded: `reason` and `photo` say why and which one",
@@ -92,10 +93,6 @@ def add_problem_handlers(app: FastAPI) -> None:
         reason = str(error.cause.reason)
         UNDECODABLE.labels(reason).inc()
         return problem(422, error.cause.detail, reason=reason, photo=error.photo)
-
-    @app.exception_handler(TimeoutError)
-    async def _late(request: Request, error: TimeoutError) -> JSONResponse:
-        return overloaded(OverloadedError(1))
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:

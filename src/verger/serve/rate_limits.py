@@ -1,4 +1,4 @@
-"""Rate limits of requests with photos, for each API key or address, with the headers of IETF's draft RateLimit."""
+"""Rate limits of photos, for each API key or address, with the headers of IETF's draft RateLimit."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class RateLimits:
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
         self._by_address, self._by_key = _share(rate, n_processes), _share(key_rate, n_processes)
 
-    def check(self, address: str, key_id: str | None) -> dict[str, str]:
-        """Count a request and return the headers for its answer; raises ProblemError (429) above the limit."""
+    def check(self, address: str, key_id: str | None, n_photos: int = 1) -> dict[str, str]:
+        """Count photos and return the headers for the answer; raises ProblemError (429) above the limit."""
         limit = self._by_address if key_id is None else self._by_key
         client = _network(address) if key_id is None else key_id
-        is_allowed = self._limiter.hit(limit, client)
+        is_allowed = self._limiter.hit(limit, client, cost=min(n_photos, limit.amount))
         window = self._limiter.get_window_stats(limit, client)
         wait_s = max(1, math.ceil(window.reset_time - time.time()))
         headers = {
@@ -42,7 +42,7 @@ class RateLimits:
         if is_allowed:
             return headers
         SHED.labels("rate").inc()
-        detail = f"more than {limit.amount} requests in {limit.get_expiry()} s: try again in {wait_s} s"
+        detail = f"more than {limit.amount} photos or requests in {limit.get_expiry()} s: try again in {wait_s} s"
         raise ProblemError(429, detail, headers=headers | {"Retry-After": str(wait_s)})
 
 
@@ -57,4 +57,7 @@ def _network(address: str) -> str:
         ip = ip_address(address)
     except ValueError:
         return address
-    return str(ip_network(f"{ip}/{_IPV6_PREFIX}", strict=False)) if ip.version == 6 else str(ip)
+    if ip.version == 4:
+        return str(ip)
+    # On a socket for both versions, IPv4 addresses arrive as ::ffff:192.0.2.1.
+    return str(ip.ipv4_mapped or ip_network(f"{ip}/{_IPV6_PREFIX}", strict=False))

@@ -6,10 +6,10 @@ import asyncio
 import hashlib
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -18,7 +18,7 @@ from verger.errors import DecodeError
 from verger.kernel.classifier.classifier import Classifier, Decisions, Floats, classifier_path, load_classifier
 from verger.kernel.networks.inference import Extractor, PhotoFeatures, PreparedPhoto, Resizer, infer_photos
 from verger.learn.predict import prepare_classifier_network
-from verger.serve.admission import Admission
+from verger.serve.admission import Admission, OverloadedError
 from verger.serve.decoders import DecodeLimits, Decoders
 from verger.serve.metrics import QUEUED_PHOTOS, observe_stage
 from verger.serve.settings import ServeSettings
@@ -26,6 +26,9 @@ from verger.serve.settings import ServeSettings
 _MEGABYTE = 1_000_000
 # A photo whose decoding hangs is reported as such, before the deadline of its request.
 _DECODING_SHARE = 0.8
+_RETRY_AFTER_S = 5  # if an answer took too long
+
+T = TypeVar("T")
 
 
 class UndecodablePhotoError(Exception):
@@ -100,33 +103,59 @@ class Recognizer:
     async def recognize(self, photos: Sequence[bytes]) -> Recognition:
         """Return the answer for photos of one fruit, computed at the same time.
 
-        Raises OverloadedError, UndecodablePhotoError, or TimeoutError after the deadline.
+        Raises UndecodablePhotoError, SetupError, or OverloadedError, also after the deadline.
         """
         with self.admission.admit(len(photos)):
             QUEUED_PHOTOS.set(self.admission.n_photos)
             try:
-                async with asyncio.timeout(self._deadline_s), asyncio.TaskGroup() as group:
-                    tasks = [group.create_task(self._featurize(i, data)) for i, data in enumerate(photos)]
-            except* UndecodablePhotoError as errors:
-                raise errors.exceptions[0] from None
+                features = await self._all(self._featurize, photos)
             finally:
                 QUEUED_PHOTOS.set(self.admission.n_photos - len(photos))
-        features = tuple(task.result() for task in tasks)
         return self._decide(features)
 
-    async def _featurize(self, position: int, data: bytes) -> PhotoFeatures:
-        loop = asyncio.get_running_loop()
+    async def strip_metadata(self, photos: Sequence[bytes]) -> tuple[bytes, ...]:
+        """Return the photos without place, time, camera and names; the child processes do it.
+
+        Raises UndecodablePhotoError, SetupError or OverloadedError.
+        """
+        return await self._all(self._strip, photos)
+
+    async def _all(
+        self, work: Callable[[int, bytes], Coroutine[Any, Any, T]], photos: Sequence[bytes]
+    ) -> tuple[T, ...]:
+        """Return work(position, photo) of all photos; raises the first error, or OverloadedError if it is late."""
         try:
-            prepared = await loop.run_in_executor(self._decoders.threads, self._prepare, data)
-        except DecodeError as error:
-            raise UndecodablePhotoError(position, error) from error
-        features, photo_s = await loop.run_in_executor(self._inference, self._infer, prepared)
-        self.admission.record(photo_s)
+            async with asyncio.timeout(self._deadline_s), asyncio.TaskGroup() as group:
+                tasks = [group.create_task(work(position, photo)) for position, photo in enumerate(photos)]
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        except TimeoutError:
+            raise OverloadedError(_RETRY_AFTER_S, f"the answer took longer than {self._deadline_s:g} s") from None
+        return tuple(task.result() for task in tasks)
+
+    async def _featurize(self, position: int, data: bytes) -> PhotoFeatures:
+        prepared, decode_s = await self._in_child(position, self._prepare, data)
+        loop = asyncio.get_running_loop()
+        features, inference_s = await loop.run_in_executor(self._inference, self._infer, prepared)
+        self.admission.record(max(decode_s, inference_s))
         return features
 
-    def _prepare(self, data: bytes) -> PreparedPhoto:
+    async def _strip(self, position: int, data: bytes) -> bytes:
+        return await self._in_child(position, self._decoders.strip, data)
+
+    async def _in_child(self, position: int, work: Callable[[bytes], T], data: bytes) -> T:
+        """Return work(data), computed in a child process; raises UndecodablePhotoError."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._decoders.threads, work, data)
+        except DecodeError as error:
+            raise UndecodablePhotoError(position, error) from error
+
+    def _prepare(self, data: bytes) -> tuple[PreparedPhoto, float]:
+        """Return a decoded photo, and the time it took in seconds."""
+        start = time.perf_counter()
         with observe_stage("decode"):
-            return self._decoders.prepare(data)
+            prepared = self._decoders.prepare(data)
+        return prepared, time.perf_counter() - start
 
     def _infer(self, photo: PreparedPhoto) -> tuple[PhotoFeatures, float]:
         """Return a photo's features and the time of the computation in seconds, in a thread of inference."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException
 
 from verger.kernel.decode import photo_format
+from verger.serve.admission import OverloadedError
 from verger.serve.photo_store import PhotoStore, upload_key
 from verger.serve.problems import ProblemError
 from verger.serve.settings import N_PHOTOS
@@ -47,6 +49,11 @@ class SentPhotos:
     photos: tuple[bytes, ...] = ()
     uploads: tuple[uuid.UUID, ...] = ()
     fields: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def n_photos(self) -> int:
+        """The number of photos."""
+        return len(self.photos) + len(self.uploads)
 
     def flag(self, name: str) -> bool:
         """Return the value of a field that is true or false; a missing one is false. Raises ProblemError (422)."""
@@ -91,9 +98,16 @@ async def read_sent_photos(request: Request, max_bytes: int, *, allows_image: bo
     return SentPhotos((body,))
 
 
-async def load_photos(sent: SentPhotos, store: PhotoStore, max_bytes: int) -> tuple[bytes, ...]:
-    """Return the bytes of the photos; uploads are read from the store. Raises ProblemError (413, 422)."""
-    loaded = [await run_in_threadpool(_load_upload, store, upload, max_bytes) for upload in sent.uploads]
+async def load_photos(sent: SentPhotos, store: PhotoStore, max_bytes: int, limit_s: float) -> tuple[bytes, ...]:
+    """Return the bytes of the photos; uploads are read from the store.
+
+    Raises ProblemError (413, 422), and OverloadedError if the store takes longer than `limit_s` seconds.
+    """
+    try:
+        async with asyncio.timeout(limit_s):
+            loaded = [await run_in_threadpool(_load_upload, store, upload, max_bytes) for upload in sent.uploads]
+    except TimeoutError:
+        raise OverloadedError(5, "the bucket is slow") from None
     return sent.photos + tuple(loaded)
 
 

@@ -6,9 +6,10 @@ import os
 import socket
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from verger.errors import SettingsError, SetupError
+from verger.errors import SettingsError
 from verger.kernel.classifier.classifier import classifier_path, load_classifier
 from verger.serve.settings import ServeSettings
 
@@ -19,12 +20,10 @@ _START_S = 60  # for a process that loads the model
 def run_server(settings: ServeSettings, on_start: Callable[[str], None]) -> None:
     """Answer requests until SIGINT or SIGTERM. on_start: gets the address of the page when the service is ready.
 
-    Raises SetupError without the extra `serve`, SettingsError if the address cannot be used.
+    Raises SettingsError if the address cannot be used.
     """
-    try:
-        import uvicorn
-    except ImportError as error:
-        raise SetupError("the service needs more packages: pip install 'verger[serve]'") from error
+    import uvicorn
+
     if settings.processes > 1:
         _run_processes(settings, on_start)
         return
@@ -44,6 +43,7 @@ def run_server(settings: ServeSettings, on_start: Callable[[str], None]) -> None
 
 def _run_processes(settings: ServeSettings, on_start: Callable[[str], None]) -> None:
     """Start server processes on one socket; uvicorn restarts those that end."""
+    from prometheus_client.multiprocess import mark_process_dead
     from uvicorn.supervisors import Multiprocess
 
     from verger.serve.app import SETTINGS_VARIABLE
@@ -54,7 +54,10 @@ def _run_processes(settings: ServeSettings, on_start: Callable[[str], None]) -> 
         load_classifier(classifier_path(settings.classifier))
     with tempfile.TemporaryDirectory(prefix="verger-metrics-") as folder:
         os.environ[SHARED_FOLDER] = folder
-        os.environ[SETTINGS_VARIABLE] = settings.model_dump_json()
+        # Not in the environment, which the processes that decode photos would inherit: there may be a password.
+        content = Path(folder, "settings.json")
+        content.write_text(settings.model_dump_json())
+        os.environ[SETTINGS_VARIABLE] = str(content)
         listener = _listen(settings)
         config = _config("verger.serve.app:create_app_from_environment", settings, factory=True)
 
@@ -63,6 +66,12 @@ def _run_processes(settings: ServeSettings, on_start: Callable[[str], None]) -> 
                 super().init_processes()
                 if all(process.wait_until_ready(_START_S, self.should_exit) for process in self.processes):
                     on_start(_url(settings, listener))
+
+            def keep_subprocess_alive(self) -> None:
+                before = {process.pid for process in self.processes}
+                super().keep_subprocess_alive()
+                for pid in before - {process.pid for process in self.processes}:
+                    mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
         _run_until_signal(Processes(config, [listener]).run)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
+from fastapi.concurrency import run_in_threadpool
 
 from verger.database.api_keys import find_key
 from verger.database.connection import Database
@@ -30,7 +31,7 @@ class Service:
     limits: RateLimits
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 
@@ -38,16 +39,17 @@ def _service(request: Request) -> Service:
 CurrentService = Annotated[Service, Depends(_service)]
 
 
-def _language(accept_language: Annotated[str, Header()] = "en") -> Language:
+async def _language(accept_language: Annotated[str, Header()] = "en") -> Language:
     """Return the language that a client prefers: the first of en and fr in its list, by quality."""
     choices = []
     for position, part in enumerate(accept_language.split(",")):
-        name, _, quality = part.strip().partition(";q=")
+        name, _, quality = part.replace(" ", "").partition(";q=")
         try:
             weight = float(quality or 1)
         except ValueError:
             weight = 0
-        choices.append((-weight, position, name.lower().partition("-")[0]))
+        if weight > 0:
+            choices.append((-weight, position, name.lower().partition("-")[0]))
     found = (name for _, _, name in sorted(choices) if name in ("en", "fr"))
     return "fr" if next(found, "en") == "fr" else "en"
 
@@ -60,18 +62,31 @@ def language_headers(language: Language) -> dict[str, str]:
     return {"Content-Language": language, "Vary": "Accept-Language"}
 
 
-def _rate_headers(
+class Rate:
+    """The rate limit of one client. headers: RateLimit headers for the answer."""
+
+    def __init__(self, limits: RateLimits, address: str, key_id: str | None) -> None:
+        self._limits, self._address, self._key_id = limits, address, key_id
+        self.headers = limits.check(address, key_id)
+
+    def count_photos(self, n_photos: int) -> None:
+        """Count the photos of a request; the first one was counted with it. Raises ProblemError (429)."""
+        if n_photos > 1:
+            self.headers = self._limits.check(self._address, self._key_id, n_photos - 1)
+
+
+async def _rate(
     request: Request, service: CurrentService, x_api_key: Annotated[str | None, Header()] = None
-) -> dict[str, str]:
-    """Count a request with photos and return its RateLimit headers; raises ProblemError (401, 429)."""
+) -> Rate:
+    """Count a request; raises ProblemError (401, 429)."""
     address = request.client.host if request.client else "unknown"
     if x_api_key is None:
-        return service.limits.check(address, None)
-    key = find_key(service.database, x_api_key)
+        return Rate(service.limits, address, None)
+    key = await run_in_threadpool(find_key, service.database, x_api_key)
     if key is None:
         service.limits.check(address, None)  # guesses of keys count
         raise ProblemError(401, "this API key is not known or was revoked", reason="invalid-key")
-    return service.limits.check(address, key.id)
+    return Rate(service.limits, address, key.id)
 
 
-RateHeaders = Annotated[dict[str, str], Depends(_rate_headers)]
+CurrentRate = Annotated[Rate, Depends(_rate)]

@@ -23,9 +23,8 @@ from verger.database.observations import (
     set_feedback,
 )
 from verger.kernel.classifier.taxonomy import read_taxonomy
-from verger.privacy.metadata import strip_metadata
 from verger.serve.answers import answer
-from verger.serve.keeping import delete_files, keep_observation
+from verger.serve.keeping import delete_files, delete_uploads, keep_observation
 from verger.serve.languages import Language
 from verger.serve.metrics import DECISIONS
 from verger.serve.observation_answers import (
@@ -36,10 +35,9 @@ from verger.serve.observation_answers import (
     feedback_out,
     observation_out,
 )
-from verger.serve.photo_store import upload_key
 from verger.serve.problems import ProblemError, problem_responses
 from verger.serve.sent_photos import SentPhotos, body_schema, load_photos, read_sent_photos
-from verger.serve.state import CurrentLanguage, CurrentService, RateHeaders, Service, language_headers
+from verger.serve.state import CurrentLanguage, CurrentRate, CurrentService, Service, language_headers
 
 router = APIRouter(
     prefix="/v1/observations", tags=["observations"], responses=problem_responses({401: "no key of an owner"})
@@ -50,7 +48,7 @@ _MIN_KEY_CHARACTERS = 32
 _bearer = HTTPBearer(auto_error=False, description="a random text of at least 32 characters, made by the client")
 
 
-def _owner(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> str:
+async def _owner(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> str:
     """Return the hash of the owner's key; raises ProblemError (401)."""
     key = credentials.credentials if credentials else ""
     if len(key) < _MIN_KEY_CHARACTERS:
@@ -80,7 +78,7 @@ async def create(
     service: CurrentService,
     language: CurrentLanguage,
     owner: Owner,
-    rate: RateHeaders,
+    rate: CurrentRate,
     idempotency_key: Annotated[uuid.UUID | None, Header()] = None,
 ) -> ObservationOut:
     """Name the fruit in photos, and keep the photos and the answer.
@@ -91,6 +89,7 @@ async def create(
     if not sent.flag("consent"):
         detail = "photos are kept only with consent: send consent=true, or use /v1/identify, which keeps nothing"
         raise ProblemError(422, detail, reason="no-consent")
+    rate.count_photos(sent.n_photos)
     key = None if idempotency_key is None else str(idempotency_key)
     earlier = await run_in_threadpool(find_by_idempotency_key, service.database, owner, key) if key else None
     if earlier:
@@ -98,22 +97,22 @@ async def create(
     else:
         kept, is_new = await _recognize_and_keep(service, owner, key, sent, language)
     response.status_code = 201 if is_new else 200
-    response.headers.update(language_headers(language) | rate | {"Location": f"/v1/observations/{kept.id}"})
+    response.headers.update(language_headers(language) | rate.headers | {"Location": f"/v1/observations/{kept.id}"})
     return await run_in_threadpool(observation_out, kept, service.photos)
 
 
 async def _recognize_and_keep(
     service: Service, owner: str, key: str | None, sent: SentPhotos, language: Language
 ) -> tuple[Observation, bool]:
-    keeps_metadata = sent.flag("keep_metadata")
-    photos = await load_photos(sent, service.photos, service.settings.max_photo_bytes)
+    settings, keeps_metadata = service.settings, sent.flag("keep_metadata")
+    photos = await load_photos(sent, service.photos, settings.max_photo_bytes, settings.deadline_s)
     recognition = await service.recognizer.recognize(photos)
     identification = answer(recognition, service.recognizer, service.fruits, language)
     DECISIONS.labels(identification.decision).inc()
     if not keeps_metadata:
-        photos = tuple([await run_in_threadpool(strip_metadata, photo) for photo in photos])
+        photos = await service.recognizer.strip_metadata(photos)
     kept = await run_in_threadpool(keep_observation, service, owner, key, photos, recognition, identification)
-    await run_in_threadpool(delete_files, service, [upload_key(upload) for upload in sent.uploads])
+    await run_in_threadpool(delete_uploads, service, sent.uploads)
     return kept
 
 
@@ -163,12 +162,16 @@ def get_photo(observation_id: uuid.UUID, position: int, service: CurrentService,
         raise ProblemError(404, f"the observation has photos from 0 to {len(photos) - 1}")
     photo = photos[position]
     headers = {"Cache-Control": "private, no-store", "Content-Disposition": "inline"}
-    return Response(service.photos.read(photo.storage_key), media_type=photo.content_type, headers=headers)
+    try:
+        content = service.photos.read(photo.storage_key)
+    except FileNotFoundError:
+        raise ProblemError(404, "this photo is gone", reason="gone") from None
+    return Response(content, media_type=photo.content_type, headers=headers)
 
 
 @router.post("/{observation_id}/feedback", responses=_NOT_FOUND)
 def give_feedback(
-    observation_id: uuid.UUID, feedback: FeedbackIn, service: CurrentService, owner: Owner
+    observation_id: uuid.UUID, feedback: FeedbackIn, service: CurrentService, owner: Owner, rate: CurrentRate
 ) -> FeedbackOut:
     """Say whether the answer is right, or which species it is; this replaces earlier feedback."""
     _find(service, observation_id, owner)

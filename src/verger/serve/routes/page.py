@@ -14,6 +14,7 @@ _REVALIDATE = {"Cache-Control": "no-cache"}
 router = APIRouter(include_in_schema=False)
 
 
+@router.head("/")
 @router.get("/")
 def show_page() -> FileResponse:
     """Return the page."""

@@ -15,7 +15,7 @@ from verger.serve.answers import Answer
 from verger.serve.keeping import UPLOAD_TIME
 from verger.serve.photo_store import LINK_TIME, upload_key
 from verger.serve.problems import ProblemError, problem_responses
-from verger.serve.state import CurrentService, RateHeaders
+from verger.serve.state import CurrentRate, CurrentService
 
 router = APIRouter(prefix="/v1/uploads", tags=["recognition"])
 
@@ -46,7 +46,7 @@ class UploadOut(Answer):
     responses=problem_responses({409: "photos are kept in a folder: send them in the request", 429: None}),
 )
 async def create_upload(
-    upload: UploadIn, response: Response, service: CurrentService, rate: RateHeaders
+    upload: UploadIn, response: Response, service: CurrentService, rate: CurrentRate
 ) -> UploadOut:
     """Return a form with which one photo is sent to the bucket, and an id for identify and observations.
 
@@ -60,7 +60,7 @@ async def create_upload(
     form = await run_in_threadpool(service.photos.new_upload, upload_id, upload.content_type, max_bytes)
     due_at = now + LINK_TIME + UPLOAD_TIME
     await run_in_threadpool(plan_deletions, service.database, [upload_key(upload_id)], due_at)
-    response.headers.update(rate)
+    response.headers.update(rate.headers)
     return UploadOut(
         id=upload_id, url=form.url, fields=form.fields, max_bytes=max_bytes, expires_at=now + LINK_TIME
     )

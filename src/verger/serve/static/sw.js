@@ -51,7 +51,7 @@ self.addEventListener("sync", (event) => {
 async function networkFirst(event, cacheName, key) {
   const cache = await caches.open(cacheName);
   const fresh = fetch(event.request).then(async (response) => {
-    if (response.ok) await cache.put(key, response.clone());
+    if (response.ok) await cache.put(key, response.clone()).catch(() => undefined); // the phone may be full
     return response;
   });
   event.waitUntil(fresh.catch(() => undefined));
