@@ -248,6 +248,7 @@ def test_without_consent_nothing_is_sent(phone: Phone, photos: list[Path]) -> No
     phone.page.locator("#toast", has_text="Nothing was sent").wait_for()
     assert not phone.page.locator("#choose").is_visible()
     phone.page.locator("#right").click()
+    phone.page.locator("#consent").wait_for()  # it opens after the find was read
     phone.page.keyboard.press("Escape")
     phone.page.locator("#consent").wait_for(state="hidden")
     assert phone.fake.count("POST", "/v1/observations") == 0
