@@ -15,7 +15,8 @@ from tests.support.chain import manifest_here
 from tests.support.folders import refuse_listing
 from verger.errors import SettingsError
 from verger.sources.partitions import Selection, list_photo_files
-from verger.storage.uri import parquet_files, read_parquet
+from verger.storage.table_files import parquet_files
+from verger.storage.uri import read_parquet
 
 NAMES = (
     "out [v1]",

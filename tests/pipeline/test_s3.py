@@ -20,7 +20,8 @@ from tests.support.chain import descendants, manifest_here, manifest_of, start_v
 from tests.support.networks import save_tiny_onnx
 from verger.storage.cache import cache_dir
 from verger.storage.objects.stores import store_of
-from verger.storage.uri import AnyPath, any_path, parquet_files
+from verger.storage.table_files import parquet_files
+from verger.storage.uri import AnyPath, any_path
 
 N_PHOTOS = 3_000
 

@@ -9,8 +9,8 @@ from tests.support.labelled_vectors import KINDS, labelled, make_result
 from verger.kernel.classifier.folds import FRAME_PATTERN, assign_groups
 from verger.kernel.classifier.training_plan import TrainingPlan
 from verger.kernel.classifier.transforms import transform
+from verger.storage.table_files import parquet_files
 from verger.storage.table_parts import list_parts
-from verger.storage.uri import parquet_files
 from verger.tasks.base import Attempt
 from verger.tasks.class_moments import ClassMomentsJob, count_labels, merge_classes, merge_files, sum_classes
 from verger.tasks.moments import Merge, PartialSum

@@ -14,8 +14,8 @@ from pyspark.sql import SparkSession
 from tests.support.chain import manifest_here, table
 from verger.errors import SourceError
 from verger.spark_ml.pca_stage import PCA, PCAModel
+from verger.storage.table_files import parquet_files
 from verger.storage.table_parts import list_parts
-from verger.storage.uri import parquet_files
 
 N_FILES, N_ROWS, N_NULLS = 5, 1300, 13
 

@@ -13,7 +13,8 @@ from tests.support.networks import save_tiny_onnx
 from verger.errors import ResultError, SourceError
 from verger.sources.packed import find_packed, list_packed_photos, row_group_bytes
 from verger.sources.partitions import Selection
-from verger.storage.uri import parquet_files, read_parquet
+from verger.storage.table_files import parquet_files
+from verger.storage.uri import read_parquet
 
 
 @pytest.fixture

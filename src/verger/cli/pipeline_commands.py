@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from dataclasses import asdict
+from typing import Annotated, Literal
 
 import typer
 
 from verger.cli.app import PIPELINE, Features, Result, Source, Update, app, console
 from verger.cli.flags import pipeline_command
+from verger.cli.tables import history_table
 from verger.process.progress import Progress
 from verger.settings import SETTING_GROUPS, Settings
 from verger.storage.manifest import Manifest
@@ -76,6 +79,28 @@ def pack(src: Source, out: Result, settings: Settings, progress: Progress) -> Ma
     from verger.pipeline import chain
 
     return chain.pack(src, any_path(out), settings, progress)
+
+
+@app.command(rich_help_panel=PIPELINE)
+def history(
+    out: Result,
+    table: Annotated[Literal["features", "rejected", "components"], typer.Option(help="which table")] = "features",
+    as_json: Annotated[bool, typer.Option("--json", help="print the versions as JSON")] = False,
+) -> None:
+    """List the versions of a result that was written with --format delta, the newest first.
+
+    \b
+    verger run photos/ out/ --format delta
+    verger history out/
+    verger history out/ --table components --json
+    """
+    from verger.storage.delta_tables import read_history
+
+    versions = read_history(any_path(out) / table)
+    if as_json:
+        print(json.dumps([asdict(one) | {"time": one.time.isoformat()} for one in versions], indent=2))
+    else:
+        console.print(history_table(versions))
 
 
 @app.command(rich_help_panel=PIPELINE)

@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from verger.engine.spark.standalone.control import ClusterStatus
     from verger.learn.finetune.finetune import FinetuneResult
     from verger.learn.predict import Prediction
+    from verger.storage.delta_tables import Version
 
 # Species with a lower probability are not shown as alternatives.
 _SMALLEST_SHARE = 0.01
+
+_HISTORY_COUNTS = ("features", "rejected", "computed", "labels")
 
 # Further groups of an evaluation are only in its report.
 _MAX_GROUPS = 20
@@ -177,6 +180,15 @@ def _paths(manifest: Manifest, out: AnyPath) -> list[Text]:
     tables = ["images", "features", "rejected", "components", "model", *manifest.exports]
     names = [*tables, "classifier.npz", "evaluation.json", "manifest.json", "report.html"]
     return [Text(f"  {out / name}", style="cyan") for name in names if (out / name).exists()]
+
+
+def history_table(versions: list[Version]) -> Table:
+    """Return a table of the versions of a Delta table."""
+    table = Table("version", "time (UTC)", "command", "features", "rejected", "computed", "labels")
+    for one in versions:
+        counts = [f"{one.counts[key]:,}" if key in one.counts else "" for key in _HISTORY_COUNTS]
+        table.add_row(str(one.number), f"{one.time:%Y-%m-%d %H:%M:%S}", one.command, *counts)
+    return table
 
 
 def settings_table(settings: Settings, origins: dict[str, str]) -> Table:

@@ -27,8 +27,9 @@ from verger.settings import Settings
 from verger.settings.spark_master import is_connect
 from verger.storage.commit import check_not_read, scratch_folder, stage_result, table_folder
 from verger.storage.manifest import MANIFEST, Manifest, read_manifest
+from verger.storage.table_files import parquet_files
 from verger.storage.table_parts import list_parts
-from verger.storage.uri import AnyPath, parquet_files, remove_tree
+from verger.storage.uri import AnyPath, remove_tree
 
 EVALUATION = "evaluation.json"
 MANIFEST_METRICS = (

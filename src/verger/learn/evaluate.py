@@ -15,8 +15,9 @@ from verger.kernel.classifier.folds import REGEX_RULE, capture_pattern, group_of
 from verger.learn.training_options import FEATURES
 from verger.storage.commit import table_folder
 from verger.storage.parquet import open_parquet
+from verger.storage.table_files import parquet_files
 from verger.storage.table_parts import list_parts
-from verger.storage.uri import AnyPath, parquet_files
+from verger.storage.uri import AnyPath
 from verger.tasks.vector_columns import check_finite, labelled_rows, matrix_of
 
 SOURCE = "source"

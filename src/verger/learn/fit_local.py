@@ -28,8 +28,9 @@ from verger.learn.train import TOLERANCE, HeldOutScores, Ints, Regression, crite
 from verger.learn.training_options import TrainOptions
 from verger.storage.commit import table_folder
 from verger.storage.parquet import open_parquet
+from verger.storage.table_files import parquet_files
 from verger.storage.table_parts import list_parts
-from verger.storage.uri import AnyPath, parquet_files
+from verger.storage.uri import AnyPath
 from verger.tasks.vector_columns import check_finite, labelled_rows, matrix_of
 
 _ROWS_PER_BATCH = 4096

@@ -18,6 +18,7 @@ from verger.pipeline.network_choice import describe_choice, network_files, netwo
 from verger.process.progress import Progress
 from verger.settings import Settings
 from verger.storage.commit import check_not_read, has_parts, stage_result
+from verger.storage.delta_tables import check_installed, has_delta_log
 from verger.storage.disk_space import explain_full_disk
 from verger.storage.manifest import Manifest
 from verger.storage.uri import AnyPath
@@ -67,6 +68,7 @@ def open_run(
     Raises ResultError if `out` is an input of the run, or contains an input.
     """
     started = time.monotonic()
+    check_format(out, settings)
     has_network = command in ("run", "features")
     inputs = [src, *(_input_files(settings) if has_network else ()), *([] if earlier is None else [str(earlier)])]
     check_not_read(out, inputs)
@@ -90,6 +92,14 @@ def open_run(
             if has_parts(stage) and not _will_recur(error):  # checked here, where no task runs any more
                 progress.note(CAN_RESUME)
             raise
+
+
+def check_format(out: AnyPath, settings: Settings) -> None:
+    """Raise SetupError without deltalake, SettingsError if a run with --resume would drop the history of OUT."""
+    if settings.format == "delta":
+        check_installed()
+    elif settings.resume and not settings.overwrite and (out / FEATURES).is_dir() and has_delta_log(out / FEATURES):
+        raise SettingsError("format", settings.format, "delta, because OUT has Delta tables; or add --overwrite")
 
 
 def _will_recur(error: BaseException) -> bool:

@@ -20,7 +20,8 @@ from verger.pipeline.fingerprint import fingerprint_of_result
 from verger.storage.hashing import hash_text
 from verger.storage.manifest import find_manifest
 from verger.storage.parquet import open_parquet
-from verger.storage.uri import AnyPath, parquet_files
+from verger.storage.table_files import parquet_files
+from verger.storage.uri import AnyPath
 from verger.tasks.earlier_features import (
     NO_ROW,
     ROW_BITS,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from verger.errors import SettingsError
 from verger.pipeline.context import COMPONENTS, RunContext
+from verger.storage.table_files import parquet_files
 from verger.storage.table_parts import TablePart, list_parts, vector_width
-from verger.storage.uri import AnyPath, parquet_files
+from verger.storage.uri import AnyPath
 from verger.tasks.export import WRITERS, ExportItem, ExportJob, export_partition
 from verger.tasks.spans import split_into_spans
 

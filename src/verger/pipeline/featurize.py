@@ -22,8 +22,9 @@ from verger.pipeline.resume import ResumePlan, plan_resume
 from verger.sources.partitions import Listing
 from verger.storage import schemas
 from verger.storage.commit import scratch_folder, unfinished_runs
+from verger.storage.table_files import parquet_files
 from verger.storage.tables import count_values
-from verger.storage.uri import AnyPath, any_path, link_file, parquet_files, read_parquet
+from verger.storage.uri import AnyPath, any_path, link_file, read_parquet
 from verger.tasks.featurize import FeaturizeJob, FeaturizeSummary, featurize_partition, featurize_rows
 from verger.tasks.part_files import part_file
 

@@ -8,11 +8,14 @@ from functools import partial
 
 from verger.engine.base import Engine
 from verger.errors import JobError
-from verger.pipeline.context import COMPONENTS, LISTING, RunContext
+from verger.pipeline.context import COMPONENTS, FEATURES, LISTING, REJECTED, RunContext
+from verger.storage import schemas
 from verger.storage.commit import scratch_folder
 from verger.storage.manifest import Manifest
 from verger.storage.uri import remove_tree
 from verger.tasks.thumbnails import PHOTOS_PER_TASK, ThumbnailJob, thumbnails_of
+
+_SCHEMAS = {FEATURES: schemas.FEATURES, REJECTED: schemas.REJECTED, COMPONENTS: schemas.COMPONENTS}
 
 
 def finish(context: RunContext) -> Manifest:
@@ -30,6 +33,8 @@ def finish(context: RunContext) -> Manifest:
         stage = "pack" if manifest.command == "pack" else "featurize"
         # If all features are reused, the time of the stage may be rounded to 0.0 s.
         manifest.photos_per_s = round(manifest.counts["listed"] / max(manifest.timings_s[stage], 0.001), 1)
+    if context.settings.format == "delta":
+        commit_tables(context)
     manifest.write(context.stage)
     if has_report:
         from verger.report.page import write_report
@@ -37,6 +42,18 @@ def finish(context: RunContext) -> Manifest:
         context.progress.stage("report")
         write_report(context.stage, partial(_report_thumbnails, context), title=context.out.name)
     return manifest
+
+
+def commit_tables(context: RunContext) -> None:
+    """Make the tables the next versions of the Delta tables in OUT, and record their numbers."""
+    from verger.storage.delta_tables import commit_version
+
+    manifest, days = context.manifest, context.settings.history_days
+    for name, schema in _SCHEMAS.items():
+        if (context.stage / name).is_dir():
+            manifest.table_versions[name] = commit_version(
+                context.stage / name, context.out / name, schema, manifest.command, manifest.counts, days
+            )
 
 
 def _report_thumbnails(context: RunContext, paths: Sequence[str]) -> list[str | None]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from verger.kernel.networks.network import Network
 from verger.pipeline.context import FEATURES, LISTING, RunContext
+from verger.storage.table_files import parquet_files
 from verger.storage.table_parts import list_parts
-from verger.storage.uri import parquet_files
 from verger.tasks.parity import ParityJob, parity_of_rows
 from verger.tasks.spans import Spans, split_into_spans
 

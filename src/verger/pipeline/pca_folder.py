@@ -15,7 +15,8 @@ from verger.kernel.moments import Moments
 from verger.kernel.pca import Projection
 from verger.storage.arrow import binaries
 from verger.storage.parquet import open_parquet
-from verger.storage.uri import AnyPath, parquet_files
+from verger.storage.table_files import parquet_files
+from verger.storage.uri import AnyPath
 
 _CLASS = "verger.spark_ml.pca_stage.PCAModel"
 _DEFAULTS = {"inputCol": "features", "outputCol": "components", "standardize": False}

@@ -18,8 +18,9 @@ from verger.pipeline.context import COMPONENTS, FEATURES, MODEL, RunContext
 from verger.pipeline.merge_tree import merge_in_trees
 from verger.pipeline.pca_folder import write_pca_model
 from verger.storage.commit import scratch_folder, table_folder
+from verger.storage.table_files import parquet_files
 from verger.storage.table_parts import TablePart, list_parts, vector_width
-from verger.storage.uri import AnyPath, parquet_files, remove_tree
+from verger.storage.uri import AnyPath, remove_tree
 from verger.tasks.base import Task
 from verger.tasks.moments import (
     Merge,

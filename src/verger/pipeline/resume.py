@@ -20,7 +20,8 @@ from verger.pipeline.earlier_results import LISTING_COLUMNS, EarlierResults, Pho
 from verger.sources.labels import nfc
 from verger.sources.partitions import Listing, PartitionRule, partition_file, write_partition
 from verger.storage.arrow import booleans, longs, strings
-from verger.storage.uri import AnyPath, parquet_files, read_parquet, remove_tree
+from verger.storage.table_files import parquet_files
+from verger.storage.uri import AnyPath, read_parquet, remove_tree
 from verger.tasks.earlier_features import EARLIER, NO_ROW, ROW_BITS, EarlierFeatures, KeyIndex, Keys, RowIds
 
 _ROWS_PER_GONE_PARTITION = 16_384

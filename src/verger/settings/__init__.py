@@ -155,6 +155,10 @@ class Settings(BaseSettings):
     single_file: bool = setting(
         EXPORT, False, "write components, CSV and JSON as one file each; features/ keeps one file per task"
     )
+    format: Literal["parquet", "delta"] = setting(
+        EXPORT, "parquet", "format of the tables; delta keeps earlier versions (verger history OUT)"
+    )
+    history_days: int = setting(EXPORT, 30, "days for which earlier versions of Delta tables can be read", ge=0)
     overwrite: bool = setting(RESULT, False, "replace an existing result when the new one is complete")
     report: bool = setting(RESULT, True, "write report.html")
 

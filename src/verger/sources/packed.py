@@ -35,7 +35,8 @@ from verger.storage.arrow import longs, strings
 from verger.storage.manifest import MANIFEST
 from verger.storage.parquet import open_parquet
 from verger.storage.schemas import PACKED_LISTING
-from verger.storage.uri import AnyPath, any_path, escape_path, local_name, parquet_files
+from verger.storage.table_files import parquet_files
+from verger.storage.uri import AnyPath, any_path, escape_path, local_name
 
 SHARD_BYTES = 256_000_000
 SHARD_RULE = PartitionRule(photo_weight=1, bytes_per_weight=1, max_weight=SHARD_BYTES, min_per_slot=0)

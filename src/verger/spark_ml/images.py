@@ -19,7 +19,7 @@ from verger.sources.content import read_photos
 from verger.sources.partitions import Listing, Selection, list_photo_files, partition_file
 from verger.storage import schemas
 from verger.storage.arrow import binaries
-from verger.storage.uri import parquet_files
+from verger.storage.table_files import parquet_files
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

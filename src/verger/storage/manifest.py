@@ -55,6 +55,7 @@ class Manifest(BaseModel):
     evaluation: dict[str, Any] | None = None
     parity: dict[str, Any] | None = None
     exports: list[str] = []
+    table_versions: dict[str, int] = {}
     timings_s: dict[str, float] = {}
     photos_per_s: float | None = None
 

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 
 from verger.errors import ResultError
 from verger.storage.parquet import open_parquet
-from verger.storage.uri import AnyPath, parquet_files
+from verger.storage.table_files import parquet_files
+from verger.storage.uri import AnyPath
 
 _ROWS_PER_BATCH = 16_384
 _BUFFER_BYTES = 1 << 20

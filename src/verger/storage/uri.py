@@ -141,11 +141,6 @@ def _exists(path: AnyPath) -> bool:
     return os.path.exists(path) if isinstance(path, Path) else path.exists()
 
 
-def parquet_files(folder: AnyPath) -> list[AnyPath]:
-    """Return the files of a table, sorted by name."""
-    return sorted(folder.glob("*.parquet"), key=str)
-
-
 def read_parquet(file: AnyPath) -> pa.Table:
     """Read a whole Parquet file. `pyarrow.parquet.read_table` would import pandas if it is installed."""
     import pyarrow.parquet as pq  # imported here because `verger predict` does not need it

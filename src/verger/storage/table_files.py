@@ -1,0 +1,16 @@
+"""The files of a table, which is a folder of Parquet files or a Delta table."""
+
+from __future__ import annotations
+
+from verger.storage.delta_tables import LOG, active_files
+from verger.storage.uri import AnyPath
+
+_PARQUET = ".parquet"
+
+
+def parquet_files(folder: AnyPath) -> list[AnyPath]:
+    """Return the files of a table, sorted by name; of a Delta table, those of its newest version."""
+    files: dict[str, AnyPath] = {path.name: path for path in folder.iterdir()} if folder.is_dir() else {}
+    if LOG in files:
+        return active_files(folder)
+    return [files[name] for name in sorted(files) if name.endswith(_PARQUET)]
