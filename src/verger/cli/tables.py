@@ -187,7 +187,7 @@ def history_table(versions: list[Version]) -> Table:
     table = Table("version", "time (UTC)", "command", "features", "rejected", "computed", "labels")
     for one in versions:
         counts = [f"{one.counts[key]:,}" if key in one.counts else "" for key in _HISTORY_COUNTS]
-        table.add_row(str(one.number), f"{one.time:%Y-%m-%d %H:%M:%S}", one.command, *counts)
+        table.add_row(str(one.number), f"{one.time:%Y-%m-%d %H:%M}", one.command, *counts)
     return table
 
 
