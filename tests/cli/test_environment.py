@@ -53,6 +53,7 @@ def test_they_have_no_effect_on_a_conversion(hostile: Path, photos: Path, tmp_pa
         ({"VERGER_MODLE": "VGG16"}, ("VERGER_MODLE", "did you mean VERGER_MODEL?")),
         ({"VERGER_CAHCE": "x"}, ("VERGER_CAHCE", "did you mean VERGER_CACHE?")),
         ({"VERGER_QQQQ": "x"}, ("VERGER_QQQQ", "--show-settings")),
+        ({"VERGER_SECRETS": "/run/secrets"}, ()),
         ({"VERGER_SERVICE_HOST": "10.0.0.1", "VERGER_PORT_80_TCP": "tcp://x", "VERGER_PORT": "tcp://x"}, ()),
     ],
 )

@@ -9,8 +9,9 @@ from contextlib import suppress
 from difflib import get_close_matches
 
 from verger.errors import SettingsError
-from verger.serve.settings import ServeSettings
-from verger.settings import ENV_PREFIX, Settings
+from verger.serve.settings import SECRETS_VARIABLE, ServeSettings
+from verger.settings import Settings
+from verger.settings.toml_table import ENV_PREFIX
 from verger.storage.cache import CACHE_VARIABLE, STATE_VARIABLE
 
 # Variables of `verger cloud`, and of the scripts that install verger on the machines of a cloud.
@@ -39,7 +40,7 @@ def check_working_folder() -> None:
 def unknown_variables() -> dict[str, str]:
     """Return variable -> advice for each variable that begins with VERGER_ but that verger does not read."""
     known = [f"{ENV_PREFIX}{name.upper()}" for name in (*Settings.model_fields, *ServeSettings.model_fields)]
-    known += [CACHE_VARIABLE, STATE_VARIABLE, *_CLOUD_VARIABLES]
+    known += [CACHE_VARIABLE, STATE_VARIABLE, SECRETS_VARIABLE, *_CLOUD_VARIABLES]
     found = {}
     for name in sorted(os.environ):
         if not name.upper().startswith(ENV_PREFIX) or name.upper() in known or _OF_KUBERNETES.match(name.upper()):

@@ -6,10 +6,11 @@ import os
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
+from pydantic_settings import PydanticBaseSettingsSource, SecretsSettingsSource
 
 from verger.errors import SettingsError
-from verger.settings import ENV_PREFIX, TOML_FILE, TomlTable, Words, load_settings_of, setting
+from verger.settings import Words, setting
+from verger.settings.toml_table import ENV_PREFIX, TableSettings, load_settings_of
 
 SERVER, RECOGNITION, STORAGE, LIMITS = "Server", "Recognition", "Storage", "Limits"
 GROUPS = (SERVER, RECOGNITION, STORAGE, LIMITS)
@@ -29,16 +30,13 @@ def _port(value: object) -> object:
 Port = Annotated[int, BeforeValidator(_port), Field(ge=0, le=65_535)]
 
 
-class ServeSettings(BaseSettings):
+class ServeSettings(TableSettings):
     """The settings of `verger serve`: flags, variables VERGER_*, and keys of the table [serve] of verger.toml.
 
     A file VERGER_DATABASE_URL in /run/secrets, or in the folder $VERGER_SECRETS, is as good as a variable.
     """
 
-    # Other commands have variables of their own, so unknown ones are ignored.
-    model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, toml_file=TOML_FILE, frozen=True, extra="forbid", env_ignore_empty=True
-    )
+    TABLE = "serve"
 
     host: str = setting(SERVER, "127.0.0.1", "address to listen on; 0.0.0.0: all addresses of this machine")
     port: Port = setting(SERVER, DEFAULT_PORT, "port to listen on; 0: any free port")
@@ -120,20 +118,10 @@ class ServeSettings(BaseSettings):
         return int(self.max_photo_megapixels * 1e6)
 
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return the sources of values in order of precedence: flags, variables, files of secrets, verger.toml."""
-        sources = [init_settings, env_settings, TomlTable(settings_cls, "serve")]
+    def sources_of_secrets(cls) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the folder of secrets, if there is one."""
         folder = os.environ.get(SECRETS_VARIABLE, SECRETS_FOLDER)
-        if os.path.isdir(folder):
-            sources.insert(2, SecretsSettingsSource(settings_cls, folder, env_prefix=ENV_PREFIX))
-        return tuple(sources)
+        return (SecretsSettingsSource(cls, folder, env_prefix=ENV_PREFIX),) if os.path.isdir(folder) else ()
 
 
 def load_serve_settings(**flags: Any) -> ServeSettings:

@@ -6,32 +6,18 @@ variable (VERGER_MODEL=VGG16), a key of verger.toml in the working directory (mo
 
 from __future__ import annotations
 
-import os
 import re
-import tomllib
-from collections.abc import Mapping
 from contextlib import suppress
-from difflib import get_close_matches
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic_settings import EnvSettingsSource, NoDecode
 
 from verger.errors import SettingsError
 from verger.photo_names import PHOTO_GLOBS
 from verger.settings.spark_master import check_master
+from verger.settings.toml_table import TOML_FILE, TableSettings, TomlTable, load_settings_of
 
-TOML_FILE = "verger.toml"
-ENV_PREFIX = "VERGER_"
-# Tables of verger.toml with the settings of other classes.
-TABLES = ("serve",)
 EXPORT_FORMATS = ("csv", "json")
 
 
@@ -55,8 +41,6 @@ def _fraction(value: object) -> object:
         return float(value.strip().removesuffix("%")) / 100
     return value
 
-
-AnySettings = TypeVar("AnySettings", bound=BaseSettings)
 
 Fraction = Annotated[float, BeforeValidator(_fraction), Field(ge=0, le=1)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
@@ -91,12 +75,8 @@ def setting(group: str, default: Any, help: str, **limits: Any) -> Any:
     return Field(default, description=help, json_schema_extra={"group": group}, **limits)
 
 
-class Settings(BaseSettings):
+class Settings(TableSettings):
     """The settings of a run. Each field is also a flag, an environment variable and a key of verger.toml."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, toml_file=TOML_FILE, frozen=True, extra="forbid", env_ignore_empty=True
-    )
 
     glob: Words = setting(PHOTOS, PHOTO_GLOBS, "file name patterns of photos, separated by commas; case is ignored")
     label: str = setting(PHOTOS, "parent", "label of a photo: parent (folder), none, regex:PATTERN or csv:FILE")
@@ -251,49 +231,10 @@ class Settings(BaseSettings):
         """The maximum number of pixels of a photo."""
         return int(self.max_megapixels * 1e6)
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return the sources of values in order of precedence: flags, environment variables, verger.toml."""
-        return init_settings, env_settings, TomlTable(settings_cls)
-
-
-class TomlTable(TomlConfigSettingsSource):
-    """The keys of verger.toml that belong to one class of settings.
-
-    table: name of the table with its keys; None: the keys at the top of the file, without the tables in TABLES.
-    """
-
-    def __init__(self, settings_cls: type[BaseSettings], table: str | None = None) -> None:
-        super().__init__(settings_cls)
-        values = self.toml_data if table is None else self.toml_data.get(table, {})
-        if not isinstance(values, dict):
-            raise SettingsError(str(table), values, f"a table, [{table}]")
-        self.init_kwargs = {key: value for key, value in values.items() if table or key not in TABLES}
-
 
 def load_settings(**flags: Any) -> Settings:
     """Return the settings from flags, environment and verger.toml; None is no value. Raises SettingsError."""
     return load_settings_of(Settings, **flags)
-
-
-def load_settings_of(settings_class: type[AnySettings], **flags: Any) -> AnySettings:
-    """Return the settings of a class, as `load_settings` does."""
-    given = {key: value for key, value in flags.items() if value is not None}
-    try:
-        if os.path.isdir(TOML_FILE):
-            raise IsADirectoryError("it is a folder")
-        return settings_class(**given)
-    except ValidationError as error:
-        raise _settings_error(error, given, settings_class) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise SettingsError("file", TOML_FILE, f"TOML that can be read; {error}") from error
 
 
 def origins(**flags: Any) -> dict[str, str]:
@@ -305,19 +246,3 @@ def origins(**flags: Any) -> dict[str, str]:
         key: next((name for name, layer in layers.items() if key in layer), "default")
         for key in Settings.model_fields
     }
-
-
-def _settings_error(
-    error: ValidationError, given: Mapping[str, Any], settings_class: type[BaseSettings]
-) -> SettingsError:
-    """Return the first error; a value that is no flag is followed by the variable or file that sets it."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    variable = ENV_PREFIX + key.upper()
-    origin = "" if key in given else f" (set by {variable if variable in os.environ else TOML_FILE})"
-    if first["type"] == "extra_forbidden":
-        names = settings_class.model_fields
-        advice = "".join(f" (did you mean {name}?)" for name in get_close_matches(key, names, n=1))
-        return SettingsError("setting", key, f"one of {', '.join(sorted(names))}{advice}{origin}")
-    message = first["msg"].removeprefix("Value error, ")
-    return SettingsError(key, first["input"], message[0].lower() + message[1:] + origin)
