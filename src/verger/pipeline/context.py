@@ -98,7 +98,7 @@ def check_format(out: AnyPath, settings: Settings) -> None:
     """Raise SetupError without deltalake, SettingsError if a run with --resume would drop the history of OUT."""
     if settings.format == "delta":
         check_installed()
-    elif settings.resume and not settings.overwrite and (out / FEATURES).is_dir() and has_delta_log(out / FEATURES):
+    elif settings.resume and not settings.overwrite and has_delta_log(out / FEATURES):
         raise SettingsError("format", settings.format, "delta, because OUT has Delta tables; or add --overwrite")
 
 

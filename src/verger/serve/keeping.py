@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from verger.database.observation_records import NewObservation, NewPhoto, Observation
 from verger.database.observations import add_observation
 from verger.database.photo_files import finish_deletions, plan_deletions
-from verger.errors import DatabaseError, StorageError
+from verger.errors import DatabaseError
 from verger.serve.answers import Identification
 from verger.serve.photo_store import upload_key
 from verger.serve.recognizer import Recognition
@@ -80,7 +80,7 @@ def _photo_rows(
 def delete_files(service: Service, keys: Sequence[str]) -> None:
     """Delete the files of deleted rows. What fails stays in the table photo_deletions, for `verger serve purge`."""
     try:
-        finish_deletions(service.database, [key for key in keys if _delete_file(service, key)])
+        finish_deletions(service.database, [key for key in keys if service.photos.try_delete(key)])
     except DatabaseError as error:
         _log.warning("deleted photos stay recorded for `verger serve purge`: %s", error)
 
@@ -88,14 +88,4 @@ def delete_files(service: Service, keys: Sequence[str]) -> None:
 def delete_uploads(service: Service, uploads: Sequence[uuid.UUID]) -> None:
     """Delete uploads that were used. Their planned deletions stay, because their forms are valid for a while."""
     for upload in uploads:
-        _delete_file(service, upload_key(upload))
-
-
-def _delete_file(service: Service, key: str) -> bool:
-    """Delete a file; return False and log the cause if that fails, since the rows are already gone."""
-    try:
-        service.photos.delete(key)
-    except StorageError as error:
-        _log.warning("a photo is left for `verger serve purge`: %s", error)
-        return False
-    return True
+        service.photos.try_delete(upload_key(upload))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -10,12 +10,14 @@ from datetime import timedelta
 from pathlib import Path
 
 from verger.errors import StorageError
-from verger.storage.atomic import write_atomically
+from verger.storage.atomic import flush, write_atomically
 from verger.storage.objects.presigned import UploadForm, can_presign, presign_download, presign_upload
 from verger.storage.uri import AnyPath, any_path
 
 LINK_TIME = timedelta(minutes=10)  # in which a form or a link can be used
 _UPLOADS = "uploads"
+
+_log = logging.getLogger(__name__)
 
 
 class PhotoStore:
@@ -35,13 +37,11 @@ class PhotoStore:
             for folder in (Path(str(self._folder)), file.parent):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with write_atomically(file) as temporary:
-                handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-                with open(handle, "wb") as opened:
-                    opened.write(photo)
-                    opened.flush()
-                    os.fsync(handle)
+                temporary.touch(mode=0o600, exist_ok=False)
+                temporary.write_bytes(photo)
+                flush(temporary)
             for folder in (file.parent, file.parent.parent):
-                _flush(folder)
+                flush(folder)
 
     def read(self, key: str, check_size: Callable[[int], None] | None = None) -> bytes:
         """Return a photo; raises FileNotFoundError or StorageError.
@@ -65,6 +65,15 @@ class PhotoStore:
             with suppress(OSError):  # other photos of the observation
                 file.parent.rmdir()
 
+    def try_delete(self, key: str) -> bool:
+        """Delete a photo as `delete` does; if that fails, log the cause and return False."""
+        try:
+            self.delete(key)
+        except StorageError as error:
+            _log.warning("a photo is left for the next `verger serve purge`: %s", error)
+            return False
+        return True
+
     def link(self, key: str) -> str | None:
         """Return a link with which a kept photo can be read without the service for LINK_TIME; None in a folder."""
         file = self._folder / key
@@ -86,15 +95,6 @@ def _translated(key: str) -> Iterator[None]:
         raise
     except OSError as error:
         raise StorageError(f"the photo {key} cannot be used: {error.strerror}") from error
-
-
-def _flush(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def upload_key(upload_id: uuid.UUID) -> str:

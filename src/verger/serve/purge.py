@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from verger.database.deletions import delete_expired
 from verger.database.photo_files import finish_deletions, pending_deletions
-from verger.errors import StorageError
 from verger.serve.data import migrated_database
 from verger.serve.photo_store import PhotoStore
 from verger.serve.settings import ServeSettings
 
 _BATCH = 500
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,17 +35,8 @@ def purge_expired(settings: ServeSettings, now: datetime | None = None) -> Purge
         while n_deleted := delete_expired(database, now, _BATCH, oldest).n_observations:
             n_observations += n_deleted
         while keys := pending_deletions(database, _BATCH, now, skip=n_failed):
-            deleted = [key for key in keys if _delete(photos, key)]
+            deleted = [key for key in keys if photos.try_delete(key)]
             finish_deletions(database, deleted)
             n_files += len(deleted)
             n_failed += len(keys) - len(deleted)
     return Purged(n_observations, n_files, n_failed)
-
-
-def _delete(photos: PhotoStore, key: str) -> bool:
-    try:
-        photos.delete(key)
-    except StorageError as error:
-        _log.warning("%s", error)
-        return False
-    return True

@@ -120,7 +120,7 @@ def active_files(folder: AnyPath) -> list[AnyPath]:
 def read_history(folder: AnyPath) -> list[Version]:
     """Return the versions of a Delta table, the newest first; raises ResultError."""
     check_installed()
-    if not folder.is_dir() or not has_delta_log(folder):
+    if not has_delta_log(folder):
         raise ResultError(f"{folder} is no Delta table: only results of --format delta have a history")
     with _local_log(folder) as local:
         return [_version(entry) for entry in _open(local).history()]
@@ -151,7 +151,7 @@ def _local_log(table: AnyPath) -> Iterator[Path]:
     """Yield a temporary folder with a copy of a table's log; it is empty if the table has none."""
     with tempfile.TemporaryDirectory(prefix="verger-delta-") as name:
         folder = Path(name)
-        if table.is_dir() and has_delta_log(table):
+        if has_delta_log(table):
             (folder / LOG).mkdir()
             files = [file for file in (table / LOG).iterdir() if not file.is_dir()]
             with ThreadPoolExecutor(_AT_A_TIME) as pool:

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from verger.errors import ResultError
+from verger.storage.atomic import flush
 from verger.storage.commit.existing import (
     LOCK,
     check_writable,
@@ -57,8 +58,8 @@ def _staged(out: Path, overwrite: bool, resume: bool) -> Iterator[Path]:
             check_writable(out, overwrite=overwrite, resume=resume)
             _flush_tree(result)
             _switch(result, out)
-            _flush(staging)
-            _flush(out.parent)
+            flush(staging)
+            flush(out.parent)
             clear(staging, keep_runs=False)
         except BaseException as error:
             is_switched = _is_at(out, stat)
@@ -126,19 +127,7 @@ def _flush_tree(folder: Path) -> None:
     """Wait until a folder and its content are on the disk: without this, a power cut may leave empty files."""
     paths = (os.path.join(parent, name) for parent, _, names in os.walk(folder) for name in (*names, ""))
     with ThreadPoolExecutor(_FLUSHED_AT_A_TIME) as pool:
-        list(pool.map(_flush, paths))
-
-
-def _flush(path: str | Path) -> None:
-    """Wait until the content of a file, or the list of names in a folder, is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # some file systems cannot flush folders
-            raise
-    finally:
-        os.close(handle)
+        list(pool.map(flush, paths))
 
 
 def _switch(result: Path, out: Path) -> None:
@@ -171,7 +160,7 @@ def _recover(out: Path) -> None:
     if not previous.exists():
         return
     if out.exists():
-        _flush(out.parent)
+        flush(out.parent)
         shutil.rmtree(previous)
     else:
         previous.rename(out)
