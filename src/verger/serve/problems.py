@@ -56,6 +56,10 @@ _SCHEMA = {
 }
 
 
+# The statuses of errors of requests with photos.
+PHOTO_ERRORS: dict[int, str | None] = dict.fromkeys((400, 408, 413, 415, 422, 429, 503))
+
+
 def problem_responses(statuses: Mapping[int, str | None]) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI description of answers with problem details; None: the usual meaning of the status."""
     content = {MEDIA_TYPE: {"schema": _SCHEMA}}

@@ -23,10 +23,9 @@ from verger.database.observations import (
     set_feedback,
 )
 from verger.kernel.classifier.taxonomy import read_taxonomy
-from verger.serve.answers import answer
 from verger.serve.keeping import delete_files, delete_uploads, keep_observation
 from verger.serve.languages import Language
-from verger.serve.metrics import DECISIONS
+from verger.serve.naming import name_fruit
 from verger.serve.observation_answers import (
     FeedbackIn,
     FeedbackOut,
@@ -35,8 +34,8 @@ from verger.serve.observation_answers import (
     feedback_out,
     observation_out,
 )
-from verger.serve.problems import ProblemError, problem_responses
-from verger.serve.sent_photos import SentPhotos, body_schema, load_photos, read_sent_photos
+from verger.serve.problems import PHOTO_ERRORS, ProblemError, problem_responses
+from verger.serve.sent_photos import SentPhotos, body_schema, read_sent_photos
 from verger.serve.state import CurrentLanguage, CurrentRate, CurrentService, Service, language_headers
 
 router = APIRouter(
@@ -68,7 +67,7 @@ Owner = Annotated[str, Depends(_owner)]
     status_code=201,
     responses={
         200: {"description": "this Idempotency-Key was used before: the same observation", "model": ObservationOut},
-        **problem_responses({400: None, 413: None, 415: None, 422: None, 429: None, 503: None}),
+        **problem_responses(PHOTO_ERRORS),
     },
     openapi_extra={"requestBody": body_schema("consent", "keep_metadata")},
 )
@@ -104,14 +103,12 @@ async def create(
 async def _recognize_and_keep(
     service: Service, owner: str, key: str | None, sent: SentPhotos, language: Language
 ) -> tuple[Observation, bool]:
-    settings, keeps_metadata = service.settings, sent.flag("keep_metadata")
-    photos = await load_photos(sent, service.photos, settings.max_photo_bytes, settings.deadline_s)
-    recognition = await service.recognizer.recognize(photos)
-    identification = answer(recognition, service.recognizer, service.fruits, language)
-    DECISIONS.labels(identification.decision).inc()
-    if not keeps_metadata:
-        photos = await service.recognizer.strip_metadata(photos)
-    kept = await run_in_threadpool(keep_observation, service, owner, key, photos, recognition, identification)
+    keeps_metadata = sent.flag("keep_metadata")
+    named = await name_fruit(service, sent, language)
+    photos = named.photos if keeps_metadata else await service.recognizer.strip_metadata(named.photos)
+    kept = await run_in_threadpool(
+        keep_observation, service, owner, key, photos, named.recognition, named.identification
+    )
     await run_in_threadpool(delete_uploads, service, sent.uploads)
     return kept
 
