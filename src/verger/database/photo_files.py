@@ -29,7 +29,7 @@ def plan_deletions(database: Database, keys: Sequence[str], due_at: datetime) ->
 
 
 def pending_deletions(database: Database, limit: int, now: datetime | None = None, *, skip: int = 0) -> list[str]:
-    """Return up to `limit` storage keys whose files are to be deleted now, longest due first.
+    """Return up to `limit` storage keys whose files are to be deleted now, ordered by the time when they were due.
 
     skip: number of keys to leave out, because their files could not be deleted.
     """

@@ -52,5 +52,5 @@ class Admission:
             self.n_photos -= n_photos
 
     def record(self, photo_s: float) -> None:
-        """Record the time of one photo in the slower one of its stages, in seconds."""
+        """Record how long the slower stage of one photo took, in seconds."""
         self._photo_s += _WEIGHT * (photo_s - self._photo_s)

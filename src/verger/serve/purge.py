@@ -24,7 +24,7 @@ class Purged:
 
 
 def purge_expired(settings: ServeSettings, now: datetime | None = None) -> Purged:
-    """Delete observations older than `retention_days`, and all files that are to be deleted until now.
+    """Delete observations older than `retention_days`, and all files whose deletion is due.
 
     A file that cannot be deleted is counted, and stays recorded for the next time.
     """

@@ -33,7 +33,7 @@ Port = Annotated[int, BeforeValidator(_port), Field(ge=0, le=65_535)]
 class ServeSettings(TableSettings):
     """The settings of `verger serve`: flags, variables VERGER_*, and keys of the table [serve] of verger.toml.
 
-    A file VERGER_DATABASE_URL in /run/secrets, or in the folder $VERGER_SECRETS, is as good as a variable.
+    A file VERGER_DATABASE_URL in /run/secrets, or in the folder $VERGER_SECRETS, has the effect of the variable.
     """
 
     TABLE = "serve"

@@ -37,7 +37,7 @@ class TableSettings(BaseSettings):
 
     @classmethod
     def sources_of_secrets(cls) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return further sources of values, which are read before verger.toml."""
+        """Return more sources of values; they take precedence over verger.toml."""
         return ()
 
     @classmethod

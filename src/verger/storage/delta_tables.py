@@ -68,8 +68,8 @@ def commit_version(
 ) -> int:
     """Make the Parquet files of a folder the next version of an earlier table; return the version's number.
 
-    Files with the same names as files of the earlier version are the same files. The files of earlier versions that
-    are younger than `history_days` are linked into `table` too, so that these versions can be read.
+    A file that has the name of a file of the earlier version is that file. The files of versions that were replaced
+    within the last `history_days` are linked into `table` too, so that these versions can be read.
     """
     with _local_log(earlier) as folder:
         files = _rename_common(table)
@@ -175,7 +175,7 @@ def _names_at(folder: Path, version: int | None = None) -> list[str]:
 
 
 def _names_since(folder: Path, since_ms: int) -> set[str]:
-    """Return the files of all versions that were the newest one at a time since `since_ms`."""
+    """Return the names of the files of each version that was the newest one at some time after `since_ms`."""
     names: set[str] = set()
     for entry in _open(folder).history():  # the newest first
         names |= set(_names_at(folder, entry["version"]))
@@ -189,7 +189,7 @@ def _now_ms() -> int:
 
 
 def _rename_common(table: AnyPath) -> list[AnyPath]:
-    """Give files with names that other versions use too a name of their own; return all files."""
+    """Rename the files whose names are used in other versions too; return all files."""
     files: list[AnyPath] = []
     found: list[AnyPath] = list(table.glob("*.parquet"))
     for file in sorted(found, key=str):
