@@ -12,6 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
+from pyspark.sql import SparkSession
 
 import verger
 from tests.support import s3
@@ -30,7 +31,8 @@ def photos(tmp_path: Path) -> Path:
 
 
 def run(photos: Path, out: Path | str, **settings: Any) -> verger.Manifest:
-    chosen: dict[str, Any] = {"model": "fruitnet", "components": 3, "format": "delta"} | settings
+    # Spark, which an earlier test may have started, does not know the variables of a store that was started later.
+    chosen: dict[str, Any] = {"model": "fruitnet", "components": 3, "format": "delta", "engine": "local"} | settings
     return verger.run(str(photos), str(out), **chosen)
 
 
@@ -50,14 +52,17 @@ def version_of(out: Path, version: int) -> dict[str, bytes]:
     return features_of(DeltaTable(str(out / "features"), version=version).to_pyarrow_table())
 
 
-def test_each_run_is_a_version_that_can_be_read_later(photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["local", "spark"])
+def test_each_run_is_a_version_that_can_be_read_later(
+    photos: Path, tmp_path: Path, spark: SparkSession, engine: str
+) -> None:
     out = tmp_path / "out"
-    first = run(photos, out)
+    first = run(photos, out, engine=engine)
     assert first.table_versions == {"features": 0, "rejected": 0, "components": 0}
     before = rows_of(out)
     shutil.copy(photos / "Banana" / "0_100.jpg", photos / "Banana" / "new.jpg")
     (photos / "Lemon" / "0_100.jpg").unlink()
-    second = run(photos, out, resume=True, prune=True)
+    second = run(photos, out, engine=engine, resume=True, prune=True)
     assert second.table_versions == {"features": 1, "rejected": 1, "components": 1}
     assert second.counts["reused"] > 0
     assert version_of(out, 0) == before
